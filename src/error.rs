@@ -1,0 +1,424 @@
+//! What the crate refuses, with the values that made it refuse.
+
+use std::fmt;
+
+/// What the crate refuses. Each variant names the violated condition and carries the values that violated it.
+///
+/// ```
+/// use diffusion_sampler::{Error, NoiseLevel};
+///
+/// let refused = NoiseLevel::new(0.5, -1.0, 0.2).unwrap_err();
+/// assert!(matches!(refused, Error::InvalidLevel { alpha, .. } if alpha == -1.0));
+/// assert!(refused.to_string().contains("-1"));
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Error {
+    /// A level needs a finite time, finite α ≥ 0 and σ ≥ 0, not both 0.
+    InvalidLevel {
+        /// The time asked for.
+        time: f64,
+        /// The amplitude.
+        alpha: f64,
+        /// The noise.
+        sigma: f64,
+    },
+    /// A named parameter lies outside its range.
+    InvalidParameter {
+        /// Which parameter.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// What it has to be.
+        requirement: &'static str,
+    },
+    /// An entry of a list of numbers lies outside its range.
+    InvalidEntry {
+        /// Which list.
+        name: &'static str,
+        /// The entry's position.
+        index: usize,
+        /// Its value.
+        value: f64,
+        /// What it has to be.
+        requirement: &'static str,
+    },
+    /// A list has the wrong length.
+    WrongLength {
+        /// Which list.
+        name: &'static str,
+        /// The length that was needed.
+        expected: usize,
+        /// The length that was given.
+        found: usize,
+    },
+    /// A time outside the schedule.
+    TimeOutOfRange {
+        /// The time asked for.
+        time: f64,
+        /// The schedule's last time; the first is 0.
+        last: f64,
+    },
+    /// A λ = ln(α/σ) that the schedule does not reach.
+    LambdaOutOfRange {
+        /// The λ asked for.
+        lambda: f64,
+        /// λ at the noisy end.
+        noisy: f64,
+        /// λ at the clean end.
+        clean: f64,
+    },
+    /// λ is infinite at an end of the schedule, so that a grid in λ or ρ needs an explicit cut.
+    UnboundedLambda {
+        /// λ at the noisy end.
+        noisy: f64,
+        /// λ at the clean end.
+        clean: f64,
+    },
+    /// The number of steps is 0, or more than the schedule's table has.
+    StepCount {
+        /// The number asked for.
+        steps: usize,
+        /// The least that is possible.
+        min: usize,
+        /// The most that is possible.
+        max: usize,
+    },
+    /// This spacing cannot give this number of steps on this table.
+    SpacingImpossible {
+        /// The spacing.
+        spacing: &'static str,
+        /// The number of steps asked for.
+        steps: usize,
+        /// The table's length T.
+        table: usize,
+        /// The knot that would be needed.
+        knot: f64,
+    },
+    /// This spacing is defined on a table of T knots only, and the schedule is continuous.
+    SpacingNeedsTable {
+        /// The spacing.
+        spacing: &'static str,
+    },
+    /// Noise has to decrease strictly from each knot to the next.
+    NoiseNotDecreasing {
+        /// The position of the first knot that does not have less noise than the one before it.
+        knot: usize,
+        /// λ of the knot before it.
+        lambda_before: f64,
+        /// λ of the knot.
+        lambda: f64,
+    },
+    /// The posterior's standard deviation γ must lie in [0, σ_s] of the edge's target.
+    GammaOutOfRange {
+        /// γ, as given or as the policy computed it.
+        gamma: f64,
+        /// σ_s.
+        sigma_to: f64,
+        /// The time of the edge's start.
+        from: f64,
+        /// The time of the edge's target.
+        to: f64,
+    },
+    /// Both ends of an edge have the same signal-to-noise ratio where different ones are needed, or both are clean.
+    DegenerateEdge {
+        /// The time of the edge's start.
+        from: f64,
+        /// The time of the edge's target.
+        to: f64,
+        /// What would have been needed.
+        requirement: &'static str,
+    },
+    /// Two edges that do not share the knot between them.
+    EdgesDoNotMeet {
+        /// The time at which the first edge ends.
+        end: f64,
+        /// The time at which the second edge starts.
+        start: f64,
+    },
+    /// The prediction says nothing about x₀ or ε at this level: ε, score and EDM at α = 0, score and EDM at σ = 0.
+    PredictionUndefined {
+        /// The prediction.
+        prediction: &'static str,
+        /// α of the level.
+        alpha: f64,
+        /// σ of the level.
+        sigma: f64,
+        /// The time of the level.
+        time: f64,
+    },
+    /// The model declares another prediction than the one the run was started for.
+    PredictionMismatch {
+        /// What the run was started for.
+        expected: &'static str,
+        /// What the model declares.
+        found: &'static str,
+    },
+    /// γ = 0 has no likelihood: the reverse step is a point mass and the bound is −∞.
+    DeterministicLikelihood {
+        /// The time of the edge's start.
+        from: f64,
+        /// The time of the edge's target.
+        to: f64,
+    },
+    /// The plan cannot be analysed or run in this way.
+    UnsupportedPlan {
+        /// Which feature of the plan stands in the way.
+        feature: &'static str,
+    },
+    /// Arrays whose shapes have to agree do not.
+    ShapeMismatch {
+        /// Which array.
+        name: &'static str,
+        /// The shape that was needed.
+        expected: Vec<usize>,
+        /// The shape that was given.
+        found: Vec<usize>,
+    },
+    /// A 0-dimensional array has no sample axis.
+    NoSampleAxis,
+    /// More elements than an array can hold.
+    TooLarge {
+        /// The shape asked for.
+        shape: Vec<usize>,
+    },
+    /// More outputs, history slots or guidance terms than one update can combine.
+    TooManyTerms {
+        /// The number needed.
+        found: usize,
+        /// The most that is possible.
+        max: usize,
+    },
+    /// An output was told, or a step taken, after the plan's last.
+    RunFinished {
+        /// The number of steps in the plan.
+        steps: usize,
+    },
+    /// The model's output or the new state is not finite. The state is left as the failed step wrote it; the step and
+    /// the model's outputs stay readable.
+    NonFinite {
+        /// The step, counted from 0 at the noisy end.
+        step: usize,
+        /// The sample: position on axis 0.
+        sample: usize,
+        /// The element within the sample, in row-major order.
+        element: usize,
+        /// Which array holds it.
+        array: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// A label that no component or data point carries.
+    UnknownLabel {
+        /// The label asked for.
+        label: usize,
+        /// The number of labels; they are 0..count.
+        count: usize,
+    },
+    /// A matrix that has to be symmetric and positive semi-definite is not.
+    NotACovariance {
+        /// The row of the offending entry or the index of the eigenvalue.
+        index: usize,
+        /// The asymmetry or the negative eigenvalue.
+        value: f64,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidLevel { time, alpha, sigma } => write!(
+                f,
+                "a noise level needs a finite time, finite alpha >= 0 and sigma >= 0, not both 0: got time {time}, alpha {alpha}, sigma {sigma}"
+            ),
+            Self::InvalidParameter {
+                name,
+                value,
+                requirement,
+            } => write!(f, "{name} must be {requirement}, got {value}"),
+            Self::InvalidEntry {
+                name,
+                index,
+                value,
+                requirement,
+            } => write!(f, "{name}[{index}] must be {requirement}, got {value}"),
+            Self::WrongLength {
+                name,
+                expected,
+                found,
+            } => write!(f, "{name} must have length {expected}, got {found}"),
+            Self::TimeOutOfRange { time, last } => {
+                write!(f, "time {time} lies outside the schedule's [0, {last}]")
+            }
+            Self::LambdaOutOfRange {
+                lambda,
+                noisy,
+                clean,
+            } => write!(
+                f,
+                "lambda {lambda} lies outside the schedule's [{noisy}, {clean}]"
+            ),
+            Self::UnboundedLambda { noisy, clean } => write!(
+                f,
+                "lambda runs from {noisy} to {clean}: a grid in lambda or rho needs finite ends, give an explicit LambdaRange"
+            ),
+            Self::StepCount { steps, min, max } => {
+                write!(f, "{steps} steps asked for, possible are {min} to {max}")
+            }
+            Self::SpacingImpossible {
+                spacing,
+                steps,
+                table,
+                knot,
+            } => write!(
+                f,
+                "{spacing} spacing cannot give {steps} steps on a table of {table}: it would need knot {knot}"
+            ),
+            Self::SpacingNeedsTable { spacing } => write!(
+                f,
+                "{spacing} spacing is defined on a table of knots, and this schedule is continuous"
+            ),
+            Self::NoiseNotDecreasing {
+                knot,
+                lambda_before,
+                lambda,
+            } => write!(
+                f,
+                "noise must decrease strictly: knot {knot} has lambda {lambda} after {lambda_before}"
+            ),
+            Self::GammaOutOfRange {
+                gamma,
+                sigma_to,
+                from,
+                to,
+            } => write!(
+                f,
+                "gamma must lie in [0, {sigma_to}] on the edge from time {from} to {to}, got {gamma}"
+            ),
+            Self::DegenerateEdge {
+                from,
+                to,
+                requirement,
+            } => {
+                write!(f, "the edge from time {from} to {to} must {requirement}")
+            }
+            Self::EdgesDoNotMeet { end, start } => write!(
+                f,
+                "the first edge ends at time {end}, the second starts at {start}"
+            ),
+            Self::PredictionUndefined {
+                prediction,
+                alpha,
+                sigma,
+                time,
+            } => write!(
+                f,
+                "{prediction} prediction is undefined at time {time}, where alpha is {alpha} and sigma is {sigma}"
+            ),
+            Self::PredictionMismatch { expected, found } => write!(
+                f,
+                "the run was started for {expected} prediction, the model declares {found}"
+            ),
+            Self::DeterministicLikelihood { from, to } => write!(
+                f,
+                "gamma = 0 on the edge from time {from} to {to}: a deterministic step has no likelihood bound"
+            ),
+            Self::UnsupportedPlan { feature } => {
+                write!(f, "the plan cannot be used here: {feature}")
+            }
+            Self::ShapeMismatch {
+                name,
+                expected,
+                found,
+            } => {
+                write!(f, "{name} must have shape {expected:?}, got {found:?}")
+            }
+            Self::NoSampleAxis => write!(
+                f,
+                "a 0-dimensional array has no sample axis; axis 0 is the sample"
+            ),
+            Self::TooLarge { shape } => {
+                write!(
+                    f,
+                    "shape {shape:?} has more elements than an array can hold"
+                )
+            }
+            Self::TooManyTerms { found, max } => {
+                write!(f, "{found} terms in one update, at most {max} are possible")
+            }
+            Self::RunFinished { steps } => {
+                write!(f, "the run has already taken all of its {steps} steps")
+            }
+            Self::NonFinite {
+                step,
+                sample,
+                element,
+                array,
+                value,
+            } => write!(
+                f,
+                "{array} is {value} at step {step}, sample {sample}, element {element}"
+            ),
+            Self::UnknownLabel { label, count } => {
+                write!(f, "label {label} does not exist, labels are 0..{count}")
+            }
+            Self::NotACovariance { index, value } => write!(
+                f,
+                "a covariance must be symmetric and positive semi-definite: off by {value} at index {index}"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Why a run stopped: what the crate refuses, or the denoiser's own error.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RunError<E> {
+    /// The crate refused.
+    Sampler(Error),
+    /// The denoiser failed, with its own error.
+    Denoiser(E),
+}
+
+impl<E> From<Error> for RunError<E> {
+    fn from(error: Error) -> Self {
+        Self::Sampler(error)
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for RunError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sampler(error) => error.fmt(f),
+            Self::Denoiser(error) => write!(f, "the denoiser failed: {error}"),
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> std::error::Error for RunError<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Sampler(error) => Some(error),
+            Self::Denoiser(error) => Some(error),
+        }
+    }
+}
+
+/// Checks a named parameter; `valid` is the requirement in code, `requirement` in words.
+pub(crate) fn require(
+    valid: bool,
+    name: &'static str,
+    value: f64,
+    requirement: &'static str,
+) -> Result<(), Error> {
+    if valid {
+        Ok(())
+    } else {
+        Err(Error::InvalidParameter {
+            name,
+            value,
+            requirement,
+        })
+    }
+}

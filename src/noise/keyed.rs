@@ -1,0 +1,83 @@
+//! Noise as a pure function of its key.
+
+use super::{NoiseKey, NoiseSource, NormalElement, Stream};
+use crate::error::{Error, require};
+
+/// Noise as a pure function of (seed, sample, step, element, stream), so that batch size, order and sharding never change
+/// a sample.
+///
+/// A shard that holds the samples n, n+1, … of a larger batch says so by [`first_sample`](Self::first_sample); then its
+/// rows get the noise that they would have had in the whole batch.
+///
+/// ```
+/// use diffusion_sampler::{KeyedNoise, NoiseKey, NoiseSource, Stream};
+///
+/// let (mut whole, mut shard) = (KeyedNoise::new(7), KeyedNoise::new(7).first_sample(3)?);
+/// let (mut a, mut b) = ([0.0f32; 5], [0.0f32; 5]);
+/// whole.fill(NoiseKey { row: 3, step: 0, stream: Stream::Start }, 0, &mut a);
+/// shard.fill(NoiseKey { row: 0, step: 0, stream: Stream::Start }, 0, &mut b);
+/// assert_eq!(a, b);
+/// # Ok::<(), diffusion_sampler::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyedNoise {
+    seed: u64,
+    first_sample: u64,
+}
+
+impl KeyedNoise {
+    /// The noise of a seed.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            first_sample: 0,
+        }
+    }
+
+    /// The same noise for a batch whose row 0 is sample `index` of the whole.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] unless `index` < 2⁵³.
+    pub fn first_sample(self, index: u64) -> Result<Self, Error> {
+        require(
+            index < 1 << 53,
+            "first_sample",
+            index as f64,
+            "less than 2^53",
+        )?;
+        Ok(Self {
+            first_sample: index,
+            ..self
+        })
+    }
+
+    /// The seed.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+}
+
+impl<A: NormalElement> NoiseSource<A> for KeyedNoise {
+    fn fill(&mut self, key: NoiseKey, first: u64, out: &mut [A]) {
+        let sample = self.first_sample.wrapping_add(key.row);
+        let stream = match key.stream {
+            Stream::Start => 0,
+            Stream::Forward => 1,
+            Stream::Step(n) => 2 + u32::from(n),
+            Stream::User(n) => 258 + u32::from(n),
+        };
+        // The counter's last three words; the first counts the blocks of elements.
+        let counter = [
+            sample as u32,
+            key.step,
+            ((sample >> 32) as u32) | (stream << 22),
+        ];
+        A::normals(
+            [self.seed as u32, (self.seed >> 32) as u32],
+            counter,
+            first,
+            out,
+        );
+    }
+}

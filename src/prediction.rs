@@ -1,0 +1,256 @@
+//! What a network predicts, as two scalars on (x, output).
+
+use crate::error::{Error, require};
+use crate::level::NoiseLevel;
+
+/// What a network's output means. Every kind is linear in (x, output), so that converting it costs two scalars.
+///
+/// With D the estimate of x₀ and E the estimate of ε, x = αD + σE:
+///
+/// | variant | output | D | E | undefined at |
+/// |---|---|---|---|---|
+/// | [`Noise`](Self::Noise) | ε | (x − σo)/α | o | α = 0 |
+/// | [`Data`](Self::Data) | x₀ | o | (x − αo)/σ | |
+/// | [`Velocity`](Self::Velocity) | v = αε − σx₀ | (αx − σo)/(α²+σ²) | (σx + αo)/(α²+σ²) | |
+/// | [`Score`](Self::Score) | −ε/σ | (x + σ²o)/α | −σo | α = 0 |
+/// | [`Flow`](Self::Flow) | u = ε − x₀ | (x − σo)/(α+σ) | (x + αo)/(α+σ) | |
+/// | [`Edm`](Self::Edm) | F | c_skip x/α + c_out o | (x − αD)/σ | α = 0 |
+///
+/// EDM's preconditioning with data standard deviation s (Karras et al. 2022, "Elucidating the Design Space of
+/// Diffusion-Based Generative Models", Table 1): c_skip = s²/(ρ²+s²), c_out = ρs/√(ρ²+s²), and the network sees
+/// [`input_scale`](Self::input_scale) · x = c_in x/α with c_in = 1/√(ρ²+s²), and [`edm_noise`](Self::edm_noise) = ln(ρ)/4.
+/// The velocity is Salimans and Ho's (2022, "Progressive Distillation for Fast Sampling of Diffusion Models").
+///
+/// ```
+/// use diffusion_sampler::{NoiseLevel, Prediction};
+///
+/// let level = NoiseLevel::new(0.5, 0.8, 0.6)?;
+/// let c = Prediction::Velocity.conversion(&level)?;
+/// let (x0, noise) = (0.3, -1.2);
+/// let (x, v) = (0.8 * x0 + 0.6 * noise, 0.8 * noise - 0.6 * x0);
+/// assert!((c.data.of(x, v) - x0).abs() < 1e-15);
+/// assert!((c.noise.of(x, v) - noise).abs() < 1e-15);
+/// # Ok::<(), diffusion_sampler::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Prediction {
+    /// The noise ε.
+    Noise,
+    /// The data x₀.
+    Data,
+    /// The velocity v = αε − σx₀.
+    Velocity,
+    /// The score ∇ log p_t(x) = −E/σ.
+    Score,
+    /// The velocity of a rectified flow, u = ε − x₀.
+    Flow,
+    /// The raw network F of EDM's preconditioning.
+    Edm {
+        /// The data's standard deviation, σ_data in the paper; 0.5 there.
+        data_std: f64,
+    },
+}
+
+/// A linear form a·x + b·o in the state x and the model's output o.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub struct Linear {
+    /// The coefficient on x.
+    pub x: f64,
+    /// The coefficient on the output.
+    pub output: f64,
+}
+
+impl Linear {
+    /// a·x + b·o.
+    pub fn of(&self, x: f64, output: f64) -> f64 {
+        self.x * x + self.output * output
+    }
+}
+
+/// D and E as linear forms in (x, output).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Conversion {
+    /// D, the estimate of x₀.
+    pub data: Linear,
+    /// E, the estimate of ε.
+    pub noise: Linear,
+}
+
+impl Prediction {
+    /// The kind's name, as errors show it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Noise => "noise",
+            Self::Data => "data",
+            Self::Velocity => "velocity",
+            Self::Score => "score",
+            Self::Flow => "flow",
+            Self::Edm { .. } => "EDM",
+        }
+    }
+
+    /// D as a linear form in (x, output): all that a sampler needs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PredictionUndefined`] where the output does not determine x₀: ε, score and EDM at α = 0.
+    /// [`Error::InvalidParameter`] for an EDM data standard deviation that is not positive and finite.
+    pub fn data(&self, level: &NoiseLevel) -> Result<Linear, Error> {
+        let (alpha, sigma) = (level.alpha(), level.sigma());
+        let linear = |x: f64, output: f64| Linear { x, output };
+        let data = match *self {
+            Self::Data => linear(0.0, 1.0),
+            Self::Velocity => {
+                let norm = alpha * alpha + sigma * sigma;
+                linear(alpha / norm, -sigma / norm)
+            }
+            Self::Flow => {
+                let norm = alpha + sigma;
+                linear(1.0 / norm, -sigma / norm)
+            }
+            Self::Noise | Self::Score | Self::Edm { .. } if alpha == 0.0 => {
+                return Err(self.undefined(level));
+            }
+            Self::Noise => linear(1.0 / alpha, -sigma / alpha),
+            Self::Score => linear(1.0 / alpha, sigma * sigma / alpha),
+            Self::Edm { data_std } => {
+                let s = self.edm_std(data_std)?;
+                let rho = level.rho();
+                let norm = libm::hypot(rho, s);
+                let ratio = s / norm;
+                linear(ratio * ratio / alpha, rho * ratio)
+            }
+        };
+        Ok(data)
+    }
+
+    /// D and E as linear forms in (x, output).
+    ///
+    /// # Errors
+    ///
+    /// As [`data`](Self::data); and [`Error::PredictionUndefined`] where the output does not determine ε: x₀, score and
+    /// EDM at σ = 0.
+    pub fn conversion(&self, level: &NoiseLevel) -> Result<Conversion, Error> {
+        let (alpha, sigma) = (level.alpha(), level.sigma());
+        let data = self.data(level)?;
+        let linear = |x: f64, output: f64| Linear { x, output };
+        let noise = match *self {
+            Self::Noise => linear(0.0, 1.0),
+            Self::Velocity => {
+                let norm = alpha * alpha + sigma * sigma;
+                linear(sigma / norm, alpha / norm)
+            }
+            Self::Flow => {
+                let norm = alpha + sigma;
+                linear(1.0 / norm, alpha / norm)
+            }
+            Self::Data | Self::Score | Self::Edm { .. } if sigma == 0.0 => {
+                return Err(self.undefined(level));
+            }
+            Self::Data => linear(1.0 / sigma, -alpha / sigma),
+            Self::Score => linear(0.0, -sigma),
+            // (x − αD)/σ with 1 − c_skip = ρ²/(ρ²+s²): no difference of nearly equal numbers.
+            Self::Edm { data_std } => {
+                let rho = level.rho();
+                let norm = libm::hypot(rho, data_std);
+                let ratio = rho / norm;
+                linear(ratio * ratio / sigma, -data_std / norm)
+            }
+        };
+        Ok(Conversion { data, noise })
+    }
+
+    /// This output as another kind's: o_target = a·x + b·o.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PredictionUndefined`] when either kind is undefined at the level.
+    pub fn convert_to(&self, target: Prediction, level: &NoiseLevel) -> Result<Linear, Error> {
+        let c = self.conversion(level)?;
+        let t = target.target(level)?;
+        Ok(Linear {
+            x: t.data * c.data.x + t.noise * c.noise.x,
+            output: t.data * c.data.output + t.noise * c.noise.output,
+        })
+    }
+
+    /// The training target as a linear form in (x₀, ε): what the output should be when x = αx₀ + σε.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PredictionUndefined`]: EDM at α = 0, score and EDM at σ = 0.
+    /// [`Error::InvalidParameter`] for an EDM data standard deviation that is not positive and finite.
+    pub fn target(&self, level: &NoiseLevel) -> Result<Target, Error> {
+        let (alpha, sigma) = (level.alpha(), level.sigma());
+        let target = |data: f64, noise: f64| Target { data, noise };
+        Ok(match *self {
+            Self::Noise => target(0.0, 1.0),
+            Self::Data => target(1.0, 0.0),
+            Self::Velocity => target(-sigma, alpha),
+            Self::Flow => target(-1.0, 1.0),
+            Self::Score if sigma == 0.0 => return Err(self.undefined(level)),
+            Self::Score => target(0.0, -1.0 / sigma),
+            Self::Edm { .. } if sigma == 0.0 || alpha == 0.0 => return Err(self.undefined(level)),
+            // F = (x₀ − c_skip(x₀ + ρε))/c_out with c_skip and c_out inserted.
+            Self::Edm { data_std } => {
+                let s = self.edm_std(data_std)?;
+                let rho = level.rho();
+                let norm = libm::hypot(rho, s);
+                target(rho / (s * norm), -s / norm)
+            }
+        })
+    }
+
+    /// The factor on x at the network's input: c_in/α for EDM, 1 for all others.
+    pub fn input_scale(&self, level: &NoiseLevel) -> f64 {
+        match *self {
+            Self::Edm { data_std } => 1.0 / libm::hypot(level.sigma(), level.alpha() * data_std),
+            _ => 1.0,
+        }
+    }
+
+    /// EDM's noise conditioning c_noise = ln(ρ)/4.
+    pub fn edm_noise(level: &NoiseLevel) -> f64 {
+        -0.25 * level.lambda()
+    }
+
+    /// |output − target|² = `data_weight` · |x₀ − D|²: the weight that a plain loss on the output puts on the data error.
+    ///
+    /// snr for ε, 1 for x₀, snr + 1 for v under a variance-preserving schedule.
+    ///
+    /// # Errors
+    ///
+    /// As [`data`](Self::data). At σ = 0 the weight is +∞ for all but x₀.
+    pub fn data_weight(&self, level: &NoiseLevel) -> Result<f64, Error> {
+        let slope = self.data(level)?.output;
+        Ok(1.0 / (slope * slope))
+    }
+
+    fn edm_std(&self, data_std: f64) -> Result<f64, Error> {
+        require(
+            data_std.is_finite() && data_std > 0.0,
+            "data_std",
+            data_std,
+            "positive and finite",
+        )?;
+        Ok(data_std)
+    }
+
+    fn undefined(&self, level: &NoiseLevel) -> Error {
+        Error::PredictionUndefined {
+            prediction: self.name(),
+            alpha: level.alpha(),
+            sigma: level.sigma(),
+            time: level.time(),
+        }
+    }
+}
+
+/// A training target a·x₀ + b·ε.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Target {
+    /// The coefficient on x₀.
+    pub data: f64,
+    /// The coefficient on ε.
+    pub noise: f64,
+}
