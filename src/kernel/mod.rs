@@ -11,7 +11,15 @@
 //! All right-hand sides take the old x and y; sums run from left to right, multiplications and additions are rounded
 //! separately (no fused multiply-add), and z is standard normal noise. Every path gives the bits of this naive form.
 
+mod layout;
+mod linear;
+#[cfg(test)]
 mod naive;
+mod slices;
+#[cfg(test)]
+mod tests;
+
+pub use linear::linear_combination;
 
 use ndarray::{ArrayRef, Dimension};
 
@@ -85,5 +93,49 @@ pub(crate) fn update<A: Real, D: Dimension>(
     inputs: &[&ArrayRef<A, D>],
     noise: Option<FillNoise<'_, A>>,
 ) -> Result<bool, Error> {
-    naive::update(forms, x, y, inputs, noise)
+    check(forms, x, y.as_deref(), inputs)?;
+    if x.is_empty() {
+        return Ok(true);
+    }
+    Ok(layout::update(forms, x, y, inputs, noise))
+}
+
+/// Whether the arrays and forms fit together.
+fn check<A, D: Dimension>(
+    forms: Forms<'_>,
+    x: &ArrayRef<A, D>,
+    y: Option<&ArrayRef<A, D>>,
+    inputs: &[&ArrayRef<A, D>],
+) -> Result<(), Error> {
+    let shape = x.shape();
+    let Some(&samples) = shape.first() else {
+        return Err(Error::NoSampleAxis);
+    };
+    if inputs.len() > MAX_INPUTS {
+        return Err(Error::TooManyTerms {
+            found: inputs.len(),
+            max: MAX_INPUTS,
+        });
+    }
+    let same = |name, other: &ArrayRef<A, D>| {
+        if other.shape() == shape {
+            Ok(())
+        } else {
+            Err(Error::ShapeMismatch {
+                name,
+                expected: shape.to_vec(),
+                found: other.shape().to_vec(),
+            })
+        }
+    };
+    inputs.iter().try_for_each(|input| same("input", input))?;
+    y.map_or(Ok(()), |y| same("second output", y))?;
+    match forms {
+        Forms::PerSample(forms) if forms.len() != samples => Err(Error::WrongLength {
+            name: "levels",
+            expected: samples,
+            found: forms.len(),
+        }),
+        _ => Ok(()),
+    }
 }

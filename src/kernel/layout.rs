@@ -1,0 +1,342 @@
+//! From arrays of any layout to slices of equal length.
+//!
+//! - All in standard layout: the arrays are slices.
+//! - Otherwise the axes of all operands are sorted by the strides of x, inverted where x runs backwards, and merged from
+//!   the innermost outwards as far as every operand allows. Equal layouts of any axis order become one row, and
+//!   sub-arrays become the longest rows they have. A row that is contiguous in every operand is a slice; other rows are
+//!   gathered and scattered in blocks.
+//!
+//! Noise is defined by the element's place in its sample, in row-major order, so with noise the axes stay as they are;
+//! with one form per sample the sample axis stays outermost.
+
+use ndarray::iter::LanesIter;
+use ndarray::{ArrayRef, ArrayView, ArrayView1, ArrayViewMut, ArrayViewMut1, Axis, Dimension, s};
+
+use super::slices::{self, BLOCK, Operands};
+use super::{FillNoise, Forms, MAX_INPUTS};
+use crate::real::Real;
+
+/// Rows that are not contiguous are gathered in blocks of this length.
+const GATHER: usize = 64;
+
+/// The update of arrays whose shapes agree and that hold at least one element.
+pub(super) fn update<A: Real, D: Dimension>(
+    forms: Forms<'_>,
+    x: &mut ArrayRef<A, D>,
+    y: Option<&mut ArrayRef<A, D>>,
+    inputs: &[&ArrayRef<A, D>],
+    noise: Option<FillNoise<'_, A>>,
+) -> bool {
+    let noisy = match forms {
+        Forms::Same(form) => form.noise != 0.0,
+        Forms::PerSample(forms) => forms.iter().any(|form| form.noise != 0.0),
+    };
+    let per_sample = x.len() / x.shape().first().map_or(1, |&samples| samples.max(1));
+    let mut noise = noise.filter(|_| noisy).map(Noise::new);
+    let run = Run {
+        forms,
+        per_sample,
+        noise: noise.as_mut(),
+        finite: true,
+    };
+    if x.is_standard_layout()
+        && y.as_ref().is_none_or(|y| y.is_standard_layout())
+        && inputs.iter().all(|input| input.is_standard_layout())
+    {
+        standard(run, x, y, inputs)
+    } else {
+        strided(run, x, y, inputs)
+    }
+}
+
+/// All in standard layout.
+fn standard<A: Real, D: Dimension>(
+    mut run: Run<'_, '_, A>,
+    x: &mut ArrayRef<A, D>,
+    y: Option<&mut ArrayRef<A, D>>,
+    inputs: &[&ArrayRef<A, D>],
+) -> bool {
+    let mut slices: [&[A]; MAX_INPUTS] = [&[]; MAX_INPUTS];
+    for (slice, input) in slices.iter_mut().zip(inputs) {
+        // Always there: the caller has asked for the standard layout; so below.
+        *slice = input.as_slice().unwrap_or_default();
+    }
+    let slices = &slices[..inputs.len().min(MAX_INPUTS)];
+    let x = x.as_slice_mut().unwrap_or_default();
+    run.slices(0, x, y.and_then(ArrayRef::as_slice_mut), slices);
+    run.finite
+}
+
+/// Any layout.
+fn strided<A: Real, D: Dimension>(
+    mut run: Run<'_, '_, A>,
+    x: &mut ArrayRef<A, D>,
+    y: Option<&mut ArrayRef<A, D>>,
+    inputs: &[&ArrayRef<A, D>],
+) -> bool {
+    let mut views = Views {
+        x: x.view_mut(),
+        y: y.map(ArrayRef::view_mut),
+        inputs: std::array::from_fn(|j| inputs.get(j).map(|input| input.view())),
+    };
+    match (&run.noise, run.forms) {
+        (None, Forms::Same(_)) => views.sort(0),
+        (None, Forms::PerSample(_)) => views.sort(1),
+        (Some(_), _) => {}
+    }
+    views.merge();
+
+    let Views { mut x, y, inputs } = views;
+    let mut y = y;
+    let mut ys = y.as_mut().map(|y| y.rows_mut().into_iter());
+    let mut readers: [Option<LanesIter<'_, A, D::Smaller>>; MAX_INPUTS] =
+        std::array::from_fn(|j| inputs[j].as_ref().map(|input| input.rows().into_iter()));
+    let count = inputs.iter().flatten().count();
+    let mut start = 0;
+    for x in x.rows_mut() {
+        let mut rows: [ArrayView1<'_, A>; MAX_INPUTS] =
+            std::array::from_fn(|_| ArrayView1::from(&[]));
+        for (row, reader) in rows.iter_mut().zip(readers.iter_mut().flatten()) {
+            if let Some(next) = reader.next() {
+                *row = next;
+            }
+        }
+        let len = x.len();
+        let y = ys.as_mut().and_then(Iterator::next);
+        run.row(start, x, y, &rows[..count]);
+        start += len;
+    }
+    run.finite
+}
+
+/// Views of the operands whose axes are rearranged together.
+struct Views<'a, A, D> {
+    x: ArrayViewMut<'a, A, D>,
+    y: Option<ArrayViewMut<'a, A, D>>,
+    inputs: [Option<ArrayView<'a, A, D>>; MAX_INPUTS],
+}
+
+impl<A, D: Dimension> Views<'_, A, D> {
+    /// Puts the axes from `first` on into the memory order of x.
+    fn sort(&mut self, first: usize) {
+        let ndim = self.x.ndim();
+        for axis in first..ndim {
+            if self.x.strides()[axis] < 0 {
+                self.x.invert_axis(Axis(axis));
+                self.y.iter_mut().for_each(|y| y.invert_axis(Axis(axis)));
+                self.inputs
+                    .iter_mut()
+                    .flatten()
+                    .for_each(|input| input.invert_axis(Axis(axis)));
+            }
+        }
+        // A selection sort: the axes are few, and swapping two of them is all that a view can do in place.
+        for axis in first..ndim {
+            let stride = |&k: &usize| match self.x.shape()[k] {
+                0 | 1 => isize::MAX, // Its stride means nothing.
+                _ => self.x.strides()[k],
+            };
+            let largest = (axis..ndim).rev().max_by_key(stride).unwrap_or(axis);
+            if largest != axis {
+                self.x.swap_axes(axis, largest);
+                self.y.iter_mut().for_each(|y| y.swap_axes(axis, largest));
+                self.inputs
+                    .iter_mut()
+                    .flatten()
+                    .for_each(|input| input.swap_axes(axis, largest));
+            }
+        }
+    }
+
+    /// Merges axes into the last one, from the inside outwards, as long as every operand allows it.
+    fn merge(&mut self) {
+        let last = self.x.ndim().saturating_sub(1);
+        for take in (0..last).rev() {
+            let fits = |shape: &[usize], strides: &[isize]| {
+                shape[take] <= 1
+                    || shape[last] <= 1
+                    || strides[take] == shape[last] as isize * strides[last]
+            };
+            let all = fits(self.x.shape(), self.x.strides())
+                && self
+                    .y
+                    .iter()
+                    .all(|y| fits(y.shape(), y.strides()))
+                && self
+                    .inputs
+                    .iter()
+                    .flatten()
+                    .all(|input| fits(input.shape(), input.strides()));
+            if !all {
+                break;
+            }
+            let (take, into) = (Axis(take), Axis(last));
+            self.x.merge_axes(take, into);
+            if let Some(y) = &mut self.y {
+                y.merge_axes(take, into);
+            }
+            for input in self.inputs.iter_mut().flatten() {
+                input.merge_axes(take, into);
+            }
+        }
+    }
+}
+
+/// What stays the same from slice to slice, and the result so far.
+struct Run<'r, 'n, A> {
+    forms: Forms<'r>,
+    /// The elements of a sample.
+    per_sample: usize,
+    noise: Option<&'r mut Noise<'n, A>>,
+    finite: bool,
+}
+
+impl<A: Real> Run<'_, '_, A> {
+    /// The elements from `start` on, in slices.
+    fn slices(&mut self, start: usize, x: &mut [A], y: Option<&mut [A]>, inputs: &[&[A]]) {
+        if let (Forms::Same(form), None) = (self.forms, &self.noise) {
+            let z = None;
+            self.finite &= slices::apply(form, Operands { x, y, inputs, z });
+        } else {
+            self.pieces(start, x, y, inputs);
+        }
+    }
+
+    /// The same cut where a new sample or a new block of noise begins.
+    fn pieces(&mut self, start: usize, x: &mut [A], mut y: Option<&mut [A]>, inputs: &[&[A]]) {
+        let mut sample = start / self.per_sample;
+        let mut element = start % self.per_sample;
+        let mut done = 0;
+        let mut parts: [&[A]; MAX_INPUTS] = [&[]; MAX_INPUTS];
+        while done < x.len() {
+            let form = match self.forms {
+                Forms::Same(form) => form,
+                Forms::PerSample(forms) => &forms[sample],
+            };
+            let mut len = (self.per_sample - element).min(x.len() - done);
+            let z = match &mut self.noise {
+                Some(noise) if form.noise != 0.0 => {
+                    let z = noise.from(sample, element, self.per_sample);
+                    len = len.min(z.len());
+                    Some(&z[..len])
+                }
+                _ => None,
+            };
+            let piece = done..done + len;
+            for (part, input) in parts.iter_mut().zip(inputs) {
+                *part = &input[piece.clone()];
+            }
+            self.finite &= slices::apply(
+                form,
+                Operands {
+                    x: &mut x[piece.clone()],
+                    y: y.as_deref_mut().map(|y| &mut y[piece]),
+                    inputs: &parts[..inputs.len()],
+                    z,
+                },
+            );
+            done += len;
+            element += len;
+            if element == self.per_sample {
+                (sample, element) = (sample + 1, 0);
+            }
+        }
+    }
+
+    /// The elements from `start` on, in rows of any stride.
+    fn row(
+        &mut self,
+        start: usize,
+        mut x: ArrayViewMut1<'_, A>,
+        mut y: Option<ArrayViewMut1<'_, A>>,
+        inputs: &[ArrayView1<'_, A>],
+    ) {
+        let mut contiguous: [Option<&[A]>; MAX_INPUTS] = [None; MAX_INPUTS];
+        for (slot, input) in contiguous.iter_mut().zip(inputs) {
+            *slot = input.to_slice();
+        }
+        let contiguous = &contiguous[..inputs.len()];
+        let mut parts: [&[A]; MAX_INPUTS] = [&[]; MAX_INPUTS];
+        let in_place = x.is_standard_layout()
+            && y.as_ref().is_none_or(|y| y.is_standard_layout())
+            && contiguous.iter().all(Option::is_some);
+        if in_place && let Some(x) = x.as_slice_mut() {
+            for (part, slice) in parts.iter_mut().zip(contiguous) {
+                *part = slice.unwrap_or_default();
+            }
+            let y = y.as_mut().and_then(|y| y.as_slice_mut());
+            return self.slices(start, x, y, &parts[..inputs.len()]);
+        }
+        let (mut xs, mut ys) = ([A::zero(); GATHER], [A::zero(); GATHER]);
+        let mut gathered = [[A::zero(); GATHER]; MAX_INPUTS];
+        for done in (0..x.len()).step_by(GATHER) {
+            let len = GATHER.min(x.len() - done);
+            let piece = s![done..done + len];
+            let copy = |to: &mut [A; GATHER], from: ArrayView1<'_, A>| {
+                for (to, &from) in to.iter_mut().zip(from) {
+                    *to = from;
+                }
+            };
+            let mut parts: [&[A]; MAX_INPUTS] = [&[]; MAX_INPUTS];
+            for (((part, block), input), slice) in parts
+                .iter_mut()
+                .zip(&mut gathered)
+                .zip(inputs)
+                .zip(contiguous)
+            {
+                *part = match slice {
+                    Some(slice) => &slice[done..done + len],
+                    None => {
+                        copy(block, input.slice(piece));
+                        &block[..len]
+                    }
+                };
+            }
+            let mut x = x.slice_mut(piece);
+            let mut y = y.as_mut().map(|y| y.slice_mut(piece));
+            copy(&mut xs, x.view());
+            if let Some(y) = &y {
+                copy(&mut ys, y.view());
+            }
+            self.slices(
+                start + done,
+                &mut xs[..len],
+                y.is_some().then_some(&mut ys[..len]),
+                &parts[..inputs.len()],
+            );
+            x.iter_mut().zip(&xs).for_each(|(to, &from)| *to = from);
+            if let Some(y) = &mut y {
+                y.iter_mut().zip(&ys).for_each(|(to, &from)| *to = from);
+            }
+        }
+    }
+}
+
+/// The noise, a block at a time. Which pieces are asked for depends on the shape alone, not on the layout.
+struct Noise<'n, A> {
+    fill: FillNoise<'n, A>,
+    /// The sample and first element of the block that is held.
+    at: Option<(usize, usize)>,
+    block: [A; BLOCK],
+}
+
+impl<'n, A: Real> Noise<'n, A> {
+    fn new(fill: FillNoise<'n, A>) -> Self {
+        Self {
+            fill,
+            at: None,
+            block: [A::zero(); BLOCK],
+        }
+    }
+
+    /// The normals from `element` to the end of its block.
+    fn from(&mut self, sample: usize, element: usize, per_sample: usize) -> &[A] {
+        let first = element - element % BLOCK;
+        let len = BLOCK.min(per_sample - first);
+        if self.at != Some((sample, first)) {
+            (self.fill)(sample, first, &mut self.block[..len]);
+            self.at = Some((sample, first));
+        }
+        &self.block[element - first..len]
+    }
+}
