@@ -20,6 +20,7 @@ use crate::real::Real;
 const GATHER: usize = 64;
 
 /// The update of arrays whose shapes agree and that hold at least one element.
+#[inline(always)]
 pub(super) fn update<A: Real, D: Dimension>(
     forms: Forms<'_>,
     x: &mut ArrayRef<A, D>,
@@ -31,43 +32,75 @@ pub(super) fn update<A: Real, D: Dimension>(
         Forms::Same(form) => form.noise != 0.0,
         Forms::PerSample(forms) => forms.iter().any(|form| form.noise != 0.0),
     };
-    let per_sample = x.len() / x.shape().first().map_or(1, |&samples| samples.max(1));
-    let mut noise = noise.filter(|_| noisy).map(Noise::new);
+    // Rooms of their own for the block of noise and for the views: a plain call does not pay for either.
+    match noise {
+        Some(fill) if noisy => with_noise(forms, x, y, inputs, fill),
+        _ => run(forms, x, y, inputs, None),
+    }
+}
+
+#[inline(never)]
+fn with_noise<A: Real, D: Dimension>(
+    forms: Forms<'_>,
+    x: &mut ArrayRef<A, D>,
+    y: Option<&mut ArrayRef<A, D>>,
+    inputs: &[&ArrayRef<A, D>],
+    fill: FillNoise<'_, A>,
+) -> bool {
+    run(forms, x, y, inputs, Some(&mut Noise::new(fill)))
+}
+
+#[inline(always)]
+fn run<A: Real, D: Dimension>(
+    forms: Forms<'_>,
+    x: &mut ArrayRef<A, D>,
+    y: Option<&mut ArrayRef<A, D>>,
+    inputs: &[&ArrayRef<A, D>],
+    noise: Option<&mut Noise<'_, A>>,
+) -> bool {
+    let samples = x.shape().first().map_or(1, |&samples| samples.max(1));
     let run = Run {
         forms,
-        per_sample,
-        noise: noise.as_mut(),
+        per_sample: x.len() / samples,
+        noise,
         finite: true,
     };
     if x.is_standard_layout()
         && y.as_ref().is_none_or(|y| y.is_standard_layout())
         && inputs.iter().all(|input| input.is_standard_layout())
     {
-        standard(run, x, y, inputs)
+        // The usual few inputs are not made to pay for the room of the most.
+        if inputs.len() <= 2 {
+            standard::<A, D, 2>(run, x, y, inputs)
+        } else {
+            standard::<A, D, MAX_INPUTS>(run, x, y, inputs)
+        }
     } else {
         strided(run, x, y, inputs)
     }
 }
 
-/// All in standard layout.
-fn standard<A: Real, D: Dimension>(
+/// At most N inputs, all in standard layout.
+#[inline(always)]
+fn standard<A: Real, D: Dimension, const N: usize>(
     mut run: Run<'_, '_, A>,
     x: &mut ArrayRef<A, D>,
     y: Option<&mut ArrayRef<A, D>>,
     inputs: &[&ArrayRef<A, D>],
 ) -> bool {
-    let mut slices: [&[A]; MAX_INPUTS] = [&[]; MAX_INPUTS];
+    let mut slices: [&[A]; N] = [&[]; N];
     for (slice, input) in slices.iter_mut().zip(inputs) {
         // Always there: the caller has asked for the standard layout; so below.
         *slice = input.as_slice().unwrap_or_default();
     }
-    let slices = &slices[..inputs.len().min(MAX_INPUTS)];
+    let slices = &slices[..inputs.len().min(N)];
     let x = x.as_slice_mut().unwrap_or_default();
     run.slices(0, x, y.and_then(ArrayRef::as_slice_mut), slices);
     run.finite
 }
 
 /// Any layout.
+#[inline(never)]
 fn strided<A: Real, D: Dimension>(
     mut run: Run<'_, '_, A>,
     x: &mut ArrayRef<A, D>,
@@ -158,10 +191,7 @@ impl<A, D: Dimension> Views<'_, A, D> {
                     || strides[take] == shape[last] as isize * strides[last]
             };
             let all = fits(self.x.shape(), self.x.strides())
-                && self
-                    .y
-                    .iter()
-                    .all(|y| fits(y.shape(), y.strides()))
+                && self.y.iter().all(|y| fits(y.shape(), y.strides()))
                 && self
                     .inputs
                     .iter()
@@ -193,6 +223,7 @@ struct Run<'r, 'n, A> {
 
 impl<A: Real> Run<'_, '_, A> {
     /// The elements from `start` on, in slices.
+    #[inline(always)]
     fn slices(&mut self, start: usize, x: &mut [A], y: Option<&mut [A]>, inputs: &[&[A]]) {
         if let (Forms::Same(form), None) = (self.forms, &self.noise) {
             let z = None;
@@ -203,6 +234,7 @@ impl<A: Real> Run<'_, '_, A> {
     }
 
     /// The same cut where a new sample or a new block of noise begins.
+    #[inline(never)]
     fn pieces(&mut self, start: usize, x: &mut [A], mut y: Option<&mut [A]>, inputs: &[&[A]]) {
         let mut sample = start / self.per_sample;
         let mut element = start % self.per_sample;

@@ -43,17 +43,21 @@ pub fn linear_combination<A: Real, D: Dimension>(
             requirement: "finite",
         });
     }
-    let mut row = Row {
-        x: x_coefficient,
-        ..Row::ZERO
-    };
     if terms.len() > MAX_INPUTS {
         return Err(Error::TooManyTerms {
             found: terms.len(),
             max: MAX_INPUTS,
         });
     }
-    for (index, (slot, &(value, _))) in row.inputs.iter_mut().zip(terms).enumerate() {
+    let mut form = Form {
+        x: Row::ZERO,
+        x_from_y: 0.0,
+        noise: 0.0,
+        y: None,
+        clip: None,
+    };
+    form.x.x = x_coefficient;
+    for (index, (slot, &(value, _))) in form.x.inputs.iter_mut().zip(terms).enumerate() {
         if !value.is_finite() {
             return Err(Error::InvalidEntry {
                 name: "terms",
@@ -64,24 +68,21 @@ pub fn linear_combination<A: Real, D: Dimension>(
         }
         *slot = value;
     }
-    let form = Form {
-        x: row,
-        x_from_y: 0.0,
-        noise: 0.0,
-        y: None,
-        clip: None,
-    };
-    // The first array stands in the places that are not used.
-    let filled = terms
-        .first()
-        .map(|&(_, first)| std::array::from_fn(|j| terms.get(j).map_or(first, |&(_, input)| input)));
-    let inputs: &[&ArrayRef<A, D>] = match &filled {
-        Some(inputs) => {
-            let inputs: &[&ArrayRef<A, D>; MAX_INPUTS] = inputs;
-            &inputs[..terms.len()]
-        }
-        None => &[],
-    };
     // Whether the result is finite is the caller's business here.
-    update(Forms::Same(&form), x, None, inputs, None).map(|_finite| ())
+    let mut run = |inputs: &[&ArrayRef<A, D>]| {
+        update(Forms::Same(&form), x, None, inputs, None).map(|_finite| ())
+    };
+    match *terms {
+        [] => run(&[]),
+        // The usual few terms are not made to pay for the room of the most.
+        [(_, first)] => run(&[first]),
+        [(_, first), (_, second)] => run(&[first, second]),
+        [(_, first), ..] => {
+            let mut inputs = [first; MAX_INPUTS];
+            for (input, &(_, term)) in inputs.iter_mut().zip(terms) {
+                *input = term;
+            }
+            run(&inputs[..terms.len()])
+        }
+    }
 }

@@ -86,6 +86,7 @@ pub(crate) type FillNoise<'a, A> = &'a mut dyn FnMut(usize, usize, &mut [A]);
 ///
 /// [`Error::NoSampleAxis`], [`Error::ShapeMismatch`], [`Error::WrongLength`] (forms per sample),
 /// [`Error::TooManyTerms`].
+#[inline(always)]
 pub(crate) fn update<A: Real, D: Dimension>(
     forms: Forms<'_>,
     x: &mut ArrayRef<A, D>,
@@ -101,6 +102,7 @@ pub(crate) fn update<A: Real, D: Dimension>(
 }
 
 /// Whether the arrays and forms fit together.
+#[inline(always)]
 fn check<A, D: Dimension>(
     forms: Forms<'_>,
     x: &ArrayRef<A, D>,
@@ -121,11 +123,7 @@ fn check<A, D: Dimension>(
         if other.shape() == shape {
             Ok(())
         } else {
-            Err(Error::ShapeMismatch {
-                name,
-                expected: shape.to_vec(),
-                found: other.shape().to_vec(),
-            })
+            Err(mismatch(name, shape, other.shape()))
         }
     };
     inputs.iter().try_for_each(|input| same("input", input))?;
@@ -137,5 +135,14 @@ fn check<A, D: Dimension>(
             found: forms.len(),
         }),
         _ => Ok(()),
+    }
+}
+
+#[cold]
+fn mismatch(name: &'static str, expected: &[usize], found: &[usize]) -> Error {
+    Error::ShapeMismatch {
+        name,
+        expected: expected.to_vec(),
+        found: found.to_vec(),
     }
 }

@@ -17,6 +17,7 @@ pub(super) struct Operands<'s, A> {
 }
 
 /// Applies a form to slices. Returns whether all that came out is finite.
+#[inline(always)]
 pub(super) fn apply<A: Real>(form: &Form, operands: Operands<'_, A>) -> bool {
     let Operands { x, y, inputs, z } = operands;
     let old_y = form.x_from_y != 0.0;
@@ -48,6 +49,7 @@ pub(super) fn apply<A: Real>(form: &Form, operands: Operands<'_, A>) -> bool {
 }
 
 /// Writes x alone. The old y and the noise come last in the sum, so they are like any other input.
+#[inline(always)]
 fn linear<A: Real>(
     form: &Form,
     x: &mut [A],
@@ -68,6 +70,18 @@ fn linear<A: Real>(
             z,
         });
     }
+    extended_linear(form, x, y.as_deref(), inputs, z)
+}
+
+/// The same with the old y and the noise as inputs; SPECIALISED at most.
+#[inline(never)]
+fn extended_linear<A: Real>(
+    form: &Form,
+    x: &mut [A],
+    y: Option<&[A]>,
+    inputs: &[&[A]],
+    z: Option<&[A]>,
+) -> bool {
     let mut extended = Form {
         x: form.x,
         x_from_y: 0.0,
@@ -77,10 +91,7 @@ fn linear<A: Real>(
     };
     let mut slices: [&[A]; SPECIALISED] = [&[]; SPECIALISED];
     slices[..inputs.len()].copy_from_slice(inputs);
-    let extra = [
-        (y.as_deref(), form.x_from_y),
-        (z, form.noise),
-    ];
+    let extra = [(y, form.x_from_y), (z, form.noise)];
     let mut len = inputs.len();
     for (slice, coefficient) in extra {
         if let Some(slice) = slice {
@@ -92,10 +103,17 @@ fn linear<A: Real>(
     plain::<A, false, false>(&extended, x, &mut [], &slices[..len], None)
 }
 
+/// The elements of a chunk of the fused loops: four AVX vectors of f32.
+const LANES: usize = 32;
+
+/// Shorter slices gain nothing from aligned stores.
+const WORTH_ALIGNING: usize = 512;
+
 /// The most inputs with a loop of their own.
 const SPECIALISED: usize = 6;
 
 /// The plain form, specialised by the number of inputs.
+#[inline(never)]
 fn plain<A: Real, const Y: bool, const E: bool>(
     form: &Form,
     x: &mut [A],
@@ -124,6 +142,7 @@ fn plain<A: Real, const Y: bool, const E: bool>(
 }
 
 /// The clipped form, specialised for the usual numbers of inputs: one model output, or two that guide each other.
+#[inline(never)]
 fn clipped<A: Real, const Y: bool, const E: bool>(
     form: &Form,
     x: &mut [A],
@@ -147,15 +166,17 @@ fn clipped<A: Real, const Y: bool, const E: bool>(
     add_noise(form, x, z) && finite
 }
 
-/// x ← x + n·z, the last term where it is no input of [`linear`]. Returns whether x is finite.
+/// x ← x + n·z, where it is not one of the inputs already. Returns whether x is finite.
+#[inline(always)]
 fn add_noise<A: Real>(form: &Form, x: &mut [A], z: Option<&[A]>) -> bool {
-    z.is_none_or(|z| {
-        dispatch(AddNoise {
+    match z {
+        None => true,
+        Some(z) => dispatch(AddNoise {
             x,
             z,
             n: A::cast(form.noise),
-        })
-    })
+        }),
+    }
 }
 
 struct AddNoise<'s, A> {
@@ -176,22 +197,22 @@ impl<A: Real> Task for AddNoise<'_, A> {
     }
 }
 
+#[inline(always)]
 fn fused<A: Real, const N: usize, const Y: bool, const E: bool, const C: bool>(
     form: &Form,
     x: &mut [A],
     y: &mut [A],
     inputs: [&[A]; N],
 ) -> bool {
-    let sums = dispatch(Fused::<A, N, Y, E, C> {
-        scalars: Scalars::new(form),
-        x: &mut *x,
-        y: &mut *y,
-        inputs,
+    let found = dispatch(Fused::<A, N, Y, E, C> {
+        scalars: Scalars::new::<Y, E, C>(form),
+        part: Part {
+            x: &mut *x,
+            y: &mut *y,
+            inputs,
+        },
     });
-    // The sum of finite numbers may overflow, so a suspicion is not yet a finding.
-    sums.data.is_finite()
-        && (sums.state.is_finite()
-            || x.iter().chain(y.iter()).all(|value| value.is_finite()))
+    found.data && (found.state || (all_finite(x) && all_finite(y)))
 }
 
 /// The scalars of a form in the element type.
@@ -210,49 +231,68 @@ struct Scalars<A, const N: usize> {
 }
 
 impl<A: Real, const N: usize> Scalars<A, N> {
+    /// Those that the variant needs; the others are 0.
     #[inline(always)]
-    fn new(form: &Form) -> Self {
-        let inputs = |row: &Row| std::array::from_fn(|j| A::cast(row.inputs[j]));
+    fn new<const Y: bool, const E: bool, const C: bool>(form: &Form) -> Self {
         let zero = A::zero();
-        let (b, d) = match &form.y {
-            Some(row) => (A::cast(row.x), inputs(row)),
-            None => (zero, [zero; N]),
-        };
-        let (p, q, [low, high, u, v]) = match &form.clip {
-            Some(clip) => (
-                A::cast(clip.data.x),
-                inputs(&clip.data),
-                [clip.low, clip.high, clip.into_x, clip.into_y].map(A::cast),
-            ),
-            None => (zero, [zero; N], [zero; 4]),
-        };
-        Self {
+        let mut scalars = Self {
             a: A::cast(form.x.x),
             c: inputs(&form.x),
-            b,
-            d,
-            p,
-            q,
-            low,
-            high,
-            u,
-            v,
-            e: A::cast(form.x_from_y),
+            b: zero,
+            d: [zero; N],
+            p: zero,
+            q: [zero; N],
+            low: zero,
+            high: zero,
+            u: zero,
+            v: zero,
+            e: zero,
+        };
+        if Y && let Some(row) = &form.y {
+            scalars.b = A::cast(row.x);
+            scalars.d = inputs(row);
         }
+        if C && let Some(clip) = &form.clip {
+            scalars.p = A::cast(clip.data.x);
+            scalars.q = inputs(&clip.data);
+            scalars.low = A::cast(clip.low);
+            scalars.high = A::cast(clip.high);
+            scalars.u = A::cast(clip.into_x);
+            scalars.v = A::cast(clip.into_y);
+        }
+        if E {
+            scalars.e = A::cast(form.x_from_y);
+        }
+        scalars
     }
 }
 
-/// Sums that are finite only if all their terms were.
-struct Sums<A> {
-    /// Of the new x and y; it may overflow.
-    state: A,
-    /// Of D · 0 before the clamp, which cannot.
-    data: A,
+/// The coefficients of the first N inputs.
+#[inline(always)]
+fn inputs<A: Real, const N: usize>(row: &Row) -> [A; N] {
+    let mut scalars = [A::zero(); N];
+    for (scalar, &coefficient) in scalars.iter_mut().zip(&row.inputs) {
+        *scalar = A::cast(coefficient);
+    }
+    scalars
+}
+
+/// What the sums of a pass say.
+struct Finite {
+    /// The new x and y: true is certain; false may be the sum's own overflow.
+    state: bool,
+    /// D before the clamp: certain either way.
+    data: bool,
 }
 
 /// One pass of a form over N inputs. Y: y is written; E: the old y enters x'; C: the clipped variant.
 struct Fused<'s, A, const N: usize, const Y: bool, const E: bool, const C: bool> {
     scalars: Scalars<A, N>,
+    part: Part<'s, A, N, Y>,
+}
+
+/// A range of the operands.
+struct Part<'s, A, const N: usize, const Y: bool> {
     x: &'s mut [A],
     /// Empty unless Y.
     y: &'s mut [A],
@@ -262,170 +302,144 @@ struct Fused<'s, A, const N: usize, const Y: bool, const E: bool, const C: bool>
 impl<A: Real, const N: usize, const Y: bool, const E: bool, const C: bool> Task
     for Fused<'_, A, N, Y, E, C>
 {
-    type Output = Sums<A>;
+    type Output = Finite;
 
     #[inline(always)]
-    fn run(self) -> Sums<A> {
-        if size_of::<A>() == 4 {
-            self.chunks::<64>()
-        } else {
-            self.chunks::<32>()
-        }
+    fn run(self) -> Finite {
+        let Self { scalars, part } = self;
+        let mut found = Finite {
+            state: true,
+            data: true,
+        };
+        let head = head(part.x);
+        let (head, rest) = part.split_at(head);
+        let body = rest.x.len() - rest.x.len() % LANES;
+        let (body, tail) = rest.split_at(body);
+        scalars.short::<Y, E, C>(&mut found, head);
+        scalars.chunks::<LANES, Y, E, C>(&mut found, body.x, body.y, body.inputs);
+        scalars.short::<Y, E, C>(&mut found, tail);
+        found
     }
 }
 
-impl<A: Real, const N: usize, const Y: bool, const E: bool, const C: bool>
-    Fused<'_, A, N, Y, E, C>
-{
-    /// Head up to the alignment of x, chunks of L, tail.
+impl<'s, A, const N: usize, const Y: bool> Part<'s, A, N, Y> {
     #[inline(always)]
-    fn chunks<const L: usize>(self) -> Sums<A> {
-        let Self {
-            scalars,
-            x,
-            y,
-            inputs,
-        } = self;
-        let len = x.len();
-        let head = head::<A>(x);
-        let chunks = (len - head) / L;
-        let tail = head + chunks * L;
-        let mut sums = Sums {
-            state: A::zero(),
-            data: A::zero(),
-        };
-
-        let (x_body, x_tail) = x.split_at_mut(tail);
-        let (x_head, x_body) = x_body.split_at_mut(head);
-        let (y_body, y_tail) = y.split_at_mut(if Y { tail } else { 0 });
-        let (y_head, y_body) = y_body.split_at_mut(if Y { head } else { 0 });
-        let mut inputs_head: [&[A]; N] = [&[]; N];
-        let mut inputs_body: [&[[A; L]]; N] = [&[]; N];
-        let mut inputs_tail: [&[A]; N] = [&[]; N];
+    fn split_at(self, at: usize) -> (Self, Self) {
+        let (x, x_rest) = self.x.split_at_mut(at);
+        let (y, y_rest) = self.y.split_at_mut(if Y { at } else { 0 });
+        let (mut inputs, mut inputs_rest): ([&[A]; N], [&[A]; N]) = ([&[]; N], [&[]; N]);
         for j in 0..N {
-            inputs_head[j] = &inputs[j][..head];
-            inputs_body[j] = &inputs[j][head..tail].as_chunks().0[..chunks];
-            inputs_tail[j] = &inputs[j][tail..len];
+            (inputs[j], inputs_rest[j]) = self.inputs[j].split_at(at);
         }
-        scalars.each::<Y, E, C>(&mut sums, x_head, y_head, inputs_head);
-        if chunks > 0 {
-            let (x_body, y_body) = (x_body.as_chunks_mut().0, y_body.as_chunks_mut().0);
-            scalars.body::<L, Y, E, C>(&mut sums, x_body, y_body, inputs_body);
-        }
-        scalars.each::<Y, E, C>(&mut sums, x_tail, y_tail, inputs_tail);
-        sums
+        let rest = Self {
+            x: x_rest,
+            y: y_rest,
+            inputs: inputs_rest,
+        };
+        (Self { x, y, inputs }, rest)
     }
 }
 
 impl<A: Real, const N: usize> Scalars<A, N> {
-    /// The new x, the new y, and D before the clamp.
+    /// The few elements before and after the long chunks.
     #[inline(always)]
-    fn element<const Y: bool, const E: bool, const C: bool>(
+    fn short<const Y: bool, const E: bool, const C: bool>(
         &self,
-        x: A,
-        y: A,
-        inputs: &[A; N],
-    ) -> (A, A, A) {
-        let mut new_x = self.a * x;
-        for j in 0..N {
-            new_x += self.c[j] * inputs[j];
-        }
-        let mut new_y = self.b * x;
-        if Y {
-            for j in 0..N {
-                new_y += self.d[j] * inputs[j];
-            }
-        }
-        let mut data = self.p * x;
-        if C {
-            for j in 0..N {
-                data += self.q[j] * inputs[j];
-            }
-            let clamped = clamp(data, self.low, self.high);
-            new_x += self.u * clamped;
-            if Y {
-                new_y += self.v * clamped;
-            }
-        }
-        if E {
-            new_x += self.e * y;
-        }
-        (new_x, new_y, data)
+        found: &mut Finite,
+        part: Part<'_, A, N, Y>,
+    ) {
+        let fours = part.x.len() - part.x.len() % 4;
+        let (fours, rest) = part.split_at(fours);
+        self.chunks::<4, Y, E, C>(found, fours.x, fours.y, fours.inputs);
+        self.chunks::<1, Y, E, C>(found, rest.x, rest.y, rest.inputs);
     }
 
-    /// The few elements before and after the chunks.
+    /// Elements in chunks of L, of which there has to be a whole number.
     #[inline(always)]
-    fn each<const Y: bool, const E: bool, const C: bool>(
+    fn chunks<const L: usize, const Y: bool, const E: bool, const C: bool>(
         &self,
-        sums: &mut Sums<A>,
+        found: &mut Finite,
         x: &mut [A],
         y: &mut [A],
         inputs: [&[A]; N],
     ) {
-        for i in 0..x.len() {
-            let mut values = [A::zero(); N];
+        let x = x.as_chunks_mut::<L>().0;
+        if x.is_empty() {
+            return;
+        }
+        let y = y.as_chunks_mut::<L>().0;
+        let zeros = [A::zero(); L];
+        let mut slices: [&[[A; L]]; N] = [&[]; N];
+        for j in 0..N {
+            slices[j] = &inputs[j].as_chunks::<L>().0[..x.len()];
+        }
+        let (mut state, mut data, mut absent) = (zeros, zeros, zeros);
+        for k in 0..x.len() {
+            let mut chunk = [&zeros; N];
             for j in 0..N {
-                values[j] = inputs[j][i];
+                chunk[j] = &slices[j][k];
             }
-            let old_y = if Y { y[i] } else { A::zero() };
-            let (new_x, new_y, data) = self.element::<Y, E, C>(x[i], old_y, &values);
-            x[i] = new_x;
-            sums.state += new_x;
-            if Y {
-                y[i] = new_y;
-                sums.state += new_y;
-            }
-            if C {
-                sums.data += data * A::zero();
-            }
+            let ys = if Y { &mut y[k] } else { &mut absent };
+            self.chunk::<L, Y, E, C>(&mut x[k], ys, chunk, &mut state, &mut data);
+        }
+        found.state &= all_finite(&state);
+        if C {
+            found.data &= all_finite(&data);
         }
     }
 
+    /// One chunk. That x and y are arguments of their own, not fields, tells the compiler that nothing overlaps.
     #[inline(always)]
-    fn body<const L: usize, const Y: bool, const E: bool, const C: bool>(
+    fn chunk<const L: usize, const Y: bool, const E: bool, const C: bool>(
         &self,
-        sums: &mut Sums<A>,
-        x: &mut [[A; L]],
-        y: &mut [[A; L]],
-        inputs: [&[[A; L]]; N],
+        x: &mut [A; L],
+        y: &mut [A; L],
+        inputs: [&[A; L]; N],
+        state: &mut [A; L],
+        data: &mut [A; L],
     ) {
-        let mut state = [A::zero(); L];
-        let mut poison = [A::zero(); L];
-        let none_in = [A::zero(); L];
-        for k in 0..x.len() {
-            let xs = &mut x[k];
-            let mut chunk = [&none_in; N];
+        for l in 0..L {
+            let mut new_x = self.a * x[l];
             for j in 0..N {
-                chunk[j] = &inputs[j][k];
+                new_x += self.c[j] * inputs[j][l];
             }
-            let mut none = [A::zero(); L];
-            let ys = if Y { &mut y[k] } else { &mut none };
-            for l in 0..L {
-                let mut values = [A::zero(); N];
+            let mut clamped = A::zero();
+            if C {
+                let mut d = self.p * x[l];
                 for j in 0..N {
-                    values[j] = chunk[j][l];
+                    d += self.q[j] * inputs[j][l];
                 }
-                let (new_x, new_y, data) = self.element::<Y, E, C>(xs[l], ys[l], &values);
-                xs[l] = new_x;
-                state[l] += new_x;
-                if Y {
-                    ys[l] = new_y;
-                    state[l] += new_y;
+                data[l] += d * A::zero();
+                clamped = clamp(d, self.low, self.high);
+                new_x += self.u * clamped;
+            }
+            if E {
+                new_x += self.e * y[l];
+            }
+            if Y {
+                let mut new_y = self.b * x[l];
+                for j in 0..N {
+                    new_y += self.d[j] * inputs[j][l];
                 }
                 if C {
-                    poison[l] += data * A::zero();
+                    new_y += self.v * clamped;
                 }
+                y[l] = new_y;
+                state[l] += new_y;
             }
+            x[l] = new_x;
+            state[l] += new_x;
         }
-        sums.state += total(state);
-        sums.data += total(poison);
     }
 }
 
 /// The number of elements before the first one whose address is a multiple of 32.
 #[inline(always)]
 fn head<A>(x: &[A]) -> usize {
-    (x.as_ptr().addr().wrapping_neg() % 32 / size_of::<A>()).min(x.len())
+    if x.len() < WORTH_ALIGNING {
+        return 0;
+    }
+    x.as_ptr().addr().wrapping_neg() % 32 / size_of::<A>()
 }
 
 /// NaN stays NaN.
@@ -435,17 +449,12 @@ fn clamp<A: Real>(value: A, low: A, high: A) -> A {
     if value > high { high } else { value }
 }
 
-/// The sum of the lanes, by halves.
+/// Without a branch for each value, so that it vectorises.
 #[inline(always)]
-fn total<A: Real, const L: usize>(mut lanes: [A; L]) -> A {
-    let mut half = L / 2;
-    while half > 0 {
-        for l in 0..half {
-            lanes[l] += lanes[l + half];
-        }
-        half /= 2;
-    }
-    lanes[0]
+fn all_finite<A: Real>(values: &[A]) -> bool {
+    values
+        .iter()
+        .fold(true, |finite, value| finite & value.is_finite())
 }
 
 /// Any form, any number of inputs: term by term over blocks that stay in L1.
@@ -565,6 +574,6 @@ impl<A: Real> Poison<A> {
 
     #[inline(always)]
     fn is_none(self) -> bool {
-        total(self.0).is_finite()
+        all_finite(&self.0)
     }
 }
