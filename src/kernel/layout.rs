@@ -9,15 +9,18 @@
 //! Noise is defined by the element's place in its sample, in row-major order, so with noise the axes stay as they are;
 //! with one form per sample the sample axis stays outermost.
 
-use ndarray::iter::LanesIter;
-use ndarray::{ArrayRef, ArrayView, ArrayView1, ArrayViewMut, ArrayViewMut1, Axis, Dimension, s};
+use ndarray::iter::{Iter, LanesIter};
+use ndarray::{ArrayRef, ArrayView, ArrayViewMut, Axis, Dimension};
 
 use super::slices::{self, BLOCK, Operands};
 use super::{FillNoise, Forms, MAX_INPUTS};
 use crate::real::Real;
 
-/// Rows that are not contiguous are gathered in blocks of this length.
+/// Elements that do not lie in rows are gathered in blocks of this length.
 const GATHER: usize = 64;
+
+/// Rows shorter than this are gathered too: a call for each would cost more.
+const SHORT_ROW: usize = 16;
 
 /// The update of arrays whose shapes agree and that hold at least one element.
 #[inline(always)]
@@ -65,18 +68,21 @@ fn run<A: Real, D: Dimension>(
         noise,
         finite: true,
     };
+    // The usual few inputs are not made to pay for the room of the most.
+    let few = inputs.len() <= 2;
     if x.is_standard_layout()
         && y.as_ref().is_none_or(|y| y.is_standard_layout())
         && inputs.iter().all(|input| input.is_standard_layout())
     {
-        // The usual few inputs are not made to pay for the room of the most.
-        if inputs.len() <= 2 {
+        if few {
             standard::<A, D, 2>(run, x, y, inputs)
         } else {
             standard::<A, D, MAX_INPUTS>(run, x, y, inputs)
         }
+    } else if few {
+        strided::<A, D, 2>(run, x, y, inputs)
     } else {
-        strided(run, x, y, inputs)
+        strided::<A, D, MAX_INPUTS>(run, x, y, inputs)
     }
 }
 
@@ -99,15 +105,15 @@ fn standard<A: Real, D: Dimension, const N: usize>(
     run.finite
 }
 
-/// Any layout.
+/// At most N inputs, any layout.
 #[inline(never)]
-fn strided<A: Real, D: Dimension>(
-    mut run: Run<'_, '_, A>,
+fn strided<A: Real, D: Dimension, const N: usize>(
+    run: Run<'_, '_, A>,
     x: &mut ArrayRef<A, D>,
     y: Option<&mut ArrayRef<A, D>>,
     inputs: &[&ArrayRef<A, D>],
 ) -> bool {
-    let mut views = Views {
+    let mut views = Views::<A, D, N> {
         x: x.view_mut(),
         y: y.map(ArrayRef::view_mut),
         inputs: std::array::from_fn(|j| inputs.get(j).map(|input| input.view())),
@@ -118,38 +124,121 @@ fn strided<A: Real, D: Dimension>(
         (Some(_), _) => {}
     }
     views.merge();
+    if views.all(|shape, strides| match (shape.last(), strides.last()) {
+        (Some(&len), Some(&stride)) => len >= SHORT_ROW && stride == 1,
+        _ => false,
+    }) {
+        rows(run, views)
+    } else {
+        elements(run, views)
+    }
+}
 
-    let Views { mut x, y, inputs } = views;
-    let mut y = y;
-    let mut ys = y.as_mut().map(|y| y.rows_mut().into_iter());
-    let mut readers: [Option<LanesIter<'_, A, D::Smaller>>; MAX_INPUTS] =
-        std::array::from_fn(|j| inputs[j].as_ref().map(|input| input.rows().into_iter()));
-    let count = inputs.iter().flatten().count();
+/// Rows that are slices in every operand.
+fn rows<A: Real, D: Dimension, const N: usize>(
+    mut run: Run<'_, '_, A>,
+    mut views: Views<'_, A, D, N>,
+) -> bool {
+    let count = views.inputs.iter().flatten().count();
+    let mut ys = views.y.as_mut().map(|y| y.rows_mut().into_iter());
+    let mut readers: [Option<LanesIter<'_, A, D::Smaller>>; N] = std::array::from_fn(|j| {
+        views.inputs[j]
+            .as_ref()
+            .map(|input| input.rows().into_iter())
+    });
     let mut start = 0;
-    for x in x.rows_mut() {
-        let mut rows: [ArrayView1<'_, A>; MAX_INPUTS] =
-            std::array::from_fn(|_| ArrayView1::from(&[]));
-        for (row, reader) in rows.iter_mut().zip(readers.iter_mut().flatten()) {
-            if let Some(next) = reader.next() {
-                *row = next;
-            }
+    for mut x in views.x.rows_mut() {
+        // The strides are 1, so every row is a slice.
+        let x = x.as_slice_mut().unwrap_or_default();
+        let mut y = ys.as_mut().and_then(Iterator::next);
+        let y = y.as_mut().and_then(|y| y.as_slice_mut());
+        let mut slices: [&[A]; N] = [&[]; N];
+        for (slice, reader) in slices.iter_mut().zip(readers.iter_mut().flatten()) {
+            *slice = reader
+                .next()
+                .and_then(|row| row.to_slice())
+                .unwrap_or_default();
         }
-        let len = x.len();
-        let y = ys.as_mut().and_then(Iterator::next);
-        run.row(start, x, y, &rows[..count]);
-        start += len;
+        run.slices(start, x, y, &slices[..count]);
+        start += x.len();
     }
     run.finite
 }
 
-/// Views of the operands whose axes are rearranged together.
-struct Views<'a, A, D> {
-    x: ArrayViewMut<'a, A, D>,
-    y: Option<ArrayViewMut<'a, A, D>>,
-    inputs: [Option<ArrayView<'a, A, D>>; MAX_INPUTS],
+/// Elements of any layout, gathered into blocks and scattered back.
+fn elements<A: Real, D: Dimension, const N: usize>(
+    mut run: Run<'_, '_, A>,
+    mut views: Views<'_, A, D, N>,
+) -> bool {
+    let count = views.inputs.iter().flatten().count();
+    let (len, has_y) = (views.x.len(), views.y.is_some());
+    let mut xs = views.x.iter_mut();
+    let mut ys = views.y.as_mut().map(|y| y.iter_mut());
+    let mut readers: [Option<Iter<'_, A, D>>; N] =
+        std::array::from_fn(|j| views.inputs[j].as_ref().map(|input| input.iter()));
+    let (mut x, mut y) = ([A::zero(); GATHER], [A::zero(); GATHER]);
+    let mut gathered = [[A::zero(); GATHER]; N];
+    for start in (0..len).step_by(GATHER) {
+        let block = GATHER.min(len - start);
+        // The places that the block comes from and goes back to.
+        let mut to_x: [Option<&mut A>; GATHER] = [const { None }; GATHER];
+        let mut to_y: [Option<&mut A>; GATHER] = [const { None }; GATHER];
+        gather(&mut x[..block], &mut to_x, &mut xs);
+        if let Some(ys) = &mut ys {
+            gather(&mut y[..block], &mut to_y, ys);
+        }
+        for (values, reader) in gathered.iter_mut().zip(readers.iter_mut().flatten()) {
+            for (value, &from) in values[..block].iter_mut().zip(reader) {
+                *value = from;
+            }
+        }
+        let mut slices: [&[A]; N] = [&[]; N];
+        for (slice, values) in slices.iter_mut().zip(&gathered) {
+            *slice = &values[..block];
+        }
+        let y_block = has_y.then_some(&mut y[..block]);
+        run.slices(start, &mut x[..block], y_block, &slices[..count]);
+        for (to, &value) in to_x.into_iter().flatten().zip(&x) {
+            *to = value;
+        }
+        for (to, &value) in to_y.into_iter().flatten().zip(&y) {
+            *to = value;
+        }
+    }
+    run.finite
 }
 
-impl<A, D: Dimension> Views<'_, A, D> {
+/// Copies the next elements, and keeps where they came from.
+fn gather<'a, A: Real>(
+    values: &mut [A],
+    places: &mut [Option<&'a mut A>],
+    from: &mut impl Iterator<Item = &'a mut A>,
+) {
+    for ((value, place), from) in values.iter_mut().zip(places).zip(from) {
+        *value = *from;
+        *place = Some(from);
+    }
+}
+
+/// Views of the operands whose axes are rearranged together.
+struct Views<'a, A, D, const N: usize> {
+    x: ArrayViewMut<'a, A, D>,
+    y: Option<ArrayViewMut<'a, A, D>>,
+    inputs: [Option<ArrayView<'a, A, D>>; N],
+}
+
+impl<A, D: Dimension, const N: usize> Views<'_, A, D, N> {
+    /// Whether something holds of the shape and strides of every operand.
+    fn all(&self, holds: impl Fn(&[usize], &[isize]) -> bool) -> bool {
+        holds(self.x.shape(), self.x.strides())
+            && self.y.iter().all(|y| holds(y.shape(), y.strides()))
+            && self
+                .inputs
+                .iter()
+                .flatten()
+                .all(|input| holds(input.shape(), input.strides()))
+    }
+
     /// Puts the axes from `first` on into the memory order of x.
     fn sort(&mut self, first: usize) {
         let ndim = self.x.ndim();
@@ -190,14 +279,7 @@ impl<A, D: Dimension> Views<'_, A, D> {
                     || shape[last] <= 1
                     || strides[take] == shape[last] as isize * strides[last]
             };
-            let all = fits(self.x.shape(), self.x.strides())
-                && self.y.iter().all(|y| fits(y.shape(), y.strides()))
-                && self
-                    .inputs
-                    .iter()
-                    .flatten()
-                    .all(|input| fits(input.shape(), input.strides()));
-            if !all {
+            if !self.all(fits) {
                 break;
             }
             let (take, into) = (Axis(take), Axis(last));
@@ -271,74 +353,6 @@ impl<A: Real> Run<'_, '_, A> {
             element += len;
             if element == self.per_sample {
                 (sample, element) = (sample + 1, 0);
-            }
-        }
-    }
-
-    /// The elements from `start` on, in rows of any stride.
-    fn row(
-        &mut self,
-        start: usize,
-        mut x: ArrayViewMut1<'_, A>,
-        mut y: Option<ArrayViewMut1<'_, A>>,
-        inputs: &[ArrayView1<'_, A>],
-    ) {
-        let mut contiguous: [Option<&[A]>; MAX_INPUTS] = [None; MAX_INPUTS];
-        for (slot, input) in contiguous.iter_mut().zip(inputs) {
-            *slot = input.to_slice();
-        }
-        let contiguous = &contiguous[..inputs.len()];
-        let mut parts: [&[A]; MAX_INPUTS] = [&[]; MAX_INPUTS];
-        let in_place = x.is_standard_layout()
-            && y.as_ref().is_none_or(|y| y.is_standard_layout())
-            && contiguous.iter().all(Option::is_some);
-        if in_place && let Some(x) = x.as_slice_mut() {
-            for (part, slice) in parts.iter_mut().zip(contiguous) {
-                *part = slice.unwrap_or_default();
-            }
-            let y = y.as_mut().and_then(|y| y.as_slice_mut());
-            return self.slices(start, x, y, &parts[..inputs.len()]);
-        }
-        let (mut xs, mut ys) = ([A::zero(); GATHER], [A::zero(); GATHER]);
-        let mut gathered = [[A::zero(); GATHER]; MAX_INPUTS];
-        for done in (0..x.len()).step_by(GATHER) {
-            let len = GATHER.min(x.len() - done);
-            let piece = s![done..done + len];
-            let copy = |to: &mut [A; GATHER], from: ArrayView1<'_, A>| {
-                for (to, &from) in to.iter_mut().zip(from) {
-                    *to = from;
-                }
-            };
-            let mut parts: [&[A]; MAX_INPUTS] = [&[]; MAX_INPUTS];
-            for (((part, block), input), slice) in parts
-                .iter_mut()
-                .zip(&mut gathered)
-                .zip(inputs)
-                .zip(contiguous)
-            {
-                *part = match slice {
-                    Some(slice) => &slice[done..done + len],
-                    None => {
-                        copy(block, input.slice(piece));
-                        &block[..len]
-                    }
-                };
-            }
-            let mut x = x.slice_mut(piece);
-            let mut y = y.as_mut().map(|y| y.slice_mut(piece));
-            copy(&mut xs, x.view());
-            if let Some(y) = &y {
-                copy(&mut ys, y.view());
-            }
-            self.slices(
-                start + done,
-                &mut xs[..len],
-                y.is_some().then_some(&mut ys[..len]),
-                &parts[..inputs.len()],
-            );
-            x.iter_mut().zip(&xs).for_each(|(to, &from)| *to = from);
-            if let Some(y) = &mut y {
-                y.iter_mut().zip(&ys).for_each(|(to, &from)| *to = from);
             }
         }
     }
