@@ -9,7 +9,51 @@
 //! ```
 //!
 //! All right-hand sides take the old x and y; sums run from left to right, multiplications and additions are rounded
-//! separately (no fused multiply-add), and z is standard normal noise. Every path gives the bits of this naive form.
+//! separately (no fused multiply-add), and z is standard normal noise. The terms e·y and n·z are there only if their
+//! coefficient is not 0 and there is a y or a source of noise; all other terms are there always, so that 0 · ∞ is NaN.
+//! Every path gives the bits of this naive form, which `naive.rs` writes out and `tests.rs` holds every path to.
+//!
+//! # The kernel, and how it departs from this text
+//!
+//! ```text
+//! for each element i, in the order of memory:
+//!     D  ← clamp(p·x[i] + Σ q_j·in_j[i])        found |= D is not finite, before the clamp
+//!     x' ← a·x[i] + Σ c_j·in_j[i] + u·D + e·y[i] + n·z[i]
+//!     y' ← b·x[i] + Σ d_j·in_j[i] + v·D
+//!     x[i] ← x';  y[i] ← y'                      found |= x' or y' is not finite
+//! ```
+//!
+//! Figures are ratios to a hand-unrolled AVX2 triad on the same buffers (`benches/update.rs`), on a Zen 3 with f32.
+//!
+//! - *The number of inputs, and what is written, are constants of the loop* (`slices.rs`): 1 to 6 inputs, with y and
+//!   without; 1 and 2 when clipped. What is left runs term by term over blocks of 256 elements, which stay in L1.
+//!   Terms that come last anyway (old y, noise) are inputs like any other where y is not written.
+//! - *Chunks of 32 elements, rests of 4, and single ones.* One loop over 32 is what the compiler turns into four vectors
+//!   with four accumulators. Chunks of 64 leave longer rests (0.87 against 0.95 at 1 Ki), chunks of 16, or lanes in
+//!   small arrays with a loop for each operation, are unrolled before they are vectorised and fall to 0.25.
+//! - *x and y are arguments of the inlined chunk, not fields of a struct*: only arguments are known not to overlap. As
+//!   fields they cost a check for each chunk or the vectors altogether (0.40 in L1).
+//! - *The store is aligned*: from 512 elements on, single elements come first until x lies on 32 bytes, since a vector
+//!   that straddles two cache lines is stored twice. The inputs may lie as they like.
+//! - *Finite or not is read off a sum of all that was written*, one addition a value: a sum with a NaN or ∞ in it stays
+//!   NaN or ∞. A sum of huge but finite values can overflow too, so a suspicion is settled by a second look at what was
+//!   written. Its cost is within the noise at all sizes; adding v · 0 or v − v, which needs no second look, took 14 % in
+//!   L1 and 3 to 8 % in L2. D is nowhere written, so there it is D · 0.
+//! - *Noise* comes in blocks of 256 on the stack, each used as soon as it is made, so it needs no buffer. The pieces that
+//!   are asked for follow from the shape alone: [0, 256), [256, 512), … of each noisy row, in ascending order, whatever
+//!   the layout. A generator that throws part of a pair away at the end of a piece still gives every layout the same.
+//! - *Layout* (`layout.rs`): arrays in standard layout are slices. Other axes are sorted, turned and merged into the
+//!   longest common rows, so that equal layouts of any axis order become one slice. ndarray's `as_slice_memory_order`
+//!   would do that for equal strides only, and is `Some` on inverted axes too, where equal memory is not equal index.
+//! - *Small calls*: the path to the loop is inlined, and the room for many inputs, for noise and for views is set up only
+//!   by the calls that need it: 20 ns a call instead of 60.
+//!
+//! Nothing is allocated. (ndarray keeps dynamic dimensions of more than four axes on the heap, so views of those do
+//! allocate; standard layouts need no views.)
+//!
+//! Clipping is arithmetic, not bandwidth: with one input 1.2 times the plain step in memory, 1.5 in L3, up to 2.5 to 3
+//! times in L1, where 13 operations stand against 4. Leaving terms with c_j = 0 out would save two of them, and lose the
+//! NaN of 0 · ∞.
 
 mod layout;
 mod linear;
