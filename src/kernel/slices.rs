@@ -193,7 +193,7 @@ impl<A: Real> Task for AddNoise<'_, A> {
         let mut poison = Poison::new();
         add_scaled(self.x, self.n, self.z);
         poison.take(self.x);
-        poison.is_none()
+        poison.all_finite()
     }
 }
 
@@ -388,6 +388,10 @@ impl<A: Real, const N: usize> Scalars<A, N> {
         }
     }
 
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "indices on both sides read like the formula"
+    )]
     /// One chunk. That x and y are arguments of their own, not fields, tells the compiler that nothing overlaps.
     #[inline(always)]
     fn chunk<const L: usize, const Y: bool, const E: bool, const C: bool>(
@@ -530,7 +534,7 @@ impl<A: Real> Task for Blocks<'_, A> {
             }
             poison.take(x);
         }
-        poison.is_none()
+        poison.all_finite()
     }
 }
 
@@ -573,7 +577,7 @@ impl<A: Real> Poison<A> {
     }
 
     #[inline(always)]
-    fn is_none(self) -> bool {
+    fn all_finite(&self) -> bool {
         all_finite(&self.0)
     }
 }

@@ -146,8 +146,8 @@ impl Layout {
             }
             Self::Fortran => view.reversed_axes(),
             Self::Window => {
-                for axis in 0..ndim {
-                    view.slice_axis_inplace(Axis(axis), Slice::from(2..2 + shape[axis]));
+                for (axis, &len) in shape.iter().enumerate() {
+                    view.slice_axis_inplace(Axis(axis), Slice::from(2..2 + len));
                 }
                 view
             }
@@ -288,9 +288,8 @@ fn fast_equals_naive<A: Real>(case: &Case) -> Result<(), TestCaseError> {
     let run = |update: Update<A>| {
         let mut written = buffers.clone();
         let mut asked = Vec::new();
-        let [x, y] = &mut written[..] else {
-            unreachable!("x and y");
-        };
+        let (x, y) = written.split_at_mut(1);
+        let (x, y) = (&mut x[0], &mut y[0]);
         let mut x = case.layouts[0].arrange(x.view_mut(), shape);
         let mut y = case.layouts[1].arrange(y.view_mut(), shape);
         let mut fill = |row: usize, first: usize, out: &mut [A]| {
