@@ -39,7 +39,7 @@ fn encloses(outer: Rect, inner: Rect) -> bool {
 }
 
 const PRINTABLE: std::ops::RangeInclusive<char> = ' '..='~';
-const MATHEMATICS: &str = "αβγΔεηθκλμπρστ×±≈≤≥√∞·–−→←…⁻⁰¹²³⁴⁵⁶⁷⁸⁹₀₁";
+const MATHEMATICS: &str = "αβγΔεηθκλμπρστ×±≈≤≥√∞·–−→←…⁻⁰¹²³⁴⁵⁶⁷⁸⁹₀₁₂ₜ‖";
 
 #[test]
 fn the_digits_are_those_of_the_source() -> Result<(), Box<dyn Error>> {
@@ -311,6 +311,23 @@ fn axes_with_all_their_labels_stay_in_their_area() -> Result<(), Box<dyn Error>>
     );
     let (x, y) = axes.place((1000.0, 1.0));
     assert!((x - f64::from(panel.right())).abs() < 1e-9 && (y - f64::from(panel.y)).abs() < 1e-9);
+    Ok(())
+}
+
+#[test]
+fn equal_axes_show_a_circle_as_a_circle() -> Result<(), Box<dyn Error>> {
+    for (width, height) in [(700, 400), (400, 700), (500, 500)] {
+        let area = Rect::new(30, 10, width, height);
+        let (x, y) = (Axis::linear("x", -3.0, 3.0), Axis::linear("y", -2.0, 2.0));
+        let axes = Axes::equal(area, "A title", x, y, 2)?;
+        let panel = axes.panel();
+        let ratio = f64::from(panel.width) / f64::from(panel.height);
+        assert!(
+            (ratio / 1.5 - 1.0).abs() < 0.005,
+            "{width}×{height}: {panel:?}"
+        );
+        assert!(encloses(area, panel));
+    }
     Ok(())
 }
 

@@ -152,10 +152,18 @@ impl Axis {
             None if self.logarithmic => (decades(low, high, most), 0.0),
             None => even_steps(low, high, most),
         };
+        let largest = values
+            .iter()
+            .fold(0.0, |most: f64, value| most.max(value.abs()));
+        let notation = if self.logarithmic {
+            Notation::Shorter
+        } else {
+            Notation::of(step, largest)
+        };
         let margin = 1e-9;
         let placed = values
             .into_iter()
-            .map(|value| (self.share(value), label(value, step, self.logarithmic)));
+            .map(|value| (self.share(value), notation.write(value)));
         placed
             .filter(|(share, _)| (-margin..=1.0 + margin).contains(share))
             .collect()
@@ -230,28 +238,43 @@ fn finest_step(ticks: &[f64]) -> f64 {
     1.0 / 10f64.powi(decimals)
 }
 
-/// A number as a tick shows it: plainly where that is short, else as a power of ten.
-fn label(value: f64, step: f64, logarithmic: bool) -> String {
-    let size = value.abs();
-    let plain = if logarithmic && step == 0.0 {
-        if (0.009..9_999.0).contains(&size) {
-            format!("{value}")
-        } else {
-            scientific(value)
+/// How the labels of one axis are written.
+#[derive(Clone, Copy, Debug)]
+enum Notation {
+    /// With so many decimals.
+    Plain(usize),
+    /// As a multiple of a power of ten.
+    Scientific,
+    /// Each the shorter way: the labels of a logarithmic axis.
+    Shorter,
+}
+
+impl Notation {
+    /// What suits ticks `step` apart, the largest of size `largest`.
+    fn of(step: f64, largest: f64) -> Self {
+        if step < 0.000_9 || largest > 99_999.5 {
+            return Self::Scientific;
         }
-    } else if size >= 99_999.5 || (step < 0.000_9 && size > 0.0) {
-        scientific(value)
-    } else {
-        let decimals = (-step.log10() - 1e-9).ceil().max(0.0) as usize;
-        let text = format!("{value:.decimals$}");
-        // −0 is 0.
-        if text.chars().all(|c| matches!(c, '-' | '0' | '.')) {
-            text.replace('-', "")
-        } else {
-            text
-        }
-    };
-    plain.replace('-', "−")
+        Self::Plain((-step.log10() - 1e-9).ceil().max(0.0) as usize)
+    }
+
+    fn write(self, value: f64) -> String {
+        let plain = match self {
+            Self::Plain(decimals) => {
+                let text = format!("{value:.decimals$}");
+                // −0 is 0.
+                if text.chars().all(|c| matches!(c, '-' | '0' | '.')) {
+                    text.replace('-', "")
+                } else {
+                    text
+                }
+            }
+            Self::Shorter if (0.009..9_999.0).contains(&value) => format!("{value}"),
+            Self::Scientific if value == 0.0 => "0".into(),
+            Self::Scientific | Self::Shorter => scientific(value),
+        };
+        plain.replace('-', "−")
+    }
 }
 
 fn scientific(value: f64) -> String {
@@ -349,7 +372,7 @@ impl Axes {
             }
         };
         let above = room(title, 4 * scale).max(capital_height(scale));
-        let below = tick_gap(scale) + text_height(scale) + room(&x.name, 2 * scale);
+        let below = label_drop(scale) + text_height(scale) + room(&x.name, 2 * scale);
         let height = area.height - above - below;
         if height < 3 * text_height(scale) {
             return Err(PlotError::AreaTooSmall(area));
@@ -381,6 +404,27 @@ impl Axes {
             area,
             scale,
         })
+    }
+
+    /// The same with a panel, centred in the area, in which a unit of x is as long as one of y.
+    ///
+    /// # Errors
+    ///
+    /// As [`Axes::new`].
+    pub fn equal(area: Rect, title: &str, x: Axis, y: Axis, scale: i32) -> Result<Self, PlotError> {
+        let ratio = ((x.to - x.from) / (y.to - y.from)).abs();
+        let mut inner = area;
+        let mut axes = Self::new(inner, title, x.clone(), y.clone(), scale)?;
+        // Less room can mean fewer ticks and other margins, hence more than one pass.
+        for _ in 0..4 {
+            let (width, height) = (f64::from(axes.panel.width), f64::from(axes.panel.height));
+            inner.width -= (width - height * ratio).round().max(0.0) as i32;
+            inner.height -= (height - width / ratio).round().max(0.0) as i32;
+            inner.x = area.x + (area.width - inner.width) / 2;
+            inner.y = area.y + (area.height - inner.height) / 2;
+            axes = Self::new(inner, title, x.clone(), y.clone(), scale)?;
+        }
+        Ok(axes)
     }
 
     /// The labels of the y axis and the width of the widest.
@@ -465,7 +509,12 @@ impl Axes {
                 panel.x + ((share * f64::from(panel.width)).round() as i32).min(panel.width - 1);
             canvas.rect(Rect::new(x, panel.y, 1, panel.height), PALE, 1.0);
             canvas.rect(Rect::new(x, panel.bottom(), 1, tick), GREY, 1.0);
-            canvas.text(x, panel.bottom() + gap, text, label.aligned(Align::Centre));
+            canvas.text(
+                x,
+                panel.bottom() + label_drop(scale),
+                text,
+                label.aligned(Align::Centre),
+            );
         }
         for (share, text) in &self.y_labels {
             let y = panel.bottom() - ((share * f64::from(panel.height)).round() as i32).max(1);
@@ -668,7 +717,12 @@ const fn key_width(scale: i32) -> i32 {
     16 * scale
 }
 
-/// From the panel to the labels of its ticks.
+/// From the panel down to the labels of its ticks: below the lowest label at its left.
+const fn label_drop(scale: i32) -> i32 {
+    6 * scale
+}
+
+/// From the panel left to the labels of its ticks.
 const fn tick_gap(scale: i32) -> i32 {
     4 * scale
 }
