@@ -12,6 +12,9 @@
 //! separately (no fused multiply-add), and z is standard normal noise. Every path gives the bits of this naive form.
 
 mod naive;
+mod reduce;
+
+pub(crate) use reduce::{find_non_finite, squared_residuals};
 
 use ndarray::{ArrayRef, Dimension};
 
@@ -86,4 +89,16 @@ pub(crate) fn update<A: Real, D: Dimension>(
     noise: Option<FillNoise<'_, A>>,
 ) -> Result<bool, Error> {
     naive::update(forms, x, y, inputs, noise)
+}
+
+/// The update of slices of equal length that hold `samples` rows, all of one form. Returns whether everything is finite.
+pub(crate) fn update_slices<A: Real>(
+    form: &Form,
+    samples: usize,
+    x: &mut [A],
+    y: Option<&mut [A]>,
+    inputs: &[&[A]],
+    noise: Option<FillNoise<'_, A>>,
+) -> bool {
+    naive::update_slices(form, samples, x, y, inputs, noise)
 }

@@ -120,3 +120,33 @@ pub(super) fn update<A: Real, D: Dimension>(
     }
     Ok(finite)
 }
+
+pub(super) fn update_slices<A: Real>(
+    form: &Form,
+    samples: usize,
+    x: &mut [A],
+    mut y: Option<&mut [A]>,
+    inputs: &[&[A]],
+    mut noise: Option<FillNoise<'_, A>>,
+) -> bool {
+    let per_sample = x.len() / samples.max(1);
+    let mut z = vec![A::zero(); per_sample];
+    let mut finite = true;
+    for i in 0..x.len() {
+        if i % per_sample == 0
+            && form.noise != 0.0
+            && let Some(fill) = &mut noise
+        {
+            fill(i / per_sample, 0, &mut z);
+        }
+        let values: Vec<A> = inputs.iter().map(|input| input[i]).collect();
+        let old_y = y.as_ref().map_or(A::zero(), |y| y[i]);
+        let (new_x, new_y) = Scalars { form }.apply(x[i], old_y, &values, z[i % per_sample]);
+        x[i] = new_x;
+        if let Some(y) = &mut y {
+            y[i] = new_y;
+        }
+        finite &= new_x.is_finite() && (form.y.is_none() || new_y.is_finite());
+    }
+    finite
+}
