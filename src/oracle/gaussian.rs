@@ -230,8 +230,6 @@ impl Gaussian {
 
     /// ln p_t = −½(d ln 2π + Σ ln s + Σ y²/s).
     pub(super) fn log_density_at(&self, y: &[f64], scales: &Scales) -> f64 {
-        // At α = 0 all components of a mixture have the same density; only equal sums give equal bits, and the caller
-        // provides for that by y = x (see `GaussianMixture::logits`).
         let mut square = 0.0;
         for (y, &v) in y.iter().zip(&self.variances) {
             square += y * y / scales.variance(v);

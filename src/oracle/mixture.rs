@@ -49,6 +49,13 @@ pub struct GaussianMixture {
     dim: usize,
 }
 
+/// A point in the coordinates of every component, [K, d], and what [`GaussianMixture::logits`] makes of it.
+struct Located {
+    ys: Vec<f64>,
+    logits: Vec<f64>,
+    offset: f64,
+}
+
 impl GaussianMixture {
     /// The mixture of `components` with `weights`, which are normalised to sum to one, and a label for each component.
     ///
@@ -119,7 +126,7 @@ impl GaussianMixture {
     ///
     /// As [`Oracle::log_density`].
     pub fn responsibilities(&self, x: &[f64], level: &NoiseLevel) -> Result<Vec<f64>, Error> {
-        let (_, mut logits, _) = self.located(x, level)?;
+        let mut logits = self.located(x, level)?.logits;
         softmax::softmax(&mut logits);
         Ok(logits)
     }
@@ -167,34 +174,35 @@ impl GaussianMixture {
         )
     }
 
-    /// Rotates x into the coordinates of every component, [K, d] in `ys`, and writes ln w_k + ln p_t,k to `logits`.
-    fn logits(&self, x: &[f64], scales: &Scales, ys: &mut [f64], logits: &mut [f64]) {
-        let each = self.components.iter().zip(&self.log_weights);
-        for ((y, logit), (component, log_weight)) in
-            ys.chunks_exact_mut(self.dim).zip(logits).zip(each)
-        {
+    /// Rotates x into the coordinates of every component, [K, d] in `ys`, writes ln w_k + ln p_t,k − c to `logits` and
+    /// returns c, the largest of the ln p_t,k: beside their differences the weights keep their digits in the far tails.
+    fn logits(&self, x: &[f64], scales: &Scales, ys: &mut [f64], logits: &mut [f64]) -> f64 {
+        let mut largest = f64::NEG_INFINITY;
+        let each = self.components.iter().zip(ys.chunks_exact_mut(self.dim));
+        for ((component, y), logit) in each.zip(logits.iter_mut()) {
             if scales.alpha == 0.0 {
                 // N(0, σ²I) for every component: without the rotation the densities agree to the bit.
                 y.copy_from_slice(x);
             } else {
                 component.rotate(x, scales.alpha, y);
             }
-            *logit = log_weight + component.log_density_at(y, scales);
+            *logit = component.log_density_at(y, scales);
+            largest = largest.max(*logit);
         }
+        for (logit, log_weight) in logits.iter_mut().zip(&self.log_weights) {
+            *logit = log_weight + (*logit - largest);
+        }
+        largest
     }
 
-    /// Checks, then [`logits`](Self::logits) in vectors of its own: (ys, logits, scales).
-    fn located(
-        &self,
-        x: &[f64],
-        level: &NoiseLevel,
-    ) -> Result<(Vec<f64>, Vec<f64>, Scales), Error> {
+    /// Checks, then [`logits`](Self::logits) in vectors of its own.
+    fn located(&self, x: &[f64], level: &NoiseLevel) -> Result<Located, Error> {
         let scales = super::checked(self, x, level, x)?;
         scales.require_density(self.has_density())?;
         let count = self.components.len();
         let (mut ys, mut logits) = (vec![0.0; count * self.dim], vec![0.0; count]);
-        self.logits(x, &scales, &mut ys, &mut logits);
-        Ok((ys, logits, scales))
+        let offset = self.logits(x, &scales, &mut ys, &mut logits);
+        Ok(Located { ys, logits, offset })
     }
 
     /// out = Σ c_k score_k, where `coefficients` turns the logits into c in place.
@@ -281,12 +289,8 @@ impl Oracle for GaussianMixture {
             return Ok(());
         }
         let (r, ys) = self.scratch(scratch);
-        if scales.alpha == 0.0 {
-            r.copy_from_slice(&self.weights);
-        } else {
-            self.logits(x, &scales, ys, r);
-            softmax::softmax(r);
-        }
+        self.logits(x, &scales, ys, r);
+        softmax::softmax(r);
         out.fill(0.0);
         for (k, y) in ys.chunks_exact(self.dim).enumerate() {
             if r[k] >= NEGLIGIBLE {
@@ -311,8 +315,8 @@ impl Oracle for GaussianMixture {
     }
 
     fn log_density(&self, x: &[f64], level: &NoiseLevel) -> Result<f64, Error> {
-        let (_, logits, _) = self.located(x, level)?;
-        Ok(softmax::log_sum_exp(&logits))
+        let located = self.located(x, level)?;
+        Ok(located.offset + softmax::log_sum_exp(&located.logits))
     }
 
     fn posterior_covariance(&self, x: &[f64], level: &NoiseLevel) -> Result<Array2<f64>, Error> {
@@ -321,7 +325,9 @@ impl Oracle for GaussianMixture {
         if scales.sigma == 0.0 {
             return Ok(Array2::zeros((self.dim, self.dim)));
         }
-        let (ys, mut r, _) = self.located(x, level)?;
+        let Located {
+            ys, logits: mut r, ..
+        } = self.located(x, level)?;
         softmax::softmax(&mut r);
         let mut centres = vec![0.0; ys.len()];
         for (k, centre) in centres.chunks_exact_mut(self.dim).enumerate() {
@@ -347,7 +353,7 @@ impl LabelledOracle for GaussianMixture {
     }
 
     fn class_log_posterior(&self, x: &[f64], level: &NoiseLevel) -> Result<Vec<f64>, Error> {
-        let (_, logits, _) = self.located(x, level)?;
+        let logits = self.located(x, level)?.logits;
         Ok(softmax::class_log_posterior(
             &logits,
             &self.labels,
