@@ -11,8 +11,8 @@ use crate::real::Real;
 
 /// An [`Oracle`] as a [`Denoiser`] of batches, for every element type and dimension; made by [`Oracle::denoiser`].
 ///
-/// Each sample, flattened in row-major order, is a point of the oracle; arrays of any memory layout will do. The work is
-/// in f64 and rounded once. Every sample may have its own level. After the first call nothing is allocated.
+/// Each sample, flattened in row-major order, is a point of the oracle; arrays of any memory layout will do. The work
+/// is in f64 and rounded once. Every sample may have its own level. After the first call nothing is allocated.
 ///
 /// Any [`Prediction`] can be returned. At σ = 0 the state says nothing of the noise, and only
 /// [`Data`](Prediction::Data) is defined; at α = 0 all are but [`Edm`](Prediction::Edm).
@@ -32,8 +32,9 @@ use crate::real::Real;
 ///
 /// # Errors
 ///
-/// [`Error::NoSampleAxis`] for a 0-dimensional array; [`Error::ShapeMismatch`] when a sample has not the oracle's number
-/// of elements or `out` not the shape of `x`; [`Error::WrongLength`] unless the query has one level or one per sample;
+/// [`Error::NoSampleAxis`] for a 0-dimensional array; [`Error::ShapeMismatch`] when a sample has not the oracle's
+/// number of elements or `out` not the shape of `x`; [`Error::WrongLength`] unless the query has one level or one per
+/// sample;
 /// [`Error::TooManyTerms`] when more than one output is asked for; [`Error::PredictionUndefined`] as above; and the
 /// errors of the [`Oracle`].
 #[derive(Clone, Debug)]
@@ -136,7 +137,7 @@ fn predict(
 ///     vec![0, 1],
 /// )?;
 /// let level = NoiseLevel::new(0.5, 0.8, 0.6)?;
-/// let x = array![[0.0], [5.0]];
+/// let x = array![[0.0], [5.0f64]];
 /// let mut gradient = x.clone();
 /// data.classifier(1)?.gradient(&x, &Query::new(&level), &mut gradient)?;
 /// assert!(gradient[[0, 0]] > 1.0); // towards the class

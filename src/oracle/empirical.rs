@@ -61,8 +61,8 @@ impl Empirical {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new); [`Error::WrongLength`] unless there are n labels; [`Error::InvalidEntry`] for a label above
-    /// 1048576.
+    /// As [`new`](Self::new); [`Error::WrongLength`] unless there are n labels; [`Error::InvalidEntry`] for a label
+    /// above 1048576.
     pub fn labelled(points: &ArrayRef2<f64>, labels: Vec<usize>) -> Result<Self, Error> {
         let (n, dim) = points.dim();
         check::dimension(dim)?;

@@ -57,8 +57,8 @@ struct Axes {
 }
 
 impl Gaussian {
-    /// N(`mean`, `covariance`), with the covariance of shape \[d, d\] split into its eigenvectors by Jacobi rotations,
-    /// O(d³).
+    /// N(`mean`, `covariance`), with the covariance of shape \[d, d\] split into its eigenvectors by Jacobi rotations:
+    /// O(d³), milliseconds at d = 64 and many seconds at d = 784.
     ///
     /// Asymmetry and negative eigenvalues up to 1e-12 of the largest entry or eigenvalue are taken for rounding: the
     /// matrix is symmetrised, such eigenvalues become 0, as do those below 1e-60. A diagonal covariance gives exactly
@@ -149,7 +149,8 @@ impl Gaussian {
     /// # Ok::<(), diffusion_sampler::Error>(())
     /// ```
     ///
-    /// The ODE is that of Song et al. 2021, "Score-Based Generative Modeling through Stochastic Differential Equations".
+    /// The ODE is that of Song et al. 2021, "Score-Based Generative Modeling through Stochastic Differential
+    /// Equations".
     ///
     /// # Errors
     ///

@@ -34,16 +34,17 @@ use check::Scales;
 /// | [`log_density`](Self::log_density) | ln p_t(x), in nats | of the data, if it has a density | of N(0, σ²I) |
 /// | [`posterior_covariance`](Self::posterior_covariance) | Cov\[x₀ given x_t = x\] = (σ²/α) ∂D/∂x | 0 | covariance of the data |
 ///
-/// D and the score determine each other (Tweedie's formula; Efron 2011, "Tweedie's Formula and Selection Bias"), but both
-/// are computed without the cancellation that deriving one from the other brings where σ is small.
+/// D and the score determine each other (Tweedie's formula; Efron 2011, "Tweedie's Formula and Selection Bias"), but
+/// both are computed without the cancellation that deriving one from the other brings where σ is small.
 ///
 /// Oracles are immutable plain data in f64; a point is a slice of length [`dim`](Self::dim), an image its elements in
-/// row-major order. [`denoiser`](Self::denoiser) makes one a [`Denoiser`](crate::Denoiser) of batches of any element type
-/// and dimension. Sums have a fixed order and exponentials come from `libm`: the bits are the same on every machine.
+/// row-major order. [`denoiser`](Self::denoiser) makes one a [`Denoiser`](crate::Denoiser) of batches of any element
+/// type and dimension. Sums have a fixed order and exponentials come from `libm`: the bits are the same on every
+/// machine.
 ///
-/// **Ranges.** Entries of points and means up to 1e30, variances 0 or between 1e-60 and 1e60, α and σ 0 or between 1e-30
-/// and 1e30: within these every result is a number, however far out in the tails, and beyond them there is an error.
-/// Responsibilities below 1e-30 count as 0.
+/// **Ranges.** Entries of points and means up to 1e30, variances 0 or between 1e-60 and 1e60, α and σ 0 or between
+/// 1e-30 and 1e30: within these every result is a number, however far out in the tails, and beyond them there is an
+/// error. Responsibilities below 1e-30 count as 0.
 ///
 /// ```
 /// use diffusion_sampler::{Denoiser, Gaussian, NoiseLevel, Oracle, Prediction, Query};
@@ -61,7 +62,8 @@ use check::Scales;
 /// # Errors
 ///
 /// All methods: [`Error::WrongLength`] for a point or output whose length is not [`dim`](Self::dim);
-/// [`Error::InvalidEntry`] for an entry, [`Error::InvalidParameter`] for an α or σ outside the ranges. Score and density:
+/// [`Error::InvalidEntry`] for an entry, [`Error::InvalidParameter`] for an α or σ outside the ranges. Score and
+/// density:
 /// [`Error::InvalidParameter`] at σ = 0 when the data has no density.
 pub trait Oracle {
     /// The dimension d of a point.
@@ -135,8 +137,8 @@ pub trait Oracle {
         Ok(out)
     }
 
-    /// This oracle as a denoiser that returns `prediction`. An oracle behind a `&` or an [`Arc`] is an oracle too, to be
-    /// shared by several denoisers.
+    /// This oracle as a denoiser that returns `prediction`. An oracle behind a `&` or an [`Arc`] is an oracle too, to
+    /// be shared by several denoisers.
     fn denoiser(self, prediction: Prediction) -> ExactDenoiser<Self>
     where
         Self: Sized,

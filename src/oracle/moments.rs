@@ -87,8 +87,8 @@ impl Root {
     }
 }
 
-/// The mean and the unbiased covariance (divisor n − 1) of the rows of an array of shape \[n, d\], in f64 and in a fixed
-/// order of summation.
+/// The mean and the unbiased covariance (divisor n − 1) of the rows of an array of shape \[n, d\], in f64 and in a
+/// fixed order of summation.
 ///
 /// ```
 /// use diffusion_sampler::sample_moments;
@@ -102,8 +102,8 @@ impl Root {
 ///
 /// # Errors
 ///
-/// [`Error::InvalidParameter`] for fewer than 2 rows or d = 0; [`Error::InvalidEntry`], with the entry's position in its
-/// row, for an entry that is not finite or exceeds 1e30.
+/// [`Error::InvalidParameter`] for fewer than 2 rows or d = 0; [`Error::InvalidEntry`], with the entry's position in
+/// its row, for an entry that is not finite or exceeds 1e30.
 pub fn sample_moments<A: Real>(rows: &ArrayRef2<A>) -> Result<(Vec<f64>, Array2<f64>), Error> {
     let (n, d) = rows.dim();
     check::dimension(d)?;
@@ -144,7 +144,8 @@ pub(super) fn square(d: usize, values: &[f64]) -> Array2<f64> {
     Array2::from_shape_fn((d, d), |(i, j)| values[i * d + j])
 }
 
-/// The eigenvalues and vectors of a checked covariance; see [`Gaussian::new`](crate::Gaussian::new) for what is rounding.
+/// The eigenvalues and vectors of a checked covariance; see [`Gaussian::new`](crate::Gaussian::new) for what is
+/// rounding.
 pub(super) fn eigen(
     name: &'static str,
     covariance: &ArrayRef2<f64>,

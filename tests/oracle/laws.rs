@@ -277,11 +277,7 @@ fn values_are_stable() {
 }
 
 const VALUES: [u64; 3] = [0xbfb5167107dc0773, 0xbfd2421488c175e8, 0x3ff090f9b840ca23];
-const SAMPLE: [u64; 3] = [
-    0x3ffab855fa1fbc64,
-    0xc002cb7cb6788fdb,
-    0xbfe388a53e9b6943,
-];
+const SAMPLE: [u64; 3] = [0x3ffab855fa1fbc64, 0xc002cb7cb6788fdb, 0xbfe388a53e9b6943];
 
 /// A generator of its own, so that the test does not depend on `rand`'s.
 struct ConstantSteps(u64);

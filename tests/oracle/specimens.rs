@@ -3,12 +3,12 @@
 use diffusion_sampler::{Empirical, Gaussian, GaussianMixture, NoiseLevel, Oracle};
 use ndarray::{Array2, array};
 
-pub fn level(alpha: f64, sigma: f64) -> NoiseLevel {
+pub(crate) fn level(alpha: f64, sigma: f64) -> NoiseLevel {
     NoiseLevel::new(0.5, alpha, sigma).unwrap()
 }
 
 /// Variance preserving, exploding, rectified flow, nearly clean, nearly pure noise.
-pub fn levels() -> Vec<NoiseLevel> {
+pub(crate) fn levels() -> Vec<NoiseLevel> {
     [
         (0.8, 0.6),
         (1.0, 3.0),
@@ -20,13 +20,13 @@ pub fn levels() -> Vec<NoiseLevel> {
     .to_vec()
 }
 
-pub fn correlated() -> Gaussian {
+pub(crate) fn correlated() -> Gaussian {
     let covariance = array![[2.0, 0.6, -0.3], [0.6, 1.0, 0.2], [-0.3, 0.2, 0.5]];
     Gaussian::new(&[1.0, -1.0, 0.5], &covariance).unwrap()
 }
 
 /// Full, diagonal, isotropic and singular components in three classes.
-pub fn mixture() -> GaussianMixture {
+pub(crate) fn mixture() -> GaussianMixture {
     GaussianMixture::new(
         &[1.0, 2.0, 0.5, 1.5],
         vec![
@@ -44,7 +44,7 @@ pub fn mixture() -> GaussianMixture {
     .unwrap()
 }
 
-pub fn smooth_mixture() -> GaussianMixture {
+pub(crate) fn smooth_mixture() -> GaussianMixture {
     let all = mixture();
     GaussianMixture::new(
         &all.weights()[..3],
@@ -54,7 +54,7 @@ pub fn smooth_mixture() -> GaussianMixture {
     .unwrap()
 }
 
-pub fn points() -> Array2<f64> {
+pub(crate) fn points() -> Array2<f64> {
     array![
         [0.0, 0.0, 0.0],
         [1.0, -0.5, 0.3],
@@ -64,12 +64,12 @@ pub fn points() -> Array2<f64> {
     ]
 }
 
-pub fn empirical() -> Empirical {
+pub(crate) fn empirical() -> Empirical {
     Empirical::labelled(&points(), vec![0, 1, 1, 2, 0]).unwrap()
 }
 
 /// Every implementor of the trait, in three dimensions.
-pub fn oracles() -> Vec<(&'static str, Box<dyn Oracle>)> {
+pub(crate) fn oracles() -> Vec<(&'static str, Box<dyn Oracle>)> {
     vec![
         ("full Gaussian", Box::new(correlated())),
         (
@@ -95,7 +95,7 @@ pub fn oracles() -> Vec<(&'static str, Box<dyn Oracle>)> {
 }
 
 /// Runs a law at every oracle, level and a few points: at the data's mean, near it and in the tail.
-pub fn everywhere(mut law: impl FnMut(&str, &dyn Oracle, &NoiseLevel, &[f64])) {
+pub(crate) fn everywhere(mut law: impl FnMut(&str, &dyn Oracle, &NoiseLevel, &[f64])) {
     for (name, oracle) in oracles() {
         for level in levels() {
             let (mean, _) = oracle.moments();
@@ -117,7 +117,7 @@ pub fn everywhere(mut law: impl FnMut(&str, &dyn Oracle, &NoiseLevel, &[f64])) {
 }
 
 /// The central difference of a vector-valued function along coordinate i.
-pub fn difference(f: impl Fn(&[f64]) -> Vec<f64>, x: &[f64], i: usize, h: f64) -> Vec<f64> {
+pub(crate) fn difference(f: impl Fn(&[f64]) -> Vec<f64>, x: &[f64], i: usize, h: f64) -> Vec<f64> {
     let at = |h: f64| {
         let mut shifted = x.to_vec();
         shifted[i] += h;
@@ -131,7 +131,7 @@ pub fn difference(f: impl Fn(&[f64]) -> Vec<f64>, x: &[f64], i: usize, h: f64) -
 }
 
 #[track_caller]
-pub fn assert_close(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {
+pub(crate) fn assert_close(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
     for (i, (f, e)) in found.iter().zip(expected).enumerate() {
         assert!(
