@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 /// The modules of each floor, from the ground up.
 const FLOORS: [&[&str]; 5] = [
-    &["error", "kernel", "linalg", "noise", "real", "simd", "special"],
+    &[
+        "error", "kernel", "linalg", "noise", "real", "simd", "special",
+    ],
     &[
         "clip",
         "combination",
@@ -19,7 +21,14 @@ const FLOORS: [&[&str]; 5] = [
         "training",
     ],
     &["plan", "solver"],
-    &["chain", "ddim_step", "denoiser", "fold", "guidance", "oracle"],
+    &[
+        "chain",
+        "ddim_step",
+        "denoiser",
+        "fold",
+        "guidance",
+        "oracle",
+    ],
     &["likelihood", "moments", "sampler", "trajectory"],
 ];
 
@@ -45,11 +54,18 @@ fn files() -> Result<Vec<(String, usize, String)>, Box<dyn Error>> {
     sources(&root, &mut paths)?;
     let mut files = Vec::new();
     for path in paths {
-        let relative = path.strip_prefix(&root)?.to_string_lossy().replace('\\', "/");
+        let relative = path
+            .strip_prefix(&root)?
+            .to_string_lossy()
+            .replace('\\', "/");
         if relative == "lib.rs" {
             continue;
         }
-        let module = relative.split(['/', '.']).next().unwrap_or_default().to_owned();
+        let module = relative
+            .split(['/', '.'])
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         let floor = floor_of(&module).ok_or(format!("{relative} stands on no floor"))?;
         let code = fs::read_to_string(&path)?
             .lines()
@@ -114,7 +130,10 @@ fn unsafe_stays_in_the_dispatch() -> Result<(), Box<dyn Error>> {
         let names_unsafe = code
             .split(|c: char| !(c.is_alphanumeric() || c == '_'))
             .any(|word| word == "unsafe");
-        assert!(!names_unsafe || path == "simd.rs", "{path} holds unsafe code");
+        assert!(
+            !names_unsafe || path == "simd.rs",
+            "{path} holds unsafe code"
+        );
     }
     Ok(())
 }
@@ -123,8 +142,20 @@ fn unsafe_stays_in_the_dispatch() -> Result<(), Box<dyn Error>> {
 fn coefficients_use_no_platform_transcendentals() -> Result<(), Box<dyn Error>> {
     // std's exp, ln, cos differ between platforms: `libm` or own polynomials give the same bits everywhere.
     const FORBIDDEN: [&str; 14] = [
-        ".exp()", ".exp_m1()", ".ln()", ".ln_1p()", ".log10()", ".log2()", ".powf(", ".sin()", ".cos()", ".tan()",
-        ".sinh()", ".tanh()", ".hypot(", ".mul_add(",
+        ".exp()",
+        ".exp_m1()",
+        ".ln()",
+        ".ln_1p()",
+        ".log10()",
+        ".log2()",
+        ".powf(",
+        ".sin()",
+        ".cos()",
+        ".tan()",
+        ".sinh()",
+        ".tanh()",
+        ".hypot(",
+        ".mul_add(",
     ];
     for (path, _, code) in files()? {
         let code = code.split("#[cfg(test)]").next().unwrap_or_default();
