@@ -211,11 +211,10 @@ fn keyed_block<A: Block<ROWS>, const ROWS: usize, const N: usize>(
 ) {
     let key = [key as u32, (key >> 32) as u32];
     let [c1, c2, c3] = counter.map(u64::from);
-    let index = index as u32;
     A::block(
         |lane| {
-            let c0 = u64::from(index.wrapping_add(lane as u32));
-            philox4x32_10([c0, c1, c2, c3], key)
+            // In 64 bits, though it fits into 32: else the vector code begins with a widening shuffle.
+            philox4x32_10([index + lane as u64, c1, c2, c3], key)
         },
         out,
     );
