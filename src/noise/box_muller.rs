@@ -2,7 +2,9 @@
 //!
 //! Two uniforms make two normals,
 //!
-//!     r = √(−2 ln u),   z₀ = ±r sin(π/2 · (1 − v)),   z₁ = ±r sin(π/2 · v),   u, v ∈ (0, 1),
+//! ```text
+//! r = √(−2 ln u),   z₀ = ±r sin(π/2 · (1 − v)),   z₁ = ±r sin(π/2 · v),   u, v ∈ (0, 1),
+//! ```
 //!
 //! where the two random signs spread the quarter circle over the whole. The cosine is thus the sine of the complement,
 //! which is exact, since v is a dyadic number: one polynomial serves for both, no quadrant has to be swapped in, and

@@ -3,7 +3,9 @@
 //! A row is cut into blocks. A block is [`LANES`] consecutive counters, one a SIMD lane, and as many rows of lanes as
 //! one counter's four words yield normals: 4 rows in f32 (64 elements), 2 in f64 (32 elements). Element `e` of a row is
 //!
-//!     block e / (16·rows),   row (e mod 16·rows) / 16,   lane e mod 16,   counter 16·block + lane,
+//! ```text
+//! block e / (16·rows),   row (e mod 16·rows) / 16,   lane e mod 16,   counter 16·block + lane,
+//! ```
 //!
 //! and rows 2p and 2p + 1 are the cosine and the sine of the p-th pair of uniforms. So whole vectors of words become
 //! whole vectors of consecutive elements, without a shuffle, and any element can be had for the price of one block.
@@ -220,9 +222,9 @@ fn keyed_block<A: Block<ROWS>, const ROWS: usize, const N: usize>(
     );
 }
 
-/// A block from a generator's words, two words a `u64`, the lower half first.
+/// A block from a generator's words: two `u64` a lane, each of two words, the lower half first.
 pub(super) struct Drawn<'a, A, const ROWS: usize> {
-    pub(super) words: &'a [[u64; 2]; LANES],
+    pub(super) words: &'a [[u64; LANES]; 2],
     pub(super) out: &'a mut [[A; LANES]; ROWS],
 }
 
@@ -233,7 +235,7 @@ impl<A: Block<ROWS>, const ROWS: usize> Task for Drawn<'_, A, ROWS> {
     fn run(self) {
         A::block(
             |lane| {
-                let [a, b] = self.words[lane];
+                let [a, b] = [self.words[0][lane], self.words[1][lane]];
                 [a, a >> 32, b, b >> 32]
             },
             self.out,

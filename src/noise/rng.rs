@@ -111,7 +111,7 @@ impl<A: Block<ROWS>, const ROWS: usize> Buffer<A, ROWS> {
 }
 
 fn draw<A: Block<ROWS>, const ROWS: usize>(rng: &mut impl Rng, out: &mut [[A; LANES]; ROWS]) {
-    let mut words = [[0; 2]; LANES];
+    let mut words = [[0; LANES]; 2];
     for word in words.as_flattened_mut() {
         *word = rng.next_u64();
     }
