@@ -14,7 +14,7 @@
 //! so the bits are the same on every machine. The polynomials are minimax fits (Remez's algorithm with 50 digits; the
 //! coefficients were rounded one after the other, the lowest first, and the rest fitted anew after each). The logarithm
 //! is the long path of dependent operations, so Estrin's scheme shortens it; the sines of f32 are off that path and take
-//! Horner's scheme, which has fewer operations. Against the alternatives this gains 2 to 4 % (AVX2 and SSE2).
+//! Horner's scheme, which has fewer operations. Against the alternatives this gains 1 to 4 % (AVX2 and SSE2).
 //!
 //! Box and Muller (1958), "A Note on the Generation of Random Normal Deviates".
 
