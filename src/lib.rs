@@ -22,6 +22,7 @@ mod prediction;
 mod real;
 mod sampler;
 mod schedule;
+mod simd;
 mod solver;
 mod special;
 mod training;
@@ -54,6 +55,8 @@ pub use schedule::{
     Edm, LambdaRange, NoiseSchedule, RectifiedFlow, TableSchedule, VarianceExploding,
     VariancePreserving,
 };
+#[doc(hidden)]
+pub use simd::{SimdLevel, force_simd_level, simd_level};
 pub use solver::{DdimInversion, DpmSolverPp2M, FirstOrder, Heun, SecondOrderForm, Solver};
 pub use training::LossWeight;
 pub use trajectory::{Question, StepReport, Trajectory};

@@ -47,8 +47,11 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Every source file but lib.rs: its path, its floor and its code without comments.
-fn files() -> Result<Vec<(String, usize, String)>, Box<dyn Error>> {
+/// A source file's path, its floor and its code without comments.
+type File = (String, usize, String);
+
+/// Every source file but lib.rs.
+fn files() -> Result<Vec<File>, Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut paths = Vec::new();
     sources(&root, &mut paths)?;

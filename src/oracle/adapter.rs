@@ -129,7 +129,7 @@ fn predict(
 /// [`LabelledOracle::classifier`].
 ///
 /// ```
-/// use diffusion_sampler::{Gaussian, GaussianMixture, LabelledOracle, NoiseLevel, Query};
+/// use diffusion_sampler::{Classifier, Gaussian, GaussianMixture, LabelledOracle, NoiseLevel, Query};
 /// use ndarray::array;
 ///
 /// let data = GaussianMixture::new(
