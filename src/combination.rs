@@ -82,6 +82,26 @@ impl Combination {
         })
     }
 
+    /// The same combination with one gradient more, behind the others.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn with_gradient(&self, weight: f64) -> Result<Self, Error> {
+        let len = self.len();
+        if len == MAX_OUTPUTS {
+            return Err(Error::TooManyTerms {
+                found: len + 1,
+                max: MAX_OUTPUTS,
+            });
+        }
+        crate::error::require(weight.is_finite(), "gradient weight", weight, "finite")?;
+        let mut combination = *self;
+        combination.weights[len] = weight;
+        combination.gradients += 1;
+        Ok(combination)
+    }
+
     /// The number of outputs.
     pub fn len(&self) -> usize {
         self.models + self.gradients

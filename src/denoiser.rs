@@ -1,11 +1,11 @@
 //! The `Denoiser` trait and its adapters.
 
 use std::convert::Infallible;
-use std::marker::PhantomData;
 
 use ndarray::{ArrayRef, Dimension};
 
 use crate::combination::Combination;
+use crate::error::Error;
 use crate::level::NoiseLevel;
 use crate::prediction::Prediction;
 use crate::real::Real;
@@ -69,9 +69,13 @@ pub trait Denoiser<A: Real, D: Dimension> {
     }
 
     /// How the outputs combine at a level; its length is the number of outputs that are computed there.
-    fn combination(&self, level: &NoiseLevel) -> Combination {
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where a guidance weight is not finite, or the parts of a composed model do not fit each other.
+    fn combination(&self, level: &NoiseLevel) -> Result<Combination, Error> {
         let _ = level;
-        Combination::single()
+        Ok(Combination::single())
     }
 }
 
@@ -150,17 +154,23 @@ impl<A: Real, D: Dimension, M: Denoiser<A, D> + ?Sized> Denoiser<A, D> for &mut 
         (**self).outputs()
     }
 
-    fn combination(&self, level: &NoiseLevel) -> Combination {
+    fn combination(&self, level: &NoiseLevel) -> Result<Combination, Error> {
         (**self).combination(level)
     }
 }
 
-/// A denoiser from a closure that cannot fail; see [`from_fn`] and [`try_from_fn`].
+/// A denoiser from a closure; see [`from_fn`].
 #[derive(Clone, Copy, Debug)]
-pub struct FromFn<F, E> {
+pub struct FromFn<F> {
     prediction: Prediction,
     function: F,
-    error: PhantomData<fn() -> E>,
+}
+
+/// A denoiser from a closure that may fail; see [`try_from_fn`].
+#[derive(Clone, Copy, Debug)]
+pub struct TryFromFn<F> {
+    prediction: Prediction,
+    function: F,
 }
 
 /// A denoiser from a closure `f(x, level, out)`.
@@ -173,25 +183,16 @@ pub struct FromFn<F, E> {
 ///     out.zip_mut_with(x, |o, &x| *o = level.alpha() * x);
 /// });
 /// ```
-pub fn from_fn<A, D, F>(
-    prediction: Prediction,
-    mut function: F,
-) -> FromFn<
-    impl FnMut(&ArrayRef<A, D>, &NoiseLevel, &mut ArrayRef<A, D>) -> Result<(), Infallible>,
-    Infallible,
->
+pub fn from_fn<A, D, F>(prediction: Prediction, function: F) -> FromFn<F>
 where
     A: Real,
     D: Dimension,
     F: FnMut(&ArrayRef<A, D>, &NoiseLevel, &mut ArrayRef<A, D>),
 {
-    try_from_fn(
+    FromFn {
         prediction,
-        move |x: &ArrayRef<A, D>, level: &NoiseLevel, out: &mut ArrayRef<A, D>| {
-            function(x, level, out);
-            Ok(())
-        },
-    )
+        function,
+    }
 }
 
 /// A denoiser from a closure `f(x, level, out)` that may fail with its own error.
@@ -208,20 +209,42 @@ where
 ///     Ok(())
 /// });
 /// ```
-pub fn try_from_fn<A, D, F, E>(prediction: Prediction, function: F) -> FromFn<F, E>
+pub fn try_from_fn<A, D, F, E>(prediction: Prediction, function: F) -> TryFromFn<F>
 where
     A: Real,
     D: Dimension,
     F: FnMut(&ArrayRef<A, D>, &NoiseLevel, &mut ArrayRef<A, D>) -> Result<(), E>,
 {
-    FromFn {
+    TryFromFn {
         prediction,
         function,
-        error: PhantomData,
     }
 }
 
-impl<A, D, F, E> Denoiser<A, D> for FromFn<F, E>
+impl<A, D, F> Denoiser<A, D> for FromFn<F>
+where
+    A: Real,
+    D: Dimension,
+    F: FnMut(&ArrayRef<A, D>, &NoiseLevel, &mut ArrayRef<A, D>),
+{
+    type Error = Infallible;
+
+    fn prediction(&self) -> Prediction {
+        self.prediction
+    }
+
+    fn denoise(
+        &mut self,
+        x: &ArrayRef<A, D>,
+        query: &Query<'_>,
+        out: &mut ArrayRef<A, D>,
+    ) -> Result<(), Infallible> {
+        (self.function)(x, &query.level(), out);
+        Ok(())
+    }
+}
+
+impl<A, D, F, E> Denoiser<A, D> for TryFromFn<F>
 where
     A: Real,
     D: Dimension,

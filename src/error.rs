@@ -177,6 +177,11 @@ pub enum Error {
     },
     /// A 0-dimensional array has no sample axis.
     NoSampleAxis,
+    /// A run's own array no longer has its shape or standard layout: somebody who was lent it has changed them.
+    LayoutChanged {
+        /// Which array.
+        name: &'static str,
+    },
     /// More elements than an array can hold.
     TooLarge {
         /// The shape asked for.
@@ -336,6 +341,10 @@ impl fmt::Display for Error {
             Self::NoSampleAxis => write!(
                 f,
                 "a 0-dimensional array has no sample axis; axis 0 is the sample"
+            ),
+            Self::LayoutChanged { name } => write!(
+                f,
+                "the run's {name} no longer has its shape or standard layout"
             ),
             Self::TooLarge { shape } => {
                 write!(

@@ -115,6 +115,18 @@ impl NoiseLevel {
         })
     }
 
+    /// A level whose parts a schedule has computed, each in its own stable form.
+    pub(crate) fn from_parts(time: f64, alpha_sigma: (f64, f64), logs: (f64, f64)) -> Self {
+        Self {
+            time,
+            model_time: time,
+            alpha: alpha_sigma.0,
+            sigma: alpha_sigma.1,
+            log_alpha: logs.0,
+            log_sigma: logs.1,
+        }
+    }
+
     /// The same level with the time that the network expects, for example the index t − 1 at knot t of a table.
     #[must_use]
     pub fn with_model_time(self, model_time: f64) -> Self {

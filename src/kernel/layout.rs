@@ -13,7 +13,7 @@ use ndarray::iter::{Iter, LanesIter};
 use ndarray::{ArrayRef, ArrayView, ArrayViewMut, Axis, Dimension};
 
 use super::slices::{self, BLOCK, Operands};
-use super::{FillNoise, Forms, MAX_INPUTS};
+use super::{FillNoise, Form, Forms, MAX_INPUTS};
 use crate::real::Real;
 
 /// Elements that do not lie in rows are gathered in blocks of this length.
@@ -39,6 +39,39 @@ pub(super) fn update<A: Real, D: Dimension>(
     match noise {
         Some(fill) if noisy => with_noise(forms, x, y, inputs, fill),
         _ => run(forms, x, y, inputs, None),
+    }
+}
+
+/// The update of slices that hold `samples` rows.
+#[inline]
+pub(super) fn update_slices<A: Real>(
+    form: &Form,
+    samples: usize,
+    x: &mut [A],
+    y: Option<&mut [A]>,
+    inputs: &[&[A]],
+    noise: Option<FillNoise<'_, A>>,
+) -> bool {
+    match noise {
+        Some(fill) if form.noise != 0.0 && !x.is_empty() => {
+            let mut run = Run {
+                forms: Forms::Same(form),
+                per_sample: (x.len() / samples.max(1)).max(1),
+                noise: Some(&mut Noise::new(fill)),
+                finite: true,
+            };
+            run.slices(0, x, y, inputs);
+            run.finite
+        }
+        _ => slices::apply(
+            form,
+            Operands {
+                x,
+                y,
+                inputs,
+                z: None,
+            },
+        ),
     }
 }
 

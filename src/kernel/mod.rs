@@ -62,11 +62,13 @@ mod layout;
 mod linear;
 #[cfg(test)]
 mod naive;
+mod reduce;
 mod slices;
 #[cfg(test)]
 mod tests;
 
 pub use linear::linear_combination;
+pub(crate) use reduce::{find_non_finite, squared_residuals};
 
 use ndarray::{ArrayRef, Dimension};
 
@@ -147,6 +149,20 @@ pub(crate) fn update<A: Real, D: Dimension>(
         return Ok(true);
     }
     Ok(layout::update(forms, x, y, inputs, noise))
+}
+
+/// The update of slices of equal length that hold `samples` rows, all of one form; at most [`MAX_INPUTS`] inputs. Returns
+/// whether everything is finite.
+#[inline]
+pub(crate) fn update_slices<A: Real>(
+    form: &Form,
+    samples: usize,
+    x: &mut [A],
+    y: Option<&mut [A]>,
+    inputs: &[&[A]],
+    noise: Option<FillNoise<'_, A>>,
+) -> bool {
+    layout::update_slices(form, samples, x, y, inputs, noise)
 }
 
 /// Whether the arrays and forms fit together.

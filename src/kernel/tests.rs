@@ -3,7 +3,9 @@
 use ndarray::{Array, ArrayBase, ArrayD, ArrayViewD, Axis, IxDyn, RawData, Slice};
 use proptest::prelude::*;
 
-use super::{Clipped, Form, Forms, MAX_INPUTS, Row, linear_combination, naive, update};
+use super::{
+    Clipped, Form, Forms, MAX_INPUTS, Row, linear_combination, naive, update, update_slices,
+};
 use crate::error::Error;
 use crate::real::Real;
 use crate::simd::at_each_level;
@@ -359,6 +361,52 @@ fn plain(x: f64, inputs: &[f64]) -> Form {
     form.x.x = x;
     form.x.inputs[..inputs.len()].copy_from_slice(inputs);
     form
+}
+
+#[test]
+fn slices_are_updated_like_arrays() {
+    let mut mix = Mix(5);
+    let case = Case {
+        shape: vec![3, 300],
+        layouts: Vec::new(),
+        inputs: 2,
+        second: true,
+        clip: true,
+        per_sample: false,
+        noise: true,
+        special: 0,
+        seed: 5,
+    };
+    for _ in 0..50 {
+        let form = mix.form(&case);
+        let [x, y, e, g] =
+            [(); 4].map(|()| Array::from_shape_simple_fn((3, 300), || mix.value::<f32>(0)));
+        let fill = |row: usize, first: usize, out: &mut [f32]| {
+            for (i, z) in out.iter_mut().enumerate() {
+                *z = fake_normal(row, first + i);
+            }
+        };
+        let (mut x_array, mut y_array) = (x.clone(), y.clone());
+        let finite = update(
+            Forms::Same(&form),
+            &mut x_array,
+            Some(&mut y_array),
+            &[&e, &g],
+            Some(&mut fill.clone()),
+        );
+        let (mut x_slice, mut y_slice) = (x.into_raw_vec_and_offset().0, y.clone());
+        let finite_slice = update_slices(
+            &form,
+            3,
+            &mut x_slice,
+            y_slice.as_slice_mut(),
+            &[e.as_slice().unwrap(), g.as_slice().unwrap()],
+            Some(&mut fill.clone()),
+        );
+        assert_eq!(finite, Ok(finite_slice));
+        assert_eq!(x_array.as_slice(), Some(&x_slice[..]));
+        assert_eq!(y_array, y_slice);
+    }
 }
 
 #[test]

@@ -1,0 +1,61 @@
+//! Reductions over samples.
+
+use ndarray::{ArrayRef, Dimension};
+
+use crate::error::Error;
+use crate::real::Real;
+
+/// |target − Σ c_j·in_j|² of every sample, in f64, summed in row-major order.
+pub(crate) fn squared_residuals<A: Real, D: Dimension>(
+    target: &ArrayRef<A, D>,
+    terms: &[(f64, &ArrayRef<A, D>)],
+) -> Result<Vec<f64>, Error> {
+    let Some(&samples) = target.shape().first() else {
+        return Err(Error::NoSampleAxis);
+    };
+    for (_, input) in terms {
+        if input.shape() != target.shape() {
+            return Err(Error::ShapeMismatch {
+                name: "input",
+                expected: target.shape().to_vec(),
+                found: input.shape().to_vec(),
+            });
+        }
+    }
+    let per_sample = (target.len() / samples.max(1)).max(1);
+    let mut inputs: Vec<_> = terms.iter().map(|(c, input)| (*c, input.iter())).collect();
+    let mut sums = vec![0.0; samples];
+    for (index, value) in target.iter().enumerate() {
+        let mean: f64 = inputs
+            .iter_mut()
+            .map(|(c, input)| *c * input.next().map_or(0.0, |v| v.widen()))
+            .sum();
+        let residual = value.widen() - mean;
+        sums[index / per_sample] += residual * residual;
+    }
+    Ok(sums)
+}
+
+/// The error for the first value that is not finite, if there is one: where an update has reported one.
+pub(crate) fn find_non_finite<A: Real, D: Dimension>(
+    array: &ArrayRef<A, D>,
+    step: usize,
+    name: &'static str,
+) -> Result<(), Error> {
+    let samples = array.shape().first().copied().unwrap_or(0).max(1);
+    let per_sample = (array.len() / samples).max(1);
+    match array
+        .iter()
+        .enumerate()
+        .find(|(_, value)| !value.is_finite())
+    {
+        None => Ok(()),
+        Some((index, value)) => Err(Error::NonFinite {
+            step,
+            sample: index / per_sample,
+            element: index % per_sample,
+            array: name,
+            value: value.widen(),
+        }),
+    }
+}

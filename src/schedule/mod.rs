@@ -1,0 +1,163 @@
+//! Noise schedules: α and σ as functions of time.
+
+mod edm;
+mod flow;
+mod table;
+mod variance_exploding;
+mod variance_preserving;
+
+pub use edm::Edm;
+pub use flow::RectifiedFlow;
+pub use table::TableSchedule;
+pub use variance_exploding::VarianceExploding;
+pub use variance_preserving::VariancePreserving;
+
+use crate::error::{Error, require};
+use crate::level::NoiseLevel;
+
+/// A noise schedule: the levels α(t), σ(t) of the forward process, from t = 0, which is clean, to the last time.
+///
+/// λ = ln(α/σ) decreases strictly in t. Schedules are immutable plain data.
+///
+/// | schedule | α | σ | time |
+/// |---|---|---|---|
+/// | [`TableSchedule`] | √ᾱ | √(1 − ᾱ) | knots 0..T of a table of betas or ᾱ, and all times between |
+/// | [`VariancePreserving`] | exp(−½∫β) | √(1 − α²) | 0..1 |
+/// | [`VarianceExploding`] | 1 | σ_min (σ_max/σ_min)^t | 0..1 |
+/// | [`Edm`] | 1 | t | 0..σ_max |
+/// | [`RectifiedFlow`] | 1 − σ | shifted t | 0..1 |
+///
+/// The extending guide in `docs/` shows an own schedule; these four methods are all it needs.
+pub trait NoiseSchedule: std::fmt::Debug + Send + Sync {
+    /// The level at `time`. Time 0 is clean: α = 1, σ = 0.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimeOutOfRange`] unless 0 ≤ `time` ≤ [`last_time`](Self::last_time).
+    fn level(&self, time: f64) -> Result<NoiseLevel, Error>;
+
+    /// The last time, where there is most noise.
+    fn last_time(&self) -> f64;
+
+    /// The time at which λ = ln(α/σ) has the given value; +∞ is the clean time 0.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LambdaOutOfRange`] for a λ that the schedule does not reach.
+    fn time_of_lambda(&self, lambda: f64) -> Result<f64, Error>;
+
+    /// λ at the last time and at the least noisy level that the schedule trains: knot 1 of a table, σ_min where there is
+    /// one, +∞ for a continuous schedule that reaches the clean state.
+    fn lambda_range(&self) -> LambdaRange;
+
+    /// v_T, the variance of the start law N(0, v_T I) of a run that starts at `level`: 1 unless the schedule says otherwise.
+    fn start_variance(&self, level: &NoiseLevel) -> f64 {
+        let _ = level;
+        1.0
+    }
+
+    /// T, where the schedule is a table of T knots that a network was trained on.
+    fn table_len(&self) -> Option<usize> {
+        None
+    }
+}
+
+/// λ at the noisy and at the clean end of a grid, `noisy` < `clean`.
+///
+/// ```
+/// use diffusion_sampler::{LambdaRange, NoiseSchedule, TableSchedule, VariancePreserving};
+///
+/// let whole = TableSchedule::linear(1000, 1e-4, 0.02)?.lambda_range();
+/// assert!((whole.clean() - 4.605).abs() < 1e-3);
+/// // A schedule that reaches the clean state has no least noisy level: the cut has to be explicit.
+/// let cut = LambdaRange::of_times(&VariancePreserving::default(), 1.0, 1e-3)?;
+/// assert!(cut.clean().is_finite());
+/// # Ok::<(), diffusion_sampler::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LambdaRange {
+    noisy: f64,
+    clean: f64,
+}
+
+impl LambdaRange {
+    /// The range from `noisy` up to `clean`; ends may be infinite, grids refuse those.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] unless `noisy` < `clean`.
+    pub fn new(noisy: f64, clean: f64) -> Result<Self, Error> {
+        require(
+            noisy < clean,
+            "clean end of the lambda range",
+            clean,
+            "greater than the noisy end",
+        )?;
+        Ok(Self { noisy, clean })
+    }
+
+    /// The range of ρ = σ/α = e^−λ from `max` down to `min`: EDM's σ_max and σ_min.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] unless 0 < `min` < `max`, both finite.
+    pub fn of_rhos(max: f64, min: f64) -> Result<Self, Error> {
+        require(
+            max.is_finite() && max > 0.0,
+            "largest rho",
+            max,
+            "positive and finite",
+        )?;
+        require(
+            min > 0.0 && min < max,
+            "smallest rho",
+            min,
+            "positive and less than the largest",
+        )?;
+        Self::new(-libm::log(max), -libm::log(min))
+    }
+
+    /// The range between two times of a schedule.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimeOutOfRange`], and [`Error::InvalidParameter`] unless `noisy` > `clean` in time.
+    pub fn of_times(schedule: &dyn NoiseSchedule, noisy: f64, clean: f64) -> Result<Self, Error> {
+        Self::new(
+            schedule.level(noisy)?.lambda(),
+            schedule.level(clean)?.lambda(),
+        )
+    }
+
+    /// λ at the noisy end.
+    pub fn noisy(&self) -> f64 {
+        self.noisy
+    }
+
+    /// λ at the clean end.
+    pub fn clean(&self) -> f64 {
+        self.clean
+    }
+
+    /// Refuses a λ outside the range, for [`NoiseSchedule::time_of_lambda`].
+    fn check(&self, lambda: f64) -> Result<(), Error> {
+        if lambda >= self.noisy && lambda <= self.clean {
+            Ok(())
+        } else {
+            Err(Error::LambdaOutOfRange {
+                lambda,
+                noisy: self.noisy,
+                clean: self.clean,
+            })
+        }
+    }
+}
+
+/// Refuses a time outside 0..=last.
+fn check_time(time: f64, last: f64) -> Result<(), Error> {
+    if (0.0..=last).contains(&time) {
+        Ok(())
+    } else {
+        Err(Error::TimeOutOfRange { time, last })
+    }
+}

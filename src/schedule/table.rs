@@ -1,0 +1,258 @@
+//! Variance-preserving schedules from a table of betas or ᾱ.
+
+use super::variance_preserving::log_alpha_squared;
+use super::{LambdaRange, NoiseSchedule, check_time};
+use crate::error::Error;
+use crate::level::NoiseLevel;
+
+/// A variance-preserving schedule given by T betas or ᾱ's, the form in which most checkpoints are trained.
+///
+/// Table index i fills knot i + 1: ᾱ_i = Π_{j≤i}(1 − β_j) = α²_{i+1}. Knot 0 is the clean state. The network expects the
+/// *index*, so that [`model_time`](NoiseLevel::model_time) is t − 1 at knot t. ln α² = Σ ln(1 − β) is summed with log1p in
+/// f64; between knots it is linear in t. Where ᾱ ends at exactly 0 (zero terminal SNR), α² is linear in t over the last
+/// interval instead.
+///
+/// ```
+/// use diffusion_sampler::{NoiseSchedule, TableSchedule};
+///
+/// let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
+/// let first = schedule.level(1.0)?;
+/// assert!((first.sigma().powi(2) - 1e-4).abs() < 1e-18);
+/// assert_eq!(first.model_time(), 0.0);
+/// # Ok::<(), diffusion_sampler::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct TableSchedule {
+    /// ln α² at the knots 0..=T; 0 first, strictly decreasing, −∞ at most last.
+    log_alpha_squared: Vec<f64>,
+}
+
+impl TableSchedule {
+    /// β_i linear from `first` to `last` (Ho, Jain and Abbeel 2020, "Denoising Diffusion Probabilistic Models": T = 1000,
+    /// 1e-4 to 0.02).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StepCount`] at T = 0; [`Error::InvalidEntry`] unless all betas lie in (0, 1).
+    pub fn linear(steps: usize, first: f64, last: f64) -> Result<Self, Error> {
+        Self::from_betas(&ramp(steps, first, last))
+    }
+
+    /// √β_i linear: betas are the squares of a linear ramp of square roots (latent diffusion: T = 1000, 0.00085 to 0.012).
+    ///
+    /// # Errors
+    ///
+    /// As [`linear`](Self::linear).
+    pub fn scaled_linear(steps: usize, first: f64, last: f64) -> Result<Self, Error> {
+        let roots = ramp(steps, first.sqrt(), last.sqrt());
+        Self::from_betas(&roots.iter().map(|root| root * root).collect::<Vec<_>>())
+    }
+
+    /// The cosine schedule: ᾱ(u) = cos²((u + s)/(1 + s)·π/2)/cos²(s/(1 + s)·π/2) with s = 0.008, and
+    /// β_i = min(1 − ᾱ((i+1)/T)/ᾱ(i/T), 0.999) (Nichol and Dhariwal 2021, "Improved Denoising Diffusion Probabilistic
+    /// Models").
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StepCount`] at T = 0.
+    pub fn cosine(steps: usize) -> Result<Self, Error> {
+        const OFFSET: f64 = 0.008;
+        const MAX_BETA: f64 = 0.999;
+        let angle = |i: usize| {
+            let u = i as f64 / steps as f64;
+            (u + OFFSET) / (1.0 + OFFSET) * std::f64::consts::FRAC_PI_2
+        };
+        // 1 − cos²b/cos²a = sin(b − a) sin(b + a)/cos²a: no difference of nearly equal numbers.
+        let beta = |i: usize| {
+            let (a, b) = (angle(i), angle(i + 1));
+            let cos = libm::cos(a);
+            (libm::sin(b - a) * libm::sin(b + a) / (cos * cos)).min(MAX_BETA)
+        };
+        Self::from_betas(&(0..steps).map(beta).collect::<Vec<_>>())
+    }
+
+    /// β_i = `first` + (`last` − `first`)·s(z_i), s the logistic function and z linear from −6 to 6 (the schedule that
+    /// GeoDiff introduced; Xu et al. 2022).
+    ///
+    /// # Errors
+    ///
+    /// As [`linear`](Self::linear).
+    pub fn sigmoid(steps: usize, first: f64, last: f64) -> Result<Self, Error> {
+        let betas = ramp(steps, -6.0, 6.0)
+            .iter()
+            .map(|z| first + (last - first) / (1.0 + libm::exp(-z)))
+            .collect::<Vec<_>>();
+        Self::from_betas(&betas)
+    }
+
+    /// Any table of betas, in (0, 1); the last may be 1.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StepCount`] for an empty table; [`Error::InvalidEntry`] for a beta out of range, or one so small that the
+    /// noise does not grow in f64.
+    pub fn from_betas(betas: &[f64]) -> Result<Self, Error> {
+        let last = betas.len().saturating_sub(1);
+        for (index, &value) in betas.iter().enumerate() {
+            if !(value > 0.0 && (value < 1.0 || (value == 1.0 && index == last))) {
+                return Err(Error::InvalidEntry {
+                    name: "betas",
+                    index,
+                    value,
+                    requirement: "in (0, 1), the last in (0, 1]",
+                });
+            }
+        }
+        let logs = betas.iter().scan(0.0, |sum, &beta| {
+            *sum += libm::log1p(-beta);
+            Some(*sum)
+        });
+        Self::from_logs(logs.collect(), "betas", betas)
+    }
+
+    /// Any table of ᾱ = α² (`alphas_cumprod` elsewhere), strictly decreasing in (0, 1); the last may be 0.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StepCount`] for an empty table; [`Error::InvalidEntry`] for an entry out of range or not below the one
+    /// before it.
+    pub fn from_alphas_cumprod(alphas_cumprod: &[f64]) -> Result<Self, Error> {
+        let last = alphas_cumprod.len().saturating_sub(1);
+        for (index, &value) in alphas_cumprod.iter().enumerate() {
+            if !(value < 1.0 && (value > 0.0 || (value == 0.0 && index == last))) {
+                return Err(Error::InvalidEntry {
+                    name: "alphas_cumprod",
+                    index,
+                    value,
+                    requirement: "in (0, 1), the last in [0, 1)",
+                });
+            }
+        }
+        let logs = alphas_cumprod.iter().map(|&value| libm::log(value));
+        Self::from_logs(logs.collect(), "alphas_cumprod", alphas_cumprod)
+    }
+
+    /// Zero terminal SNR: √ᾱ shifted and scaled so that it ends at 0 and keeps its first value (Lin et al. 2024, "Common
+    /// Diffusion Noise Schedules and Sample Steps Are Flawed", Algorithm 1).
+    ///
+    /// ε, score and EDM predictions are undefined at α = 0; a run that evaluates one there is refused when it is started.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StepCount`] for a table of one knot.
+    pub fn zero_terminal_snr(&self) -> Result<Self, Error> {
+        let logs = &self.log_alpha_squared;
+        let steps = logs.len() - 1;
+        if steps < 2 {
+            return Err(Error::StepCount {
+                steps,
+                min: 2,
+                max: usize::MAX,
+            });
+        }
+        let (first, last) = (logs[1], logs[steps]);
+        // α' = α₁(α − α_T)/(α₁ − α_T): ln α' = ln α₁ + ln(1 + (α − α₁)/(α₁ − α_T)), differences by expm1.
+        let span = -libm::expm1(0.5 * (last - first));
+        let rescaled = logs.iter().enumerate().map(|(knot, &la)| match knot {
+            0 => 0.0,
+            k if k == steps => f64::NEG_INFINITY,
+            _ => first + 2.0 * libm::log1p(libm::expm1(0.5 * (la - first)) / span),
+        });
+        Ok(Self {
+            log_alpha_squared: rescaled.collect(),
+        })
+    }
+
+    fn from_logs(logs: Vec<f64>, name: &'static str, source: &[f64]) -> Result<Self, Error> {
+        if logs.is_empty() {
+            return Err(Error::StepCount {
+                steps: 0,
+                min: 1,
+                max: usize::MAX,
+            });
+        }
+        let mut table = Vec::with_capacity(logs.len() + 1);
+        table.push(0.0);
+        for (index, log) in logs.into_iter().enumerate() {
+            if log >= table[index] {
+                return Err(Error::InvalidEntry {
+                    name,
+                    index,
+                    value: source[index],
+                    requirement: "such that noise grows strictly",
+                });
+            }
+            table.push(log);
+        }
+        Ok(Self {
+            log_alpha_squared: table,
+        })
+    }
+}
+
+/// `steps` values from `first` to `last`, numpy's linspace: one value is `first`.
+fn ramp(steps: usize, first: f64, last: f64) -> Vec<f64> {
+    let intervals = steps.saturating_sub(1).max(1) as f64;
+    (0..steps)
+        .map(|i| first + (last - first) * (i as f64 / intervals))
+        .collect()
+}
+
+impl NoiseSchedule for TableSchedule {
+    fn level(&self, time: f64) -> Result<NoiseLevel, Error> {
+        check_time(time, self.last_time())?;
+        let table = &self.log_alpha_squared;
+        let knot = time as usize;
+        let fraction = time - knot as f64;
+        let la = match (table[knot], table.get(knot + 1)) {
+            (low, Some(&f64::NEG_INFINITY)) => low + libm::log1p(-fraction),
+            (low, Some(high)) => low + (high - low) * fraction,
+            (low, None) => low,
+        };
+        Ok(NoiseLevel::variance_preserving(time, la)?.with_model_time(time - 1.0))
+    }
+
+    fn last_time(&self) -> f64 {
+        (self.log_alpha_squared.len() - 1) as f64
+    }
+
+    fn time_of_lambda(&self, lambda: f64) -> Result<f64, Error> {
+        let table = &self.log_alpha_squared;
+        LambdaRange {
+            clean: f64::INFINITY,
+            ..self.lambda_range()
+        }
+        .check(lambda)?;
+        let la = log_alpha_squared(lambda);
+        // The first knot with at least as much noise; rounding may put la just past the last.
+        let upper = table.partition_point(|&value| value > la);
+        if upper == 0 {
+            return Ok(0.0);
+        }
+        if upper == table.len() {
+            return Ok(self.last_time());
+        }
+        let (low, high) = (table[upper - 1], table[upper]);
+        let fraction = if high == f64::NEG_INFINITY {
+            -libm::expm1(la - low)
+        } else {
+            (la - low) / (high - low)
+        };
+        Ok((upper - 1) as f64 + fraction)
+    }
+
+    fn lambda_range(&self) -> LambdaRange {
+        let lambda = |time: f64| {
+            self.level(time)
+                .map_or(f64::NEG_INFINITY, |level| level.lambda())
+        };
+        LambdaRange {
+            noisy: lambda(self.last_time()),
+            clean: lambda(1.0),
+        }
+    }
+
+    fn table_len(&self) -> Option<usize> {
+        Some(self.log_alpha_squared.len() - 1)
+    }
+}

@@ -1,0 +1,127 @@
+//! DDIM, DDPM and the rest of the κ family.
+
+use super::Solver;
+use crate::error::Error;
+use crate::grid::Grid;
+use crate::plan::{Plan, Stage, Step, Update};
+use crate::posterior::{Kappa, ReverseVariance, StridedPosterior};
+
+/// The first-order solver: x₀ in the strided posterior q(x_s | x_t, x₀) is replaced by the model's estimate D.
+///
+/// x_s = (σ_s/σ_t) κ x_t + α_s (1 − κ r) D + √v_p z on every edge; onto σ_s = 0 it is α_s D. With κ = 1 this is DDIM,
+/// which is also Euler's method in ρ, flow matching's Euler step, DPM-Solver-1 and DPM-Solver++-1; with κ = r it is DDPM's
+/// ancestral sampler; see [`Kappa`] for the others. Song, Meng and Ermon (2021), "Denoising Diffusion Implicit Models".
+///
+/// ```
+/// use diffusion_sampler::{FirstOrder, Grid, Kappa, ReverseVariance, Solver, TableSchedule};
+///
+/// let schedule = TableSchedule::cosine(1000)?;
+/// let grid = Grid::trailing(&schedule, 20)?;
+/// assert!(!FirstOrder::ddim().plan(&grid)?.is_stochastic());
+/// let fixed_large = FirstOrder::new(Kappa::Ddpm).reverse_variance(ReverseVariance::FixedLarge);
+/// assert!(fixed_large.plan(&grid)?.is_stochastic());
+/// # Ok::<(), diffusion_sampler::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct FirstOrder {
+    kappas: Kappas,
+    reverse_variance: ReverseVariance,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Kappas {
+    Same(Kappa),
+    PerEdge(Vec<Kappa>),
+}
+
+impl FirstOrder {
+    /// The same policy on every edge.
+    pub fn new(kappa: Kappa) -> Self {
+        Self {
+            kappas: Kappas::Same(kappa),
+            reverse_variance: ReverseVariance::Posterior,
+        }
+    }
+
+    /// DDIM: κ = 1, deterministic.
+    pub fn ddim() -> Self {
+        Self::new(Kappa::Ddim)
+    }
+
+    /// DDPM's ancestral sampler: κ = r.
+    pub fn ddpm() -> Self {
+        Self::new(Kappa::Ddpm)
+    }
+
+    /// A policy for each edge, from the noisy end; explicit γ's are given this way.
+    pub fn per_edge(kappas: Vec<Kappa>) -> Self {
+        Self {
+            kappas: Kappas::PerEdge(kappas),
+            reverse_variance: ReverseVariance::Posterior,
+        }
+    }
+
+    /// The same solver with another reverse variance v_p.
+    #[must_use]
+    pub fn reverse_variance(self, reverse_variance: ReverseVariance) -> Self {
+        Self {
+            reverse_variance,
+            ..self
+        }
+    }
+}
+
+/// The step of a posterior: its model is evaluated where it starts.
+pub(crate) fn posterior_update(posterior: &StridedPosterior, noise: f64) -> Update {
+    Update {
+        state: posterior.state_coefficient(),
+        data: posterior.data_coefficient(),
+        noise,
+        ..Update::default()
+    }
+}
+
+impl Solver for FirstOrder {
+    /// # Errors
+    ///
+    /// [`Error::GammaOutOfRange`] and [`Error::InvalidParameter`] as [`StridedPosterior::new`] and its
+    /// [`reverse_variance`](StridedPosterior::reverse_variance); [`Error::WrongLength`] unless there is one policy per
+    /// edge.
+    fn plan(&self, grid: &Grid) -> Result<Plan, Error> {
+        if let Kappas::PerEdge(kappas) = &self.kappas
+            && kappas.len() != grid.steps()
+        {
+            return Err(Error::WrongLength {
+                name: "kappa policies",
+                expected: grid.steps(),
+                found: kappas.len(),
+            });
+        }
+        let step = |(index, pair): (usize, &[crate::level::NoiseLevel])| {
+            let kappa = match &self.kappas {
+                Kappas::Same(kappa) => *kappa,
+                Kappas::PerEdge(kappas) => kappas[index],
+            };
+            let posterior = StridedPosterior::new(pair[0], pair[1], kappa)?;
+            let noise = match self.reverse_variance {
+                ReverseVariance::Posterior => posterior.gamma(),
+                policy => posterior.reverse_variance(policy)?.sqrt(),
+            };
+            Ok(Step {
+                from: pair[0],
+                to: pair[1],
+                stages: vec![Stage::evaluating(
+                    pair[0],
+                    posterior_update(&posterior, noise),
+                )],
+            })
+        };
+        let steps = grid
+            .levels()
+            .windows(2)
+            .enumerate()
+            .map(step)
+            .collect::<Result<_, _>>()?;
+        Plan::new(steps, 0)
+    }
+}
