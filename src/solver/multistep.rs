@@ -104,6 +104,8 @@ impl DpmSolverPp2M {
         let z = (1.0 + self.tau * self.tau) * h;
         Some(match self.form {
             SecondOrderForm::Midpoint => -libm::expm1(-z) / (2.0 * q),
+            // zφ₂(−z) = 1 + expm1(−z)/z, which is finite for a z that is not.
+            SecondOrderForm::Exact if z > 1.0 => (1.0 + libm::expm1(-z) / z) / q,
             SecondOrderForm::Exact => z * phi(2, -z) / q,
         })
     }
