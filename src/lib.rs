@@ -51,3 +51,16 @@ pub use schedule::{
 pub use solver::{DdimInversion, DpmSolverPp2M, FirstOrder, Heun, SecondOrderForm, Solver};
 pub use training::LossWeight;
 pub use trajectory::{Question, StepReport, Trajectory};
+
+/// The guides' code blocks, compiled and run with the documentation tests.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../docs/choosing.md")]
+    struct Choosing;
+
+    #[doc = include_str!("../docs/extending.md")]
+    struct Extending;
+
+    #[doc = include_str!("../docs/mathematics.md")]
+    struct Mathematics;
+}
