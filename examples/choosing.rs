@@ -21,12 +21,17 @@ type Refused = diffusion_sampler::Error;
 const BUDGETS: [usize; 5] = [5, 10, 20, 50, 100];
 
 /// A stride: its name and its grid of K steps.
-type Stride = (&'static str, fn(&TableSchedule, usize) -> Result<Grid, Refused>);
+type Stride = (
+    &'static str,
+    fn(&TableSchedule, usize) -> Result<Grid, Refused>,
+);
 
 const STRIDES: [Stride; 4] = [
     ("trailing", |s, k| Grid::trailing(s, k)),
     ("quadratic", |s, k| Grid::quadratic(s, k)),
-    ("uniform λ", |s, k| Grid::uniform_lambda(s, k, s.lambda_range())),
+    ("uniform λ", |s, k| {
+        Grid::uniform_lambda(s, k, s.lambda_range())
+    }),
     ("Karras", |s, k| Grid::karras(s, k, s.lambda_range(), 7.0)),
 ];
 
@@ -38,7 +43,10 @@ type Candidate<'a> = (&'static str, &'a dyn Solver, bool);
 fn spectrum() -> Result<DiagonalGaussian, Refused> {
     let raw: Vec<f64> = (1..=64).map(|i| 1.0 / f64::from(i * i)).collect();
     let scale = 0.25 * raw.len() as f64 / raw.iter().sum::<f64>();
-    DiagonalGaussian::new(vec![0.0; raw.len()], raw.iter().map(|v| scale * v).collect())
+    DiagonalGaussian::new(
+        vec![0.0; raw.len()],
+        raw.iter().map(|v| scale * v).collect(),
+    )
 }
 
 /// The 2-Wasserstein distance between what the sampler draws and the Gaussian data, in percent of the data's rms.
