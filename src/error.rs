@@ -120,7 +120,8 @@ pub enum Error {
         /// The time of the edge's target.
         to: f64,
     },
-    /// Both ends of an edge have the same signal-to-noise ratio where different ones are needed, or both are clean.
+    /// An edge between levels for which the formula is not defined: it leaves the clean level, leads the wrong way, or
+    /// leads from α = 0 to α = 0; `requirement` says which.
     DegenerateEdge {
         /// The time of the edge's start.
         from: f64,
@@ -154,7 +155,7 @@ pub enum Error {
         /// What the model declares.
         found: &'static str,
     },
-    /// γ = 0 has no likelihood: the reverse step is a point mass and the bound is −∞.
+    /// γ = 0 or v_p = 0 has no likelihood bound: the KL of a point mass from a density, or the reverse, is infinite.
     DeterministicLikelihood {
         /// The time of the edge's start.
         from: f64,

@@ -64,8 +64,9 @@ impl Grid {
 
     /// Network indices k⌊T/K⌋ + `offset` ("leading" spacing; Stable Diffusion's offset is 1), then clean.
     ///
-    /// The first knot lies below T, by up to ⌊T/K⌋: the run starts from noise of a level that it then calls less noisy.
-    /// That is the spacing's definition; [`trailing`](Self::trailing) has no such flaw.
+    /// The first knot is (K − 1)⌊T/K⌋ + `offset` + 1, which lies below T (T = 1000, K = 20, offset 1: 952; K = 600: 601): the
+    /// run starts from noise of level T and calls it less noisy. That is the spacing's definition;
+    /// [`trailing`](Self::trailing) has no such flaw.
     ///
     /// # Errors
     ///

@@ -105,9 +105,18 @@ pub use solver::{DdimInversion, DpmSolverPp2M, FirstOrder, Heun, SecondOrderForm
 pub use training::LossWeight;
 pub use trajectory::{Question, StepReport, Trajectory};
 
-/// The pages whose code has to compile.
+/// The guides' code blocks, compiled and run with the documentation tests.
 #[cfg(doctest)]
 mod pages {
     #[doc = include_str!("../README.md")]
     struct Readme;
+
+    #[doc = include_str!("../docs/choosing.md")]
+    struct Choosing;
+
+    #[doc = include_str!("../docs/extending.md")]
+    struct Extending;
+
+    #[doc = include_str!("../docs/mathematics.md")]
+    struct Mathematics;
 }

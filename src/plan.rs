@@ -5,7 +5,7 @@ use crate::level::NoiseLevel;
 
 /// A sampler as data: for every step its stages, each with the scalars of one fused update.
 ///
-/// Solvers compile to plans; a [`Trajectory`](crate::Trajectory) applies one to arrays, [`GaussianMoments`](crate::GaussianMoments)
+/// Solvers compile to plans; a [`Trajectory`](crate::Trajectory) applies one to arrays, [`moments`](Self::moments)
 /// predicts its exact law on Gaussian data, and anything else can read it. A plan is immutable plain data.
 ///
 /// ```

@@ -38,8 +38,9 @@ pub enum Kappa {
 
 /// What the reverse step adds as noise, apart from what q is: the reverse variance v_p.
 ///
-/// γ² belongs to q; a sampler may use another variance for p (Ho et al. 2020, section 3.2; the two choices there are the
-/// lower and upper bounds for data of variance 0 and 1). The mean keeps the κ of q.
+/// γ² belongs to q; a sampler may use another variance for p. Ho, Jain and Abbeel (2020, section 3.2) give two choices at
+/// κ = r: [`Posterior`](Self::Posterior) is right for data that are a single point, [`FixedLarge`](Self::FixedLarge) for
+/// standard normal data. The mean keeps the κ of q.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
 pub enum ReverseVariance {
     /// v_p = γ².
@@ -364,7 +365,7 @@ impl StridedPosterior {
     ///
     /// # Errors
     ///
-    /// [`Error::DeterministicLikelihood`] at γ = 0, where the bound is −∞.
+    /// [`Error::DeterministicLikelihood`] at γ = 0, where the KL is infinite.
     pub fn elbo_weight(&self) -> Result<f64, Error> {
         if self.gamma == 0.0 {
             return Err(Error::DeterministicLikelihood {

@@ -29,7 +29,7 @@ use crate::real::Real;
 /// is what it was, except for [`Error::NonFinite`], where the failed update has already been written.
 ///
 /// ```
-/// use diffusion_sampler::{FirstOrder, Gaussian, Grid, KeyedNoise, Prediction, Sampler, TableSchedule};
+/// use diffusion_sampler::{FirstOrder, Grid, KeyedNoise, Prediction, Sampler, TableSchedule};
 /// use ndarray::Array2;
 ///
 /// let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
