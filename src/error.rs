@@ -81,7 +81,7 @@ pub enum Error {
         steps: usize,
         /// The least that is possible.
         min: usize,
-        /// The most that is possible.
+        /// The most that is possible; `usize::MAX` where there is no such limit.
         max: usize,
     },
     /// This spacing cannot give this number of steps on this table.
@@ -268,6 +268,9 @@ impl fmt::Display for Error {
                 f,
                 "lambda runs from {noisy} to {clean}: a grid in lambda or rho needs finite ends, give an explicit LambdaRange"
             ),
+            Self::StepCount { steps, min, max } if *max == usize::MAX => {
+                write!(f, "{steps} steps asked for, at least {min} are needed")
+            }
             Self::StepCount { steps, min, max } => {
                 write!(f, "{steps} steps asked for, possible are {min} to {max}")
             }

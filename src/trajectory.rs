@@ -186,7 +186,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
             for output in outputs {
                 kernel::find_non_finite(output, self.step, "model output")?;
             }
-            return self.state_not_finite();
+            self.state_not_finite()?;
         }
         self.next_stage();
         Ok(())
@@ -491,7 +491,8 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         Ok(())
     }
 
-    /// The error for a state or history that is not finite although the model's outputs are.
+    /// The error for a state or history that is not finite although the model's outputs are. None where only D overflowed
+    /// and clipping has brought it back into its range.
     fn state_not_finite(&self) -> Result<(), Error> {
         kernel::find_non_finite(&self.x, self.step, "state")?;
         for slot in &self.history {

@@ -8,7 +8,7 @@ use crate::level::NoiseLevel;
 /// A variance-preserving schedule given by T betas or ᾱ's, the form in which most checkpoints are trained.
 ///
 /// Table index i fills knot i + 1: ᾱ_i = Π_{j≤i}(1 − β_j) = α²_{i+1}. Knot 0 is the clean state. The network expects the
-/// *index*, so that [`model_time`](NoiseLevel::model_time) is t − 1 at knot t. ln α² = Σ ln(1 − β) is summed with log1p in
+/// *index*, so that [`model_time`](NoiseLevel::model_time) is t − 1 at every t > 0. ln α² = Σ ln(1 − β) is summed with log1p in
 /// f64; between knots it is linear in t. Where ᾱ ends at exactly 0 (zero terminal SNR), α² is linear in t over the last
 /// interval instead.
 ///
@@ -224,6 +224,9 @@ fn ramp(steps: usize, first: f64, last: f64) -> Vec<f64> {
 impl NoiseSchedule for TableSchedule {
     fn level(&self, time: f64) -> Result<NoiseLevel, Error> {
         check_time(time, self.last_time())?;
+        if time == 0.0 {
+            return Ok(NoiseLevel::clean());
+        }
         let table = &self.log_alpha_squared;
         let knot = time as usize;
         let fraction = time - knot as f64;
