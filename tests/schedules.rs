@@ -1,5 +1,7 @@
 //! Laws that every noise schedule keeps, run over all of them, and values against references of 50 digits.
 
+#![allow(clippy::excessive_precision)] // The references as mpmath prints them.
+
 use std::error::Error as StdError;
 
 use diffusion_sampler::{
@@ -9,9 +11,12 @@ use diffusion_sampler::{
 
 type Outcome = Result<(), Box<dyn StdError>>;
 
+/// A schedule and how a failure calls it.
+type Named = (String, Box<dyn NoiseSchedule>);
+
 /// Every implementor, in several sizes and shapes.
-fn all() -> Result<Vec<(String, Box<dyn NoiseSchedule>)>, Error> {
-    let mut list: Vec<(String, Box<dyn NoiseSchedule>)> = Vec::new();
+fn all() -> Result<Vec<Named>, Error> {
+    let mut list: Vec<Named> = Vec::new();
     for steps in [1usize, 2, 7, 100, 1000] {
         let tables = [
             ("linear", TableSchedule::linear(steps, 1e-4, 0.02)?),
