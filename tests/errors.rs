@@ -668,6 +668,38 @@ fn the_kl_of_far_variances_is_finite_and_exact() -> Outcome {
 }
 
 #[test]
+fn a_bin_far_narrower_than_the_deviation_has_a_finite_price() -> Outcome {
+    for deviation in [1e2, 1e6, 1e17, 1e150, 1e300, f64::MAX] {
+        for bins in [2usize, 3, 256, 65536, 1 << 40] {
+            let nats = discretised_gaussian_nats(0.0, 0.0, deviation, bins)?;
+            let half = 1.0 / (bins - 1) as f64;
+            if bins == 2 {
+                // The one bin of value 0 reaches to both ends.
+                assert_eq!(nats, 0.0);
+                continue;
+            }
+            // ln √(2π) + ln deviation − ln 2 half, the density being flat to (half/deviation)²/6.
+            let expected = 0.5 * std::f64::consts::TAU.ln() + deviation.ln() - (2.0 * half).ln();
+            let flat = (half / deviation).powi(2) / 6.0;
+            assert!(
+                (nats - expected).abs() < 1e-13 * expected + 1.1 * flat,
+                "{nats} {expected}"
+            );
+        }
+    }
+    // The two branches meet: the price is continuous in the deviation.
+    for mean in [0.0, 0.3, -0.9] {
+        let at = |deviation| discretised_gaussian_nats(0.1, mean, deviation, 256);
+        let crossing = (0..200).map(|i| 1.0 * 1.05f64.powi(i));
+        for deviation in crossing {
+            let (a, b) = (at(deviation)?, at(deviation * (1.0 + 1e-9))?);
+            assert!((a - b).abs() < 1e-8, "{a} {b} at {deviation}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn array_calls_refuse_shapes_that_do_not_fit() -> Outcome {
     let (t, s) = pair()?;
     let step = DdimStep::new(t, s, Kappa::Ddim)?;
