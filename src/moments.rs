@@ -115,6 +115,10 @@ impl DiagonalGaussian {
     /// The exact estimate E[x₀ | x] in one coordinate when this is the law of x₀: m + αv/(α²v + σ²)(x − αm).
     ///
     /// At σ = 0 and v = 0 it is m.
+    ///
+    /// # Panics
+    ///
+    /// When `coordinate` is not less than [`dim`](Self::dim), as an index does.
     pub fn estimate(&self, coordinate: usize, level: &NoiseLevel) -> AffineEstimate {
         let (alpha, sigma) = (level.alpha(), level.sigma());
         let (m, v) = (self.mean[coordinate], self.variance[coordinate]);
