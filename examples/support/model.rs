@@ -24,11 +24,7 @@ pub fn fit(digits: &Digits, clusters: usize) -> Result<GaussianMixture, Box<dyn 
     let (mut weights, mut components, mut labels) = (Vec::new(), Vec::new(), Vec::new());
     for label in 0..10 {
         let class = images.select(Axis(0), &digits.rows_of(label));
-        let owners = k_means(&class, clusters);
-        for cluster in 0..clusters {
-            let members: Vec<usize> = (0..owners.len())
-                .filter(|&i| owners[i] == cluster)
-                .collect();
+        for members in k_means(&class, clusters) {
             let (mean, mut covariance) = sample_moments(&class.select(Axis(0), &members))?;
             covariance
                 .diag_mut()
@@ -41,28 +37,33 @@ pub fn fit(digits: &Digits, clusters: usize) -> Result<GaussianMixture, Box<dyn 
     Ok(GaussianMixture::new(&weights, components, labels)?)
 }
 
-/// The cluster of each row, by Lloyd's algorithm from evenly spaced rows: the same on every run.
-fn k_means(rows: &Array2<f64>, clusters: usize) -> Vec<usize> {
+/// The rows of each cluster, by Lloyd's algorithm from evenly spaced rows: the same on every run.
+fn k_means(rows: &Array2<f64>, clusters: usize) -> Vec<Vec<usize>> {
     let starts: Vec<usize> = (0..clusters).map(|k| k * rows.nrows() / clusters).collect();
     let mut centres = rows.select(Axis(0), &starts);
-    let mut owners = Vec::new();
+    let mut members = Vec::new();
     for _ in 0..ROUNDS {
-        let nearest: Vec<usize> = rows
-            .outer_iter()
-            .map(|row| closest(row, &centres))
-            .collect();
-        if nearest == owners {
+        let nearest = assign(rows, &centres);
+        if nearest == members {
             break;
         }
-        owners = nearest;
-        for (k, mut centre) in centres.outer_iter_mut().enumerate() {
-            let members: Vec<usize> = (0..owners.len()).filter(|&i| owners[i] == k).collect();
-            if let Some(mean) = rows.select(Axis(0), &members).mean_axis(Axis(0)) {
+        members = nearest;
+        for (mut centre, own) in centres.outer_iter_mut().zip(&members) {
+            if let Some(mean) = rows.select(Axis(0), own).mean_axis(Axis(0)) {
                 centre.assign(&mean);
             }
         }
     }
-    owners
+    members
+}
+
+/// The rows that are closest to each centre.
+fn assign(rows: &Array2<f64>, centres: &Array2<f64>) -> Vec<Vec<usize>> {
+    let mut members = vec![Vec::new(); centres.nrows()];
+    for (index, row) in rows.outer_iter().enumerate() {
+        members[closest(row, centres)].push(index);
+    }
+    members
 }
 
 /// The index of the centre at the smallest distance.
