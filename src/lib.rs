@@ -12,8 +12,10 @@ mod guidance;
 mod kernel;
 mod level;
 mod likelihood;
+mod linalg;
 mod moments;
 mod noise;
+mod oracle;
 mod plan;
 mod posterior;
 mod prediction;
@@ -39,6 +41,10 @@ pub use level::NoiseLevel;
 pub use likelihood::{Bound, Decoder, EdgeVariance, Elbo, discretised_gaussian_nats};
 pub use moments::{AffineEstimate, DiagonalGaussian};
 pub use noise::{KeyedNoise, NoiseKey, NoiseSource, NormalElement, RngNoise, Stream};
+pub use oracle::{
+    Draws, Empirical, ExactClassifier, ExactDenoiser, Gaussian, GaussianMixture, LabelledOracle,
+    Oracle, frechet_distance, sample_moments,
+};
 pub use plan::{MAX_SLOTS, Plan, Stage, Step, Store, Update};
 pub use posterior::{Kappa, ReverseVariance, StridedPosterior, Upward};
 pub use prediction::{Conversion, Linear, Prediction, Target};

@@ -1,0 +1,383 @@
+//! Gaussian mixtures, with a class label for every component.
+
+use ndarray::Array2;
+use rand::Rng;
+
+use super::check::{self, Scales};
+use super::draws::Draws;
+use super::gaussian::Gaussian;
+use super::softmax::{self, NEGLIGIBLE};
+use super::{LabelledOracle, Oracle, moments};
+use crate::error::{Error, require};
+use crate::level::NoiseLevel;
+use crate::linalg;
+
+/// Data distributed as the mixture Σ w_k N(m_k, C_k); every component carries a class label.
+///
+/// At a level each component is a Gaussian again, and with its responsibility r_k ∝ w_k N(x; αm_k, α²C_k + σ²I) (by
+/// log-sum-exp, so that far tails are safe), D_k and score_k as of a [`Gaussian`]:
+///
+/// | quantity | formula |
+/// |---|---|
+/// | E\[x₀ given x_t\], D | Σ r_k D_k |
+/// | ∇ log p_t | Σ r_k score_k |
+/// | Cov\[x₀ given x_t\] | Σ r_k (Cov_k + (D_k − D)(D_k − D)ᵀ) |
+/// | p(y given x_t) | Σ r_k over the components with label y |
+/// | ∇ ln p(y given x_t) | score of class y − score |
+///
+/// ```
+/// use diffusion_sampler::{Gaussian, GaussianMixture, LabelledOracle, NoiseLevel, Oracle};
+///
+/// let data = GaussianMixture::new(
+///     &[1.0, 3.0],
+///     vec![Gaussian::isotropic(&[-2.0], 0.1)?, Gaussian::isotropic(&[2.0], 0.1)?],
+///     vec![0, 1],
+/// )?;
+/// let pure_noise = NoiseLevel::new(1.0, 0.0, 1.0)?;
+/// let d = data.data_estimate(&[0.3], &pure_noise)?;
+/// assert!((d[0] - 1.0).abs() < 1e-15); // the mean of the data
+/// let posterior = data.class_log_posterior(&[0.3], &pure_noise)?;
+/// assert!((posterior[1] - 0.75f64.ln()).abs() < 1e-15);
+/// # Ok::<(), diffusion_sampler::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct GaussianMixture {
+    weights: Vec<f64>,
+    log_weights: Vec<f64>,
+    components: Vec<Gaussian>,
+    labels: Vec<usize>,
+    label_count: usize,
+    dim: usize,
+}
+
+/// A point in the coordinates of every component, [K, d], and what [`GaussianMixture::logits`] makes of it.
+struct Located {
+    ys: Vec<f64>,
+    logits: Vec<f64>,
+    offset: f64,
+}
+
+impl GaussianMixture {
+    /// The mixture of `components` with `weights`, which are normalised to sum to one, and a label for each component.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] without components; [`Error::WrongLength`] unless there is one weight and one label
+    /// for each component, and all have one dimension; [`Error::InvalidEntry`] for a weight that is not positive and
+    /// finite, or is lost to underflow beside the others, and for a label above 1048576.
+    pub fn new(
+        weights: &[f64],
+        components: Vec<Gaussian>,
+        labels: Vec<usize>,
+    ) -> Result<Self, Error> {
+        let label_count = check::labels(&labels)?;
+        Self::with_label_count(weights, components, labels, label_count)
+    }
+
+    fn with_label_count(
+        weights: &[f64],
+        components: Vec<Gaussian>,
+        labels: Vec<usize>,
+        label_count: usize,
+    ) -> Result<Self, Error> {
+        let count = components.len();
+        require(count > 0, "components", count as f64, "at least 1")?;
+        check::length("weights", weights.len(), count)?;
+        check::length("labels", labels.len(), count)?;
+        let dim = components[0].dim();
+        for component in &components {
+            check::length("components", component.dim(), dim)?;
+        }
+        let total: f64 = weights.iter().sum();
+        let normalised: Vec<f64> = weights.iter().map(|w| w / total).collect();
+        let valid = |w: f64| w > 0.0 && w.is_finite();
+        for (index, (&w, &n)) in weights.iter().zip(&normalised).enumerate() {
+            if !(valid(w) && valid(n)) {
+                return Err(Error::InvalidEntry {
+                    name: "weights",
+                    index,
+                    value: w,
+                    requirement: "positive and finite, also after normalisation",
+                });
+            }
+        }
+        Ok(Self {
+            log_weights: normalised.iter().map(|&w| libm::log(w)).collect(),
+            weights: normalised,
+            components,
+            labels,
+            label_count,
+            dim,
+        })
+    }
+
+    /// w, normalised.
+    pub fn weights(&self) -> &[f64] {
+        &self.weights
+    }
+
+    /// The components.
+    pub fn components(&self) -> &[Gaussian] {
+        &self.components
+    }
+
+    /// r_k, the posterior probability that `x` at `level` came from component k.
+    ///
+    /// # Errors
+    ///
+    /// As [`Oracle::log_density`].
+    pub fn responsibilities(&self, x: &[f64], level: &NoiseLevel) -> Result<Vec<f64>, Error> {
+        let mut logits = self.located(x, level)?.logits;
+        softmax::softmax(&mut logits);
+        Ok(logits)
+    }
+
+    /// The law of the data given its label, renormalised. It keeps the number of labels.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownLabel`] for a label that nothing carries.
+    pub fn condition(&self, label: usize) -> Result<Self, Error> {
+        super::require_label(self, label)?;
+        let kept: Vec<usize> = (0..self.labels.len())
+            .filter(|&k| self.labels[k] == label)
+            .collect();
+        Self::with_label_count(
+            &kept.iter().map(|&k| self.weights[k]).collect::<Vec<_>>(),
+            kept.iter().map(|&k| self.components[k].clone()).collect(),
+            vec![label; kept.len()],
+            self.label_count,
+        )
+    }
+
+    /// `count` independent points of the data law, with component and label. The same generator state gives the same
+    /// bits on every machine.
+    pub fn sample<R: Rng + ?Sized>(&self, count: usize, rng: &mut R) -> Draws {
+        let choose = |rng: &mut R| {
+            let mut left: f64 = rng.random();
+            for (k, w) in self.weights.iter().enumerate() {
+                left -= w;
+                if left < 0.0 {
+                    return k;
+                }
+            }
+            // The weights sum to one but for rounding.
+            self.weights.len() - 1
+        };
+        Draws::collect(
+            (count, self.dim),
+            &self.labels,
+            rng,
+            choose,
+            |k, rng, row| {
+                self.components[k].draw(rng, row);
+            },
+        )
+    }
+
+    /// Rotates x into the coordinates of every component, [K, d] in `ys`, writes ln w_k + ln p_t,k − c to `logits` and
+    /// returns c, the largest of the ln p_t,k: beside their differences the weights keep their digits in the far tails.
+    fn logits(&self, x: &[f64], scales: &Scales, ys: &mut [f64], logits: &mut [f64]) -> f64 {
+        let mut largest = f64::NEG_INFINITY;
+        let each = self.components.iter().zip(ys.chunks_exact_mut(self.dim));
+        for ((component, y), logit) in each.zip(logits.iter_mut()) {
+            if scales.alpha == 0.0 {
+                // N(0, σ²I) for every component: without the rotation the densities agree to the bit.
+                y.copy_from_slice(x);
+            } else {
+                component.rotate(x, scales.alpha, y);
+            }
+            *logit = component.log_density_at(y, scales);
+            largest = largest.max(*logit);
+        }
+        for (logit, log_weight) in logits.iter_mut().zip(&self.log_weights) {
+            *logit = log_weight + (*logit - largest);
+        }
+        largest
+    }
+
+    /// Checks, then [`logits`](Self::logits) in vectors of its own.
+    fn located(&self, x: &[f64], level: &NoiseLevel) -> Result<Located, Error> {
+        let scales = super::checked(self, x, level, x)?;
+        scales.require_density(self.has_density())?;
+        let count = self.components.len();
+        let (mut ys, mut logits) = (vec![0.0; count * self.dim], vec![0.0; count]);
+        let offset = self.logits(x, &scales, &mut ys, &mut logits);
+        Ok(Located { ys, logits, offset })
+    }
+
+    /// out = Σ c_k score_k, where `coefficients` turns the logits into c in place.
+    fn combine_scores(
+        &self,
+        (x, scales): (&[f64], &Scales),
+        coefficients: impl FnOnce(&mut [f64]),
+        scratch: &mut Vec<f64>,
+        out: &mut [f64],
+    ) -> Result<(), Error> {
+        scales.require_density(self.has_density())?;
+        let (c, ys) = self.scratch(scratch);
+        self.logits(x, scales, ys, c);
+        coefficients(c);
+        out.fill(0.0);
+        if scales.alpha == 0.0 {
+            let total: f64 = c.iter().sum();
+            linalg::axpy(-total / scales.noise_variance(), x, out);
+            return Ok(());
+        }
+        for (k, y) in ys.chunks_exact(self.dim).enumerate() {
+            if c[k].abs() >= NEGLIGIBLE {
+                self.components[k].add_score(c[k], y, scales, out);
+            }
+        }
+        Ok(())
+    }
+
+    /// (logits [K], ys [K, d]).
+    fn scratch<'a>(&self, scratch: &'a mut Vec<f64>) -> (&'a mut [f64], &'a mut [f64]) {
+        let count = self.components.len();
+        check::scratch(scratch, count * (self.dim + 1)).split_at_mut(count)
+    }
+
+    fn has_density(&self) -> bool {
+        self.components.iter().all(Gaussian::has_density)
+    }
+
+    /// Σ w_k (Cov_k + (m_k − m)(m_k − m)ᵀ) with `add` adding w_k Cov_k, for rows m_k and their mean m.
+    fn total_covariance(
+        &self,
+        weights: &[f64],
+        (centres, mean): (&[f64], &[f64]),
+        add: impl Fn(&Gaussian, f64, &mut [f64]),
+    ) -> Array2<f64> {
+        let mut total = vec![0.0; self.dim * self.dim];
+        for (k, component) in self.components.iter().enumerate() {
+            add(component, weights[k], &mut total);
+            let centre = &centres[k * self.dim..(k + 1) * self.dim];
+            let offset: Vec<f64> = centre.iter().zip(mean).map(|(c, m)| c - m).collect();
+            moments::add_outer(weights[k], &offset, &mut total);
+        }
+        moments::square(self.dim, &total)
+    }
+}
+
+impl Oracle for GaussianMixture {
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn moments(&self) -> (Vec<f64>, Array2<f64>) {
+        let (mut mean, mut centres) = (vec![0.0; self.dim], Vec::new());
+        for (w, component) in self.weights.iter().zip(&self.components) {
+            linalg::axpy(*w, component.mean(), &mut mean);
+            centres.extend_from_slice(component.mean());
+        }
+        let covariance =
+            self.total_covariance(&self.weights, (&centres, &mean), |component, w, total| {
+                component.add_spectral(w, |v| v, total);
+            });
+        (mean, covariance)
+    }
+
+    fn data_estimate_into(
+        &self,
+        x: &[f64],
+        level: &NoiseLevel,
+        scratch: &mut Vec<f64>,
+        out: &mut [f64],
+    ) -> Result<(), Error> {
+        let scales = super::checked(self, x, level, out)?;
+        if scales.clean_estimate(x, out) {
+            return Ok(());
+        }
+        let (r, ys) = self.scratch(scratch);
+        self.logits(x, &scales, ys, r);
+        softmax::softmax(r);
+        out.fill(0.0);
+        for (k, y) in ys.chunks_exact(self.dim).enumerate() {
+            if r[k] >= NEGLIGIBLE {
+                self.components[k].add_data(r[k], y, &scales, out);
+            }
+        }
+        Ok(())
+    }
+
+    fn score_into(
+        &self,
+        x: &[f64],
+        level: &NoiseLevel,
+        scratch: &mut Vec<f64>,
+        out: &mut [f64],
+    ) -> Result<(), Error> {
+        let scales = super::checked(self, x, level, out)?;
+        let responsibilities = |logits: &mut [f64]| {
+            softmax::softmax(logits);
+        };
+        self.combine_scores((x, &scales), responsibilities, scratch, out)
+    }
+
+    fn log_density(&self, x: &[f64], level: &NoiseLevel) -> Result<f64, Error> {
+        let located = self.located(x, level)?;
+        Ok(located.offset + softmax::log_sum_exp(&located.logits))
+    }
+
+    fn posterior_covariance(&self, x: &[f64], level: &NoiseLevel) -> Result<Array2<f64>, Error> {
+        let mut mean = vec![0.0; self.dim];
+        let scales = super::checked(self, x, level, &mean)?;
+        if scales.sigma == 0.0 {
+            return Ok(Array2::zeros((self.dim, self.dim)));
+        }
+        let Located {
+            ys, logits: mut r, ..
+        } = self.located(x, level)?;
+        softmax::softmax(&mut r);
+        let mut centres = vec![0.0; ys.len()];
+        for (k, centre) in centres.chunks_exact_mut(self.dim).enumerate() {
+            let y = &ys[k * self.dim..(k + 1) * self.dim];
+            self.components[k].add_data(1.0, y, &scales, centre);
+            linalg::axpy(r[k], centre, &mut mean);
+        }
+        Ok(
+            self.total_covariance(&r, (&centres, &mean), |component, w, total| {
+                component.add_posterior_covariance(w, &scales, total);
+            }),
+        )
+    }
+}
+
+impl LabelledOracle for GaussianMixture {
+    fn label_count(&self) -> usize {
+        self.label_count
+    }
+
+    fn labels(&self) -> &[usize] {
+        &self.labels
+    }
+
+    fn class_log_posterior(&self, x: &[f64], level: &NoiseLevel) -> Result<Vec<f64>, Error> {
+        let logits = self.located(x, level)?.logits;
+        Ok(softmax::class_log_posterior(
+            &logits,
+            &self.labels,
+            self.label_count,
+        ))
+    }
+
+    fn class_gradient_into(
+        &self,
+        x: &[f64],
+        level: &NoiseLevel,
+        label: usize,
+        scratch: &mut Vec<f64>,
+        out: &mut [f64],
+    ) -> Result<(), Error> {
+        let scales = super::checked(self, x, level, out)?;
+        super::require_label(self, label)?;
+        if scales.alpha == 0.0 {
+            // Pure noise knows nothing of the class.
+            out.fill(0.0);
+            return Ok(());
+        }
+        let slopes = |logits: &mut [f64]| softmax::class_slopes(logits, &self.labels, label);
+        self.combine_scores((x, &scales), slopes, scratch, out)
+    }
+}

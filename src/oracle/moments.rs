@@ -1,0 +1,200 @@
+//! Means and covariances, and the distance between two pairs of them.
+
+use ndarray::{Array2, ArrayRef2};
+
+use super::check;
+use crate::error::{Error, require};
+use crate::linalg::{self, Eigen};
+use crate::real::Real;
+
+/// What is taken for rounding in a covariance, relative to its largest entry or eigenvalue.
+const TOLERANCE: f64 = 1e-12;
+
+/// The squared Fréchet distance between N(m₁, C₁) and N(m₂, C₂), which is also their squared 2-Wasserstein distance:
+///
+/// ```text
+/// |m₁ − m₂|² + tr(C₁ + C₂ − 2 (C₁^½ C₂ C₁^½)^½)
+/// ```
+///
+/// The last trace is computed as the nuclear norm of C₁^½ C₂^½, which keeps all digits for singular covariances too.
+/// Means of length d, covariances of shape \[d, d\]; O(d³). Dowson and Landau 1982, "The Fréchet distance between
+/// multivariate normal distributions".
+///
+/// ```
+/// use diffusion_sampler::frechet_distance;
+/// use ndarray::array;
+///
+/// let (a, b) = (array![[4.0, 0.0], [0.0, 1.0]], array![[1.0, 0.0], [0.0, 1.0]]);
+/// let squared = frechet_distance(&[0.0, 0.0], &a, &[3.0, 0.0], &b)?;
+/// assert!((squared - (9.0 + 1.0)).abs() < 1e-14);
+/// # Ok::<(), diffusion_sampler::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::WrongLength`] when the means' lengths differ; [`Error::ShapeMismatch`] unless both covariances are d×d;
+/// [`Error::InvalidEntry`] for entries out of range, [`Error::NotACovariance`] for a matrix that is not symmetric and
+/// positive semi-definite (up to 1e-12 of its largest eigenvalue), [`Error::InvalidParameter`] for d = 0.
+pub fn frechet_distance(
+    mean1: &[f64],
+    covariance1: &ArrayRef2<f64>,
+    mean2: &[f64],
+    covariance2: &ArrayRef2<f64>,
+) -> Result<f64, Error> {
+    let d = mean1.len();
+    check::dimension(d)?;
+    check::point("mean1", mean1, d)?;
+    check::point("mean2", mean2, d)?;
+    let first = Root::of(eigen("covariance1", covariance1, d)?);
+    let second = Root::of(eigen("covariance2", covariance2, d)?);
+    // C₁^½ C₂^½ = U₁ [√v₁ U₁ᵀ U₂ √v₂] U₂ᵀ, and rotations leave the nuclear norm as it is.
+    let mut inner = vec![0.0; d * d];
+    for i in 0..d {
+        for j in 0..d {
+            let cosine = linalg::dot(first.vector(i), second.vector(j));
+            inner[i * d + j] = first.roots[i] * cosine * second.roots[j];
+        }
+    }
+    let trace = |root: &Root| -> f64 { root.roots.iter().map(|r| r * r).sum() };
+    let spread = trace(&first) + trace(&second) - 2.0 * linalg::nuclear_norm(inner, d);
+    // Not negative but for rounding.
+    Ok(linalg::squared_distance(mean1, 1.0, mean2) + spread.max(0.0))
+}
+
+/// The square roots of a covariance's eigenvalues, with the eigenvectors as rows.
+struct Root {
+    roots: Vec<f64>,
+    vectors: Vec<f64>,
+}
+
+impl Root {
+    fn of(eigen: Eigen) -> Self {
+        let d = eigen.values.len();
+        let identity = || {
+            (0..d * d)
+                .map(|k| f64::from(u8::from(k % (d + 1) == 0)))
+                .collect()
+        };
+        Self {
+            roots: eigen.values.iter().map(|v| v.sqrt()).collect(),
+            vectors: eigen.vectors.unwrap_or_else(identity),
+        }
+    }
+
+    fn vector(&self, k: usize) -> &[f64] {
+        let d = self.roots.len();
+        &self.vectors[k * d..(k + 1) * d]
+    }
+}
+
+/// The mean and the unbiased covariance (divisor n − 1) of the rows of an array of shape \[n, d\], in f64 and in a
+/// fixed order of summation.
+///
+/// ```
+/// use diffusion_sampler::sample_moments;
+/// use ndarray::array;
+///
+/// let (mean, covariance) = sample_moments(&array![[1.0f32, 0.0], [3.0, 2.0]])?;
+/// assert_eq!(mean, [2.0, 1.0]);
+/// assert_eq!(covariance, array![[2.0, 2.0], [2.0, 2.0]]);
+/// # Ok::<(), diffusion_sampler::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::InvalidParameter`] for fewer than 2 rows or d = 0; [`Error::InvalidEntry`], with the entry's position in
+/// its row, for an entry that is not finite or exceeds 1e30.
+pub fn sample_moments<A: Real>(rows: &ArrayRef2<A>) -> Result<(Vec<f64>, Array2<f64>), Error> {
+    let (n, d) = rows.dim();
+    check::dimension(d)?;
+    require(n >= 2, "rows", n as f64, "at least 2")?;
+    let mut row = vec![0.0; d];
+    let read = |index: usize, row: &mut Vec<f64>| {
+        for (slot, value) in row.iter_mut().zip(rows.row(index)) {
+            *slot = value.widen();
+        }
+        check::point("rows", row, d)
+    };
+    let mut mean = vec![0.0; d];
+    for index in 0..n {
+        read(index, &mut row)?;
+        linalg::axpy(1.0 / n as f64, &row, &mut mean);
+    }
+    let mut covariance = vec![0.0; d * d];
+    for index in 0..n {
+        read(index, &mut row)?;
+        linalg::axpy(-1.0, &mean, &mut row);
+        add_outer(1.0 / (n - 1) as f64, &row, &mut covariance);
+    }
+    Ok((mean, square(d, &covariance)))
+}
+
+/// C ← C + w·a aᵀ.
+pub(super) fn add_outer(w: f64, a: &[f64], covariance: &mut [f64]) {
+    // One product for both (i, j) and (j, i): w·(a_i a_j) is symmetric to the bit, (w·a_i)·a_j is not.
+    for (row, &ai) in covariance.chunks_exact_mut(a.len()).zip(a) {
+        for (c, &aj) in row.iter_mut().zip(a) {
+            *c += w * (ai * aj);
+        }
+    }
+}
+
+/// A d×d array from a row-major slice.
+pub(super) fn square(d: usize, values: &[f64]) -> Array2<f64> {
+    Array2::from_shape_fn((d, d), |(i, j)| values[i * d + j])
+}
+
+/// The eigenvalues and vectors of a checked covariance; see [`Gaussian::new`](crate::Gaussian::new) for what is
+/// rounding.
+pub(super) fn eigen(
+    name: &'static str,
+    covariance: &ArrayRef2<f64>,
+    d: usize,
+) -> Result<Eigen, Error> {
+    if covariance.dim() != (d, d) {
+        return Err(Error::ShapeMismatch {
+            name,
+            expected: vec![d, d],
+            found: covariance.shape().to_vec(),
+        });
+    }
+    let mut largest = 0f64;
+    for (index, &value) in covariance.iter().enumerate() {
+        if value.is_nan() || value.abs() > 1e60 {
+            return Err(Error::InvalidEntry {
+                name,
+                index,
+                value,
+                requirement: "finite and at most 1e60 in magnitude",
+            });
+        }
+        largest = largest.max(value.abs());
+    }
+    let mut matrix = vec![0.0; d * d];
+    for i in 0..d {
+        for j in 0..d {
+            let (a, b) = (covariance[[i, j]], covariance[[j, i]]);
+            if (a - b).abs() > TOLERANCE * largest {
+                return Err(Error::NotACovariance {
+                    index: i,
+                    value: a - b,
+                });
+            }
+            matrix[i * d + j] = 0.5 * (a + b);
+        }
+    }
+    let mut eigen = linalg::symmetric_eigen(matrix, d);
+    let top = eigen.values.iter().fold(0f64, |top, v| top.max(v.abs()));
+    for (index, value) in eigen.values.iter_mut().enumerate() {
+        if *value < -TOLERANCE * top {
+            return Err(Error::NotACovariance {
+                index,
+                value: *value,
+            });
+        }
+        if *value < 1e-60 {
+            *value = 0.0;
+        }
+    }
+    Ok(eigen)
+}
