@@ -121,8 +121,8 @@ impl DdimStep {
     ///
     /// # Errors
     ///
-    /// As [`apply`](Self::apply); [`Error::TooManyTerms`] when the samples' levels want different numbers of outputs; the
-    /// model's own.
+    /// As [`apply`](Self::apply); [`Error::UnsupportedPlan`] when the samples' levels want different numbers of outputs;
+    /// what the model's [`combination`](Denoiser::combination) refuses; the model's own.
     pub fn run<A, D, M, N>(
         &self,
         x: &mut ArrayRef<A, D>,
