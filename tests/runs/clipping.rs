@@ -39,9 +39,9 @@ fn naive_ddim(grid: &Grid, eta: f64, noise: ClipNoise, mut x: Array2<f64>) -> (A
         let (t, s) = (pair[0], pair[1]);
         let r = s.sigma() * t.alpha() / (t.sigma() * s.alpha());
         let gamma = eta * s.sigma() * (1.0 - r * r).sqrt();
-        let mut z = Array2::zeros(SHAPE);
+        let mut z = Array2::<f64>::zeros(SHAPE);
         fill_normal(&mut z, &mut KeyedNoise::new(SEED), k as u32, Stream::Step(0)).unwrap();
-        x.zip_mut_with(&z, |x, z| {
+        x.zip_mut_with(&z, |x, &z| {
             let (data, e, clipped) = estimates(*x, &t, noise);
             outside += usize::from(clipped);
             *x = s.alpha() * data + (s.sigma() * s.sigma() - gamma * gamma).sqrt() * e + gamma * z;
