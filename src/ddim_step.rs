@@ -121,8 +121,9 @@ impl DdimStep {
     ///
     /// # Errors
     ///
-    /// As [`apply`](Self::apply); [`Error::UnsupportedPlan`] when the samples' levels want different numbers of outputs;
-    /// what the model's [`combination`](Denoiser::combination) refuses; the model's own.
+    /// As [`apply`](Self::apply); [`Error::ShapeMismatch`] for a buffer that is too small; [`Error::UnsupportedPlan`] when
+    /// the samples' levels want different numbers of outputs; what the model's [`combination`](Denoiser::combination)
+    /// refuses, or the model's own error.
     pub fn run<A, D, M, N>(
         &self,
         x: &mut ArrayRef<A, D>,

@@ -81,7 +81,7 @@ pub enum Error {
         steps: usize,
         /// The least that is possible.
         min: usize,
-        /// The most that is possible.
+        /// The most that is possible; `usize::MAX` where there is no such limit.
         max: usize,
     },
     /// This spacing cannot give this number of steps on this table.
@@ -120,7 +120,8 @@ pub enum Error {
         /// The time of the edge's target.
         to: f64,
     },
-    /// Both ends of an edge have the same signal-to-noise ratio where different ones are needed, or both are clean.
+    /// An edge between levels for which the formula is not defined: it leaves the clean level, leads the wrong way, or
+    /// leads from α = 0 to α = 0; `requirement` says which.
     DegenerateEdge {
         /// The time of the edge's start.
         from: f64,
@@ -154,7 +155,7 @@ pub enum Error {
         /// What the model declares.
         found: &'static str,
     },
-    /// γ = 0 has no likelihood: the reverse step is a point mass and the bound is −∞.
+    /// γ = 0 or v_p = 0 has no likelihood bound: the KL of a point mass from a density, or the reverse, is infinite.
     DeterministicLikelihood {
         /// The time of the edge's start.
         from: f64,
@@ -267,6 +268,9 @@ impl fmt::Display for Error {
                 f,
                 "lambda runs from {noisy} to {clean}: a grid in lambda or rho needs finite ends, give an explicit LambdaRange"
             ),
+            Self::StepCount { steps, min, max } if *max == usize::MAX => {
+                write!(f, "{steps} steps asked for, at least {min} are needed")
+            }
             Self::StepCount { steps, min, max } => {
                 write!(f, "{steps} steps asked for, possible are {min} to {max}")
             }

@@ -44,22 +44,29 @@ impl Grid {
     ///
     /// # Errors
     ///
-    /// [`Error::StepCount`] unless 1 ≤ `steps`, and `steps` ≤ T on a table.
+    /// [`Error::StepCount`] unless 1 ≤ `steps`, and `steps` ≤ T on a table (2²⁴ on a continuous schedule).
     pub fn trailing(schedule: &dyn NoiseSchedule, steps: usize) -> Result<Self, Error> {
         check_steps(schedule, steps)?;
         let last = schedule.last_time();
         let round = schedule.table_len().is_some();
         let times = (0..=steps).map(|k| {
-            let time = last * (steps - k) as f64 / steps as f64;
-            if round { time.round_ties_even() } else { time }
+            let (left, all) = ((steps - k) as f64, steps as f64);
+            if round {
+                // The product before the division: ties are exact.
+                (last * left / all).round_ties_even()
+            } else {
+                // The fraction first: it is 1 at the start, where T·K/K may round past T.
+                last * (left / all)
+            }
         });
         Self::of_times(schedule, times)
     }
 
     /// Network indices k⌊T/K⌋ + `offset` ("leading" spacing; Stable Diffusion's offset is 1), then clean.
     ///
-    /// The first knot lies below T, by up to ⌊T/K⌋: the run starts from noise of a level that it then calls less noisy.
-    /// That is the spacing's definition; [`trailing`](Self::trailing) has no such flaw.
+    /// The first knot is (K − 1)⌊T/K⌋ + `offset` + 1, which lies below T (T = 1000, K = 20, offset 1: 952; K = 600: 601): the
+    /// run starts from noise of level T and calls it less noisy. That is the spacing's definition;
+    /// [`trailing`](Self::trailing) has no such flaw.
     ///
     /// # Errors
     ///
@@ -123,12 +130,15 @@ impl Grid {
         let last = schedule.last_time();
         let round = schedule.table_len().is_some();
         let times = (0..=steps).map(|k| {
-            let left = (steps - k) as f64;
-            let u = left / steps as f64;
+            let (left, all) = ((steps - k) as f64, steps as f64);
             if round {
-                (last * u * u).round_ties_even().max(left)
+                // Products before the one division: ties are exact.
+                (last * (left * left) / (all * all))
+                    .round_ties_even()
+                    .max(left)
             } else {
-                last * u * u
+                let u = left / all;
+                last * (u * u)
             }
         });
         Self::of_times(schedule, times)
@@ -168,7 +178,7 @@ impl Grid {
     ///
     /// # Errors
     ///
-    /// [`Error::StepCount`] at 0 steps, [`Error::UnboundedLambda`] where an end of `range` is infinite,
+    /// [`Error::StepCount`] at 0 or more than 2²⁴ steps, [`Error::UnboundedLambda`] where an end of `range` is infinite,
     /// [`Error::LambdaOutOfRange`] where the schedule does not reach it.
     pub fn uniform_lambda(
         schedule: &dyn NoiseSchedule,
@@ -191,13 +201,11 @@ impl Grid {
         exponent: f64,
     ) -> Result<Self, Error> {
         check_exponent(exponent)?;
-        // ρ^(1/p) = e^(−λ/p): computed from λ, the noisy end is hit without a round trip through ρ.
-        let (noisy, clean) = (
-            libm::exp(-range.noisy() / exponent),
-            libm::exp(-range.clean() / exponent),
-        );
+        // −p ln(a + (b − a)u) with a = e^(−λ_noisy/p), b = e^(−λ_clean/p), divided by a under the logarithm: nothing
+        // overflows for any exponent.
+        let drop = libm::expm1((range.noisy() - range.clean()) / exponent);
         Self::of_ramp(schedule, steps, range, |u| {
-            -exponent * libm::log(noisy + (clean - noisy) * u)
+            range.noisy() - exponent * libm::log1p(drop * u)
         })
     }
 
@@ -387,11 +395,11 @@ impl Grid {
         range: LambdaRange,
         ramp: impl Fn(f64) -> f64,
     ) -> Result<Self, Error> {
-        if steps == 0 {
+        if !(1..=MAX_STEPS).contains(&steps) {
             return Err(Error::StepCount {
                 steps,
                 min: 1,
-                max: usize::MAX,
+                max: MAX_STEPS,
             });
         }
         if !(range.noisy().is_finite() && range.clean().is_finite()) {
@@ -413,8 +421,12 @@ impl Grid {
     }
 }
 
+/// The most steps of a grid of a continuous schedule: a plan of more does not fit into memory, and the count comes from the
+/// caller.
+const MAX_STEPS: usize = 1 << 24;
+
 fn check_steps(schedule: &dyn NoiseSchedule, steps: usize) -> Result<(), Error> {
-    let max = schedule.table_len().unwrap_or(usize::MAX);
+    let max = schedule.table_len().unwrap_or(MAX_STEPS);
     if (1..=max).contains(&steps) {
         Ok(())
     } else {

@@ -61,6 +61,8 @@ impl NoiseLevel {
         if !valid {
             return Err(Error::InvalidLevel { time, alpha, sigma });
         }
+        // Adding 0 turns −0 into 0: ρ = σ/α at α = −0 would be −∞.
+        let (alpha, sigma) = (alpha + 0.0, sigma + 0.0);
         Ok(Self {
             time,
             model_time: time,
@@ -94,7 +96,8 @@ impl NoiseLevel {
     pub fn variance_preserving(time: f64, log_alpha_squared: f64) -> Result<Self, Error> {
         let la = log_alpha_squared;
         let alpha = libm::exp(0.5 * la);
-        let variance = -libm::expm1(la);
+        // 0 − …, not −…: σ at ln α² = 0 is 0, not −0.
+        let variance = 0.0 - libm::expm1(la);
         let sigma = variance.sqrt();
         if !(time.is_finite() && la <= 0.0) {
             return Err(Error::InvalidLevel { time, alpha, sigma });

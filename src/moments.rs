@@ -4,6 +4,7 @@ use crate::error::{Error, require};
 use crate::level::NoiseLevel;
 use crate::plan::{MAX_SLOTS, Plan, Update};
 use crate::sampler::Sampler;
+use crate::special::spread_excess;
 
 /// A Gaussian with independent coordinates: the law of data, of a start, or of a sampler's state.
 ///
@@ -172,10 +173,7 @@ impl DiagonalGaussian {
         Ok(self
             .coordinates()
             .zip(other.coordinates())
-            .map(|((m, v), (n, w))| {
-                let excess = (v - w) / w;
-                0.5 * (excess - libm::log1p(excess) + (m - n) * (m - n) / w)
-            })
+            .map(|((m, v), (n, w))| 0.5 * (spread_excess(v, w) + (m - n) * (m - n) / w))
             .sum())
     }
 

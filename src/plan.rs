@@ -5,7 +5,7 @@ use crate::level::NoiseLevel;
 
 /// A sampler as data: for every step its stages, each with the scalars of one fused update.
 ///
-/// Solvers compile to plans; a [`Trajectory`](crate::Trajectory) applies one to arrays, [`GaussianMoments`](crate::GaussianMoments)
+/// Solvers compile to plans; a [`Trajectory`](crate::Trajectory) applies one to arrays, [`moments`](Self::moments)
 /// predicts its exact law on Gaussian data, and anything else can read it. A plan is immutable plain data.
 ///
 /// ```
@@ -77,6 +77,9 @@ pub struct Store {
     pub data: f64,
 }
 
+/// The most stages of one step: the noise of each is keyed by a u8.
+const MAX_STAGES: usize = 256;
+
 /// The most history slots that a plan can have.
 pub const MAX_SLOTS: usize = 8;
 
@@ -86,7 +89,7 @@ impl Plan {
     /// # Errors
     ///
     /// [`Error::StepCount`] without steps; [`Error::EdgesDoNotMeet`] where a step does not start at the level at which the
-    /// one before it ends; [`Error::TooManyTerms`] beyond [`MAX_SLOTS`]; [`Error::InvalidEntry`] for a coefficient that is
+    /// one before it ends; [`Error::TooManyTerms`] beyond [`MAX_SLOTS`] or 256 stages in a step; [`Error::InvalidEntry`] for a coefficient that is
     /// not finite, a negative noise or a slot out of range; [`Error::UnsupportedPlan`] for a step without stages, a slot
     /// that is read twice in one update or before anything was stored in it, and for D in a stage without evaluation.
     pub fn new(steps: Vec<Step>, slots: usize) -> Result<Self, Error> {
@@ -116,6 +119,12 @@ impl Plan {
             if step.stages.is_empty() {
                 return Err(Error::UnsupportedPlan {
                     feature: "a step without stages",
+                });
+            }
+            if step.stages.len() > MAX_STAGES {
+                return Err(Error::TooManyTerms {
+                    found: step.stages.len(),
+                    max: MAX_STAGES,
                 });
             }
             for stage in &step.stages {

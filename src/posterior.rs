@@ -2,6 +2,7 @@
 
 use crate::error::{Error, require};
 use crate::level::NoiseLevel;
+use crate::special::spread_excess;
 
 /// What q is on an edge t → s: the posterior's standard deviation γ, written as κ = √(1 − γ²/σ_s²).
 ///
@@ -37,8 +38,9 @@ pub enum Kappa {
 
 /// What the reverse step adds as noise, apart from what q is: the reverse variance v_p.
 ///
-/// γ² belongs to q; a sampler may use another variance for p (Ho et al. 2020, section 3.2; the two choices there are the
-/// lower and upper bounds for data of variance 0 and 1). The mean keeps the κ of q.
+/// γ² belongs to q; a sampler may use another variance for p. Ho, Jain and Abbeel (2020, section 3.2) give two choices at
+/// κ = r: [`Posterior`](Self::Posterior) is right for data that are a single point, [`FixedLarge`](Self::FixedLarge) for
+/// standard normal data. The mean keeps the κ of q.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
 pub enum ReverseVariance {
     /// v_p = γ².
@@ -132,7 +134,8 @@ impl StridedPosterior {
                 // κ² = 1 − η²(1 − r²) = (1 − η)(1 + η) + η²r².
                 let r = libm::exp(-h);
                 let squared = (1.0 - eta) * (1.0 + eta) + eta * eta * r * r;
-                if squared < 0.0 && !to.is_clean() {
+                // Not `squared < 0`: η² overflows to a NaN here.
+                if !(squared >= 0.0 || to.is_clean()) {
                     return Err(out_of_range(ratio * to.sigma()));
                 }
                 let kappa = squared.max(0.0).sqrt();
@@ -162,14 +165,16 @@ impl StridedPosterior {
 
     /// κ = r^(τ²): (κ, 1 − κ, γ/σ_s). As a power of r: e^(−τ²h) would be NaN at τ = 0, h = ∞.
     fn constant_rate(h: f64, tau: f64) -> (f64, f64, f64) {
-        let rate = tau * tau;
+        // A τ² that overflows would be NaN at h = 0.
+        let rate = (tau * tau).min(f64::MAX);
         if rate == 0.0 {
             return (1.0, 0.0, 0.0);
         }
+        let decay = rate * h;
         (
-            libm::exp(-rate * h),
-            -libm::expm1(-rate * h),
-            (-libm::expm1(-2.0 * rate * h)).sqrt(),
+            libm::exp(-decay),
+            -libm::expm1(-decay),
+            (-libm::expm1(-2.0 * decay)).sqrt(),
         )
     }
 
@@ -216,6 +221,10 @@ impl StridedPosterior {
     /// c_0 = α_s (1 − κ r), the mean's coefficient on x₀.
     pub fn data_coefficient(&self) -> f64 {
         let (alpha, h) = (self.to.alpha(), self.step_size());
+        // r = 0: D itself, whatever κ is.
+        if h == f64::INFINITY {
+            return alpha;
+        }
         // α_s(1 − r); up to α_s = 0, where r = ∞, from the definition of r.
         let fresh = if h == f64::NEG_INFINITY {
             -self.to.sigma() * self.from.alpha() / self.from.sigma()
@@ -238,6 +247,14 @@ impl StridedPosterior {
     /// [`Error::InvalidParameter`] for an explicit variance that is negative or not finite; [`Error::DegenerateEdge`] for
     /// "fixed large" on an up-edge.
     pub fn reverse_variance(&self, policy: ReverseVariance) -> Result<f64, Error> {
+        if let ReverseVariance::Explicit(variance) = policy {
+            require(
+                variance.is_finite() && variance >= 0.0,
+                "reverse variance",
+                variance,
+                "finite and at least 0",
+            )?;
+        }
         if self.to.is_clean() {
             return Ok(0.0);
         }
@@ -256,15 +273,7 @@ impl StridedPosterior {
                 };
                 Ok(self.forward_variance() * norm(&self.to) / norm(&self.from))
             }
-            ReverseVariance::Explicit(variance) => {
-                require(
-                    variance.is_finite() && variance >= 0.0,
-                    "reverse variance",
-                    variance,
-                    "finite and at least 0",
-                )?;
-                Ok(variance)
-            }
+            ReverseVariance::Explicit(variance) => Ok(variance),
         }
     }
 
@@ -356,7 +365,7 @@ impl StridedPosterior {
     ///
     /// # Errors
     ///
-    /// [`Error::DeterministicLikelihood`] at γ = 0, where the bound is −∞.
+    /// [`Error::DeterministicLikelihood`] at γ = 0, where the KL is infinite.
     pub fn elbo_weight(&self) -> Result<f64, Error> {
         if self.gamma == 0.0 {
             return Err(Error::DeterministicLikelihood {
@@ -392,11 +401,8 @@ impl StridedPosterior {
                 to: self.to.time(),
             });
         }
-        let ratio = self.variance() / reverse_variance;
         let c = self.data_coefficient();
-        // ratio − 1 − ln ratio with the first difference taken before the logarithm's argument is formed.
-        let excess = ratio - 1.0;
-        let spread = 0.5 * dim as f64 * (excess - libm::log1p(excess));
+        let spread = 0.5 * dim as f64 * spread_excess(self.variance(), reverse_variance);
         Ok(spread + 0.5 * c * c * data_error / reverse_variance)
     }
 }

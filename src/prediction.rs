@@ -19,6 +19,8 @@ use crate::level::NoiseLevel;
 /// EDM's preconditioning with data standard deviation s (Karras et al. 2022, "Elucidating the Design Space of
 /// Diffusion-Based Generative Models", Table 1): c_skip = s²/(ρ²+s²), c_out = ρs/√(ρ²+s²), and the network sees
 /// [`input_scale`](Self::input_scale) · x = c_in x/α with c_in = 1/√(ρ²+s²), and [`edm_noise`](Self::edm_noise) = ln(ρ)/4.
+/// Both are the model's to apply in [`denoise`](crate::Denoiser::denoise), which is given the unscaled x; c_skip and c_out
+/// are the crate's.
 /// The velocity is Salimans and Ho's (2022, "Progressive Distillation for Fast Sampling of Diffusion Models").
 ///
 /// ```
@@ -201,7 +203,7 @@ impl Prediction {
         })
     }
 
-    /// The factor on x at the network's input: c_in/α for EDM, 1 for all others.
+    /// The factor on x at the network's input: c_in/α for EDM, 1 for all others. The [`Denoiser`](crate::Denoiser) applies it.
     pub fn input_scale(&self, level: &NoiseLevel) -> f64 {
         match *self {
             Self::Edm { data_std } => 1.0 / libm::hypot(level.sigma(), level.alpha() * data_std),

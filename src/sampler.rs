@@ -19,7 +19,7 @@ use crate::trajectory::Trajectory;
 /// A sampler: a plan, the start law and the options of its runs. Immutable, cheap to clone, shared between threads.
 ///
 /// ```
-/// use diffusion_sampler::{DpmSolverPp2M, Gaussian, Grid, Prediction, Sampler, TableSchedule, from_fn};
+/// use diffusion_sampler::{DpmSolverPp2M, Grid, Prediction, Sampler, TableSchedule, from_fn};
 /// use ndarray::{Array4, ArrayRef, Ix4};
 ///
 /// let schedule = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;

@@ -29,7 +29,7 @@ use crate::real::Real;
 /// is what it was, except for [`Error::NonFinite`], where the failed update has already been written.
 ///
 /// ```
-/// use diffusion_sampler::{FirstOrder, Gaussian, Grid, KeyedNoise, Prediction, Sampler, TableSchedule};
+/// use diffusion_sampler::{FirstOrder, Grid, KeyedNoise, Prediction, Sampler, TableSchedule};
 /// use ndarray::Array2;
 ///
 /// let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
@@ -191,7 +191,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
             for output in outputs {
                 kernel::find_non_finite(output, self.step, "model output")?;
             }
-            return self.state_not_finite();
+            self.state_not_finite()?;
         }
         self.next_stage();
         Ok(())
@@ -500,7 +500,8 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         Ok(())
     }
 
-    /// The error for a state or history that is not finite although the model's outputs are.
+    /// The error for a state or history that is not finite although the model's outputs are. None where only D overflowed
+    /// and clipping has brought it back into its range.
     fn state_not_finite(&self) -> Result<(), Error> {
         kernel::find_non_finite(&self.x, self.step, "state")?;
         for slot in &self.history {

@@ -9,11 +9,65 @@
 //! ```
 //!
 //! All right-hand sides take the old x and y; sums run from left to right, multiplications and additions are rounded
-//! separately (no fused multiply-add), and z is standard normal noise. Every path gives the bits of this naive form.
+//! separately (no fused multiply-add), and z is standard normal noise. The terms e·y and n·z are there only if their
+//! coefficient is not 0 and there is a y or a source of noise; all other terms are there always, so that 0 · ∞ is NaN.
+//! Every path gives the bits of this naive form, which `naive.rs` writes out and `tests.rs` holds every path to.
+//!
+//! # The kernel, and how it departs from this text
+//!
+//! ```text
+//! for each element i, in the order of memory:
+//!     D  ← clamp(p·x[i] + Σ q_j·in_j[i])        found |= D is not finite, before the clamp
+//!     x' ← a·x[i] + Σ c_j·in_j[i] + u·D + e·y[i] + n·z[i]
+//!     y' ← b·x[i] + Σ d_j·in_j[i] + v·D
+//!     x[i] ← x';  y[i] ← y'                      found |= x' or y' is not finite
+//! ```
+//!
+//! Figures are ratios to a hand-unrolled AVX2 triad on the same buffers (`benches/update.rs`), on a Zen 3 with f32.
+//!
+//! - *The number of inputs, and what is written, are constants of the loop* (`slices.rs`): 1 to 6 inputs, with y and
+//!   without; 1 and 2 when clipped. What is left runs term by term over blocks of 256 elements, which stay in L1.
+//!   Terms that come last anyway (old y, noise) are inputs like any other where y is not written.
+//! - *Chunks of 32 elements, rests of 4, and single ones.* One loop over 32 is what the compiler turns into four vectors
+//!   with four accumulators. Chunks of 64 leave longer rests (0.87 against 0.95 at 1 Ki), chunks of 16, or lanes in
+//!   small arrays with a loop for each operation, are unrolled before they are vectorised and fall to 0.25; a copy of the
+//!   chunk, stored when complete, costs 15 % at 4 Ki.
+//! - *x and y are arguments of the inlined chunk, not fields of a struct*: only arguments are known not to overlap. As
+//!   fields they cost a check for each chunk or the vectors altogether (0.40 in L1).
+//! - *The store is aligned*: from 512 elements on, single elements come first until x lies on 32 bytes, since a vector
+//!   that straddles two cache lines is stored twice. The inputs may lie as they like.
+//! - *Finite or not is read off a sum of all that was written*, one addition a value: a sum with a NaN or ∞ in it stays
+//!   NaN or ∞. A sum of huge but finite values can overflow too, so a suspicion is settled by a second look at what was
+//!   written. It costs nothing that can be measured from L2 on, 2 to 5 % at 4 Ki and 5 to 10 % at 1 Ki, where the last
+//!   look at the lanes shows; adding v · 0 or v − v, which needs no second look, took 14 % at 1 Ki, 8 % at 4 Ki and 3 to
+//!   8 % in L2. D is nowhere written, so there it is D · 0.
+//! - *Noise* comes in blocks of 256 on the stack, each used as soon as it is made, so it needs no buffer. The pieces that
+//!   are asked for follow from the shape alone: [0, 256), [256, 512), … of each noisy row, in ascending order, whatever
+//!   the layout. A generator that throws part of a pair away at the end of a piece still gives every layout the same.
+//! - *Layout* (`layout.rs`): arrays in standard layout are slices. Other axes are sorted, turned and merged into the
+//!   longest common rows, so that equal layouts of any axis order become one slice. ndarray's `as_slice_memory_order`
+//!   would do that for equal strides only, and is `Some` on inverted axes too, where equal memory is not equal index.
+//! - *Small calls*: the path to the loop is inlined, and the room for many inputs, for noise and for views is set up only
+//!   by the calls that need it: 20 ns a call instead of 60.
+//!
+//! Nothing is allocated. (ndarray keeps dynamic dimensions of more than four axes on the heap, so views of those do
+//! allocate; standard layouts need no views.)
+//!
+//! Two inputs at once take 0.73 to 0.78 of the time of two passes in the caches and 0.58 to 0.74 in memory, as a
+//! hand-unrolled loop does. Clipping is arithmetic, not bandwidth: with one input 1.2 times the plain step in memory, 1.6
+//! in L3, 2.2 in L1 and L2, where 13 vector operations stand against 4. Leaving terms with c_j = 0 out would save two of
+//! them, and lose the NaN of 0 · ∞.
 
+mod layout;
+mod linear;
+#[cfg(test)]
 mod naive;
 mod reduce;
+mod slices;
+#[cfg(test)]
+mod tests;
 
+pub use linear::linear_combination;
 pub(crate) use reduce::{find_non_finite, squared_residuals};
 
 use ndarray::{ArrayRef, Dimension};
@@ -70,10 +124,11 @@ pub(crate) enum Forms<'a> {
     PerSample(&'a [Form]),
 }
 
-/// Noise for the kernels: called with (row, first element, destination).
+/// Noise for the kernels: called with (row, first element, destination), in pieces of at most 256 elements, in ascending
+/// order.
 pub(crate) type FillNoise<'a, A> = &'a mut dyn FnMut(usize, usize, &mut [A]);
 
-/// Applies an update in place, in one pass. Returns whether every new x (and y) is finite.
+/// Applies an update in place, in one pass. Returns whether every new x (and y, and D before its clamp) is finite.
 ///
 /// `noise` is asked for only where the form's noise coefficient is not 0.
 ///
@@ -81,6 +136,7 @@ pub(crate) type FillNoise<'a, A> = &'a mut dyn FnMut(usize, usize, &mut [A]);
 ///
 /// [`Error::NoSampleAxis`], [`Error::ShapeMismatch`], [`Error::WrongLength`] (forms per sample),
 /// [`Error::TooManyTerms`].
+#[inline(always)]
 pub(crate) fn update<A: Real, D: Dimension>(
     forms: Forms<'_>,
     x: &mut ArrayRef<A, D>,
@@ -88,10 +144,16 @@ pub(crate) fn update<A: Real, D: Dimension>(
     inputs: &[&ArrayRef<A, D>],
     noise: Option<FillNoise<'_, A>>,
 ) -> Result<bool, Error> {
-    naive::update(forms, x, y, inputs, noise)
+    check(forms, x, y.as_deref(), inputs)?;
+    if x.is_empty() {
+        return Ok(true);
+    }
+    Ok(layout::update(forms, x, y, inputs, noise))
 }
 
-/// The update of slices of equal length that hold `samples` rows, all of one form. Returns whether everything is finite.
+/// The update of slices of equal length that hold `samples` rows, all of one form; at most [`MAX_INPUTS`] inputs. Returns
+/// whether everything is finite.
+#[inline]
 pub(crate) fn update_slices<A: Real>(
     form: &Form,
     samples: usize,
@@ -100,5 +162,51 @@ pub(crate) fn update_slices<A: Real>(
     inputs: &[&[A]],
     noise: Option<FillNoise<'_, A>>,
 ) -> bool {
-    naive::update_slices(form, samples, x, y, inputs, noise)
+    layout::update_slices(form, samples, x, y, inputs, noise)
+}
+
+/// Whether the arrays and forms fit together.
+#[inline(always)]
+fn check<A, D: Dimension>(
+    forms: Forms<'_>,
+    x: &ArrayRef<A, D>,
+    y: Option<&ArrayRef<A, D>>,
+    inputs: &[&ArrayRef<A, D>],
+) -> Result<(), Error> {
+    let shape = x.shape();
+    let Some(&samples) = shape.first() else {
+        return Err(Error::NoSampleAxis);
+    };
+    if inputs.len() > MAX_INPUTS {
+        return Err(Error::TooManyTerms {
+            found: inputs.len(),
+            max: MAX_INPUTS,
+        });
+    }
+    let same = |name, other: &ArrayRef<A, D>| {
+        if other.shape() == shape {
+            Ok(())
+        } else {
+            Err(mismatch(name, shape, other.shape()))
+        }
+    };
+    inputs.iter().try_for_each(|input| same("input", input))?;
+    y.map_or(Ok(()), |y| same("second output", y))?;
+    match forms {
+        Forms::PerSample(forms) if forms.len() != samples => Err(Error::WrongLength {
+            name: "levels",
+            expected: samples,
+            found: forms.len(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+#[cold]
+fn mismatch(name: &'static str, expected: &[usize], found: &[usize]) -> Error {
+    Error::ShapeMismatch {
+        name,
+        expected: expected.to_vec(),
+        found: found.to_vec(),
+    }
 }

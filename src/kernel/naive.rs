@@ -21,25 +21,37 @@ impl Scalars<'_> {
             })
     }
 
-    fn apply<A: Real>(&self, x: A, y: A, inputs: &[A], z: A) -> (A, A) {
+    /// The new x and y, and whether all is finite. What is absent adds nothing, not even 0.
+    fn apply<A: Real>(
+        &self,
+        x: A,
+        y: Option<A>,
+        inputs: &[A],
+        z: Option<A>,
+    ) -> (A, Option<A>, bool) {
         let form = self.form;
+        let mut finite = true;
         let mut new_x = Self::row(&form.x, x, inputs);
-        let mut new_y = form.y.as_ref().map(|row| Self::row(row, x, inputs));
+        let mut new_y = y.and(form.y.as_ref()).map(|row| Self::row(row, x, inputs));
         if let Some(clip) = &form.clip {
             let data = Self::row(&clip.data, x, inputs);
+            finite &= data.is_finite();
             let (low, high) = (A::cast(clip.low), A::cast(clip.high));
             let data = if data < low { low } else { data };
             let data = if data > high { high } else { data };
             new_x += A::cast(clip.into_x) * data;
             new_y = new_y.map(|v| v + A::cast(clip.into_y) * data);
         }
-        if form.x_from_y != 0.0 {
+        if let Some(y) = y
+            && form.x_from_y != 0.0
+        {
             new_x += A::cast(form.x_from_y) * y;
         }
-        if form.noise != 0.0 {
+        if let Some(z) = z {
             new_x += A::cast(form.noise) * z;
         }
-        (new_x, new_y.unwrap_or(y))
+        finite &= new_x.is_finite() && new_y.is_none_or(A::is_finite);
+        (new_x, new_y.or(y), finite)
     }
 }
 
@@ -100,8 +112,9 @@ pub(super) fn update<A: Real, D: Dimension>(
             Forms::Same(form) => form,
             Forms::PerSample(forms) => &forms[sample],
         };
+        let noisy = form.noise != 0.0 && noise.is_some();
         if element == 0
-            && form.noise != 0.0
+            && noisy
             && let Some(fill) = &mut noise
         {
             fill(sample, 0, &mut z);
@@ -110,43 +123,14 @@ pub(super) fn update<A: Real, D: Dimension>(
             *value = reader.next().copied().unwrap_or_default();
         }
         let y = ys.as_mut().and_then(Iterator::next);
-        let old_y = y.as_ref().map_or(A::zero(), |y| **y);
-        let (new_x, new_y) = Scalars { form }.apply(*x, old_y, &values, z[element]);
+        let old_y = y.as_ref().map(|y| **y);
+        let z = noisy.then_some(z[element]);
+        let (new_x, new_y, all) = Scalars { form }.apply(*x, old_y, &values, z);
         *x = new_x;
-        if let Some(y) = y {
+        if let (Some(y), Some(new_y)) = (y, new_y) {
             *y = new_y;
         }
-        finite &= new_x.is_finite() && (form.y.is_none() || new_y.is_finite());
+        finite &= all;
     }
     Ok(finite)
-}
-
-pub(super) fn update_slices<A: Real>(
-    form: &Form,
-    samples: usize,
-    x: &mut [A],
-    mut y: Option<&mut [A]>,
-    inputs: &[&[A]],
-    mut noise: Option<FillNoise<'_, A>>,
-) -> bool {
-    let per_sample = x.len() / samples.max(1);
-    let mut z = vec![A::zero(); per_sample];
-    let mut finite = true;
-    for i in 0..x.len() {
-        if i % per_sample == 0
-            && form.noise != 0.0
-            && let Some(fill) = &mut noise
-        {
-            fill(i / per_sample, 0, &mut z);
-        }
-        let values: Vec<A> = inputs.iter().map(|input| input[i]).collect();
-        let old_y = y.as_ref().map_or(A::zero(), |y| y[i]);
-        let (new_x, new_y) = Scalars { form }.apply(x[i], old_y, &values, z[i % per_sample]);
-        x[i] = new_x;
-        if let Some(y) = &mut y {
-            y[i] = new_y;
-        }
-        finite &= new_x.is_finite() && (form.y.is_none() || new_y.is_finite());
-    }
-    finite
 }

@@ -6,6 +6,12 @@ use crate::error::{Error, require};
 /// Noise as a pure function of (seed, sample, step, element, stream), so that batch size, order and sharding never change
 /// a sample.
 ///
+/// The bits are those of Philox4x32-10 under a Box–Muller transform of the crate's own, the same on every machine and
+/// at every SIMD level. The seed is Philox's key; sample, step, stream and the place within the row make its counter,
+/// so that no two rows share one. Samples count modulo 2⁵⁴. A row of more than 64 GiB is continued with the key of
+/// another seed. The `f32` and `f64` normals of a row are different numbers made of the same words: do not use both
+/// where they must be independent.
+///
 /// A shard that holds the samples n, n+1, … of a larger batch says so by [`first_sample`](Self::first_sample); then its
 /// rows get the noise that they would have had in the whole batch.
 ///
@@ -67,17 +73,10 @@ impl<A: NormalElement> NoiseSource<A> for KeyedNoise {
             Stream::Step(n) => 2 + u32::from(n),
             Stream::User(n) => 258 + u32::from(n),
         };
-        // The counter's last three words; the first counts the blocks of elements.
-        let counter = [
-            sample as u32,
-            key.step,
-            ((sample >> 32) as u32) | (stream << 22),
-        ];
-        A::normals(
-            [self.seed as u32, (self.seed >> 32) as u32],
-            counter,
-            first,
-            out,
-        );
+        // The counter's last three words: 54 bits of the sample, 32 of the step, 10 of the stream. The first word
+        // counts within the row.
+        let high = (sample >> 32) as u32 & ((1 << 22) - 1);
+        let counter = [sample as u32, key.step, high | (stream << 22)];
+        A::keyed(self.seed, counter, first, out);
     }
 }

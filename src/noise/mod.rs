@@ -1,5 +1,6 @@
 //! Standard normals: keyed by (seed, sample, step, element, stream), or from any `rand` generator.
 
+mod box_muller;
 mod keyed;
 mod normal;
 mod philox;

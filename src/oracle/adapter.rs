@@ -5,6 +5,7 @@ use ndarray::{ArrayRef, Dimension};
 use super::{LabelledOracle, Oracle, check};
 use crate::denoiser::{Denoiser, Query};
 use crate::error::Error;
+use crate::guidance::Classifier;
 use crate::level::NoiseLevel;
 use crate::prediction::Prediction;
 use crate::real::Real;
@@ -128,7 +129,7 @@ fn predict(
 /// [`LabelledOracle::classifier`].
 ///
 /// ```
-/// use diffusion_sampler::{Gaussian, GaussianMixture, LabelledOracle, NoiseLevel, Query};
+/// use diffusion_sampler::{Classifier, Gaussian, GaussianMixture, LabelledOracle, NoiseLevel, Query};
 /// use ndarray::array;
 ///
 /// let data = GaussianMixture::new(
@@ -170,13 +171,13 @@ impl<O: LabelledOracle> ExactClassifier<O> {
     pub fn label(&self) -> usize {
         self.label
     }
+}
 
-    /// Writes ∇ₓ ln p(y given x_t) of every sample of `x` to `out`, which has the same shape.
-    ///
-    /// # Errors
-    ///
+impl<A: Real, D: Dimension, O: LabelledOracle> Classifier<A, D> for ExactClassifier<O> {
     /// Those of [`ExactDenoiser`], but for [`Error::PredictionUndefined`].
-    pub fn gradient<A: Real, D: Dimension>(
+    type Error = Error;
+
+    fn gradient(
         &mut self,
         x: &ArrayRef<A, D>,
         query: &Query<'_>,

@@ -19,6 +19,7 @@ use crate::level::NoiseLevel;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Edm {
+    sigma_min: f64,
     sigma_max: f64,
     range: LambdaRange,
 }
@@ -31,6 +32,7 @@ impl Edm {
     /// [`Error::InvalidParameter`] unless 0 < `sigma_min` < `sigma_max`, both finite.
     pub fn new(sigma_min: f64, sigma_max: f64) -> Result<Self, Error> {
         Ok(Self {
+            sigma_min,
             sigma_max,
             range: LambdaRange::of_rhos(sigma_max, sigma_min)?,
         })
@@ -41,6 +43,7 @@ impl Default for Edm {
     /// The paper's σ_min = 0.002 and σ_max = 80.
     fn default() -> Self {
         Self {
+            sigma_min: 0.002,
             sigma_max: 80.0,
             range: LambdaRange {
                 noisy: -libm::log(80.0),
@@ -66,8 +69,14 @@ impl NoiseSchedule for Edm {
             ..self.range
         }
         .check(lambda)?;
-        // The noisy end exactly: e^(ln σ_max) may round past the last time.
-        Ok(libm::exp(-lambda).min(self.sigma_max))
+        // Both ends exactly: e^(ln σ) need not give σ back, and may round past the last time.
+        Ok(if lambda == self.range.clean {
+            self.sigma_min
+        } else if lambda == self.range.noisy {
+            self.sigma_max
+        } else {
+            libm::exp(-lambda).min(self.sigma_max)
+        })
     }
 
     fn lambda_range(&self) -> LambdaRange {

@@ -97,9 +97,15 @@ impl Default for RectifiedFlow {
 impl NoiseSchedule for RectifiedFlow {
     fn level(&self, time: f64) -> Result<NoiseLevel, Error> {
         check_time(time, 1.0)?;
-        let norm = 1.0 + (self.shift - 1.0) * time;
+        // 1 + (s − 1)t as a sum of positive terms: the difference s − 1 loses a small shift's digits, all of them below 1e-16.
+        let norm = (1.0 - time) + self.shift * time;
         let (alpha, sigma) = ((1.0 - time) / norm, self.shift * time / norm);
-        let log_norm = libm::log1p((self.shift - 1.0) * time);
+        let excess = (self.shift - 1.0) * time;
+        let log_norm = if excess.abs() < 0.5 {
+            libm::log1p(excess)
+        } else {
+            libm::log(norm)
+        };
         let logs = (
             libm::log1p(-time) - log_norm,
             libm::log(self.shift) + libm::log(time) - log_norm,

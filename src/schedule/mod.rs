@@ -139,8 +139,12 @@ impl LambdaRange {
         self.clean
     }
 
-    /// Refuses a λ outside the range, for [`NoiseSchedule::time_of_lambda`].
-    fn check(&self, lambda: f64) -> Result<(), Error> {
+    /// Refuses a λ outside the range: what [`NoiseSchedule::time_of_lambda`] of an own schedule begins with.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LambdaOutOfRange`], also for NaN.
+    pub fn check(&self, lambda: f64) -> Result<(), Error> {
         if lambda >= self.noisy && lambda <= self.clean {
             Ok(())
         } else {

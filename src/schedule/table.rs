@@ -8,7 +8,7 @@ use crate::level::NoiseLevel;
 /// A variance-preserving schedule given by T betas or ᾱ's, the form in which most checkpoints are trained.
 ///
 /// Table index i fills knot i + 1: ᾱ_i = Π_{j≤i}(1 − β_j) = α²_{i+1}. Knot 0 is the clean state. The network expects the
-/// *index*, so that [`model_time`](NoiseLevel::model_time) is t − 1 at knot t. ln α² = Σ ln(1 − β) is summed with log1p in
+/// *index*, so that [`model_time`](NoiseLevel::model_time) is t − 1 at every t > 0. ln α² = Σ ln(1 − β) is summed with log1p in
 /// f64; between knots it is linear in t. Where ᾱ ends at exactly 0 (zero terminal SNR), α² is linear in t over the last
 /// interval instead.
 ///
@@ -33,8 +33,9 @@ impl TableSchedule {
     ///
     /// # Errors
     ///
-    /// [`Error::StepCount`] at T = 0; [`Error::InvalidEntry`] unless all betas lie in (0, 1).
+    /// [`Error::StepCount`] unless 1 ≤ T ≤ 2²⁴; [`Error::InvalidEntry`] unless all betas lie in (0, 1).
     pub fn linear(steps: usize, first: f64, last: f64) -> Result<Self, Error> {
+        check_table_len(steps)?;
         Self::from_betas(&ramp(steps, first, last))
     }
 
@@ -44,6 +45,7 @@ impl TableSchedule {
     ///
     /// As [`linear`](Self::linear).
     pub fn scaled_linear(steps: usize, first: f64, last: f64) -> Result<Self, Error> {
+        check_table_len(steps)?;
         let roots = ramp(steps, first.sqrt(), last.sqrt());
         Self::from_betas(&roots.iter().map(|root| root * root).collect::<Vec<_>>())
     }
@@ -54,10 +56,11 @@ impl TableSchedule {
     ///
     /// # Errors
     ///
-    /// [`Error::StepCount`] at T = 0.
+    /// [`Error::StepCount`] unless 1 ≤ T ≤ 2²⁴.
     pub fn cosine(steps: usize) -> Result<Self, Error> {
         const OFFSET: f64 = 0.008;
         const MAX_BETA: f64 = 0.999;
+        check_table_len(steps)?;
         let angle = |i: usize| {
             let u = i as f64 / steps as f64;
             (u + OFFSET) / (1.0 + OFFSET) * std::f64::consts::FRAC_PI_2
@@ -78,6 +81,7 @@ impl TableSchedule {
     ///
     /// As [`linear`](Self::linear).
     pub fn sigmoid(steps: usize, first: f64, last: f64) -> Result<Self, Error> {
+        check_table_len(steps)?;
         let betas = ramp(steps, -6.0, 6.0)
             .iter()
             .map(|z| first + (last - first) / (1.0 + libm::exp(-z)))
@@ -151,12 +155,16 @@ impl TableSchedule {
             });
         }
         let (first, last) = (logs[1], logs[steps]);
-        // α' = α₁(α − α_T)/(α₁ − α_T): ln α' = ln α₁ + ln(1 + (α − α₁)/(α₁ − α_T)), differences by expm1.
+        // α' = α₁(α − α_T)/(α₁ − α_T), differences by expm1: near knot 1 ln α' = ln α₁ + ln(1 + (α − α₁)/(α₁ − α_T)), near
+        // T, where that sum cancels, ln α' = ln α + ln(1 − α_T/α) − ln(1 − α_T/α₁).
         let span = -libm::expm1(0.5 * (last - first));
         let rescaled = logs.iter().enumerate().map(|(knot, &la)| match knot {
             0 => 0.0,
             k if k == steps => f64::NEG_INFINITY,
-            _ => first + 2.0 * libm::log1p(libm::expm1(0.5 * (la - first)) / span),
+            _ if la - first > -1.0 => {
+                first + 2.0 * libm::log1p(libm::expm1(0.5 * (la - first)) / span)
+            }
+            _ => la + 2.0 * (libm::log(-libm::expm1(0.5 * (last - la))) - libm::log(span)),
         });
         Ok(Self {
             log_alpha_squared: rescaled.collect(),
@@ -190,6 +198,21 @@ impl TableSchedule {
     }
 }
 
+/// The longest table that a constructor makes from a count: the count comes from the caller, and the table has to fit into
+/// memory.
+const MAX_TABLE: usize = 1 << 24;
+
+fn check_table_len(steps: usize) -> Result<(), Error> {
+    if (1..=MAX_TABLE).contains(&steps) {
+        return Ok(());
+    }
+    Err(Error::StepCount {
+        steps,
+        min: 1,
+        max: MAX_TABLE,
+    })
+}
+
 /// `steps` values from `first` to `last`, numpy's linspace: one value is `first`.
 fn ramp(steps: usize, first: f64, last: f64) -> Vec<f64> {
     let intervals = steps.saturating_sub(1).max(1) as f64;
@@ -201,6 +224,9 @@ fn ramp(steps: usize, first: f64, last: f64) -> Vec<f64> {
 impl NoiseSchedule for TableSchedule {
     fn level(&self, time: f64) -> Result<NoiseLevel, Error> {
         check_time(time, self.last_time())?;
+        if time == 0.0 {
+            return Ok(NoiseLevel::clean());
+        }
         let table = &self.log_alpha_squared;
         let knot = time as usize;
         let fraction = time - knot as f64;
@@ -225,12 +251,17 @@ impl NoiseSchedule for TableSchedule {
         .check(lambda)?;
         let la = log_alpha_squared(lambda);
         // The first knot with at least as much noise; rounding may put la just past the last.
-        let upper = table.partition_point(|&value| value > la);
+        let upper = table
+            .partition_point(|&value| value > la)
+            .min(table.len() - 1);
         if upper == 0 {
             return Ok(0.0);
         }
-        if upper == table.len() {
-            return Ok(self.last_time());
+        // A knot's own λ gives the knot, not a time within rounding of it.
+        for knot in [upper - 1, upper] {
+            if self.level(knot as f64)?.lambda() == lambda {
+                return Ok(knot as f64);
+            }
         }
         let (low, high) = (table[upper - 1], table[upper]);
         let fraction = if high == f64::NEG_INFINITY {
@@ -238,7 +269,7 @@ impl NoiseSchedule for TableSchedule {
         } else {
             (la - low) / (high - low)
         };
-        Ok((upper - 1) as f64 + fraction)
+        Ok((upper - 1) as f64 + fraction.min(1.0))
     }
 
     fn lambda_range(&self) -> LambdaRange {

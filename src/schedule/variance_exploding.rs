@@ -41,7 +41,8 @@ impl NoiseSchedule for VarianceExploding {
         if time == 0.0 {
             return Ok(NoiseLevel::clean());
         }
-        let log_sigma = -(self.range.clean + (self.range.noisy - self.range.clean) * time);
+        // This form hits both ends exactly, so that their λ's lie in the range.
+        let log_sigma = -(self.range.clean * (1.0 - time) + self.range.noisy * time);
         Ok(NoiseLevel::from_parts(
             time,
             (1.0, libm::exp(log_sigma)),

@@ -68,11 +68,19 @@ impl NoiseSchedule for VariancePreserving {
     }
 
     fn time_of_lambda(&self, lambda: f64) -> Result<f64, Error> {
-        self.lambda_range().check(lambda)?;
+        let range = self.lambda_range();
+        range.check(lambda)?;
+        if lambda == range.noisy {
+            return Ok(1.0);
+        }
         // ½ slope t² + β_min t = −ln α²: the root in the form without cancellation.
         let integral = -log_alpha_squared(lambda);
         let slope = self.beta_max - self.beta_min;
-        let root = (self.beta_min * self.beta_min + 2.0 * slope * integral).sqrt();
+        // √(β_min² + 2 slope integral), without overflow.
+        let root = libm::hypot(
+            self.beta_min,
+            std::f64::consts::SQRT_2 * slope.sqrt() * integral.sqrt(),
+        );
         Ok((2.0 * integral / (self.beta_min + root)).min(1.0))
     }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use diffusion_sampler::{
-    Denoiser, Error, Gaussian, GaussianMixture, LabelledOracle, NoiseLevel, Oracle, Prediction,
-    Query,
+    Classifier, Denoiser, Error, Gaussian, GaussianMixture, LabelledOracle, NoiseLevel, Oracle,
+    Prediction, Query,
 };
 use ndarray::{Array, Array2, Array4, ArrayD, Dimension, Ix0, IxDyn, ShapeBuilder, arr0, s};
 

@@ -1,0 +1,583 @@
+//! The loops: one update over slices of equal length. The [module's text](super) gives the reasons of their form.
+
+use super::{Form, Row};
+use crate::real::Real;
+use crate::simd::{Task, dispatch};
+
+/// The elements of a stack block; the noise is asked for in blocks of this length too.
+pub(super) const BLOCK: usize = 256;
+
+/// The slices of one call, all of one length.
+pub(super) struct Operands<'s, A> {
+    pub(super) x: &'s mut [A],
+    pub(super) y: Option<&'s mut [A]>,
+    pub(super) inputs: &'s [&'s [A]],
+    /// Standard normals; `None` where the form has no noise.
+    pub(super) z: Option<&'s [A]>,
+}
+
+/// Applies a form to slices. Returns whether all that came out is finite.
+#[inline(always)]
+pub(super) fn apply<A: Real>(form: &Form, operands: Operands<'_, A>) -> bool {
+    let Operands { x, y, inputs, z } = operands;
+    let old_y = form.x_from_y != 0.0;
+    match (y, &form.clip) {
+        (Some(y), None) if form.y.is_some() => {
+            if old_y {
+                plain::<A, true, true>(form, x, y, inputs, z)
+            } else {
+                plain::<A, true, false>(form, x, y, inputs, z)
+            }
+        }
+        (Some(y), Some(_)) if form.y.is_some() => {
+            if old_y {
+                clipped::<A, true, true>(form, x, y, inputs, z)
+            } else {
+                clipped::<A, true, false>(form, x, y, inputs, z)
+            }
+        }
+        (Some(y), Some(_)) if old_y => dispatch(Blocks {
+            form,
+            x,
+            y: Some(y),
+            inputs,
+            z,
+        }),
+        (_, Some(_)) => clipped::<A, false, false>(form, x, &mut [], inputs, z),
+        (y, None) => linear(form, x, y.filter(|_| old_y), inputs, z),
+    }
+}
+
+/// Writes x alone. The old y and the noise come last in the sum, so they are like any other input.
+#[inline(always)]
+fn linear<A: Real>(
+    form: &Form,
+    x: &mut [A],
+    y: Option<&mut [A]>,
+    inputs: &[&[A]],
+    z: Option<&[A]>,
+) -> bool {
+    let count = inputs.len() + usize::from(y.is_some()) + usize::from(z.is_some());
+    if count == inputs.len() {
+        return plain::<A, false, false>(form, x, &mut [], inputs, None);
+    }
+    if count > SPECIALISED {
+        return dispatch(Blocks {
+            form,
+            x,
+            y,
+            inputs,
+            z,
+        });
+    }
+    extended_linear(form, x, y.as_deref(), inputs, z)
+}
+
+/// The same with the old y and the noise as inputs; SPECIALISED at most.
+#[inline(never)]
+fn extended_linear<A: Real>(
+    form: &Form,
+    x: &mut [A],
+    y: Option<&[A]>,
+    inputs: &[&[A]],
+    z: Option<&[A]>,
+) -> bool {
+    let mut extended = Form {
+        x: form.x,
+        x_from_y: 0.0,
+        noise: 0.0,
+        y: None,
+        clip: None,
+    };
+    let mut slices: [&[A]; SPECIALISED] = [&[]; SPECIALISED];
+    slices[..inputs.len()].copy_from_slice(inputs);
+    let extra = [(y, form.x_from_y), (z, form.noise)];
+    let mut len = inputs.len();
+    for (slice, coefficient) in extra {
+        if let Some(slice) = slice {
+            slices[len] = slice;
+            extended.x.inputs[len] = coefficient;
+            len += 1;
+        }
+    }
+    plain::<A, false, false>(&extended, x, &mut [], &slices[..len], None)
+}
+
+/// The elements of a chunk of the fused loops: four AVX vectors of f32.
+const LANES: usize = 32;
+
+/// Shorter slices gain nothing from aligned stores.
+const WORTH_ALIGNING: usize = 512;
+
+/// The most inputs with a loop of their own.
+const SPECIALISED: usize = 6;
+
+/// The plain form, specialised by the number of inputs.
+#[inline(never)]
+fn plain<A: Real, const Y: bool, const E: bool>(
+    form: &Form,
+    x: &mut [A],
+    y: &mut [A],
+    inputs: &[&[A]],
+    z: Option<&[A]>,
+) -> bool {
+    let finite = match *inputs {
+        [a] => fused::<A, 1, Y, E, false>(form, x, y, [a]),
+        [a, b] => fused::<A, 2, Y, E, false>(form, x, y, [a, b]),
+        [a, b, c] => fused::<A, 3, Y, E, false>(form, x, y, [a, b, c]),
+        [a, b, c, d] => fused::<A, 4, Y, E, false>(form, x, y, [a, b, c, d]),
+        [a, b, c, d, e] => fused::<A, 5, Y, E, false>(form, x, y, [a, b, c, d, e]),
+        [a, b, c, d, e, f] => fused::<A, 6, Y, E, false>(form, x, y, [a, b, c, d, e, f]),
+        _ => {
+            return dispatch(Blocks {
+                form,
+                x,
+                y: Y.then_some(y),
+                inputs,
+                z,
+            });
+        }
+    };
+    add_noise(form, x, z) && finite
+}
+
+/// The clipped form, specialised for the usual numbers of inputs: one model output, or two that guide each other.
+#[inline(never)]
+fn clipped<A: Real, const Y: bool, const E: bool>(
+    form: &Form,
+    x: &mut [A],
+    y: &mut [A],
+    inputs: &[&[A]],
+    z: Option<&[A]>,
+) -> bool {
+    let finite = match *inputs {
+        [a] => fused::<A, 1, Y, E, true>(form, x, y, [a]),
+        [a, b] => fused::<A, 2, Y, E, true>(form, x, y, [a, b]),
+        _ => {
+            return dispatch(Blocks {
+                form,
+                x,
+                y: Y.then_some(y),
+                inputs,
+                z,
+            });
+        }
+    };
+    add_noise(form, x, z) && finite
+}
+
+/// x ← x + n·z, where it is not one of the inputs already. Returns whether x is finite.
+#[inline(always)]
+fn add_noise<A: Real>(form: &Form, x: &mut [A], z: Option<&[A]>) -> bool {
+    match z {
+        None => true,
+        Some(z) => dispatch(AddNoise {
+            x,
+            z,
+            n: A::cast(form.noise),
+        }),
+    }
+}
+
+struct AddNoise<'s, A> {
+    x: &'s mut [A],
+    z: &'s [A],
+    n: A,
+}
+
+impl<A: Real> Task for AddNoise<'_, A> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run(self) -> bool {
+        let mut poison = Poison::new();
+        add_scaled(self.x, self.n, self.z);
+        poison.take(self.x);
+        poison.all_finite()
+    }
+}
+
+#[inline(always)]
+fn fused<A: Real, const N: usize, const Y: bool, const E: bool, const C: bool>(
+    form: &Form,
+    x: &mut [A],
+    y: &mut [A],
+    inputs: [&[A]; N],
+) -> bool {
+    let found = dispatch(Fused::<A, N, Y, E, C> {
+        scalars: Scalars::new::<Y, E, C>(form),
+        part: Part {
+            x: &mut *x,
+            y: &mut *y,
+            inputs,
+        },
+    });
+    found.data && (found.state || (all_finite(x) && all_finite(y)))
+}
+
+/// The scalars of a form in the element type.
+struct Scalars<A, const N: usize> {
+    a: A,
+    c: [A; N],
+    b: A,
+    d: [A; N],
+    p: A,
+    q: [A; N],
+    low: A,
+    high: A,
+    u: A,
+    v: A,
+    e: A,
+}
+
+impl<A: Real, const N: usize> Scalars<A, N> {
+    /// Those that the variant needs; the others are 0.
+    #[inline(always)]
+    fn new<const Y: bool, const E: bool, const C: bool>(form: &Form) -> Self {
+        let zero = A::zero();
+        let mut scalars = Self {
+            a: A::cast(form.x.x),
+            c: inputs(&form.x),
+            b: zero,
+            d: [zero; N],
+            p: zero,
+            q: [zero; N],
+            low: zero,
+            high: zero,
+            u: zero,
+            v: zero,
+            e: zero,
+        };
+        if Y && let Some(row) = &form.y {
+            scalars.b = A::cast(row.x);
+            scalars.d = inputs(row);
+        }
+        if C && let Some(clip) = &form.clip {
+            scalars.p = A::cast(clip.data.x);
+            scalars.q = inputs(&clip.data);
+            scalars.low = A::cast(clip.low);
+            scalars.high = A::cast(clip.high);
+            scalars.u = A::cast(clip.into_x);
+            scalars.v = A::cast(clip.into_y);
+        }
+        if E {
+            scalars.e = A::cast(form.x_from_y);
+        }
+        scalars
+    }
+}
+
+/// The coefficients of the first N inputs.
+#[inline(always)]
+fn inputs<A: Real, const N: usize>(row: &Row) -> [A; N] {
+    let mut scalars = [A::zero(); N];
+    for (scalar, &coefficient) in scalars.iter_mut().zip(&row.inputs) {
+        *scalar = A::cast(coefficient);
+    }
+    scalars
+}
+
+/// What the sums of a pass say.
+struct Finite {
+    /// The new x and y: true is certain; false may be the sum's own overflow.
+    state: bool,
+    /// D before the clamp: certain either way.
+    data: bool,
+}
+
+/// One pass of a form over N inputs. Y: y is written; E: the old y enters x'; C: the clipped variant.
+struct Fused<'s, A, const N: usize, const Y: bool, const E: bool, const C: bool> {
+    scalars: Scalars<A, N>,
+    part: Part<'s, A, N, Y>,
+}
+
+/// A range of the operands.
+struct Part<'s, A, const N: usize, const Y: bool> {
+    x: &'s mut [A],
+    /// Empty unless Y.
+    y: &'s mut [A],
+    inputs: [&'s [A]; N],
+}
+
+impl<A: Real, const N: usize, const Y: bool, const E: bool, const C: bool> Task
+    for Fused<'_, A, N, Y, E, C>
+{
+    type Output = Finite;
+
+    #[inline(always)]
+    fn run(self) -> Finite {
+        let Self { scalars, part } = self;
+        let mut found = Finite {
+            state: true,
+            data: true,
+        };
+        let head = head(part.x);
+        let (head, rest) = part.split_at(head);
+        let body = rest.x.len() - rest.x.len() % LANES;
+        let (body, tail) = rest.split_at(body);
+        scalars.short::<Y, E, C>(&mut found, head);
+        scalars.chunks::<LANES, Y, E, C>(&mut found, body.x, body.y, body.inputs);
+        scalars.short::<Y, E, C>(&mut found, tail);
+        found
+    }
+}
+
+impl<'s, A, const N: usize, const Y: bool> Part<'s, A, N, Y> {
+    #[inline(always)]
+    fn split_at(self, at: usize) -> (Self, Self) {
+        let (x, x_rest) = self.x.split_at_mut(at);
+        let (y, y_rest) = self.y.split_at_mut(if Y { at } else { 0 });
+        let (mut inputs, mut inputs_rest): ([&[A]; N], [&[A]; N]) = ([&[]; N], [&[]; N]);
+        for j in 0..N {
+            (inputs[j], inputs_rest[j]) = self.inputs[j].split_at(at);
+        }
+        let rest = Self {
+            x: x_rest,
+            y: y_rest,
+            inputs: inputs_rest,
+        };
+        (Self { x, y, inputs }, rest)
+    }
+}
+
+impl<A: Real, const N: usize> Scalars<A, N> {
+    /// The few elements before and after the long chunks.
+    #[inline(always)]
+    fn short<const Y: bool, const E: bool, const C: bool>(
+        &self,
+        found: &mut Finite,
+        part: Part<'_, A, N, Y>,
+    ) {
+        let fours = part.x.len() - part.x.len() % 4;
+        let (fours, rest) = part.split_at(fours);
+        self.chunks::<4, Y, E, C>(found, fours.x, fours.y, fours.inputs);
+        self.chunks::<1, Y, E, C>(found, rest.x, rest.y, rest.inputs);
+    }
+
+    /// Elements in chunks of L, of which there has to be a whole number.
+    #[inline(always)]
+    fn chunks<const L: usize, const Y: bool, const E: bool, const C: bool>(
+        &self,
+        found: &mut Finite,
+        x: &mut [A],
+        y: &mut [A],
+        inputs: [&[A]; N],
+    ) {
+        let x = x.as_chunks_mut::<L>().0;
+        if x.is_empty() {
+            return;
+        }
+        let y = y.as_chunks_mut::<L>().0;
+        let zeros = [A::zero(); L];
+        let mut slices: [&[[A; L]]; N] = [&[]; N];
+        for j in 0..N {
+            slices[j] = &inputs[j].as_chunks::<L>().0[..x.len()];
+        }
+        let (mut state, mut data, mut absent) = (zeros, zeros, zeros);
+        for k in 0..x.len() {
+            let mut chunk = [&zeros; N];
+            for j in 0..N {
+                chunk[j] = &slices[j][k];
+            }
+            let ys = if Y { &mut y[k] } else { &mut absent };
+            self.chunk::<L, Y, E, C>(&mut x[k], ys, chunk, &mut state, &mut data);
+        }
+        found.state &= all_finite(&state);
+        if C {
+            found.data &= all_finite(&data);
+        }
+    }
+
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "indices on both sides read like the formula"
+    )]
+    /// One chunk. That x and y are arguments of their own, not fields, tells the compiler that nothing overlaps.
+    #[inline(always)]
+    fn chunk<const L: usize, const Y: bool, const E: bool, const C: bool>(
+        &self,
+        x: &mut [A; L],
+        y: &mut [A; L],
+        inputs: [&[A; L]; N],
+        state: &mut [A; L],
+        data: &mut [A; L],
+    ) {
+        for l in 0..L {
+            let mut new_x = self.a * x[l];
+            for j in 0..N {
+                new_x += self.c[j] * inputs[j][l];
+            }
+            let mut clamped = A::zero();
+            if C {
+                let mut d = self.p * x[l];
+                for j in 0..N {
+                    d += self.q[j] * inputs[j][l];
+                }
+                data[l] += d * A::zero();
+                clamped = clamp(d, self.low, self.high);
+                new_x += self.u * clamped;
+            }
+            if E {
+                new_x += self.e * y[l];
+            }
+            if Y {
+                let mut new_y = self.b * x[l];
+                for j in 0..N {
+                    new_y += self.d[j] * inputs[j][l];
+                }
+                if C {
+                    new_y += self.v * clamped;
+                }
+                y[l] = new_y;
+                state[l] += new_y;
+            }
+            x[l] = new_x;
+            state[l] += new_x;
+        }
+    }
+}
+
+/// The number of elements before the first one whose address is a multiple of 32.
+#[inline(always)]
+fn head<A>(x: &[A]) -> usize {
+    if x.len() < WORTH_ALIGNING {
+        return 0;
+    }
+    x.as_ptr().addr().wrapping_neg() % 32 / size_of::<A>()
+}
+
+/// NaN stays NaN.
+#[inline(always)]
+fn clamp<A: Real>(value: A, low: A, high: A) -> A {
+    let value = if value < low { low } else { value };
+    if value > high { high } else { value }
+}
+
+/// Without a branch for each value, so that it vectorises.
+#[inline(always)]
+fn all_finite<A: Real>(values: &[A]) -> bool {
+    values
+        .iter()
+        .fold(true, |finite, value| finite & value.is_finite())
+}
+
+/// Any form, any number of inputs: term by term over blocks that stay in L1.
+struct Blocks<'s, A> {
+    form: &'s Form,
+    x: &'s mut [A],
+    y: Option<&'s mut [A]>,
+    inputs: &'s [&'s [A]],
+    z: Option<&'s [A]>,
+}
+
+impl<A: Real> Task for Blocks<'_, A> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run(self) -> bool {
+        let Self {
+            form,
+            x,
+            mut y,
+            inputs,
+            z,
+        } = self;
+        let (mut data, mut new_y) = ([A::zero(); BLOCK], [A::zero(); BLOCK]);
+        let mut poison = Poison::new();
+        let mut start = 0;
+        for x in x.chunks_mut(BLOCK) {
+            let block = start..start + x.len();
+            start = block.end;
+            let (data, new_y) = (&mut data[..x.len()], &mut new_y[..x.len()]);
+            let mut y = y.as_deref_mut().map(|y| &mut y[block.clone()]);
+            let add_inputs = |sum: &mut [A], row: &Row| {
+                for (input, &c) in inputs.iter().zip(&row.inputs) {
+                    add_scaled(sum, A::cast(c), &input[block.clone()]);
+                }
+            };
+            // D and the new y first: they need the old x.
+            if let Some(clip) = &form.clip {
+                scaled(data, A::cast(clip.data.x), x);
+                add_inputs(data, &clip.data);
+                poison.take(data);
+                let (low, high) = (A::cast(clip.low), A::cast(clip.high));
+                for value in data.iter_mut() {
+                    *value = clamp(*value, low, high);
+                }
+            }
+            if let (Some(_), Some(row)) = (&y, &form.y) {
+                scaled(new_y, A::cast(row.x), x);
+                add_inputs(new_y, row);
+                if let Some(clip) = &form.clip {
+                    add_scaled(new_y, A::cast(clip.into_y), data);
+                }
+                poison.take(new_y);
+            }
+            let a = A::cast(form.x.x);
+            for value in x.iter_mut() {
+                *value = a * *value;
+            }
+            add_inputs(x, &form.x);
+            if let Some(clip) = &form.clip {
+                add_scaled(x, A::cast(clip.into_x), data);
+            }
+            if let Some(y) = &mut y {
+                if form.x_from_y != 0.0 {
+                    add_scaled(x, A::cast(form.x_from_y), y);
+                }
+                if form.y.is_some() {
+                    y.copy_from_slice(new_y);
+                }
+            }
+            if let Some(z) = z {
+                add_scaled(x, A::cast(form.noise), &z[block.clone()]);
+            }
+            poison.take(x);
+        }
+        poison.all_finite()
+    }
+}
+
+/// sum ← c · values
+#[inline(always)]
+fn scaled<A: Real>(sum: &mut [A], c: A, values: &[A]) {
+    for (sum, &value) in sum.iter_mut().zip(values) {
+        *sum = c * value;
+    }
+}
+
+/// sum ← sum + c · values
+#[inline(always)]
+fn add_scaled<A: Real>(sum: &mut [A], c: A, values: &[A]) {
+    for (sum, &value) in sum.iter_mut().zip(values) {
+        *sum += c * value;
+    }
+}
+
+/// Lanes of Σ v · 0, which is NaN exactly if a v was not finite.
+struct Poison<A>([A; 32]);
+
+impl<A: Real> Poison<A> {
+    #[inline(always)]
+    fn new() -> Self {
+        Self([A::zero(); 32])
+    }
+
+    #[inline(always)]
+    fn take(&mut self, values: &[A]) {
+        let (chunks, rest) = values.as_chunks::<32>();
+        for chunk in chunks {
+            for (lane, &value) in self.0.iter_mut().zip(chunk) {
+                *lane += value * A::zero();
+            }
+        }
+        for (lane, &value) in self.0.iter_mut().zip(rest) {
+            *lane += value * A::zero();
+        }
+    }
+
+    #[inline(always)]
+    fn all_finite(&self) -> bool {
+        all_finite(&self.0)
+    }
+}

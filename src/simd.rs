@@ -1,0 +1,182 @@
+//! Which instruction set the kernels run on; the crate's only `unsafe`.
+//!
+//! A kernel is one safe body, written once and generic over nothing but data: a [`Task`] whose `run` is
+//! `#[inline(always)]`. [`dispatch`] calls it from inside a function that may use AVX2 (or AVX-512), into which it is
+//! inlined, so the compiler vectorises the same source for each instruction set. The bodies use only `+`, `−`, `×`, `÷`,
+//! `sqrt` and integer operations, each of which is exactly rounded on every instruction set (never `mul_add`), so the
+//! bits do not depend on the level; the tests force each level and compare with `==`.
+#![allow(unsafe_code)]
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// The instruction set of the kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SimdLevel {
+    /// What the compilation target guarantees: SSE2 on x86-64, NEON on AArch64.
+    Portable,
+    /// 256-bit vectors on x86.
+    Avx2,
+    /// 512-bit vectors on x86 (F, VL, BW and DQ).
+    Avx512,
+}
+
+/// The level in use as 1 + rank; 0 until it is asked for. Never above what [`detect`] finds: [`avx2`] and [`avx512`]
+/// rely on it.
+static LEVEL: AtomicU8 = AtomicU8::new(0);
+
+impl SimdLevel {
+    fn code(self) -> u8 {
+        match self {
+            Self::Portable => 1,
+            Self::Avx2 => 2,
+            Self::Avx512 => 3,
+        }
+    }
+}
+
+/// The instruction set in use: the best that this machine has, unless [`force_simd_level`] asked for less.
+#[inline]
+pub fn simd_level() -> SimdLevel {
+    match LEVEL.load(Ordering::Relaxed) {
+        1 => SimdLevel::Portable,
+        2 => SimdLevel::Avx2,
+        3 => SimdLevel::Avx512,
+        _ => detect_and_store(),
+    }
+}
+
+/// Forces the instruction set for the whole process, `None` for the best that there is; for tests and benches.
+///
+/// More than the machine has is lowered to what it has. No result depends on the level, so a change while others
+/// compute does no harm.
+pub fn force_simd_level(level: Option<SimdLevel>) {
+    let most = detect();
+    let level = match level {
+        Some(wanted) if wanted.code() < most.code() => wanted,
+        _ => most,
+    };
+    LEVEL.store(level.code(), Ordering::Relaxed);
+}
+
+#[cold]
+fn detect_and_store() -> SimdLevel {
+    let level = detect();
+    // Only over "not yet known", lest a level that another thread has just forced be lost.
+    let _ = LEVEL.compare_exchange(0, level.code(), Ordering::Relaxed, Ordering::Relaxed);
+    level
+}
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+fn detect() -> SimdLevel {
+    if !is_x86_feature_detected!("avx2") {
+        SimdLevel::Portable
+    } else if is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+    {
+        SimdLevel::Avx512
+    } else {
+        SimdLevel::Avx2
+    }
+}
+
+#[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+fn detect() -> SimdLevel {
+    SimdLevel::Portable
+}
+
+/// Work that is compiled once for each instruction set.
+pub(crate) trait Task {
+    /// What it returns.
+    type Output;
+
+    /// Does the work. Must be `#[inline(always)]`, and so must all that is hot in it: code that is not inlined is
+    /// compiled for the portable level only.
+    fn run(self) -> Self::Output;
+}
+
+/// Runs `task` on AVX2 if there is AVX2, on the portable level otherwise.
+///
+/// For element-wise kernels: 512-bit stores would split cache lines on 16-byte-aligned buffers.
+#[inline]
+pub(crate) fn dispatch<T: Task>(task: T) -> T::Output {
+    match simd_level() {
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        // SAFETY: `simd_level` never exceeds what `detect` finds, and both levels include AVX2.
+        SimdLevel::Avx2 | SimdLevel::Avx512 => unsafe { avx2(task) },
+        _ => task.run(),
+    }
+}
+
+/// Runs `task` on the widest instruction set that there is; for arithmetic that outweighs its stores.
+#[inline]
+pub(crate) fn dispatch_wide<T: Task>(task: T) -> T::Output {
+    match simd_level() {
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        // SAFETY: `simd_level` never exceeds what `detect` finds: AVX-512 F, VL, BW and DQ.
+        SimdLevel::Avx512 => unsafe { avx512(task) },
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        // SAFETY: as above: AVX2.
+        SimdLevel::Avx2 => unsafe { avx2(task) },
+        _ => task.run(),
+    }
+}
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+#[target_feature(enable = "avx2")]
+fn avx2<T: Task>(task: T) -> T::Output {
+    task.run()
+}
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+#[target_feature(enable = "avx2,avx512f,avx512vl,avx512bw,avx512dq")]
+fn avx512<T: Task>(task: T) -> T::Output {
+    task.run()
+}
+
+/// Runs `body` at each level that this machine has, one test at a time.
+#[cfg(test)]
+pub(crate) fn at_each_level(mut body: impl FnMut(SimdLevel)) {
+    static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _guard = ONE_AT_A_TIME
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    for level in [SimdLevel::Portable, SimdLevel::Avx2, SimdLevel::Avx512] {
+        force_simd_level(Some(level));
+        if simd_level() == level {
+            body(level);
+        }
+    }
+    force_simd_level(None);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Sum<'a>(&'a [f32]);
+
+    impl Task for Sum<'_> {
+        type Output = f32;
+
+        #[inline(always)]
+        fn run(self) -> f32 {
+            self.0.iter().sum()
+        }
+    }
+
+    #[test]
+    fn each_level_gives_the_same_and_none_exceeds_the_machine() {
+        let values: Vec<f32> = (0..1000).map(|i| (i as f32).sqrt()).collect();
+        let expected: f32 = values.iter().sum();
+        let mut levels = Vec::new();
+        at_each_level(|level| {
+            assert!(level.code() <= detect().code());
+            assert_eq!(dispatch(Sum(&values)), expected);
+            assert_eq!(dispatch_wide(Sum(&values)), expected);
+            levels.push(level);
+        });
+        assert_eq!(levels.len(), usize::from(detect().code()));
+    }
+}

@@ -1,0 +1,438 @@
+//! What plans and solvers are made of: their structure, their textbook forms, and what a plan refuses.
+
+use std::error::Error as StdError;
+
+use diffusion_sampler::{
+    DdimInversion, DpmSolverPp2M, Edm, Error, FirstOrder, Grid, Heun, Kappa, KeyedNoise,
+    LambdaRange, MAX_SLOTS, NoiseLevel, NoiseSchedule, Plan, Prediction, Sampler, SecondOrderForm,
+    Solver, Stage, Step, Store, TableSchedule, Update, VariancePreserving, from_fn,
+};
+use ndarray::{Array2, ArrayRef, Ix2, array};
+
+type Outcome = Result<(), Box<dyn StdError>>;
+
+/// A model that is not linear, D = tanh(x/(1 + σ)).
+fn denoise(x: f64, level: &NoiseLevel) -> f64 {
+    (x / (1.0 + level.sigma())).tanh()
+}
+
+/// A run of a solver with that model from a given state.
+fn run(
+    grid: &Grid,
+    solver: &dyn Solver,
+    start: &Array2<f64>,
+) -> Result<Array2<f64>, Box<dyn StdError>> {
+    let sampler = Sampler::new(grid, solver)?;
+    let mut run = sampler.start_from(start.clone(), Prediction::Data, KeyedNoise::new(0))?;
+    run.run(&mut from_fn(
+        Prediction::Data,
+        |x: &ArrayRef<f64, Ix2>, level: &NoiseLevel, out: &mut ArrayRef<f64, Ix2>| {
+            out.zip_mut_with(x, |o, &x| *o = denoise(x, level));
+        },
+    ))?;
+    Ok(run.into_state())
+}
+
+fn states() -> Array2<f64> {
+    array![[0.3, -1.1], [2.0, -0.01]]
+}
+
+#[test]
+fn heun_in_place_is_the_textbook_form() -> Outcome {
+    let vp = VariancePreserving::default();
+    let edm = Edm::default();
+    let schedules: [(&dyn NoiseSchedule, LambdaRange); 2] = [
+        (&vp, LambdaRange::new(-4.0, 5.0)?),
+        (&edm, edm.lambda_range()),
+    ];
+    for (schedule, range) in schedules {
+        for steps in [1, 2, 7, 40] {
+            let grid = Grid::karras(schedule, steps, range, 7.0)?;
+            let plan = Heun.plan(&grid)?;
+            assert_eq!(plan.evaluations(), 2 * steps - 1);
+            let scale = grid.start().sigma();
+            let growth = grid
+                .levels()
+                .windows(2)
+                .filter(|pair| !pair[1].is_clean())
+                .map(|pair| (pair[1].lambda() - pair[0].lambda()).exp())
+                .fold(1.0, f64::max);
+            let start = states() * scale;
+            let found = run(&grid, &Heun, &start)?;
+            let expected = start.mapv(|mut x| {
+                for pair in grid.levels().windows(2) {
+                    let (t, s) = (pair[0], pair[1]);
+                    let slope =
+                        |x: f64, at: &NoiseLevel| (x / at.alpha() - denoise(x, at)) / at.rho();
+                    let first = slope(x, &t);
+                    let step = s.rho() - t.rho();
+                    let predicted = s.alpha() * (x / t.alpha() + step * first);
+                    x = if s.is_clean() {
+                        predicted
+                    } else {
+                        let second = slope(predicted, &s);
+                        s.alpha() * (x / t.alpha() + step * (first + second) / 2.0)
+                    };
+                }
+                x
+            });
+            for (a, b) in found.iter().zip(&expected) {
+                // Both forms multiply the rounding of D_s − D_t by e^h.
+                assert!(
+                    (a - b).abs() < 1e-14 * (scale + growth),
+                    "{a} {b} in {steps} steps"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn inversion_climbs_the_grid_and_takes_noise_where_it_stands() -> Outcome {
+    let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
+    for zero in [false, true] {
+        let schedule = if zero {
+            schedule.zero_terminal_snr()?
+        } else {
+            schedule.clone()
+        };
+        for steps in [1, 2, 5, 50] {
+            let grid = Grid::trailing(&schedule, steps)?;
+            let plan = DdimInversion.plan(&grid)?;
+            assert_eq!(
+                (plan.steps().len(), plan.evaluations(), plan.slots()),
+                (steps, steps, 0)
+            );
+            assert!(!plan.is_stochastic());
+            let mut up: Vec<NoiseLevel> = grid.levels().to_vec();
+            up.reverse();
+            for (step, pair) in plan.steps().iter().zip(up.windows(2)) {
+                assert_eq!((step.from, step.to), (pair[0], pair[1]));
+            }
+            // Off the clean knot: scaled without a model, then evaluated at the first noisy level.
+            let first = &plan.steps()[0].stages;
+            assert_eq!(
+                first.iter().map(|stage| stage.evaluate).collect::<Vec<_>>(),
+                [None, Some(up[1])]
+            );
+            for (step, pair) in plan.steps()[1..].iter().zip(up[1..].windows(2)) {
+                assert_eq!(step.stages.len(), 1);
+                assert_eq!(step.stages[0].evaluate, Some(pair[0]));
+            }
+            let found = run(&grid, &DdimInversion, &states())?;
+            let expected = states().mapv(|mut x| {
+                for pair in up.windows(2) {
+                    let (from, to) = (pair[0], pair[1]);
+                    let (x_at, at) = if from.is_clean() {
+                        (to.alpha() * x, to)
+                    } else {
+                        (x, from)
+                    };
+                    let d = denoise(x_at, &at);
+                    let e = (x_at - at.alpha() * d) / at.sigma();
+                    // Off clean: α_s x₀ + σ_s E, the data being known.
+                    x = if from.is_clean() {
+                        x_at + to.sigma() * e
+                    } else {
+                        to.alpha() * d + to.sigma() * e
+                    };
+                }
+                x
+            });
+            for (a, b) in found.iter().zip(&expected) {
+                assert!((a - b).abs() < 1e-13 * (1.0 + b.abs()), "{a} {b}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn inversions_round_trip_error_halves_with_twice_the_steps() -> Outcome {
+    let vp = VariancePreserving::default();
+    let error = |steps: usize| -> Result<f64, Box<dyn StdError>> {
+        let lambdas: Vec<f64> = (0..=steps)
+            .map(|k| -3.0 + 7.0 * k as f64 / steps as f64)
+            .collect();
+        let grid = Grid::from_lambdas(&vp, &lambdas)?;
+        let start = states();
+        let noise = run(&grid, &DdimInversion, &start)?;
+        let back = run(&grid, &FirstOrder::ddim(), &noise)?;
+        Ok(start
+            .iter()
+            .zip(&back)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f64::max))
+    };
+    let order = (error(400)? / error(800)?).log2();
+    assert!((0.9..1.1).contains(&order), "{order}");
+    Ok(())
+}
+
+#[test]
+fn a_guarded_2m_is_second_order_exactly_on_short_even_steps() -> Outcome {
+    let vp = VariancePreserving::default();
+    // Steps in λ: 0.5, 1.0 (ratio 2), 1.4, 1.6 (too long), 0.7 (ratio > 2), 0.5, 0.2 (ratio 2.5).
+    let steps = [0.5, 0.99, 1.4, 1.6, 0.7, 0.5, 0.2];
+    let second = [false, true, true, false, false, true, false];
+    let mut lambdas = vec![-3.0];
+    for h in steps {
+        lambdas.push(lambdas[lambdas.len() - 1] + h);
+    }
+    let grid = Grid::from_lambdas(&vp, &lambdas)?;
+    for form in [SecondOrderForm::Midpoint, SecondOrderForm::Exact] {
+        let solver = DpmSolverPp2M::new().form(form);
+        let (plain, guarded) = (solver.plan(&grid)?, solver.guarded().plan(&grid)?);
+        let first = FirstOrder::ddim().plan(&grid)?;
+        for (k, expected) in second.into_iter().enumerate() {
+            let update = |plan: &Plan| plan.steps()[k].stages[0].update.clone();
+            assert_eq!(!update(&guarded).history.is_empty(), expected, "step {k}");
+            assert_eq!(!update(&plain).history.is_empty(), k > 0, "step {k}");
+            let same = if expected {
+                update(&plain)
+            } else {
+                update(&first)
+            };
+            let guarded = update(&guarded);
+            assert_eq!(
+                (guarded.state, guarded.data),
+                (same.state, same.data),
+                "step {k}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn second_order_ends_where_lambda_does() -> Outcome {
+    // Zero terminal SNR: the first knot has α = 0 and never enters the history; the last step is onto σ = 0.
+    let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?.zero_terminal_snr()?;
+    let grid = Grid::trailing(&schedule, 6)?;
+    let history: Vec<usize> = DpmSolverPp2M::new()
+        .plan(&grid)?
+        .stages()
+        .map(|stage| stage.update.history.len())
+        .collect();
+    assert_eq!(history, [0, 0, 1, 1, 1, 0]);
+    let stages: Vec<usize> = Heun
+        .plan(&grid)?
+        .steps()
+        .iter()
+        .map(|step| step.stages.len())
+        .collect();
+    assert_eq!(stages, [1, 2, 2, 2, 2, 1]);
+    // One step has no history at all.
+    let one = DpmSolverPp2M::new().plan(&Grid::trailing(&schedule, 1)?)?;
+    assert_eq!(
+        (one.slots(), one.steps()[0].stages[0].update.store),
+        (0, None)
+    );
+    Ok(())
+}
+
+#[test]
+fn any_finite_tau_gives_finite_weights() -> Outcome {
+    let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
+    let grid = Grid::trailing(&schedule, 10)?;
+    for tau in [0.0, 1e-200, 1e-8, 1.0, 1e3, 1e100, 1e155, f64::MAX] {
+        for form in [SecondOrderForm::Midpoint, SecondOrderForm::Exact] {
+            let plan = DpmSolverPp2M::stochastic(tau)?.form(form).plan(&grid)?;
+            for (step, pair) in plan.steps().iter().zip(grid.levels().windows(2)) {
+                let update = &step.stages[0].update;
+                // The weights of D sum to α_s(1 − e^−z) with z = (1 + τ²)h, whatever the order.
+                let z = (1.0 + tau * tau) * (pair[1].lambda() - pair[0].lambda());
+                let sum = update.data + update.history.iter().map(|entry| entry.1).sum::<f64>();
+                let expected = pair[1].alpha() * -f64::exp_m1(-z);
+                assert!((sum - expected).abs() < 1e-13, "{tau}: {sum} {expected}");
+            }
+        }
+        let plan = FirstOrder::new(Kappa::Tau(tau)).plan(&grid)?;
+        assert!(plan.stages().all(|stage| stage.update.noise.is_finite()));
+    }
+    Ok(())
+}
+
+#[test]
+fn per_edge_policies_are_those_of_their_edges() -> Outcome {
+    let schedule = TableSchedule::cosine(1000)?;
+    let grid = Grid::trailing(&schedule, 3)?;
+    let kappas = [Kappa::Ddim, Kappa::Fresh, Kappa::Ddpm];
+    let mixed = FirstOrder::per_edge(kappas.to_vec()).plan(&grid)?;
+    for (k, kappa) in kappas.into_iter().enumerate() {
+        assert_eq!(
+            mixed.steps()[k],
+            FirstOrder::new(kappa).plan(&grid)?.steps()[k]
+        );
+    }
+    assert_eq!(mixed.steps()[0].stages[0].update.noise, 0.0);
+    assert_eq!(mixed.steps()[1].stages[0].update.state, 0.0);
+    assert_eq!(
+        mixed.steps()[2].stages[0].update.noise,
+        0.0,
+        "no noise onto the clean end"
+    );
+    Ok(())
+}
+
+/// A plan of one valid step between two levels, changed by `edit`.
+fn edited(edit: impl FnOnce(&mut Step)) -> Result<Plan, Error> {
+    let (t, s) = (
+        NoiseLevel::new(2.0, 0.6, 0.8)?,
+        NoiseLevel::new(1.0, 0.8, 0.6)?,
+    );
+    let update = Update {
+        state: 0.5,
+        data: 0.5,
+        ..Update::default()
+    };
+    let mut step = Step {
+        from: t,
+        to: s,
+        stages: vec![Stage::evaluating(t, update)],
+    };
+    edit(&mut step);
+    Plan::new(vec![step], 2)
+}
+
+#[test]
+fn a_plan_refuses_what_cannot_run() -> Outcome {
+    assert!(edited(|_| ()).is_ok());
+    let update = |edit: &dyn Fn(&mut Update)| edited(|step| edit(&mut step.stages[0].update));
+    for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let store = |state, data| {
+            Some(Store {
+                slot: 0,
+                state,
+                data,
+            })
+        };
+        let edits: [&dyn Fn(&mut Update); 6] = [
+            &|u| u.state = bad,
+            &|u| u.data = bad,
+            &|u| u.noise = bad,
+            &|u| u.store = store(bad, 0.0),
+            &|u| u.store = store(0.0, bad),
+            &|u| u.history = vec![(0, bad)],
+        ];
+        for edit in edits {
+            match update(edit) {
+                Err(Error::InvalidEntry {
+                    index: 0, value, ..
+                }) => {
+                    assert_eq!(value.to_bits(), bad.to_bits());
+                }
+                other => return Err(format!("{bad}: {other:?}").into()),
+            }
+        }
+    }
+    assert!(matches!(
+        update(&|u| u.noise = -0.1),
+        Err(Error::InvalidEntry { value: -0.1, .. })
+    ));
+    for slot in [2, 7, usize::MAX] {
+        let refused = [
+            update(&|u| u.history = vec![(slot, 1.0)]),
+            update(&|u| {
+                u.store = Some(Store {
+                    slot,
+                    state: 1.0,
+                    data: 0.0,
+                })
+            }),
+        ];
+        for refused in refused {
+            assert!(
+                matches!(refused, Err(Error::InvalidEntry { value, .. }) if value == slot as f64)
+            );
+        }
+    }
+    let unsupported =
+        |result: Result<Plan, Error>| matches!(result, Err(Error::UnsupportedPlan { .. }));
+    assert!(
+        unsupported(update(&|u| u.history = vec![(1, 1.0)])),
+        "read before written"
+    );
+    assert!(unsupported(edited(|step| step.stages.clear())));
+    assert!(
+        unsupported(edited(|step| step.stages[0].evaluate = None)),
+        "D without evaluation"
+    );
+    let twice = edited(|step| {
+        step.stages[0].update.store = Some(Store {
+            slot: 1,
+            state: 1.0,
+            data: 0.0,
+        });
+        let mut reading = step.stages[0].clone();
+        reading.update.history = vec![(1, 0.5), (1, 0.5)];
+        step.stages.push(reading);
+    });
+    assert!(unsupported(twice));
+    let stage = edited(|_| ())?.steps()[0].stages[0].clone();
+    assert!(edited(|step| step.stages = vec![stage.clone(); 256]).is_ok());
+    assert_eq!(
+        edited(|step| step.stages = vec![stage.clone(); 257]),
+        Err(Error::TooManyTerms {
+            found: 257,
+            max: 256
+        }),
+        "noise is keyed by the stage as a u8"
+    );
+    let step = edited(|_| ())?.steps()[0].clone();
+    assert_eq!(
+        Plan::new(vec![step.clone(), step.clone()], 0),
+        Err(Error::EdgesDoNotMeet {
+            end: 1.0,
+            start: 2.0
+        })
+    );
+    assert_eq!(
+        Plan::new(vec![step], MAX_SLOTS + 1),
+        Err(Error::TooManyTerms {
+            found: MAX_SLOTS + 1,
+            max: MAX_SLOTS
+        })
+    );
+    Ok(())
+}
+
+#[test]
+fn a_plan_prints_a_line_for_its_head_and_each_stage() -> Outcome {
+    let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
+    let grid = Grid::trailing(&schedule, 5)?;
+    let plans = [
+        FirstOrder::ddpm().plan(&grid)?,
+        Heun.plan(&grid)?,
+        DpmSolverPp2M::new().plan(&grid)?,
+        DdimInversion.plan(&grid)?,
+    ];
+    for plan in plans {
+        let text = plan.to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 1 + plan.stages().count());
+        for (line, stage) in lines[1..].iter().zip(plan.stages()) {
+            assert!(
+                line.contains(&format!("{:.6e}", stage.update.state)),
+                "{line}"
+            );
+            assert!(
+                line.contains(&format!("{:.6e}", stage.update.noise)),
+                "{line}"
+            );
+            for (slot, weight) in &stage.update.history {
+                assert!(line.contains(&format!("{weight:+.6e}·H{slot}")), "{line}");
+            }
+            assert_eq!(line.contains('←'), stage.update.store.is_some(), "{line}");
+            assert!(
+                line.contains(
+                    &stage
+                        .evaluate
+                        .map_or("-".into(), |l| format!("{:.4}", l.time()))
+                )
+            );
+        }
+    }
+    Ok(())
+}

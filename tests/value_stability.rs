@@ -1,0 +1,74 @@
+//! Value-stability pins: what a seed gives. These numbers are the crate's own output and prove nothing but that it has not
+//! changed; a change of them is value-breaking and has to be marked so in the changelog.
+
+use std::error::Error;
+
+use diffusion_sampler::{
+    ClassifierFree, Denoiser, DpmSolverPp2M, FirstOrder, Gaussian, GaussianMixture, Grid,
+    GuidanceWeight, Heun, Kappa, Oracle, Prediction, Real, Sampler, Solver, TableSchedule,
+};
+use ndarray::{Array2, Ix2};
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+/// FNV-1a over the values as they stand in memory, an order-sensitive fingerprint.
+fn fingerprint<A: Real>(samples: &Array2<A>) -> u64 {
+    samples
+        .iter()
+        .flat_map(|value| value.widen().to_le_bytes())
+        .fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
+        })
+}
+
+fn mixture() -> Result<GaussianMixture, diffusion_sampler::Error> {
+    GaussianMixture::new(
+        &[1.0, 2.0],
+        vec![
+            Gaussian::diagonal(&[-1.0, 0.5, 0.0], &[0.1, 0.2, 0.3])?,
+            Gaussian::isotropic(&[1.0, 0.0, 0.25], 0.05)?,
+        ],
+        vec![0, 1],
+    )
+}
+
+fn run<A: Real>(
+    solver: &dyn Solver,
+    model: &mut impl Denoiser<A, Ix2, Error = diffusion_sampler::Error>,
+) -> Result<u64, Box<dyn Error>> {
+    let schedule = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;
+    let sampler = Sampler::new(&Grid::trailing(&schedule, 8)?, solver)?;
+    Ok(fingerprint(&sampler.sample(model, (5, 3), 2024)?))
+}
+
+#[test]
+fn values_of_solvers_are_pinned() -> Outcome {
+    let mixture = mixture()?;
+    let pins: [(&str, Box<dyn Solver>, u64, u64); 5] = [
+        ("DDIM", Box::new(FirstOrder::ddim()), 0, 0),
+        ("DDPM", Box::new(FirstOrder::ddpm()), 0, 0),
+        ("eta 0.5", Box::new(FirstOrder::new(Kappa::Eta(0.5))), 0, 0),
+        ("SDE 2M", Box::new(DpmSolverPp2M::stochastic(1.0)?), 0, 0),
+        ("Heun", Box::new(Heun), 0, 0),
+    ];
+    for (name, solver, single, double) in pins {
+        let found = (
+            run::<f32>(&*solver, &mut (&mixture).denoiser(Prediction::Noise))?,
+            run::<f64>(&*solver, &mut (&mixture).denoiser(Prediction::Velocity))?,
+        );
+        assert_eq!(found, (single, double), "{name} (f32, f64)");
+    }
+    Ok(())
+}
+
+#[test]
+fn values_of_guided_samples_are_pinned() -> Outcome {
+    let mixture = mixture()?;
+    let mut guided = ClassifierFree::new(
+        mixture.condition(0)?.denoiser(Prediction::Noise),
+        (&mixture).denoiser(Prediction::Noise),
+        GuidanceWeight::constant(2.0)?,
+    );
+    assert_eq!(run::<f32>(&DpmSolverPp2M::new(), &mut guided)?, 0);
+    Ok(())
+}
