@@ -9,8 +9,8 @@ use std::convert::Infallible;
 
 use diffusion_sampler::{
     BatchedClassifierFree, Classifier, ClassifierFree, ClassifierGuided, Clip, DdimInversion,
-    Denoiser, DpmSolverPp2M, FirstOrder, Grid, GuidanceWeight, Heun, KeyedNoise, Prediction,
-    Query, Real, Sampler, Solver, TableSchedule,
+    Denoiser, DpmSolverPp2M, FirstOrder, Grid, GuidanceWeight, Heun, KeyedNoise, Prediction, Query,
+    Real, Sampler, Solver, TableSchedule,
 };
 use ndarray::{Array, ArrayRef, Axis, Dimension, IntoDimension, Ix2, Ix4, IxDyn, Slice};
 
@@ -112,10 +112,7 @@ fn solvers() -> [(&'static str, Box<dyn Solver>); 6] {
         ("DDIM", Box::new(FirstOrder::ddim())),
         ("DDPM", Box::new(FirstOrder::ddpm())),
         ("2M", Box::new(DpmSolverPp2M::new())),
-        (
-            "SDE 2M",
-            Box::new(DpmSolverPp2M::stochastic(1.0).unwrap()),
-        ),
+        ("SDE 2M", Box::new(DpmSolverPp2M::stochastic(1.0).unwrap())),
         ("Heun", Box::new(Heun)),
         ("inversion", Box::new(DdimInversion)),
     ]
@@ -152,7 +149,12 @@ where
                 let step = run.step();
                 let (count, outcome) = allocations(|| run.advance(&mut model));
                 outcome.unwrap();
-                assert_eq!(count, 0, "{what}, {name}, step {step}, {:?}", sampler.clip());
+                assert_eq!(
+                    count,
+                    0,
+                    "{what}, {name}, step {step}, {:?}",
+                    sampler.clip()
+                );
             }
         }
     }
@@ -175,7 +177,11 @@ fn watch_all<A: Real, D: Dimension>(shape: impl IntoDimension<Dim = D>) {
     watch::<A, D, _>("two outputs in an interval", &shape, batched(interval()));
     let classified = |weight| ClassifierGuided::new(Plain, Plain, weight);
     watch::<A, D, _>("a classifier", &shape, classified(weight()));
-    watch::<A, D, _>("a classifier in an interval", &shape, classified(interval()));
+    watch::<A, D, _>(
+        "a classifier in an interval",
+        &shape,
+        classified(interval()),
+    );
     let both = ClassifierGuided::new(pair(interval()), Plain, weight());
     watch::<A, D, _>("two models and a classifier", &shape, both);
 }
@@ -236,9 +242,8 @@ fn an_observed_run_allocates_once_for_its_estimates() {
                 .start::<f32, _, _>((3, 70), KIND, KeyedNoise::new(1))
                 .unwrap();
             run.advance(&mut Plain).unwrap();
-            let (count, outcome) = allocations(|| {
-                run.run_with(&mut Plain, |_| std::ops::ControlFlow::Continue(()))
-            });
+            let (count, outcome) =
+                allocations(|| run.run_with(&mut Plain, |_| std::ops::ControlFlow::Continue(())));
             assert!(outcome.unwrap().is_continue());
             assert_eq!(count, 1, "{name}");
         }

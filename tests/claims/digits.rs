@@ -170,9 +170,7 @@ fn agreement(mixture: &GaussianMixture, model: &Batched) -> Result<Claim, Box<dy
         mixture
             .denoiser(Prediction::Data)
             .denoise(&x, &Query::new(level), &mut exact)?;
-        worst = (&fast - &exact)
-            .iter()
-            .fold(worst, |w, d| w.max(d.abs()));
+        worst = (&fast - &exact).iter().fold(worst, |w, d| w.max(d.abs()));
     }
     Ok(Claim::new(
         "digits: the batched f32 denoiser is the exact one",

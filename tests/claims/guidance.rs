@@ -4,9 +4,9 @@ use std::cell::Cell;
 use std::error::Error;
 
 use diffusion_sampler::{
-    AffineEstimate, Classifier, ClassifierFree, ClassifierGuided, Denoiser, DiagonalGaussian,
-    DpmSolverPp2M, ExactClassifier, FirstOrder, Gaussian, GaussianMixture, Grid, GuidanceWeight,
-    Heun, LabelledOracle, NoiseLevel, Oracle, Prediction, Query, Real, Sampler, Solver,
+    AffineEstimate, ClassifierFree, ClassifierGuided, Denoiser, DiagonalGaussian, DpmSolverPp2M,
+    FirstOrder, Gaussian, GaussianMixture, Grid, GuidanceWeight, Heun, LabelledOracle, NoiseLevel,
+    Oracle, Prediction, Query, Real, Sampler, Solver,
 };
 use ndarray::{Array2, ArrayRef, Dimension, array};
 
@@ -57,22 +57,6 @@ fn difference(a: &Array2<f64>, b: &Array2<f64>) -> f64 {
         .zip(b)
         .map(|(a, b)| (a - b).abs() / a.abs().max(1.0))
         .fold(0.0, f64::max)
-}
-
-/// The exact classifier behind the crate's trait.
-struct Exact<O>(ExactClassifier<O>);
-
-impl<A: Real, D: Dimension, O: LabelledOracle> Classifier<A, D> for Exact<O> {
-    type Error = diffusion_sampler::Error;
-
-    fn gradient(
-        &mut self,
-        x: &ArrayRef<A, D>,
-        query: &Query<'_>,
-        out: &mut ArrayRef<A, D>,
-    ) -> Result<(), Self::Error> {
-        self.0.gradient(x, query, out)
-    }
 }
 
 /// E_u + s(E_c − E_u) with s a function of the level, computed as arrays by the model itself: nothing is left for the
@@ -134,7 +118,11 @@ fn equivalences() -> Result<Vec<Claim>, Box<dyn Error>> {
         for w in [-0.5, 1.0, 3.5] {
             let weight = GuidanceWeight::constant(w)?;
             let free = |kind| {
-                ClassifierFree::new(class.denoiser_of(kind), data.denoiser_of(kind), weight.clone())
+                ClassifierFree::new(
+                    class.denoiser_of(kind),
+                    data.denoiser_of(kind),
+                    weight.clone(),
+                )
             };
             let guided = sample(solver, &mut free(Prediction::Noise))?;
             for (worst, kind) in fold.iter_mut().zip(kinds) {
@@ -145,7 +133,7 @@ fn equivalences() -> Result<Vec<Claim>, Box<dyn Error>> {
                 solver,
                 &mut ClassifierGuided::new(
                     data.denoiser_of(Prediction::Noise),
-                    Exact((&data).classifier(LABEL)?),
+                    (&data).classifier(LABEL)?,
                     GuidanceWeight::constant(1.0 + w)?,
                 ),
             )?;
@@ -186,7 +174,10 @@ fn equivalences() -> Result<Vec<Claim>, Box<dyn Error>> {
     ];
     for (kind, worst) in kinds.iter().zip(fold).skip(1) {
         claims.push(Claim::new(
-            format!("guidance is the same on {} as on noise prediction", kind.name()),
+            format!(
+                "guidance is the same on {} as on noise prediction",
+                kind.name()
+            ),
             oracle,
             worst,
             Accept::Below(1e-11),
@@ -287,7 +278,6 @@ fn interval() -> Result<Vec<Claim>, Box<dyn Error>> {
     ])
 }
 
-
 /// Gaussians N(0, ¼) given the class and N(0, 1) without it, λ from −6 to 6.
 const RANGE: (f64, f64) = (-6.0, 6.0);
 
@@ -297,7 +287,10 @@ fn guided_deviation(solver: &dyn Solver, w: f64, steps: usize) -> Result<f64, Bo
     let all = DiagonalGaussian::centred(1, 1.0)?;
     let plan = solver.plan(&uniform_lambda(steps, RANGE)?)?;
     let laws = plan.moments_with(&all, |coordinate, level| {
-        let (c, u) = (class.estimate(coordinate, level), all.estimate(coordinate, level));
+        let (c, u) = (
+            class.estimate(coordinate, level),
+            all.estimate(coordinate, level),
+        );
         AffineEstimate {
             gain: (1.0 + w) * c.gain - w * u.gain,
             offset: (1.0 + w) * c.offset - w * u.offset,

@@ -1,8 +1,6 @@
 //! Keyed noise: the same bits for any batch, shard and number of threads; and the same run in either precision.
 
-use diffusion_sampler::{
-    Denoiser, KeyedNoise, NoiseKey, NoiseSource, Prediction, Real, Sampler,
-};
+use diffusion_sampler::{Denoiser, KeyedNoise, NoiseKey, NoiseSource, Prediction, Real, Sampler};
 use ndarray::{Array2, ArrayRef, Axis, Ix2, s};
 
 use crate::common::{Smooth, bits, difference, sampler, solvers};
@@ -26,13 +24,19 @@ where
 fn any_split_gives_the_whole<A: Real>() {
     for (name, solver) in solvers() {
         let sampler = sampler(&*solver, 6);
-        let whole: Array2<A> = sampler.sample(&mut Smooth(KIND), (SAMPLES, DIM), SEED).unwrap();
+        let whole: Array2<A> = sampler
+            .sample(&mut Smooth(KIND), (SAMPLES, DIM), SEED)
+            .unwrap();
         for batch in [1, 7, 16, SAMPLES] {
             for first in (0..SAMPLES).step_by(batch) {
                 let count = batch.min(SAMPLES - first);
                 let part = shard::<A>(&sampler, first, count);
                 let expected = whole.slice(s![first..first + count, ..]);
-                assert_eq!(bits(&part), bits(&expected), "{name}, batch {batch} at {first}");
+                assert_eq!(
+                    bits(&part),
+                    bits(&expected),
+                    "{name}, batch {batch} at {first}"
+                );
             }
         }
     }
@@ -52,7 +56,9 @@ fn batches_and_shards_do_not_change_a_sample_in_f64() {
 fn four_threads_that_share_a_sampler_give_the_bits_of_one() {
     for (name, solver) in solvers() {
         let sampler = sampler(&*solver, 6);
-        let whole: Array2<f32> = sampler.sample(&mut Smooth(KIND), (SAMPLES, DIM), SEED).unwrap();
+        let whole: Array2<f32> = sampler
+            .sample(&mut Smooth(KIND), (SAMPLES, DIM), SEED)
+            .unwrap();
         let quarter = SAMPLES / 4;
         let parts: Vec<Array2<f32>> = std::thread::scope(|scope| {
             let shared = &sampler;
@@ -136,7 +142,12 @@ fn both_precisions_agree_to_that_of_f32_on_the_same_noise() {
                 let error = narrow.state().iter().zip(wide.state());
                 worst = error.fold(worst, |w, (&n, &x)| f64::max(w, (f64::from(n) - x).abs()));
             }
-            assert!(worst / scale < 1e-5, "{name}, {}: {}", kind.name(), worst / scale);
+            assert!(
+                worst / scale < 1e-5,
+                "{name}, {}: {}",
+                kind.name(),
+                worst / scale
+            );
             assert!(worst > 0.0, "{name}: f32 was not rounded");
         }
     }

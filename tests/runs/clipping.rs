@@ -40,7 +40,13 @@ fn naive_ddim(grid: &Grid, eta: f64, noise: ClipNoise, mut x: Array2<f64>) -> (A
         let r = s.sigma() * t.alpha() / (t.sigma() * s.alpha());
         let gamma = eta * s.sigma() * (1.0 - r * r).sqrt();
         let mut z = Array2::<f64>::zeros(SHAPE);
-        fill_normal(&mut z, &mut KeyedNoise::new(SEED), k as u32, Stream::Step(0)).unwrap();
+        fill_normal(
+            &mut z,
+            &mut KeyedNoise::new(SEED),
+            k as u32,
+            Stream::Step(0),
+        )
+        .unwrap();
         x.zip_mut_with(&z, |x, &z| {
             let (data, e, clipped) = estimates(*x, &t, noise);
             outside += usize::from(clipped);
@@ -63,7 +69,10 @@ fn clipped_ddim_is_its_formula_with_the_clipped_estimate() {
             let all = STEPS * SHAPE.0 * SHAPE.1;
             assert!(outside > all / 10 && outside < all, "{outside} of {all}");
             run.run(&mut Smooth(Prediction::Noise)).unwrap();
-            assert!(difference(run.state(), &expected) < 1e-11, "η = {eta}, {clip:?}");
+            assert!(
+                difference(run.state(), &expected) < 1e-11,
+                "η = {eta}, {clip:?}"
+            );
             // The last step ends on the clipped estimate itself.
             assert!(run.state().iter().all(|x| (RANGE.0..=RANGE.1).contains(x)));
         }
@@ -91,8 +100,7 @@ fn clipped_2m_extrapolates_clipped_estimates() {
                 let (data, e, _) = estimates(*x, &t, clip.noise());
                 let moved = t.alpha() * data + t.sigma() * e;
                 let extrapolated = data + weight * (data - old);
-                *x = s.sigma() / t.sigma() * moved
-                    + s.alpha() * (1.0 - (-h).exp()) * extrapolated;
+                *x = s.sigma() / t.sigma() * moved + s.alpha() * (1.0 - (-h).exp()) * extrapolated;
             });
             // What is kept is the clipped estimate at the step's start.
             let start = run.state().to_owned();

@@ -27,10 +27,7 @@ pub(crate) fn solvers() -> Vec<(&'static str, Box<dyn Solver>)> {
         ("DDPM", Box::new(FirstOrder::ddpm())),
         ("η = ½", Box::new(FirstOrder::new(Kappa::Eta(0.5)))),
         ("2M", Box::new(DpmSolverPp2M::new())),
-        (
-            "SDE 2M",
-            Box::new(DpmSolverPp2M::stochastic(1.0).unwrap()),
-        ),
+        ("SDE 2M", Box::new(DpmSolverPp2M::stochastic(1.0).unwrap())),
         ("Heun", Box::new(Heun)),
     ]
 }

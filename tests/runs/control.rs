@@ -17,7 +17,11 @@ const KIND: Prediction = Prediction::Noise;
 fn ask_and_tell_advance_and_run_give_the_same_bits() {
     for (name, solver) in solvers() {
         let sampler = sampler(&*solver, STEPS);
-        let start = || sampler.start::<f32, _, _>(SHAPE, KIND, KeyedNoise::new(3)).unwrap();
+        let start = || {
+            sampler
+                .start::<f32, _, _>(SHAPE, KIND, KeyedNoise::new(3))
+                .unwrap()
+        };
         let (mut whole, mut stepped, mut told) = (start(), start(), start());
         whole.run(&mut Smooth(KIND)).unwrap();
         while !stepped.is_finished() {
@@ -42,10 +46,22 @@ fn asking_again_changes_nothing() {
         .start::<f64, _, _>(SHAPE, KIND, KeyedNoise::new(3))
         .unwrap();
     loop {
-        let Some(question) = run.ask().unwrap() else { break };
-        let first = (bits(question.x), question.level, question.step, question.stage);
+        let Some(question) = run.ask().unwrap() else {
+            break;
+        };
+        let first = (
+            bits(question.x),
+            question.level,
+            question.step,
+            question.stage,
+        );
         let question = run.ask().unwrap().unwrap();
-        let again = (bits(question.x), question.level, question.step, question.stage);
+        let again = (
+            bits(question.x),
+            question.level,
+            question.step,
+            question.stage,
+        );
         assert_eq!(first, again);
         let output = question.x.mapv(|x| Smooth::at(x, &question.level));
         run.tell(&output).unwrap();
@@ -104,7 +120,11 @@ fn a_cloned_generator_resumes_the_run() {
 fn reports_show_the_state_the_levels_and_the_data_estimate() {
     for (name, solver) in solvers() {
         let sampler = sampler(&*solver, STEPS);
-        let start = || sampler.start::<f64, _, _>(SHAPE, KIND, KeyedNoise::new(9)).unwrap();
+        let start = || {
+            sampler
+                .start::<f64, _, _>(SHAPE, KIND, KeyedNoise::new(9))
+                .unwrap()
+        };
         let (mut run, mut shadow) = (start(), start());
         let mut seen = 0;
         let flow = run
@@ -131,7 +151,11 @@ fn reports_show_the_state_the_levels_and_the_data_estimate() {
 fn an_observer_stops_a_run_that_can_go_on() {
     for (name, solver) in solvers() {
         let sampler = sampler(&*solver, STEPS);
-        let start = || sampler.start::<f64, _, _>(SHAPE, KIND, KeyedNoise::new(9)).unwrap();
+        let start = || {
+            sampler
+                .start::<f64, _, _>(SHAPE, KIND, KeyedNoise::new(9))
+                .unwrap()
+        };
         let (mut whole, mut run) = (start(), start());
         whole.run(&mut Smooth(KIND)).unwrap();
         let mut calls = 0;

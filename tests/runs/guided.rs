@@ -188,7 +188,10 @@ fn image_to_image_starts_exactly_at_the_level_it_promises() {
     let start = schedule.level(623.25).unwrap();
     let grid = grid(10).starting_at(start).unwrap();
     let times: Vec<f64> = grid.levels().iter().map(|level| level.time()).collect();
-    assert_eq!(times, [623.25, 600.0, 500.0, 400.0, 300.0, 200.0, 100.0, 0.0]);
+    assert_eq!(
+        times,
+        [623.25, 600.0, 500.0, 400.0, 300.0, 200.0, 100.0, 0.0]
+    );
     for (name, solver) in solvers() {
         let sampler = Sampler::new(&grid, &*solver).unwrap();
         let image = Array3::from_shape_fn(SHAPE, |(i, j, k)| 0.1 * (i + 2 * j + 3 * k) as f64);
@@ -198,12 +201,16 @@ fn image_to_image_starts_exactly_at_the_level_it_promises() {
         fill_normal(&mut z, &mut KeyedNoise::new(9), 0, Stream::Forward).unwrap();
         assert!(difference(&x, &(&image * start.alpha() + &z * start.sigma())) < 1e-14);
 
-        let mut run = sampler.start_from(x.clone(), KIND, KeyedNoise::new(4)).unwrap();
+        let mut run = sampler
+            .start_from(x.clone(), KIND, KeyedNoise::new(4))
+            .unwrap();
         assert_eq!((run.level(), bits(run.state())), (start, bits(&x)));
         let question = run.ask().unwrap().unwrap();
         assert_eq!((question.level, bits(question.x)), (start, bits(&x)));
         // A model that knows the noise returns the image, whatever the solver.
-        let mut run = sampler.start_from(x, Prediction::Data, KeyedNoise::new(4)).unwrap();
+        let mut run = sampler
+            .start_from(x, Prediction::Data, KeyedNoise::new(4))
+            .unwrap();
         while run.ask().unwrap().is_some() {
             run.tell(&image).unwrap();
         }

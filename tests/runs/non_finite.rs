@@ -1,7 +1,7 @@
 //! What is not finite stops a run, with its place; what was there stays readable, and the run can go on.
 
 use diffusion_sampler::{
-    Clip, ClassifierFree, Error, FirstOrder, GuidanceWeight, Heun, KeyedNoise, NoiseLevel, Plan,
+    ClassifierFree, Clip, Error, FirstOrder, GuidanceWeight, Heun, KeyedNoise, NoiseLevel, Plan,
     Prediction, RunError, Sampler, Stage, Step, Store, Update, from_fn, try_from_fn,
 };
 use ndarray::{Array3, ArrayRef, Ix3};
@@ -118,7 +118,9 @@ fn a_bad_unconditional_output_and_a_bad_second_stage_are_found() {
         .start::<f64, _, _>(SHAPE, KIND, KeyedNoise::new(1))
         .unwrap();
     // The sixth call is the second stage of step 2.
-    let error = run.run(&mut from_fn(KIND, failing(5, f64::NAN))).unwrap_err();
+    let error = run
+        .run(&mut from_fn(KIND, failing(5, f64::NAN)))
+        .unwrap_err();
     assert!(matches!(error, RunError::Sampler(error) if expected(2, f64::NAN)(&error)));
     assert_eq!(run.step(), 2);
 }
@@ -129,10 +131,13 @@ fn a_state_that_overflows_is_reported_as_the_state() {
     let mut run = sampler(&FirstOrder::ddim(), 2)
         .start::<f32, _, _>(SHAPE, KIND, KeyedNoise::new(1))
         .unwrap();
-    let mut model = from_fn(KIND, |_: &ArrayRef<f32, Ix3>, _, out: &mut ArrayRef<f32, Ix3>| {
-        out.fill(0.0);
-        out[PLACE] = f32::MAX;
-    });
+    let mut model = from_fn(
+        KIND,
+        |_: &ArrayRef<f32, Ix3>, _, out: &mut ArrayRef<f32, Ix3>| {
+            out.fill(0.0);
+            out[PLACE] = f32::MAX;
+        },
+    );
     match run.advance(&mut model) {
         Err(RunError::Sampler(Error::NonFinite {
             step: 0,
@@ -206,7 +211,11 @@ fn the_denoisers_own_error_comes_back_and_the_run_can_go_on() {
     struct OutOfMemory(u32);
     for (name, solver) in crate::common::solvers() {
         let sampler = sampler(&*solver, 6);
-        let start = || sampler.start::<f64, _, _>(SHAPE, KIND, KeyedNoise::new(1)).unwrap();
+        let start = || {
+            sampler
+                .start::<f64, _, _>(SHAPE, KIND, KeyedNoise::new(1))
+                .unwrap()
+        };
         let (mut run, mut whole) = (start(), start());
         whole.run(&mut Smooth(KIND)).unwrap();
         let mut calls = 0;

@@ -37,7 +37,7 @@ impl NoiseSchedule for QuarterCircle {
     }
 
     fn time_of_lambda(&self, lambda: f64) -> Result<f64, Error> {
-        Ok((-lambda).exp().atan() / Self::QUARTER)
+        Ok(((-lambda).exp().atan() / Self::QUARTER).min(Self::LAST))
     }
 
     fn lambda_range(&self) -> LambdaRange {
@@ -104,7 +104,10 @@ fn an_own_solver_runs_as_its_plan_says() {
         .unwrap();
     let mut x = run.state().to_owned();
     for pair in grid.levels().windows(2) {
-        let (t, dt) = (pair[0], QuarterCircle::QUARTER * (pair[1].time() - pair[0].time()));
+        let (t, dt) = (
+            pair[0],
+            QuarterCircle::QUARTER * (pair[1].time() - pair[0].time()),
+        );
         x.mapv_inplace(|x| {
             let e = Smooth::at(x, &t);
             let d = (x - t.sigma() * e) / t.alpha();
@@ -118,7 +121,10 @@ fn an_own_solver_runs_as_its_plan_says() {
 #[test]
 fn every_grid_takes_an_own_schedule() {
     let trailing = Grid::trailing(&QuarterCircle, 5).unwrap();
-    assert_eq!((trailing.start().time(), trailing.end().time()), (0.99, 0.0));
+    assert_eq!(
+        (trailing.start().time(), trailing.end().time()),
+        (0.99, 0.0)
+    );
     let range = LambdaRange::of_times(&QuarterCircle, 0.99, 0.01).unwrap();
     let karras = Grid::karras(&QuarterCircle, 5, range, 7.0).unwrap();
     assert!(karras.end().is_clean() && karras.steps() == 5);
@@ -221,7 +227,11 @@ fn an_own_classifier_bends_the_noise() {
                 s.alpha() * (x - t.sigma() * e) / t.alpha() + s.sigma() * e
             });
             run.advance(&mut guided).unwrap();
-            assert!(difference(run.state(), &expected) < 1e-11, "{}", kind.name());
+            assert!(
+                difference(run.state(), &expected) < 1e-11,
+                "{}",
+                kind.name()
+            );
         }
     }
 }
@@ -231,13 +241,21 @@ fn classifier_guidance_is_refused_where_it_is_undefined() {
     let zero = crate::common::schedule().zero_terminal_snr().unwrap();
     let sampler = Sampler::new(&Grid::trailing(&zero, 4).unwrap(), &FirstOrder::ddim()).unwrap();
     let kind = Prediction::Velocity;
-    let start = || sampler.start::<f64, _, _>((3, 2), kind, KeyedNoise::new(1)).unwrap();
+    let start = || {
+        sampler
+            .start::<f64, _, _>((3, 2), kind, KeyedNoise::new(1))
+            .unwrap()
+    };
     let guided = |weight| ClassifierGuided::new(Smooth(kind), Well(0.5), weight);
     let everywhere = GuidanceWeight::constant(1.0).unwrap();
     let refused = start().run(&mut guided(everywhere)).unwrap_err();
     assert!(matches!(
         refused,
-        RunError::Sampler(Error::PredictionUndefined { prediction: "classifier-guided", alpha: 0.0, .. })
+        RunError::Sampler(Error::PredictionUndefined {
+            prediction: "classifier-guided",
+            alpha: 0.0,
+            ..
+        })
     ));
     // Guidance that starts below the undefined level runs.
     let below = GuidanceWeight::interval(1.0, 0.0, 1e3).unwrap();

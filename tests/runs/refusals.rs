@@ -32,11 +32,8 @@ fn a_model_of_another_prediction_is_refused_and_nothing_moves() {
     };
     assert_eq!(refused, Err(RunError::Sampler(mismatch.clone())));
     let weight = GuidanceWeight::constant(1.0).unwrap();
-    let mut mixed = ClassifierFree::new(
-        Smooth(Prediction::Noise),
-        Smooth(Prediction::Data),
-        weight,
-    );
+    let mut mixed =
+        ClassifierFree::new(Smooth(Prediction::Noise), Smooth(Prediction::Data), weight);
     assert_eq!(run.run(&mut mixed), Err(RunError::Sampler(mismatch)));
     assert_eq!((run.step(), bits(run.state())), (0, before));
 }
@@ -85,7 +82,11 @@ fn inversion_up_to_zero_terminal_snr_ends_on_the_estimated_noise() {
             run.advance(&mut Smooth(kind)).unwrap();
         }
         // E = (σx + αv)/(α² + σ²) where the last step evaluates it: its start, or α = 0 itself when it is the first.
-        let level = if steps == 1 { grid.start() } else { run.level() };
+        let level = if steps == 1 {
+            grid.start()
+        } else {
+            run.level()
+        };
         let expected = run.state().mapv(|x| {
             let x = if steps == 1 { level.alpha() * x } else { x };
             level.sigma() * x + level.alpha() * Smooth::at(x, &level)
@@ -107,7 +108,9 @@ fn shapes_that_are_too_large_are_refused_before_anything_is_allocated() {
         [0, usize::MAX],
     ];
     for shape in huge {
-        let refused = sampler.start::<f64, _, _>(shape, kind, noise()).unwrap_err();
+        let refused = sampler
+            .start::<f64, _, _>(shape, kind, noise())
+            .unwrap_err();
         let expected = Error::TooLarge {
             shape: shape.to_vec(),
         };
@@ -164,11 +167,8 @@ fn outputs_of_another_shape_or_number_are_refused_and_nothing_moves() {
 fn a_guidance_weight_that_is_not_finite_stops_the_run() {
     let sampler = sampler(&FirstOrder::ddim(), 5);
     let weight = GuidanceWeight::by_level(|l| if l.time() < 500.0 { f64::NAN } else { 1.0 });
-    let mut pair = ClassifierFree::new(
-        Smooth(Prediction::Noise),
-        Smooth(Prediction::Noise),
-        weight,
-    );
+    let mut pair =
+        ClassifierFree::new(Smooth(Prediction::Noise), Smooth(Prediction::Noise), weight);
     let mut run = sampler
         .start::<f64, _, _>(SHAPE, Prediction::Noise, KeyedNoise::new(1))
         .unwrap();
@@ -235,7 +235,10 @@ fn a_start_variance_has_to_be_a_variance() {
     for bad in [-1.0, f64::NAN, f64::INFINITY] {
         assert!(matches!(
             Sampler::from_plan(plan(), bad),
-            Err(Error::InvalidParameter { name: "start_variance", .. })
+            Err(Error::InvalidParameter {
+                name: "start_variance",
+                ..
+            })
         ));
     }
     let still = Sampler::from_plan(plan(), 0.0).unwrap();

@@ -2,9 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use diffusion_sampler::{
-    Denoiser, FirstOrder, KeyedNoise, Prediction, from_fn,
-};
+use diffusion_sampler::{Denoiser, FirstOrder, KeyedNoise, Prediction, from_fn};
 use ndarray::{
     Array, Array1, Array2, Array3, Array4, Array6, ArrayD, ArrayRef, Axis, Dimension, Ix2, IxDyn,
     ShapeBuilder,
@@ -105,9 +103,12 @@ fn outputs_told_in_any_layout_give_the_same_bits() {
 
 #[test]
 fn an_empty_batch_runs_without_calling_the_model() {
-    let mut never = from_fn(KIND, |_: &ArrayRef<f64, Ix2>, _, _: &mut ArrayRef<f64, Ix2>| {
-        panic!("called for an empty state");
-    });
+    let mut never = from_fn(
+        KIND,
+        |_: &ArrayRef<f64, Ix2>, _, _: &mut ArrayRef<f64, Ix2>| {
+            panic!("called for an empty state");
+        },
+    );
     for (name, solver) in solvers() {
         let sampler = sampler(&*solver, 4);
         for shape in [(0, 5), (5, 0), (0, 0)] {
@@ -137,7 +138,10 @@ fn an_empty_batch_runs_without_calling_the_model() {
     let none4: Array4<f32> = sampler.sample(&mut Smooth(KIND), (2, 3, 0, 4), 1).unwrap();
     let none6: Array6<f32> = sampler.sample(&mut Smooth(KIND), [0; 6], 1).unwrap();
     let dynamic: ArrayD<f32> = sampler.sample(&mut Smooth(KIND), IxDyn(&[0]), 1).unwrap();
-    assert_eq!((none.len(), none4.len(), none6.len(), dynamic.len()), (0, 0, 0, 0));
+    assert_eq!(
+        (none.len(), none4.len(), none6.len(), dynamic.len()),
+        (0, 0, 0, 0)
+    );
 }
 
 #[test]
@@ -153,7 +157,10 @@ fn one_step_returns_the_estimate_of_the_data() {
             .state()
             .mapv(|x| (x - level.sigma() * Smooth::at(x, &level)) / level.alpha());
         run.run(&mut Smooth(KIND)).unwrap();
-        assert!(crate::common::difference(run.state(), &expected) < 1e-14, "{name}");
+        assert!(
+            crate::common::difference(run.state(), &expected) < 1e-14,
+            "{name}"
+        );
         assert_eq!(run.step(), 1);
     }
 }
@@ -163,7 +170,9 @@ fn a_strange_sample_axis_is_still_the_sample_axis() {
     // [B, 1] in column-major order is in standard layout as well.
     let x = Array2::from_shape_fn((5, 1).f(), |(i, _)| 0.2 * i as f64);
     let sampler = sampler(&FirstOrder::ddpm(), 4);
-    let mut run = sampler.start_from(x.clone(), KIND, KeyedNoise::new(3)).unwrap();
+    let mut run = sampler
+        .start_from(x.clone(), KIND, KeyedNoise::new(3))
+        .unwrap();
     run.run(&mut Smooth(KIND)).unwrap();
     for row in 0..5 {
         let noise = KeyedNoise::new(3).first_sample(row as u64).unwrap();

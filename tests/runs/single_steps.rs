@@ -14,7 +14,9 @@ const KINDS: [Prediction; 3] = [Prediction::Noise, Prediction::Data, Prediction:
 const KAPPAS: [Kappa; 4] = [Kappa::Ddim, Kappa::Ddpm, Kappa::Eta(0.5), Kappa::Fresh];
 
 fn state() -> Array2<f32> {
-    Array2::from_shape_fn(SHAPE, |(i, j)| (i as f32 - 1.2) * 0.5 + (j as f32 - 2.0) * 0.37)
+    Array2::from_shape_fn(SHAPE, |(i, j)| {
+        (i as f32 - 1.2) * 0.5 + (j as f32 - 2.0) * 0.37
+    })
 }
 
 fn levels(times: [f64; 4]) -> Vec<NoiseLevel> {
@@ -73,8 +75,14 @@ fn a_single_step_is_the_step_of_a_run() {
                 let mut noise = KeyedNoise::new(SEED);
                 step.apply(&mut told, &output, kind, &mut noise, k as u32)
                     .unwrap();
-                step.run(&mut ran, &mut Smooth(kind), &mut buffer, &mut noise, k as u32)
-                    .unwrap();
+                step.run(
+                    &mut ran,
+                    &mut Smooth(kind),
+                    &mut buffer,
+                    &mut noise,
+                    k as u32,
+                )
+                .unwrap();
                 run.advance(&mut Smooth(kind)).unwrap();
                 assert_eq!(bits(&told), bits(run.state()), "{kappa:?}, step {k}");
                 assert_eq!(bits(&ran), bits(run.state()), "{kappa:?}, step {k}");
@@ -98,7 +106,8 @@ fn a_fixed_large_step_is_that_of_a_run() {
         let mut x = run.state().to_owned();
         let output = x.mapv(|x| Smooth::at(x, &pair[0]));
         let mut noise = KeyedNoise::new(SEED);
-        step.apply(&mut x, &output, kind, &mut noise, k as u32).unwrap();
+        step.apply(&mut x, &output, kind, &mut noise, k as u32)
+            .unwrap();
         run.advance(&mut Smooth(kind)).unwrap();
         assert_eq!(bits(&x), bits(run.state()), "step {k}");
     }
@@ -108,9 +117,12 @@ fn a_fixed_large_step_is_that_of_a_run() {
 fn a_guided_single_step_is_the_step_of_a_guided_run() {
     let kind = Prediction::Velocity;
     let guided = || {
-        let other = from_fn(kind, |x: &ArrayRef<f32, Ix2>, _, out: &mut ArrayRef<f32, Ix2>| {
-            out.zip_mut_with(x, |o, &x| *o = 0.3 * x);
-        });
+        let other = from_fn(
+            kind,
+            |x: &ArrayRef<f32, Ix2>, _, out: &mut ArrayRef<f32, Ix2>| {
+                out.zip_mut_with(x, |o, &x| *o = 0.3 * x);
+            },
+        );
         let weight = GuidanceWeight::interval(1.5, 0.5, 10.0).unwrap();
         ClassifierFree::new(Smooth(kind), other, weight)
     };
@@ -166,18 +178,41 @@ fn what_does_not_fit_is_refused() {
     let mut noise = KeyedNoise::new(0);
     assert!(matches!(
         DdimStep::per_sample(&from, &to[..3], Kappa::Ddim),
-        Err(Error::WrongLength { expected: 4, found: 3, .. })
+        Err(Error::WrongLength {
+            expected: 4,
+            found: 3,
+            ..
+        })
     ));
     let step = DdimStep::per_sample(&from, &to, Kappa::Ddim).unwrap();
     let (mut three, out) = (Array2::<f32>::zeros((3, 6)), Array2::zeros((3, 6)));
     let refused = step.apply(&mut three, &out, Prediction::Data, &mut noise, 0);
-    assert!(matches!(refused, Err(Error::WrongLength { expected: 3, found: 4, .. })));
+    assert!(matches!(
+        refused,
+        Err(Error::WrongLength {
+            expected: 3,
+            found: 4,
+            ..
+        })
+    ));
     let mut x = state();
     let refused = step.apply(&mut x, &out, Prediction::Data, &mut noise, 0);
     assert!(matches!(refused, Err(Error::ShapeMismatch { .. })));
     let mut small = Array2::zeros((3, 6));
-    let refused = step.run(&mut x, &mut Smooth(Prediction::Data), &mut small, &mut noise, 0);
-    assert!(matches!(refused, Err(RunError::Sampler(Error::ShapeMismatch { name: "output buffer", .. }))));
+    let refused = step.run(
+        &mut x,
+        &mut Smooth(Prediction::Data),
+        &mut small,
+        &mut noise,
+        0,
+    );
+    assert!(matches!(
+        refused,
+        Err(RunError::Sampler(Error::ShapeMismatch {
+            name: "output buffer",
+            ..
+        }))
+    ));
     // Samples that want different numbers of outputs cannot share a call.
     let mut pair = ClassifierFree::new(
         Smooth(Prediction::Data),
@@ -186,18 +221,33 @@ fn what_does_not_fit_is_refused() {
     );
     let mut buffer = Array2::zeros((8, 6));
     let refused = step.run(&mut x, &mut pair, &mut buffer, &mut noise, 0);
-    assert!(matches!(refused, Err(RunError::Sampler(Error::UnsupportedPlan { .. }))));
+    assert!(matches!(
+        refused,
+        Err(RunError::Sampler(Error::UnsupportedPlan { .. }))
+    ));
     assert_eq!(bits(&x), bits(&state()));
     let mut bad = Array2::zeros(SHAPE);
     bad[[3, 2]] = f32::NAN;
     let refused = step.apply(&mut x, &bad, Prediction::Data, &mut noise, 9);
     assert!(matches!(
         refused,
-        Err(Error::NonFinite { step: 9, sample: 3, element: 2, array: "model output", .. })
+        Err(Error::NonFinite {
+            step: 9,
+            sample: 3,
+            element: 2,
+            array: "model output",
+            ..
+        })
     ));
     let zero = schedule().zero_terminal_snr().unwrap();
     let step = DdimStep::new(zero.level(1000.0).unwrap(), to[0], Kappa::Ddim).unwrap();
     let output = state();
     let refused = step.apply(&mut x, &output, Prediction::Noise, &mut noise, 0);
-    assert!(matches!(refused, Err(Error::PredictionUndefined { prediction: "noise", .. })));
+    assert!(matches!(
+        refused,
+        Err(Error::PredictionUndefined {
+            prediction: "noise",
+            ..
+        })
+    ));
 }
