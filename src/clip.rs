@@ -14,7 +14,7 @@ pub enum ClipNoise {
 
 /// Clips the model's estimate of x₀ to a range before it is used and stored.
 ///
-/// NaN stays NaN, and an infinite estimate stops the run as without clipping.
+/// NaN stays NaN, and a model output that is not finite stops the run as without clipping.
 ///
 /// ```
 /// use diffusion_sampler::{Clip, ClipNoise};

@@ -48,6 +48,8 @@ pub struct Trajectory<A, D: Dimension, N = KeyedNoise> {
     plan: Arc<Plan>,
     prediction: Prediction,
     clip: Option<Clip>,
+    /// The shape of x, which nothing that is lent it may change.
+    shape: D,
     x: Array<A, D>,
     history: Vec<Array<A, D>>,
     outputs: Option<Array<A, D>>,
@@ -82,7 +84,8 @@ pub struct StepReport<'a, A, D: Dimension> {
     pub to: NoiseLevel,
     /// The state at `to`.
     pub x: &'a ArrayRef<A, D>,
-    /// The estimate of x₀ from the step's first evaluation: guided, and clipped where the sampler clips.
+    /// The estimate of x₀ from the step's first evaluation: guided, and clipped where the sampler clips. A step without an
+    /// evaluation shows the last one (zeros before the first).
     pub data: &'a ArrayRef<A, D>,
 }
 
@@ -115,6 +118,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
             plan,
             prediction,
             clip,
+            shape: x.raw_dim(),
             x,
             history,
             outputs: None,
@@ -128,9 +132,9 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     ///
     /// # Errors
     ///
-    /// [`Error::NonFinite`] when such an update overflows.
+    /// [`Error::NonFinite`] when such an update overflows; [`Error::LayoutChanged`] as [`state_mut`](Self::state_mut).
     pub fn ask(&mut self) -> Result<Option<Question<'_, A, D>>, Error> {
-        let Some(level) = self.settle()? else {
+        let Some(level) = self.settle(usize::MAX)? else {
             return Ok(None);
         };
         Ok(Some(Question {
@@ -145,7 +149,8 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     ///
     /// # Errors
     ///
-    /// [`Error::RunFinished`] after the last step, [`Error::ShapeMismatch`], [`Error::NonFinite`].
+    /// [`Error::RunFinished`] after the last step, [`Error::ShapeMismatch`], [`Error::NonFinite`],
+    /// [`Error::LayoutChanged`].
     pub fn tell(&mut self, output: &ArrayRef<A, D>) -> Result<(), Error> {
         self.tell_combined(&Combination::single(), &[output])
     }
@@ -176,7 +181,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
                 });
             }
         }
-        let Some(level) = self.settle()? else {
+        let Some(level) = self.settle(usize::MAX)? else {
             return Err(Error::RunFinished {
                 steps: self.plan.steps().len(),
             });
@@ -198,8 +203,8 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     ///
     /// # Errors
     ///
-    /// [`Error::RunFinished`], [`Error::PredictionMismatch`], [`Error::NonFinite`], what the model's
-    /// [`combination`](Denoiser::combination) refuses, or the model's own error.
+    /// [`Error::RunFinished`], [`Error::PredictionMismatch`], [`Error::NonFinite`], [`Error::TooManyTerms`],
+    /// [`Error::LayoutChanged`], what the model's [`combination`](Denoiser::combination) refuses, or the model's own error.
     pub fn advance<M: Denoiser<A, D>>(&mut self, model: &mut M) -> Result<(), RunError<M::Error>> {
         self.advance_observed(model, None)
     }
@@ -256,7 +261,8 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         &self.x
     }
 
-    /// The state, for edits between steps: inpainting, constraints.
+    /// The state, for edits between steps: inpainting, constraints. Its values may be edited; a run whose state has another
+    /// shape or order of elements afterwards stops with [`Error::LayoutChanged`].
     pub fn state_mut(&mut self) -> &mut ArrayRef<A, D> {
         &mut self.x
     }
@@ -266,7 +272,9 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         self.x
     }
 
-    /// The model's outputs at the last evaluation by [`advance`](Self::advance), \[n·B, …\]; `None` before the first.
+    /// The model's outputs at the last evaluation by [`advance`](Self::advance), \[n·B, …\] with n the model's largest number
+    /// of [`outputs`](Denoiser::outputs); `None` before the first. Where the level asked for fewer, as outside a guidance
+    /// interval, the rows behind them are left from before.
     pub fn outputs(&self) -> Option<&ArrayRef<A, D>> {
         self.outputs.as_deref()
     }
@@ -321,12 +329,9 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
             return Ok(());
         }
         while self.step == step {
-            let Some(level) = self.settle()? else {
+            let Some(level) = self.settle(step)? else {
                 return Ok(());
             };
-            if self.step != step {
-                return Ok(());
-            }
             let combination = model.combination(&level)?;
             let estimate = self.estimate(&level, &combination)?;
             self.evaluate(model, &level, combination.len())?;
@@ -376,12 +381,15 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         .map_err(RunError::Denoiser)
     }
 
-    /// Runs the updates that need no model, up to the next evaluation: its level, or `None` at the end.
-    fn settle(&mut self) -> Result<Option<NoiseLevel>, Error> {
-        loop {
-            let Some(stage) = self.current_stage() else {
-                return Ok(None);
-            };
+    /// Runs the updates that need no model, up to the next evaluation or the end of the step `last`: the evaluation's
+    /// level, or `None` where none was reached.
+    fn settle(&mut self, last: usize) -> Result<Option<NoiseLevel>, Error> {
+        if self.x.shape() != self.shape.slice() || !self.x.is_standard_layout() {
+            return Err(Error::LayoutChanged { name: "state" });
+        }
+        while self.step <= last
+            && let Some(stage) = self.current_stage()
+        {
             if let Some(level) = stage.evaluate {
                 return Ok(Some(level));
             }
@@ -390,6 +398,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
             }
             self.next_stage();
         }
+        Ok(None)
     }
 
     fn current_stage(&self) -> Option<&Stage> {

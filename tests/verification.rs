@@ -4,7 +4,7 @@ mod claims;
 
 use std::error::Error;
 
-use claims::{assert_topic, edges, tables};
+use claims::{assert_topic, convergence, digits, edges, guidance, laws, tables};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -16,4 +16,24 @@ fn edges_keep_their_laws() -> Outcome {
 #[test]
 fn tables_are_reproduced() -> Outcome {
     assert_topic(tables::claims)
+}
+
+#[test]
+fn solvers_keep_their_orders() -> Outcome {
+    assert_topic(convergence::claims)
+}
+
+#[test]
+fn guidance_is_what_its_formulas_say() -> Outcome {
+    assert_topic(guidance::claims)
+}
+
+#[test]
+fn runs_sample_the_predicted_law() -> Outcome {
+    assert_topic(laws::claims)
+}
+
+#[test]
+fn more_noise_and_fewer_steps_are_worse_on_digits() -> Outcome {
+    assert_topic(digits::claims)
 }

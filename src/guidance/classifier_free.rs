@@ -46,7 +46,8 @@ pub struct ClassifierFree<C, U> {
 }
 
 impl<C, U> ClassifierFree<C, U> {
-    /// Guides `conditional` away from `unconditional`. Both have to make the same prediction.
+    /// Guides `conditional` away from `unconditional`. Both have to make the same prediction, and have one output each; a
+    /// run with others is refused ([`Error::PredictionMismatch`], [`Error::TooManyTerms`]).
     pub fn new(conditional: C, unconditional: U, weight: GuidanceWeight) -> Self {
         Self {
             conditional,
@@ -146,7 +147,8 @@ pub struct BatchedClassifierFree<M> {
 }
 
 impl<M> BatchedClassifierFree<M> {
-    /// Guides `model`, whose outputs are (conditional, unconditional).
+    /// Guides `model`, whose outputs are (conditional, unconditional). A model that combines several outputs by weights of
+    /// its own is refused when it runs ([`Error::TooManyTerms`]).
     pub fn new(model: M, weight: GuidanceWeight) -> Self {
         Self { model, weight }
     }
@@ -178,6 +180,13 @@ where
     }
 
     fn combination(&self, level: &NoiseLevel) -> Result<Combination, Error> {
+        let inner = self.model.combination(level)?.len();
+        if inner != 1 {
+            return Err(Error::TooManyTerms {
+                found: inner,
+                max: 1,
+            });
+        }
         combination(&self.weight, level)
     }
 }

@@ -39,7 +39,8 @@ pub trait NoiseSchedule: std::fmt::Debug + Send + Sync {
     /// The last time, where there is most noise.
     fn last_time(&self) -> f64;
 
-    /// The time at which λ = ln(α/σ) has the given value; +∞ is the clean time 0.
+    /// The time at which λ = ln(α/σ) has the given value; +∞ is the clean time 0. Also after rounding it lies in
+    /// 0..=[`last_time`](Self::last_time), so that [`level`](Self::level) takes it.
     ///
     /// # Errors
     ///

@@ -7,7 +7,11 @@
 use std::error::Error;
 use std::fmt;
 
+pub(crate) mod convergence;
+pub(crate) mod digits;
 pub(crate) mod edges;
+pub(crate) mod guidance;
+pub(crate) mod laws;
 pub(crate) mod tables;
 
 /// What a measured value has to satisfy.
@@ -95,6 +99,10 @@ pub(crate) type Topic = fn() -> Result<Vec<Claim>, Box<dyn Error>>;
 pub(crate) const TOPICS: &[(&str, Topic)] = &[
     ("Edges: the strided posterior", edges::claims),
     ("The two tables", tables::claims),
+    ("Orders of convergence", convergence::claims),
+    ("Guidance", guidance::claims),
+    ("Predicted and sampled laws", laws::claims),
+    ("Shape of DDIM's Table 1", digits::claims),
 ];
 
 /// Fails with every claim of a topic that does not hold.

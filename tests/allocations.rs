@@ -1,0 +1,259 @@
+//! A step allocates nothing: after the first, runs are watched by a counting allocator.
+
+// The allocator below is the one `unsafe` of the tests; clippy.toml's permission does not reach helpers.
+#![allow(unsafe_code, clippy::unwrap_used)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::convert::Infallible;
+
+use diffusion_sampler::{
+    BatchedClassifierFree, Classifier, ClassifierFree, ClassifierGuided, Clip, DdimInversion,
+    Denoiser, DpmSolverPp2M, FirstOrder, Grid, GuidanceWeight, Heun, KeyedNoise, Prediction, Query,
+    Real, Sampler, Solver, TableSchedule,
+};
+use ndarray::{Array, ArrayRef, Axis, Dimension, IntoDimension, Ix2, Ix4, IxDyn, Slice};
+
+/// The system's allocator, which counts what the current thread asks for: tests run side by side.
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count() {
+    // A thread that is being torn down has no counter any more, and nothing of it is measured.
+    let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's contract is the system's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How often `work` asks for memory.
+fn allocations<T>(work: impl FnOnce() -> T) -> (usize, T) {
+    let before = COUNT.get();
+    let result = work();
+    (COUNT.get() - before, result)
+}
+
+const KIND: Prediction = Prediction::Velocity;
+const STEPS: usize = 8;
+
+/// A model that allocates nothing and answers every output it is asked for.
+#[derive(Clone, Copy)]
+struct Plain;
+
+impl<A: Real, D: Dimension> Denoiser<A, D> for Plain {
+    type Error = Infallible;
+
+    fn prediction(&self) -> Prediction {
+        KIND
+    }
+
+    fn denoise(
+        &mut self,
+        x: &ArrayRef<A, D>,
+        query: &Query<'_>,
+        out: &mut ArrayRef<A, D>,
+    ) -> Result<(), Infallible> {
+        let samples = x.shape()[0];
+        for j in 0..query.outputs() {
+            let factor = A::cast(query.level().sigma() / (j + 1) as f64);
+            let rows = Slice::from(j * samples..(j + 1) * samples);
+            out.slice_axis_mut(Axis(0), rows)
+                .zip_mut_with(x, |o, &x| *o = factor * x);
+        }
+        Ok(())
+    }
+}
+
+impl<A: Real, D: Dimension> Classifier<A, D> for Plain {
+    type Error = Infallible;
+
+    fn gradient(
+        &mut self,
+        x: &ArrayRef<A, D>,
+        _: &Query<'_>,
+        out: &mut ArrayRef<A, D>,
+    ) -> Result<(), Infallible> {
+        out.zip_mut_with(x, |o, &x| *o = -x);
+        Ok(())
+    }
+}
+
+fn solvers() -> [(&'static str, Box<dyn Solver>); 6] {
+    [
+        ("DDIM", Box::new(FirstOrder::ddim())),
+        ("DDPM", Box::new(FirstOrder::ddpm())),
+        ("2M", Box::new(DpmSolverPp2M::new())),
+        ("SDE 2M", Box::new(DpmSolverPp2M::stochastic(1.0).unwrap())),
+        ("Heun", Box::new(Heun)),
+        ("inversion", Box::new(DdimInversion)),
+    ]
+}
+
+/// Plain, and clipped both ways.
+fn samplers(solver: &dyn Solver) -> [Sampler; 3] {
+    let schedule = TableSchedule::linear(1000, 1e-4, 0.02).unwrap();
+    let sampler = Sampler::new(&Grid::trailing(&schedule, STEPS).unwrap(), solver).unwrap();
+    let clip = Clip::new(-1.0, 1.0).unwrap();
+    [
+        sampler.clone(),
+        sampler.clone().with_clip(clip),
+        sampler.with_clip(clip.keeping_noise()),
+    ]
+}
+
+/// Every step of every solver after the first, with one model.
+fn watch<A, D, M>(what: &str, shape: &D, mut model: M)
+where
+    A: Real,
+    D: Dimension,
+    M: Denoiser<A, D, Error = Infallible>,
+{
+    for (name, solver) in solvers() {
+        for sampler in samplers(&*solver) {
+            let mut run = sampler
+                .start::<A, D, _>(shape.clone(), KIND, KeyedNoise::new(1))
+                .unwrap();
+            let (first, outcome) = allocations(|| run.advance(&mut model));
+            outcome.unwrap();
+            assert!(first > 0, "the first step makes the buffer of outputs");
+            while !run.is_finished() {
+                let step = run.step();
+                let (count, outcome) = allocations(|| run.advance(&mut model));
+                outcome.unwrap();
+                assert_eq!(
+                    count,
+                    0,
+                    "{what}, {name}, step {step}, {:?}",
+                    sampler.clip()
+                );
+            }
+        }
+    }
+}
+
+/// All kinds of guidance.
+fn watch_all<A: Real, D: Dimension>(shape: impl IntoDimension<Dim = D>) {
+    let shape = shape.into_dimension();
+    let weight = || GuidanceWeight::constant(1.5).unwrap();
+    // The second output is wanted in the middle of the run only.
+    let interval = || GuidanceWeight::interval(1.5, 0.3, 5.0).unwrap();
+    let by_level = || GuidanceWeight::by_level(|level| level.sigma());
+    watch::<A, D, _>("plain", &shape, Plain);
+    let pair = |weight| ClassifierFree::new(Plain, Plain, weight);
+    watch::<A, D, _>("two models", &shape, pair(weight()));
+    watch::<A, D, _>("two models in an interval", &shape, pair(interval()));
+    watch::<A, D, _>("two models by level", &shape, pair(by_level()));
+    let batched = |weight| BatchedClassifierFree::new(Plain, weight);
+    watch::<A, D, _>("two outputs", &shape, batched(weight()));
+    watch::<A, D, _>("two outputs in an interval", &shape, batched(interval()));
+    let classified = |weight| ClassifierGuided::new(Plain, Plain, weight);
+    watch::<A, D, _>("a classifier", &shape, classified(weight()));
+    watch::<A, D, _>(
+        "a classifier in an interval",
+        &shape,
+        classified(interval()),
+    );
+    let both = ClassifierGuided::new(pair(interval()), Plain, weight());
+    watch::<A, D, _>("two models and a classifier", &shape, both);
+}
+
+#[test]
+fn no_step_after_the_first_allocates_in_f32() {
+    watch_all::<f32, Ix4>((3, 2, 5, 7));
+}
+
+#[test]
+fn no_step_after_the_first_allocates_in_f64() {
+    watch_all::<f64, Ix2>((3, 70));
+}
+
+#[test]
+fn no_step_after_the_first_allocates_with_dynamic_dimensions() {
+    watch_all::<f32, IxDyn>(IxDyn(&[3, 2, 5, 7]));
+    watch_all::<f64, IxDyn>(IxDyn(&[3, 2, 5, 7]));
+}
+
+#[test]
+fn no_step_after_the_first_allocates_on_rows_longer_than_a_block() {
+    watch::<f32, Ix2, _>("long rows", &(2, 20_000).into_dimension(), Plain);
+}
+
+#[test]
+fn telling_allocates_nothing() {
+    for (name, solver) in solvers() {
+        for sampler in samplers(&*solver) {
+            let mut run = sampler
+                .start::<f32, _, _>((3, 70), KIND, KeyedNoise::new(1))
+                .unwrap();
+            let mut output = Array::zeros((3, 70));
+            loop {
+                let (count, asked) = allocations(|| match run.ask() {
+                    Ok(Some(question)) => {
+                        output.assign(question.x);
+                        Some(question.step)
+                    }
+                    _ => None,
+                });
+                assert_eq!(count, 0, "{name}");
+                let Some(step) = asked else { break };
+                let (count, told) = allocations(|| run.tell(&output));
+                told.unwrap();
+                assert_eq!(count, 0, "{name}, step {step}, {:?}", sampler.clip());
+            }
+            assert!(run.is_finished());
+        }
+    }
+}
+
+#[test]
+fn an_observed_run_allocates_once_for_its_estimates() {
+    for (name, solver) in solvers() {
+        for sampler in samplers(&*solver) {
+            let mut run = sampler
+                .start::<f32, _, _>((3, 70), KIND, KeyedNoise::new(1))
+                .unwrap();
+            run.advance(&mut Plain).unwrap();
+            let (count, outcome) =
+                allocations(|| run.run_with(&mut Plain, |_| std::ops::ControlFlow::Continue(())));
+            assert!(outcome.unwrap().is_continue());
+            assert_eq!(count, 1, "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(allocations(|| Box::new(3)).0, 1);
+    assert_eq!(allocations(|| Vec::<u8>::with_capacity(9)).0, 1);
+    assert_eq!(allocations(|| vec![0u8; 9]).0, 1);
+    assert_eq!(allocations(|| 3).0, 0);
+}

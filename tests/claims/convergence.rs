@@ -1,0 +1,227 @@
+//! Orders of convergence: every solver against an exact solution, and samplers in law against exact moments.
+
+use std::error::Error;
+
+use diffusion_sampler::{
+    DdimInversion, DiagonalGaussian, DpmSolverPp2M, FirstOrder, Gaussian, GaussianMixture, Grid,
+    Heun, KeyedNoise, NoiseLevel, Oracle, Prediction, Sampler, SecondOrderForm, Solver,
+    TableSchedule, VariancePreserving,
+};
+use ndarray::{Array2, array};
+
+use super::{Accept, Claim};
+
+/// The states at λ = −3 from which every solver runs.
+const STARTS: [f64; 3] = [0.3, -1.1, 0.8];
+/// The two modes are at ± this.
+const MODE: f64 = 0.7;
+/// The modes' variances: sharp, smooth, and nearly one Gaussian. A solver may show a higher order on one of them.
+const VARIANCES: [f64; 3] = [0.05, 0.5, 3.0];
+const LAMBDA: (f64, f64) = (-3.0, 3.0);
+
+/// The claims of this topic.
+pub(crate) fn claims() -> Result<Vec<Claim>, Box<dyn Error>> {
+    let mut claims = strong()?;
+    claims.extend(weak()?);
+    claims.extend(round_trip()?);
+    Ok(claims)
+}
+
+/// α² of the variance-preserving level at λ.
+fn alpha_squared(lambda: f64) -> f64 {
+    1.0 / (1.0 + (-2.0 * lambda).exp())
+}
+
+/// K steps of equal size in λ, variance preserving, without a clean end.
+pub(crate) fn uniform_lambda(steps: usize, (from, to): (f64, f64)) -> Result<Grid, Box<dyn Error>> {
+    let levels = (0..=steps)
+        .map(|k| {
+            let lambda = from + (to - from) * k as f64 / steps as f64;
+            let log_alpha_squared = -(-2.0 * lambda).exp().ln_1p();
+            NoiseLevel::variance_preserving((steps - k) as f64, log_alpha_squared)
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(Grid::from_levels(levels, 1.0)?)
+}
+
+/// log₂ of how much the error shrinks from 160 steps to 320.
+pub(crate) fn slope(
+    error: impl Fn(usize) -> Result<f64, Box<dyn Error>>,
+) -> Result<f64, Box<dyn Error>> {
+    Ok((error(160)? / error(320)?).log2())
+}
+
+/// The flow dx/dλ = αD − α²x of ½N(±m, v), by `steps` steps of the classical fourth-order Runge–Kutta method.
+///
+/// For two equal modes D = (αv x + σ²m tanh(αmx/s²))/s² with s² = α²v + σ²: written out here, not taken from the crate.
+fn reference(start: f64, variance: f64, steps: usize) -> f64 {
+    let velocity = |lambda: f64, x: f64| {
+        let a2 = alpha_squared(lambda);
+        let alpha = a2.sqrt();
+        let spread = a2 * variance + (1.0 - a2);
+        let towards = (alpha * MODE * x / spread).tanh();
+        let data = (alpha * variance * x + (1.0 - a2) * MODE * towards) / spread;
+        alpha * data - a2 * x
+    };
+    let h = (LAMBDA.1 - LAMBDA.0) / steps as f64;
+    (0..steps).fold(start, |x, k| {
+        let lambda = LAMBDA.0 + h * k as f64;
+        let k1 = velocity(lambda, x);
+        let k2 = velocity(lambda + 0.5 * h, x + 0.5 * h * k1);
+        let k3 = velocity(lambda + 0.5 * h, x + 0.5 * h * k2);
+        let k4 = velocity(lambda + h, x + h * k3);
+        x + h / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
+    })
+}
+
+const REFERENCE_STEPS: usize = 16_000;
+
+fn mixture(variance: f64) -> Result<GaussianMixture, Box<dyn Error>> {
+    let modes = vec![
+        Gaussian::isotropic(&[-MODE], variance)?,
+        Gaussian::isotropic(&[MODE], variance)?,
+    ];
+    Ok(GaussianMixture::new(&[0.5, 0.5], modes, vec![0, 1])?)
+}
+
+/// The largest error of the three runs at the end.
+fn error(solver: &dyn Solver, variance: f64, steps: usize) -> Result<f64, Box<dyn Error>> {
+    let sampler = Sampler::new(&uniform_lambda(steps, LAMBDA)?, solver)?;
+    let mut model = mixture(variance)?.denoiser(Prediction::Noise);
+    let x = array![[STARTS[0]], [STARTS[1]], [STARTS[2]]];
+    let mut run = sampler.start_from(x, Prediction::Noise, KeyedNoise::new(0))?;
+    run.run(&mut model)?;
+    Ok(run
+        .state()
+        .iter()
+        .zip(STARTS)
+        .map(|(&end, start)| (end - reference(start, variance, REFERENCE_STEPS)).abs())
+        .fold(0.0, f64::max))
+}
+
+fn strong() -> Result<Vec<Claim>, Box<dyn Error>> {
+    let exact = DpmSolverPp2M::new().form(SecondOrderForm::Exact);
+    let (first, second) = (Accept::Within(0.95, 1.05), Accept::Within(1.9, 2.1));
+    let solvers: [(&str, &dyn Solver, Accept); 4] = [
+        ("DDIM", &FirstOrder::ddim(), first),
+        ("Heun", &Heun, second),
+        ("DPM-Solver++(2M), midpoint", &DpmSolverPp2M::new(), second),
+        ("DPM-Solver++(2M), exact", &exact, second),
+    ];
+    let halving = VARIANCES
+        .iter()
+        .flat_map(|&v| STARTS.map(|x| (v, x)))
+        .map(|(v, x)| {
+            (reference(x, v, REFERENCE_STEPS) - reference(x, v, REFERENCE_STEPS / 2)).abs()
+        })
+        .fold(0.0, f64::max);
+    let mut claims = vec![Claim::new(
+        "the reference solution is accurate",
+        "twice its step",
+        halving,
+        Accept::Below(1e-12),
+    )];
+    for (name, solver, accept) in solvers {
+        for variance in VARIANCES {
+            claims.push(Claim::new(
+                format!("order of {name} on ½N(±0.7, {variance})"),
+                "Runge–Kutta solution to 1e-12, log₂(e₁₆₀/e₃₂₀)",
+                slope(|steps| error(solver, variance, steps))?,
+                accept,
+            ));
+        }
+    }
+    Ok(claims)
+}
+
+/// Order in law: the largest relative error of the variance at the end, from the exact law at the start.
+fn weak() -> Result<Vec<Claim>, Box<dyn Error>> {
+    let data = DiagonalGaussian::new(vec![0.0; 4], vec![0.05, 0.3, 1.0, 3.0])?;
+    let error = |solver: &dyn Solver, steps: usize| -> Result<f64, Box<dyn Error>> {
+        let grid = uniform_lambda(steps, LAMBDA)?;
+        let plan = solver.plan(&grid)?;
+        let laws = plan.moments(&data, &data.at_level(&grid.start()))?;
+        let exact = data.at_level(&grid.end());
+        Ok(laws[steps - 1]
+            .variance()
+            .iter()
+            .zip(exact.variance())
+            .map(|(v, w)| (v / w - 1.0).abs())
+            .fold(0.0, f64::max))
+    };
+    let midpoint = DpmSolverPp2M::stochastic(1.0)?;
+    let exact = midpoint.form(SecondOrderForm::Exact);
+    let solvers: [(&str, &dyn Solver, Accept); 3] = [
+        ("DDPM", &FirstOrder::ddpm(), Accept::Within(0.88, 1.08)),
+        (
+            "SDE-DPM-Solver++(2M), midpoint",
+            &midpoint,
+            Accept::Within(1.9, 2.1),
+        ),
+        (
+            "SDE-DPM-Solver++(2M), exact",
+            &exact,
+            Accept::Within(1.9, 2.1),
+        ),
+    ];
+    solvers
+        .into_iter()
+        .map(|(name, solver, accept)| {
+            Ok(Claim::new(
+                format!("weak order of {name} on Gaussians"),
+                "exact moments, log₂(e₁₆₀/e₃₂₀)",
+                slope(|steps| error(solver, steps))?,
+                accept,
+            ))
+        })
+        .collect()
+}
+
+/// DDIM inversion up to noise and DDIM back down, on data of the mixture: the largest error of the round trip.
+fn inversion_error(variance: f64, grid: &Grid) -> Result<f64, Box<dyn Error>> {
+    let mut model = mixture(variance)?.denoiser(Prediction::Noise);
+    let data: Array2<f64> = array![[-1.1], [-0.7], [-0.2], [0.3], [0.8], [1.3]];
+    let mut up = Sampler::new(grid, &DdimInversion)?.start_from(
+        data.clone(),
+        Prediction::Noise,
+        KeyedNoise::new(0),
+    )?;
+    up.run(&mut model)?;
+    let mut down = Sampler::new(grid, &FirstOrder::ddim())?.start_from(
+        up.into_state(),
+        Prediction::Noise,
+        KeyedNoise::new(0),
+    )?;
+    down.run(&mut model)?;
+    Ok((&data - &down.into_state())
+        .iter()
+        .fold(0.0, |largest, d| f64::max(largest, d.abs())))
+}
+
+fn round_trip() -> Result<Vec<Claim>, Box<dyn Error>> {
+    let table = Grid::trailing(&TableSchedule::linear(1000, 1e-4, 0.02)?, 50)?;
+    let continuous = VariancePreserving::default();
+    let mut claims = Vec::new();
+    for variance in VARIANCES {
+        claims.push(Claim::new(
+            format!("order of the DDIM round trip between λ = ±3 on ½N(±0.7, {variance})"),
+            "exact mixture, log₂(e₁₆₀/e₃₂₀)",
+            slope(|steps| inversion_error(variance, &uniform_lambda(steps, LAMBDA)?))?,
+            Accept::Within(0.9, 1.1),
+        ));
+        let error = |steps| inversion_error(variance, &Grid::trailing(&continuous, steps)?);
+        claims.push(Claim::new(
+            format!("order of the DDIM round trip x₀ → x_T → x₀ on ½N(±0.7, {variance})"),
+            "exact mixture, continuous schedule, log₂(e₂₀₀₀/e₄₀₀₀)",
+            (error(2000)? / error(4000)?).log2(),
+            Accept::Within(0.9, 1.1),
+        ));
+        claims.push(Claim::new(
+            format!("largest error of the DDIM round trip in 50 steps on ½N(±0.7, {variance})"),
+            "exact mixture, linear schedule of 1000, data in [−1.1, 1.3]",
+            inversion_error(variance, &table)?,
+            Accept::Below(0.2),
+        ));
+    }
+    Ok(claims)
+}
