@@ -12,9 +12,11 @@ use ndarray::Array1;
 
 const ELEMENTS: usize = 1 << 16;
 
-/// The case's name, its loop, and the most instructions an element that pass: about a quarter above what was counted with
+/// A case's name, its loop, and the most instructions an element that pass: about a quarter above what was counted with
 /// AVX2 when the case was written.
-const CASES: [(&str, fn(usize), f64); 4] = [
+type Case = (&'static str, fn(usize), f64);
+
+const CASES: [Case; 4] = [
     ("update of one input, f32", |rounds| update(rounds, 1), 0.9),
     (
         "guided update of two inputs, f32",
