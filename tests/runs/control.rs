@@ -45,10 +45,7 @@ fn asking_again_changes_nothing() {
     let mut run = sampler(&Heun, 3)
         .start::<f64, _, _>(SHAPE, KIND, KeyedNoise::new(3))
         .unwrap();
-    loop {
-        let Some(question) = run.ask().unwrap() else {
-            break;
-        };
+    while let Some(question) = run.ask().unwrap() {
         let first = (
             bits(question.x),
             question.level,
