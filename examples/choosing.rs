@@ -114,11 +114,11 @@ fn two_mode_miss(solver: &dyn Solver, grid: &Grid) -> Result<f64, Box<dyn Error>
     Ok(100.0 * (miss / power).sqrt())
 }
 
+/// A sampler's miss of the data, in percent of the data's rms.
+type Miss = fn(&dyn Solver, &Grid) -> Result<f64, Box<dyn Error>>;
+
 /// Prints one table: every candidate on every stride at every budget.
-fn table(
-    candidates: &[Candidate<'_>],
-    miss: fn(&dyn Solver, &Grid) -> Result<f64, Box<dyn Error>>,
-) -> Result<(), Box<dyn Error>> {
+fn table(candidates: &[Candidate<'_>], miss: Miss) -> Result<(), Box<dyn Error>> {
     let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
     print!("| stride | solver |");
     BUDGETS.iter().for_each(|budget| print!(" {budget} |"));

@@ -288,6 +288,16 @@ pub fn discretised_gaussian_nats(
     } else {
         (value + half - mean) / deviation
     };
+    // A bin far narrower than the deviation: its density at the middle, with the second derivative's correction; the
+    // difference of two tails would lose it to rounding.
+    let (width, middle) = (high - low, 0.5 * (low + high));
+    if width * (1.0 + middle.abs()) < 1e-3 {
+        let curvature = width * width * (middle * middle - 1.0) / 24.0;
+        let log_step = libm::log(2.0 * half) - libm::log(deviation);
+        return Ok(0.5 * (middle * middle + libm::log(2.0 * PI))
+            - log_step
+            - libm::log1p(curvature));
+    }
     // The tail on the far side of the mean: differences of small masses, not of numbers close to 1.
     let (near, far) = if low + high >= 0.0 || high == f64::INFINITY && low > 0.0 {
         (low, high)

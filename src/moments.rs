@@ -35,6 +35,27 @@ pub struct AffineEstimate {
     pub offset: f64,
 }
 
+impl AffineEstimate {
+    /// The exact estimate E\[x₀ | x\] when x₀ ~ N(m, v): m + αv/(α²v + σ²)(x − αm).
+    ///
+    /// At σ = 0 and v = 0 it is m.
+    pub fn of_gaussian(mean: f64, variance: f64, level: &NoiseLevel) -> Self {
+        let (alpha, sigma) = (level.alpha(), level.sigma());
+        let spread = alpha * alpha * variance + sigma * sigma;
+        if spread == 0.0 {
+            return Self {
+                gain: 0.0,
+                offset: mean,
+            };
+        }
+        // m(1 − αg), with 1 − αg = σ²/(α²v + σ²).
+        Self {
+            gain: alpha * variance / spread,
+            offset: mean * (sigma * sigma / spread),
+        }
+    }
+}
+
 impl DiagonalGaussian {
     /// N(mean, diag(variance)).
     ///
@@ -109,30 +130,6 @@ impl DiagonalGaussian {
                 .iter()
                 .map(|v| alpha * alpha * v + sigma * sigma)
                 .collect(),
-        }
-    }
-
-    /// The exact estimate E[x₀ | x] in one coordinate when this is the law of x₀: m + αv/(α²v + σ²)(x − αm).
-    ///
-    /// At σ = 0 and v = 0 it is m.
-    pub fn estimate(&self, coordinate: usize, level: &NoiseLevel) -> AffineEstimate {
-        let (alpha, sigma) = (level.alpha(), level.sigma());
-        let (m, v) = (self.mean[coordinate], self.variance[coordinate]);
-        let spread = alpha * alpha * v + sigma * sigma;
-        let gain = if spread > 0.0 {
-            alpha * v / spread
-        } else {
-            0.0
-        };
-        // m(1 − αg), with 1 − αg = σ²/(α²v + σ²).
-        let kept = if spread > 0.0 {
-            sigma * sigma / spread
-        } else {
-            1.0
-        };
-        AffineEstimate {
-            gain,
-            offset: m * kept,
         }
     }
 
@@ -227,7 +224,9 @@ impl Plan {
         start: &DiagonalGaussian,
     ) -> Result<Vec<DiagonalGaussian>, Error> {
         data.check_dim(start)?;
-        Ok(self.moments_with(start, |coordinate, level| data.estimate(coordinate, level)))
+        Ok(self.moments_with(start, |coordinate, level| {
+            AffineEstimate::of_gaussian(data.mean[coordinate], data.variance[coordinate], level)
+        }))
     }
 
     /// The same for any estimate of x₀ that is affine in each coordinate, given as a function of (coordinate, level): a

@@ -503,6 +503,8 @@ impl Canvas {
         encoder.set_color(png::ColorType::Rgb);
         encoder.set_depth(png::BitDepth::Eight);
         encoder.set_compression(png::Compression::High);
+        // Few colours in flat areas: differences between pixels repeat less than the pixels do.
+        encoder.set_filter(png::Filter::NoFilter);
         let mut writer = encoder.write_header()?;
         let bytes: Vec<u8> = self
             .pixels

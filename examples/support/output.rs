@@ -1,0 +1,31 @@
+//! Where the examples write.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+/// The path of `file` in the folder that the first argument names, or in the crate's `target` without one.
+///
+/// # Errors
+///
+/// A message that says what was expected, for more than one argument, an option, or something that is not a folder.
+pub fn path(file: &str) -> Result<PathBuf, Box<dyn Error>> {
+    let mut arguments = std::env::args_os().skip(1);
+    let folder = match (arguments.next(), arguments.next()) {
+        (None, _) => Path::new(env!("CARGO_MANIFEST_DIR")).join("target"),
+        (Some(folder), None) => PathBuf::from(folder),
+        (Some(_), Some(second)) => {
+            let second = second.display();
+            return Err(
+                format!("expected at most one argument, FOLDER; found also {second}").into(),
+            );
+        }
+    };
+    let shown = folder.display();
+    if folder.as_os_str().is_empty() || folder.to_string_lossy().starts_with('-') {
+        return Err(format!("expected the folder for {file}, found \"{shown}\"").into());
+    }
+    if folder.exists() && !folder.is_dir() {
+        return Err(format!("{shown} is not a folder: there is no place for {file}").into());
+    }
+    Ok(folder.join(file))
+}
