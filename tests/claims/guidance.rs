@@ -283,14 +283,11 @@ const RANGE: (f64, f64) = (-6.0, 6.0);
 
 /// The guided ODE's standard deviation at the end.
 fn guided_deviation(solver: &dyn Solver, w: f64, steps: usize) -> Result<f64, Box<dyn Error>> {
-    let class = DiagonalGaussian::centred(1, 0.25)?;
     let all = DiagonalGaussian::centred(1, 1.0)?;
     let plan = solver.plan(&uniform_lambda(steps, RANGE)?)?;
-    let laws = plan.moments_with(&all, |coordinate, level| {
-        let (c, u) = (
-            class.estimate(coordinate, level),
-            all.estimate(coordinate, level),
-        );
+    let laws = plan.moments_with(&all, |_, level| {
+        let c = AffineEstimate::of_gaussian(0.0, 0.25, level);
+        let u = AffineEstimate::of_gaussian(0.0, 1.0, level);
         AffineEstimate {
             gain: (1.0 + w) * c.gain - w * u.gain,
             offset: (1.0 + w) * c.offset - w * u.offset,

@@ -3,7 +3,8 @@
 use std::error::Error;
 
 use diffusion_sampler::{
-    DiagonalGaussian, FirstOrder, Grid, Kappa, Prediction, Sampler, TableSchedule, from_fn,
+    AffineEstimate, DiagonalGaussian, FirstOrder, Grid, Kappa, Prediction, Sampler, TableSchedule,
+    from_fn,
 };
 use ndarray::{Array2, ArrayRef, Ix2};
 
@@ -43,7 +44,7 @@ fn predicted_and_sampled(
     let mut model = from_fn(
         Prediction::Data,
         |x: &ArrayRef<f64, Ix2>, level, out: &mut ArrayRef<f64, Ix2>| {
-            let estimate = data.estimate(0, level);
+            let estimate = AffineEstimate::of_gaussian(2.0, 0.25, level);
             out.zip_mut_with(x, |o, &x| *o = estimate.gain * x + estimate.offset);
         },
     );
