@@ -260,9 +260,10 @@ fn shape(distances: &[[f64; ETAS.len()]; STEPS.len()]) -> Vec<Claim> {
     for ((eta, distance), prototype) in ETAS.iter().zip(distances[3]).zip([0.062, 0.075, 0.149]) {
         claims.push(Claim::new(
             format!("digits, 50 steps: squared Fréchet distance at η = {eta}"),
-            "independent prototype, ±10 %",
+            // Between seeds it varies by 3 to 5 %.
+            "independent prototype, ± five standard errors",
             distance,
-            Accept::near(prototype, 0.1),
+            Accept::near(prototype, 0.25),
         ));
     }
     claims

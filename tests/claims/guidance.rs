@@ -286,10 +286,8 @@ fn guided_deviation(solver: &dyn Solver, w: f64, steps: usize) -> Result<f64, Bo
     let all = DiagonalGaussian::centred(1, 1.0)?;
     let plan = solver.plan(&uniform_lambda(steps, RANGE)?)?;
     let laws = plan.moments_with(&all, |_, level| {
-        let (c, u) = (
-            AffineEstimate::of_gaussian(0.0, 0.25, level),
-            AffineEstimate::of_gaussian(0.0, 1.0, level),
-        );
+        let c = AffineEstimate::of_gaussian(0.0, 0.25, level);
+        let u = AffineEstimate::of_gaussian(0.0, 1.0, level);
         AffineEstimate {
             gain: (1.0 + w) * c.gain - w * u.gain,
             offset: (1.0 + w) * c.offset - w * u.offset,
