@@ -4,7 +4,7 @@ mod claims;
 
 use std::error::Error;
 
-use claims::{assert_topic, convergence, digits, edges, guidance, laws, tables};
+use claims::{assert_topic, convergence, digits, edges, guidance, laws, noise, tables};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -36,4 +36,9 @@ fn runs_sample_the_predicted_law() -> Outcome {
 #[test]
 fn more_noise_and_fewer_steps_are_worse_on_digits() -> Outcome {
     assert_topic(digits::claims)
+}
+
+#[test]
+fn noise_has_its_law_and_bits_do_not_depend_on_how_they_are_made() -> Outcome {
+    assert_topic(noise::claims)
 }

@@ -12,6 +12,7 @@ pub(crate) mod digits;
 pub(crate) mod edges;
 pub(crate) mod guidance;
 pub(crate) mod laws;
+pub(crate) mod noise;
 pub(crate) mod tables;
 
 /// What a measured value has to satisfy.
@@ -74,6 +75,10 @@ impl Accept {
 impl fmt::Display for Accept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // Below the least normal number there is only 0.
+            Self::Below(limit) if *limit <= 1e-300 => write!(f, "exactly 0"),
+            Self::AtLeast(limit) if *limit > 0.0 && *limit <= 1e-300 => write!(f, "> 0"),
+            Self::Within(low, high) if low == high => write!(f, "exactly {}", number(*low)),
             Self::Below(limit) => write!(f, "< {}", number(*limit)),
             Self::AtLeast(limit) => write!(f, "≥ {}", number(*limit)),
             Self::Within(low, high) => write!(f, "{} to {}", number(*low), number(*high)),
@@ -102,6 +107,7 @@ pub(crate) const TOPICS: &[(&str, Topic)] = &[
     ("Orders of convergence", convergence::claims),
     ("Guidance", guidance::claims),
     ("Predicted and sampled laws", laws::claims),
+    ("Noise and bits", noise::claims),
     ("Shape of DDIM's Table 1", digits::claims),
 ];
 
