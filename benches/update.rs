@@ -1,17 +1,22 @@
 //! One step, x ← a·x + b·e in place, against the speed of memory.
 //!
-//! The limit is a hand-unrolled triad on the same buffers, measured alternately with the step in slices of at most
+//! `cargo bench --bench update [-- --quick]`. The limit is a hand-unrolled triad on the same buffers, measured alternately with the step in slices of at most
 //! 200 µs whose order flips each time. Printed are the median, p10 and p90 of limit ÷ step; the exit status is 1 if a
 //! median stays below its gate (0.85; 0.70 in L1) twice. Criterion's own report of the step follows.
 #![allow(unsafe_code)]
 
+#[path = "support/mod.rs"]
+mod support;
+
+use std::cell::RefCell;
 use std::hint::black_box;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use criterion::Criterion;
 use diffusion_sampler::{linear_combination, simd_level};
 use ndarray::{Array1, ArrayView1, ArrayViewMut1};
+use support::{Compared, compare};
 
 /// a + b = 1 and e = x keep the state where it is, so that no slice meets other numbers than the one before.
 const A: f32 = 0.75;
@@ -86,60 +91,18 @@ fn step(x: &mut [f32], e: &[f32]) {
     assert_eq!(result, Ok(()));
 }
 
-/// The time of `rounds` calls.
-fn time(rounds: usize, mut call: impl FnMut()) -> f64 {
-    let start = Instant::now();
-    for _ in 0..rounds {
-        call();
-    }
-    start.elapsed().as_secs_f64()
-}
-
-/// Median, p10 and p90 of limit ÷ step, and the median times of both per element in ns.
-struct Measured {
-    ratio: [f64; 3],
-    limit: f64,
-    step: f64,
-}
-
-fn quantile(values: &mut [f64], q: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[((values.len() - 1) as f64 * q).round() as usize]
-}
-
-fn measure(len: usize) -> Measured {
-    let mut x = Array1::<f32>::from_shape_fn(len, |i| (i % 97) as f32 - 48.0).to_vec();
-    let e = x.clone();
-    triad(&mut x, &e);
-    step(&mut x, &e);
-    // As many rounds as fit into 200 µs; a call that takes longer is a slice of its own.
-    let one = time(3, || triad(black_box(&mut x), black_box(&e))) / 3.0;
-    let rounds = ((150e-6 / one) as usize).clamp(1, 10_000);
-    let slices = ((1.0 / (one * rounds as f64)) as usize).clamp(40, 2_000);
-    let (mut ratios, mut limits, mut steps) = (Vec::new(), Vec::new(), Vec::new());
-    for slice in 0..slices {
-        let limit = |x: &mut Vec<f32>| time(rounds, || triad(black_box(x), black_box(&e)));
-        let ours = |x: &mut Vec<f32>| time(rounds, || step(black_box(x), black_box(&e)));
-        let (l, s) = if slice % 2 == 0 {
-            let l = limit(&mut x);
-            (l, ours(&mut x))
-        } else {
-            let s = ours(&mut x);
-            (limit(&mut x), s)
-        };
-        ratios.push(l / s);
-        limits.push(l / (rounds * len) as f64 * 1e9);
-        steps.push(s / (rounds * len) as f64 * 1e9);
-    }
-    Measured {
-        ratio: [0.5, 0.1, 0.9].map(|q| quantile(&mut ratios, q)),
-        limit: quantile(&mut limits, 0.5),
-        step: quantile(&mut steps, 0.5),
-    }
-}
-
-fn report(name: &str, len: usize) -> f64 {
-    let Measured { ratio, limit, step } = measure(len);
+/// Median of limit ÷ step at one size.
+fn report(name: &str, len: usize, seconds: f64) -> f64 {
+    let state = Array1::<f32>::from_shape_fn(len, |i| (i % 97) as f32 - 48.0).to_vec();
+    let e = state.clone();
+    // Both work on the same buffers, in turn.
+    let x = RefCell::new(state);
+    let Compared { ratio, times } = compare(
+        seconds,
+        || triad(black_box(&mut x.borrow_mut()), black_box(&e)),
+        || step(black_box(&mut x.borrow_mut()), black_box(&e)),
+    );
+    let [limit, step] = times.map(|time| time / len as f64 * 1e9);
     println!(
         "{name:>7}: limit / step {:.3} (p10 {:.3}, p90 {:.3}); limit {limit:.4}, step {step:.4} ns an element",
         ratio[0], ratio[1], ratio[2]
@@ -148,10 +111,12 @@ fn report(name: &str, len: usize) -> f64 {
 }
 
 fn main() -> ExitCode {
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    let seconds = if quick { 0.5 } else { 3.0 };
     println!("SIMD level {:?}", simd_level());
     let mut failed = false;
     for (name, len, gate) in SIZES {
-        if report(name, len) < gate && report(name, len) < gate {
+        if report(name, len, seconds) < gate && report(name, len, seconds) < gate {
             println!("{name:>7}: below {gate}");
             failed = true;
         }
