@@ -113,8 +113,8 @@ impl DdimStep {
         noise: &mut N,
         step: u32,
     ) -> Result<(), Error> {
-        let combinations = vec![Combination::single(); self.edges.len()];
-        self.apply_combined(x, &[output], prediction, &combinations, noise, step)
+        let single = |_| Combination::single();
+        self.apply_combined(x, &[output], prediction, single, noise, step)
     }
 
     /// Evaluates `model` into `buffer`, of shape \[n·B, …\] with n = [`Denoiser::outputs`], and applies the step in place.
@@ -173,7 +173,14 @@ impl DdimStep {
             .map(|j| used.slice_axis(Axis(0), Slice::from(j * samples..(j + 1) * samples)))
             .collect();
         let views: Vec<&ArrayRef<A, D>> = views.iter().map(|view| &**view).collect();
-        self.apply_combined(x, &views, model.prediction(), &combinations, noise, step)?;
+        self.apply_combined(
+            x,
+            &views,
+            model.prediction(),
+            |i| combinations[i],
+            noise,
+            step,
+        )?;
         Ok(())
     }
 
@@ -182,27 +189,31 @@ impl DdimStep {
         x: &mut ArrayRef<A, D>,
         outputs: &[&ArrayRef<A, D>],
         prediction: Prediction,
-        combinations: &[Combination],
+        combination: impl Fn(usize) -> Combination,
         noise: &mut N,
         step: u32,
     ) -> Result<(), Error> {
-        let forms = self
-            .edges
-            .iter()
-            .zip(combinations)
-            .map(|((posterior, update), combination)| {
-                let level = posterior.from();
-                let estimate = Estimate {
-                    row: fold::data_row(prediction, &level, combination)?,
-                    outputs: outputs.len(),
-                    alpha: level.alpha(),
-                    clip: None,
-                };
-                Ok(fold::form(update, &estimate))
-            })
-            .collect::<Result<Vec<_>, Error>>()?;
+        let form = |(index, (posterior, update)): (usize, &(StridedPosterior, Update))| {
+            let level = posterior.from();
+            let estimate = Estimate {
+                row: fold::data_row(prediction, &level, &combination(index))?,
+                outputs: outputs.len(),
+                alpha: level.alpha(),
+                clip: None,
+            };
+            Ok::<_, Error>(fold::form(update, &estimate))
+        };
         let mut fill = filler(noise, step, Stream::Step(0));
-        if apply(&forms, x, outputs, Some(&mut fill))? {
+        // The step of a whole batch allocates nothing.
+        let finite = match self.edges.as_slice() {
+            [edge] => apply(&[form((0, edge))?], x, outputs, Some(&mut fill))?,
+            edges => {
+                let forms = edges.iter().enumerate().map(form);
+                let forms = forms.collect::<Result<Vec<_>, _>>()?;
+                apply(&forms, x, outputs, Some(&mut fill))?
+            }
+        };
+        if finite {
             return Ok(());
         }
         let step = step as usize;
