@@ -66,6 +66,8 @@ mod reduce;
 mod slices;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "rayon")]
+mod threads;
 
 pub use linear::linear_combination;
 pub(crate) use reduce::{find_non_finite, squared_residuals};
@@ -73,6 +75,7 @@ pub(crate) use reduce::{find_non_finite, squared_residuals};
 use ndarray::{ArrayRef, Dimension};
 
 use crate::error::Error;
+use crate::noise::RowNoise;
 use crate::real::Real;
 
 /// The most inputs of one update: guidance outputs and history slots together.
@@ -124,9 +127,8 @@ pub(crate) enum Forms<'a> {
     PerSample(&'a [Form]),
 }
 
-/// Noise for the kernels: called with (row, first element, destination), in pieces of at most 256 elements, in ascending
-/// order.
-pub(crate) type FillNoise<'a, A> = &'a mut dyn FnMut(usize, usize, &mut [A]);
+/// Noise for the kernels: asked for in pieces of at most 256 elements, in ascending order unless it can be shared.
+pub(crate) type FillNoise<'a, A> = &'a mut dyn RowNoise<A>;
 
 /// Applies an update in place, in one pass. Returns whether every new x (and y, and D before its clamp) is finite.
 ///
