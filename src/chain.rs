@@ -5,7 +5,7 @@ use ndarray::{ArrayRef, Dimension};
 use crate::error::Error;
 use crate::kernel::{self, FillNoise, Form, Forms, Row};
 use crate::level::NoiseLevel;
-use crate::noise::{NoiseKey, NoiseSource, Stream};
+use crate::noise::{NoiseSource, StepNoise, Stream};
 use crate::posterior::{StridedPosterior, Upward};
 use crate::prediction::Prediction;
 use crate::real::Real;
@@ -39,19 +39,8 @@ pub(crate) fn apply<A: Real, D: Dimension>(
 }
 
 /// Lends a noise source to the kernels for one step of one stream.
-pub(crate) fn filler<A, N: NoiseSource<A>>(
-    noise: &mut N,
-    step: u32,
-    stream: Stream,
-) -> impl FnMut(usize, usize, &mut [A]) {
-    move |row, first, out| {
-        let key = NoiseKey {
-            row: row as u64,
-            step,
-            stream,
-        };
-        noise.fill(key, first as u64, out);
-    }
+pub(crate) fn filler<N>(noise: &mut N, step: u32, stream: Stream) -> StepNoise<&mut N> {
+    StepNoise::new(noise, step, stream)
 }
 
 /// Fills an array with standard normals: ε for training, or noise for the caller's own steps.

@@ -42,6 +42,11 @@
 //! - Axis 0 of every array is the sample. Elements are `f32` or `f64` ([`Real`]); coefficients are `f64` and cast once.
 //! - The guidance weight w is 0 for the plain conditional model; a library's scale is s = 1 + w ([`GuidanceWeight`]).
 //! - Bad input gives an [`Error`] with its values; nothing panics.
+//!
+//! # Features
+//!
+//! - `rayon` (off by default): large arrays and their keyed noise are shared by the threads of rayon's current pool, with the
+//!   same bits.
 
 mod chain;
 mod clip;

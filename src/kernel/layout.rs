@@ -13,6 +13,8 @@ use ndarray::iter::{Iter, LanesIter};
 use ndarray::{ArrayRef, ArrayView, ArrayViewMut, Axis, Dimension};
 
 use super::slices::{self, BLOCK, Operands};
+#[cfg(feature = "rayon")]
+use super::threads::Threads;
 use super::{FillNoise, Form, Forms, MAX_INPUTS};
 use crate::real::Real;
 
@@ -52,26 +54,23 @@ pub(super) fn update_slices<A: Real>(
     inputs: &[&[A]],
     noise: Option<FillNoise<'_, A>>,
 ) -> bool {
+    let mut run = Run {
+        forms: Forms::Same(form),
+        per_sample: (x.len() / samples.max(1)).max(1),
+        noise: None,
+        finite: true,
+    };
     match noise {
         Some(fill) if form.noise != 0.0 && !x.is_empty() => {
-            let mut run = Run {
-                forms: Forms::Same(form),
-                per_sample: (x.len() / samples.max(1)).max(1),
-                noise: Some(&mut Noise::new(fill)),
-                finite: true,
-            };
+            let mut noise = Noise::new(fill);
+            run.noise = Some(&mut noise);
             run.slices(0, x, y, inputs);
             run.finite
         }
-        _ => slices::apply(
-            form,
-            Operands {
-                x,
-                y,
-                inputs,
-                z: None,
-            },
-        ),
+        _ => {
+            run.slices(0, x, y, inputs);
+            run.finite
+        }
     }
 }
 
@@ -328,18 +327,36 @@ impl<A, D: Dimension, const N: usize> Views<'_, A, D, N> {
 }
 
 /// What stays the same from slice to slice, and the result so far.
-struct Run<'r, 'n, A> {
-    forms: Forms<'r>,
+pub(super) struct Run<'r, 'n, A> {
+    pub(super) forms: Forms<'r>,
     /// The elements of a sample.
-    per_sample: usize,
-    noise: Option<&'r mut Noise<'n, A>>,
-    finite: bool,
+    pub(super) per_sample: usize,
+    pub(super) noise: Option<&'r mut Noise<'n, A>>,
+    /// Whether everything so far is finite.
+    pub(super) finite: bool,
 }
 
 impl<A: Real> Run<'_, '_, A> {
     /// The elements from `start` on, in slices.
     #[inline(always)]
     fn slices(&mut self, start: usize, x: &mut [A], y: Option<&mut [A]>, inputs: &[&[A]]) {
+        #[cfg(feature = "rayon")]
+        if let Some(threads) = Threads::worth(self, x.len()) {
+            self.finite &= threads.slices(start, x, y, inputs);
+            return;
+        }
+        self.in_order(start, x, y, inputs);
+    }
+
+    /// The same by this thread.
+    #[inline(always)]
+    pub(super) fn in_order(
+        &mut self,
+        start: usize,
+        x: &mut [A],
+        y: Option<&mut [A]>,
+        inputs: &[&[A]],
+    ) {
         if let (Forms::Same(form), None) = (self.forms, &self.noise) {
             let z = None;
             self.finite &= slices::apply(form, Operands { x, y, inputs, z });
@@ -392,15 +409,15 @@ impl<A: Real> Run<'_, '_, A> {
 }
 
 /// The noise, a block at a time. Which pieces are asked for depends on the shape alone, not on the layout.
-struct Noise<'n, A> {
-    fill: FillNoise<'n, A>,
+pub(super) struct Noise<'n, A> {
+    pub(super) fill: FillNoise<'n, A>,
     /// The sample and first element of the block that is held.
     at: Option<(usize, usize)>,
     block: [A; BLOCK],
 }
 
 impl<'n, A: Real> Noise<'n, A> {
-    fn new(fill: FillNoise<'n, A>) -> Self {
+    pub(super) fn new(fill: FillNoise<'n, A>) -> Self {
         Self {
             fill,
             at: None,
@@ -413,7 +430,7 @@ impl<'n, A: Real> Noise<'n, A> {
         let first = element - element % BLOCK;
         let len = BLOCK.min(per_sample - first);
         if self.at != Some((sample, first)) {
-            (self.fill)(sample, first, &mut self.block[..len]);
+            self.fill.fill(sample, first, &mut self.block[..len]);
             self.at = Some((sample, first));
         }
         &self.block[element - first..len]

@@ -117,7 +117,7 @@ pub(super) fn update<A: Real, D: Dimension>(
             && noisy
             && let Some(fill) = &mut noise
         {
-            fill(sample, 0, &mut z);
+            fill.fill(sample, 0, &mut z);
         }
         for (value, reader) in values.iter_mut().zip(&mut readers) {
             *value = reader.next().copied().unwrap_or_default();

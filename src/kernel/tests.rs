@@ -7,6 +7,7 @@ use super::{
     Clipped, Form, Forms, MAX_INPUTS, Row, linear_combination, naive, update, update_slices,
 };
 use crate::error::Error;
+use crate::noise::RowNoise;
 use crate::real::Real;
 use crate::simd::at_each_level;
 
@@ -236,6 +237,12 @@ fn case() -> impl Strategy<Value = Case> {
             }
         },
     )
+}
+
+impl<A, F: FnMut(usize, usize, &mut [A])> RowNoise<A> for F {
+    fn fill(&mut self, row: usize, first: usize, out: &mut [A]) {
+        self(row, first, out);
+    }
 }
 
 /// The noise of an element, whoever asks.

@@ -79,4 +79,8 @@ impl<A: NormalElement> NoiseSource<A> for KeyedNoise {
         let counter = [sample as u32, key.step, high | (stream << 22)];
         A::keyed(self.seed, counter, first, out);
     }
+
+    fn keyed(&self) -> Option<KeyedNoise> {
+        Some(*self)
+    }
 }

@@ -5,10 +5,12 @@ mod keyed;
 mod normal;
 mod philox;
 mod rng;
+mod rows;
 
 pub use keyed::KeyedNoise;
 pub use normal::NormalElement;
 pub use rng::RngNoise;
+pub(crate) use rows::{RowNoise, StepNoise};
 
 /// What a normal is used for: an independent stream of noise each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,10 +42,23 @@ pub struct NoiseKey {
 pub trait NoiseSource<A> {
     /// Writes the normals of the elements `first..first + out.len()` of the row `key` to `out`.
     fn fill(&mut self, key: NoiseKey, first: u64, out: &mut [A]);
+
+    /// This source as a pure function of the key, if it is one: whether it is asked or the returned [`KeyedNoise`], in
+    /// any order, gives the same bits.
+    ///
+    /// Threads (feature `rayon`) ask the returned one instead of [`fill`](Self::fill). `None`, the default, leaves the
+    /// noise to one thread.
+    fn keyed(&self) -> Option<KeyedNoise> {
+        None
+    }
 }
 
 impl<A, S: NoiseSource<A> + ?Sized> NoiseSource<A> for &mut S {
     fn fill(&mut self, key: NoiseKey, first: u64, out: &mut [A]) {
         (**self).fill(key, first, out);
+    }
+
+    fn keyed(&self) -> Option<KeyedNoise> {
+        (**self).keyed()
     }
 }
