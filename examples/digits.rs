@@ -155,7 +155,7 @@ fn exact(mixture: &GaussianMixture) -> Result<Batch, Box<dyn Error>> {
     let mut rng = SmallRng::seed_from_u64(SEED);
     let mut samples = Array2::zeros((0, SIDE * SIDE));
     for label in 0..CLASSES {
-        let draws = mixture.condition(label)?.sample(PER_CLASS, &mut rng);
+        let draws = mixture.condition(label)?.sample(PER_CLASS, &mut rng)?;
         samples.append(Axis(0), draws.points.mapv(|value| value as f32).view())?;
     }
     Ok(Batch {

@@ -176,7 +176,7 @@ fn print_table(data: &GaussianMixture, runs: &[Run]) -> Result<(), Box<dyn Error
     for run in runs {
         run.figures.print(run.name, &run.steps.to_string());
     }
-    let draws = data.sample(SAMPLES, &mut SmallRng::seed_from_u64(SEED));
+    let draws = data.sample(SAMPLES, &mut SmallRng::seed_from_u64(SEED))?;
     Figures::of(&draws.points, data)?.print("exact draws", "");
     Ok(())
 }

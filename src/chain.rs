@@ -234,7 +234,7 @@ impl StridedPosterior {
         x_t: &ArrayRef<A, D>,
         data: &ArrayRef<A, D>,
     ) -> Result<Vec<f64>, Error> {
-        if self.gamma() == 0.0 {
+        if self.variance() == 0.0 {
             return Err(Error::DeterministicLikelihood {
                 from: self.from().time(),
                 to: self.to().time(),

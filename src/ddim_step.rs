@@ -14,6 +14,7 @@ use crate::plan::Update;
 use crate::posterior::{Kappa, ReverseVariance, StridedPosterior};
 use crate::prediction::Prediction;
 use crate::real::Real;
+use crate::solver::posterior_update;
 
 /// One DDIM step (or DDPM, or any other κ) between two levels, for the whole batch or with levels of each sample's own.
 ///
@@ -67,12 +68,7 @@ impl DdimStep {
             .zip(to)
             .map(|(&from, &to)| {
                 let posterior = StridedPosterior::new(from, to, kappa)?;
-                let update = Update {
-                    state: posterior.state_coefficient(),
-                    data: posterior.data_coefficient(),
-                    noise: posterior.gamma(),
-                    ..Update::default()
-                };
+                let update = posterior_update(&posterior, posterior.gamma());
                 Ok((posterior, update))
             })
             .collect::<Result<_, Error>>()?;
@@ -135,7 +131,7 @@ impl DdimStep {
     where
         A: Real,
         D: Dimension,
-        M: Denoiser<A, D>,
+        M: Denoiser<A, D> + ?Sized,
         N: NoiseSource<A>,
     {
         let samples = x.shape().first().copied().ok_or(Error::NoSampleAxis)?;
@@ -144,12 +140,22 @@ impl DdimStep {
             .iter()
             .map(|level| model.combination(level))
             .collect::<Result<Vec<_>, _>>()?;
-        let outputs = combinations.first().map_or(1, Combination::len);
-        if combinations.iter().any(|c| c.len() != outputs) {
+        let first = combinations
+            .first()
+            .copied()
+            .unwrap_or_else(Combination::single);
+        let (outputs, models) = (first.len(), first.models().len());
+        if combinations
+            .iter()
+            .any(|c| c.len() != outputs || c.models().len() != models)
+        {
             return Err(Error::UnsupportedPlan {
                 feature: "levels in one batch that want different numbers of model outputs",
             }
             .into());
+        }
+        if x.is_empty() {
+            return Ok(());
         }
         let mut expected = x.shape().to_vec();
         expected[0] = outputs * samples;
@@ -169,6 +175,12 @@ impl DdimStep {
         model
             .denoise(x, &query, &mut used)
             .map_err(RunError::Denoiser)?;
+        if used.shape() != expected {
+            return Err(Error::LayoutChanged {
+                name: "output buffer",
+            }
+            .into());
+        }
         let views: Vec<_> = (0..outputs)
             .map(|j| used.slice_axis(Axis(0), Slice::from(j * samples..(j + 1) * samples)))
             .collect();

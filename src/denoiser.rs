@@ -134,30 +134,37 @@ impl<'a> Query<'a> {
     }
 }
 
-impl<A: Real, D: Dimension, M: Denoiser<A, D> + ?Sized> Denoiser<A, D> for &mut M {
-    type Error = M::Error;
+/// What holds a denoiser is one.
+macro_rules! forward {
+    ($($holder:ty),*) => {$(
+        impl<A: Real, D: Dimension, M: Denoiser<A, D> + ?Sized> Denoiser<A, D> for $holder {
+            type Error = M::Error;
 
-    fn prediction(&self) -> Prediction {
-        (**self).prediction()
-    }
+            fn prediction(&self) -> Prediction {
+                (**self).prediction()
+            }
 
-    fn denoise(
-        &mut self,
-        x: &ArrayRef<A, D>,
-        query: &Query<'_>,
-        out: &mut ArrayRef<A, D>,
-    ) -> Result<(), Self::Error> {
-        (**self).denoise(x, query, out)
-    }
+            fn denoise(
+                &mut self,
+                x: &ArrayRef<A, D>,
+                query: &Query<'_>,
+                out: &mut ArrayRef<A, D>,
+            ) -> Result<(), Self::Error> {
+                (**self).denoise(x, query, out)
+            }
 
-    fn outputs(&self) -> usize {
-        (**self).outputs()
-    }
+            fn outputs(&self) -> usize {
+                (**self).outputs()
+            }
 
-    fn combination(&self, level: &NoiseLevel) -> Result<Combination, Error> {
-        (**self).combination(level)
-    }
+            fn combination(&self, level: &NoiseLevel) -> Result<Combination, Error> {
+                (**self).combination(level)
+            }
+        }
+    )*};
 }
+
+forward!(&mut M, Box<M>);
 
 /// A denoiser from a closure; see [`from_fn`].
 #[derive(Clone, Copy, Debug)]
@@ -203,7 +210,7 @@ where
 ///
 /// let model = try_from_fn(Prediction::Noise, |x: &ArrayRef<f32, Ix2>, level, out: &mut ArrayRef<f32, Ix2>| {
 ///     if level.sigma() > 1e4 {
-///         return Err("out of the network's range");
+///         return Err(std::io::Error::other("out of the network's range"));
 ///     }
 ///     out.assign(x);
 ///     Ok(())

@@ -386,6 +386,8 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// Why a run stopped: what the crate refuses, or the denoiser's own error.
+///
+/// It is a `std::error::Error`, which `?` turns into a boxed one, where the denoiser's error is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RunError<E> {
     /// The crate refused.
@@ -412,8 +414,9 @@ impl<E: fmt::Display> fmt::Display for RunError<E> {
 impl<E: std::error::Error + 'static> std::error::Error for RunError<E> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Sampler(error) => Some(error),
-            Self::Denoiser(error) => Some(error),
+            // Their own texts are part of ours already; what lies behind them is not.
+            Self::Sampler(error) => error.source(),
+            Self::Denoiser(error) => error.source(),
         }
     }
 }
@@ -432,6 +435,41 @@ pub(crate) fn require(
             name,
             value,
             requirement,
+        })
+    }
+}
+
+/// Checks that a named parameter is finite and at least 0.
+pub(crate) fn require_non_negative(name: &'static str, value: f64) -> Result<(), Error> {
+    require(
+        value.is_finite() && value >= 0.0,
+        name,
+        value,
+        "finite and at least 0",
+    )
+}
+
+/// Checks that a named parameter is positive and finite.
+pub(crate) fn require_positive(name: &'static str, value: f64) -> Result<(), Error> {
+    require(
+        value.is_finite() && value > 0.0,
+        name,
+        value,
+        "positive and finite",
+    )
+}
+
+/// Checks that an array of this many elements can exist at all.
+pub(crate) fn require_size<A>(shape: &[usize]) -> Result<(), Error> {
+    let bytes = shape
+        .iter()
+        .filter(|&&axis| axis != 0)
+        .try_fold(size_of::<A>(), |product, &axis| product.checked_mul(axis));
+    if bytes.is_some_and(|bytes| isize::try_from(bytes).is_ok()) {
+        Ok(())
+    } else {
+        Err(Error::TooLarge {
+            shape: shape.to_vec(),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Strides: which levels a run visits.
 
-use crate::error::{Error, require};
+use crate::error::{Error, require_non_negative, require_positive};
 use crate::level::NoiseLevel;
 use crate::schedule::{LambdaRange, NoiseSchedule};
 
@@ -243,11 +243,12 @@ impl Grid {
     ///
     /// [`Error::StepCount`] for fewer than two, [`Error::LambdaOutOfRange`], [`Error::NoiseNotDecreasing`].
     pub fn from_lambdas(schedule: &dyn NoiseSchedule, lambdas: &[f64]) -> Result<Self, Error> {
+        let own = schedule.lambda_range();
         Self::of_times_checked(
             schedule,
             lambdas
                 .iter()
-                .map(|&lambda| schedule.time_of_lambda(lambda)),
+                .map(|&lambda| schedule.time_of_lambda(own.snap(lambda))),
         )
     }
 
@@ -283,12 +284,7 @@ impl Grid {
                 max: usize::MAX,
             });
         }
-        require(
-            start_variance.is_finite() && start_variance >= 0.0,
-            "start_variance",
-            start_variance,
-            "finite and at least 0",
-        )?;
+        require_non_negative("start_variance", start_variance)?;
         for (index, pair) in levels.windows(2).enumerate() {
             let (before, lambda) = (pair[0].lambda(), pair[1].lambda());
             if lambda.partial_cmp(&before) != Some(std::cmp::Ordering::Greater) {
@@ -318,18 +314,21 @@ impl Grid {
         Self::from_levels(self.levels, self.start_variance)
     }
 
-    /// The part of the grid below `start`, which becomes the first knot exactly: image to image, or a run that starts
-    /// between two knots. The number of steps shrinks by the knots left out.
-    ///
-    /// `start_variance` is kept; a start from noised data does not use it.
+    /// The part of the grid below `start`, a level of `schedule`, which becomes the first knot exactly: image to image, or a
+    /// run that starts between two knots. The number of steps shrinks by the knots left out; the start law is the
+    /// schedule's at `start`.
     ///
     /// # Errors
     ///
     /// [`Error::StepCount`] when no knot has less noise than `start`.
-    pub fn starting_at(mut self, start: NoiseLevel) -> Result<Self, Error> {
+    pub fn starting_at(
+        mut self,
+        schedule: &dyn NoiseSchedule,
+        start: NoiseLevel,
+    ) -> Result<Self, Error> {
         self.levels.retain(|level| level.lambda() > start.lambda());
         self.levels.insert(0, start);
-        Self::from_levels(self.levels, self.start_variance)
+        Self::from_levels(self.levels, schedule.start_variance(&start))
     }
 
     /// The knots, from the noisy to the clean end.
@@ -408,6 +407,7 @@ impl Grid {
                 clean: range.clean(),
             });
         }
+        let own = schedule.lambda_range();
         let lambdas = (0..=steps).map(|k| match k {
             0 => range.noisy(),
             k if k == steps => f64::INFINITY,
@@ -416,7 +416,7 @@ impl Grid {
         });
         Self::of_times_checked(
             schedule,
-            lambdas.map(|lambda| schedule.time_of_lambda(lambda)),
+            lambdas.map(|lambda| schedule.time_of_lambda(own.snap(lambda))),
         )
     }
 }
@@ -447,10 +447,5 @@ fn check_table(
 }
 
 fn check_exponent(exponent: f64) -> Result<(), Error> {
-    require(
-        exponent.is_finite() && exponent > 0.0,
-        "exponent",
-        exponent,
-        "positive and finite",
-    )
+    require_positive("exponent", exponent)
 }

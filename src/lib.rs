@@ -26,7 +26,7 @@
 //! | solvers and plans | [`Solver`], [`FirstOrder`], [`DpmSolverPp2M`], [`Heun`], [`DdimInversion`], [`Plan`], [`Step`], [`Stage`], [`Update`], [`Store`] |
 //! | models | [`Denoiser`], [`Query`], [`from_fn`], [`try_from_fn`] |
 //! | guidance | [`ClassifierFree`], [`BatchedClassifierFree`], [`ClassifierGuided`], [`Classifier`], [`GuidanceWeight`], [`Combination`] |
-//! | runs | [`Sampler`], [`Trajectory`], [`Question`], [`StepReport`], [`Clip`], [`DdimStep`] |
+//! | runs | [`Sampler`], [`Trajectory`], [`Question`], [`StepReport`], [`Snapshot`], [`Clip`], [`DdimStep`] |
 //! | noise | [`KeyedNoise`], [`RngNoise`], [`NoiseSource`], [`NoiseKey`], [`Stream`], [`fill_normal`] |
 //! | training and the forward chain | [`diffuse`], [`diffuse_with`], [`Prediction::write_target`], [`LossWeight`] |
 //! | exact models | [`Oracle`], [`LabelledOracle`], [`Gaussian`], [`GaussianMixture`], [`Empirical`], [`ExactDenoiser`], [`ExactClassifier`], [`frechet_distance`] |
@@ -108,7 +108,7 @@ pub use schedule::{
 pub use simd::{SimdLevel, force_simd_level, simd_level};
 pub use solver::{DdimInversion, DpmSolverPp2M, FirstOrder, Heun, SecondOrderForm, Solver};
 pub use training::LossWeight;
-pub use trajectory::{Question, StepReport, Trajectory};
+pub use trajectory::{Question, Snapshot, StepReport, Trajectory};
 
 /// The guides' code blocks, compiled and run with the documentation tests.
 #[cfg(doctest)]

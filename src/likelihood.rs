@@ -2,7 +2,7 @@
 
 use std::f64::consts::{E, PI};
 
-use crate::error::{Error, require};
+use crate::error::{Error, require, require_non_negative, require_positive};
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
 use crate::posterior::{Kappa, ReverseVariance, StridedPosterior};
@@ -170,12 +170,7 @@ impl Elbo {
                 requirement: "finite and at least 0",
             });
         }
-        require(
-            second_moment.is_finite() && second_moment >= 0.0,
-            "second moment of the data",
-            second_moment,
-            "finite and at least 0",
-        )?;
+        require_non_negative("second moment of the data", second_moment)?;
         let edges = self
             .edges
             .iter()
@@ -191,7 +186,7 @@ impl Elbo {
     }
 
     /// KL(q(x_T | x₀) ‖ N(0, v_T I)) averaged over data: ½[dσ²/v + α²E|x₀|²/v − d − d ln(σ²/v)].
-    pub fn prior(&self, dim: usize, second_moment: f64) -> f64 {
+    fn prior(&self, dim: usize, second_moment: f64) -> f64 {
         let (alpha, v) = (self.start.alpha(), self.start_variance);
         // ln(σ²/v) from ln σ, which keeps the difference to 1 where σ² is nearly v.
         let log_ratio = 2.0 * self.start.log_sigma() - libm::log(v);
@@ -216,22 +211,14 @@ impl Elbo {
 impl Decoder {
     fn nats(&self, dim: usize, error: f64) -> Result<f64, Error> {
         let d = dim as f64;
-        let positive = |name, value: f64| {
-            require(
-                value.is_finite() && value > 0.0,
-                name,
-                value,
-                "positive and finite",
-            )
-        };
         match *self {
             Self::GaussianOptimal if dim == 0 => Ok(0.0),
             Self::GaussianOptimal => {
-                positive("last data error", error)?;
+                require_positive("last data error", error)?;
                 Ok(0.5 * d * libm::log(2.0 * PI * E * error / d))
             }
             Self::Gaussian(variance) => {
-                positive("decoder variance", variance)?;
+                require_positive("decoder variance", variance)?;
                 Ok(0.5 * (d * libm::log(2.0 * PI * variance) + error / variance))
             }
             Self::Nats(nats) => {
@@ -255,8 +242,8 @@ impl Decoder {
 ///
 /// # Errors
 ///
-/// [`Error::InvalidParameter`] unless `value` lies in \[−1, 1\], `mean` is finite, `deviation` is positive and finite, and
-/// there are at least 2 bins.
+/// [`Error::InvalidParameter`] unless `value` lies in \[−1, 1\], |`mean`| ≤ 1e100, `deviation` is finite and at least 1e-50,
+/// and there are at least 2 bins.
 pub fn discretised_gaussian_nats(
     value: f64,
     mean: f64,
@@ -269,12 +256,12 @@ pub fn discretised_gaussian_nats(
         value,
         "in [-1, 1]",
     )?;
-    require(mean.is_finite(), "mean", mean, "finite")?;
+    require(mean.abs() <= MAX_MEAN, "mean", mean, "in [-1e100, 1e100]")?;
     require(
-        deviation.is_finite() && deviation > 0.0,
+        deviation.is_finite() && deviation >= MIN_DEVIATION,
         "deviation",
         deviation,
-        "positive and finite",
+        "finite and at least 1e-50",
     )?;
     require(bins >= 2, "bins", bins as f64, "at least 2")?;
     let half = 1.0 / (bins - 1) as f64;
@@ -304,8 +291,13 @@ pub fn discretised_gaussian_nats(
     } else {
         (-high, -low)
     };
-    Ok(-(log_upper_tail(near) + libm::log1p(-tail_ratio(near, far))))
+    // 0 − …, not −…: certainty costs 0 nats, not −0.
+    Ok(0.0 - (log_upper_tail(near) + libm::log1p(-tail_ratio(near, far))))
 }
+
+/// Beyond these the square of the distance in deviations, and with it the price, would overflow.
+const MAX_MEAN: f64 = 1e100;
+const MIN_DEVIATION: f64 = 1e-50;
 
 /// ln P(Z > z) of the standard normal.
 fn log_upper_tail(z: f64) -> f64 {

@@ -1,6 +1,6 @@
 //! The exact law of a sampler on Gaussian data.
 
-use crate::error::{Error, require};
+use crate::error::{Error, require_non_negative, require_size};
 use crate::level::NoiseLevel;
 use crate::plan::{MAX_SLOTS, Plan, Update};
 use crate::sampler::Sampler;
@@ -91,14 +91,10 @@ impl DiagonalGaussian {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidParameter`] unless `variance` is finite and at least 0.
+    /// [`Error::InvalidParameter`] unless `variance` is finite and at least 0; [`Error::TooLarge`].
     pub fn centred(dim: usize, variance: f64) -> Result<Self, Error> {
-        require(
-            variance.is_finite() && variance >= 0.0,
-            "variance",
-            variance,
-            "finite and at least 0",
-        )?;
+        require_non_negative("variance", variance)?;
+        require_size::<f64>(&[dim])?;
         Ok(Self {
             mean: vec![0.0; dim],
             variance: vec![variance; dim],
@@ -197,13 +193,15 @@ impl Sampler {
     ///
     /// # Errors
     ///
-    /// [`Error::UnsupportedPlan`] for a sampler that clips, which is not linear.
+    /// [`Error::UnsupportedPlan`] for a sampler that clips, which is not linear, and for a plan that leads to more noise
+    /// ([`Plan::moments`] takes its start law).
     pub fn moments(&self, data: &DiagonalGaussian) -> Result<Vec<DiagonalGaussian>, Error> {
         if self.clip().is_some() {
             return Err(Error::UnsupportedPlan {
                 feature: "clipping is not linear, so that its moments are not those of a Gaussian",
             });
         }
+        self.check_start()?;
         let start = DiagonalGaussian::centred(data.dim(), self.start_variance())?;
         self.plan().moments(data, &start)
     }

@@ -1,6 +1,6 @@
 //! The strided posterior q(x_s | x_t, x₀) between any two levels, as scalars.
 
-use crate::error::{Error, require};
+use crate::error::{Error, require_non_negative};
 use crate::level::NoiseLevel;
 use crate::special::spread_excess;
 
@@ -111,25 +111,17 @@ impl StridedPosterior {
             from: from.time(),
             to: to.time(),
         };
-        let non_negative = |name, value: f64| {
-            require(
-                value.is_finite() && value >= 0.0,
-                name,
-                value,
-                "finite and at least 0",
-            )
-        };
         // (κ, 1 − κ, γ/σ_s), each in its own stable form.
         let (kappa, one_minus_kappa, ratio) = match kappa {
             Kappa::Ddim => (1.0, 0.0, 0.0),
             Kappa::Fresh => (0.0, 1.0, 1.0),
             Kappa::Ddpm => Self::constant_rate(h, 1.0),
             Kappa::Tau(tau) => {
-                non_negative("tau", tau)?;
+                require_non_negative("tau", tau)?;
                 Self::constant_rate(h, tau)
             }
             Kappa::Eta(eta) => {
-                non_negative("eta", eta)?;
+                require_non_negative("eta", eta)?;
                 let ratio = eta * (-libm::expm1(-2.0 * h)).sqrt();
                 // κ² = 1 − η²(1 − r²) = (1 − η)(1 + η) + η²r².
                 let r = libm::exp(-h);
@@ -225,16 +217,17 @@ impl StridedPosterior {
         if h == f64::INFINITY {
             return alpha;
         }
-        // α_s(1 − r); up to α_s = 0, where r = ∞, from the definition of r.
-        let fresh = if h == f64::NEG_INFINITY {
-            -self.to.sigma() * self.from.alpha() / self.from.sigma()
+        // α_s(1 − r). Far up, where r > e, from the definition of r: there is no cancellation, and r may overflow.
+        let fresh = if h < -1.0 {
+            alpha - self.to.sigma() * self.from.alpha() / self.from.sigma()
         } else {
             -alpha * libm::expm1(-h)
         };
         alpha * self.one_minus_kappa + self.kappa * fresh
     }
 
-    /// β_{t|s} = σ_t² − (α_t/α_s)² σ_s² = σ_t² (1 − r²), the variance that the forward process adds from s to t.
+    /// β_{t|s} = σ_t² − (α_t/α_s)² σ_s² = σ_t² (1 − r²), the variance that the forward process adds from s to t. Negative on
+    /// an up-edge, where t is the less noisy end.
     pub fn forward_variance(&self) -> f64 {
         let sigma = self.from.sigma();
         sigma * sigma * -libm::expm1(-2.0 * self.step_size())
@@ -248,12 +241,7 @@ impl StridedPosterior {
     /// "fixed large" on an up-edge.
     pub fn reverse_variance(&self, policy: ReverseVariance) -> Result<f64, Error> {
         if let ReverseVariance::Explicit(variance) = policy {
-            require(
-                variance.is_finite() && variance >= 0.0,
-                "reverse variance",
-                variance,
-                "finite and at least 0",
-            )?;
+            require_non_negative("reverse variance", variance)?;
         }
         if self.to.is_clean() {
             return Ok(0.0);
@@ -325,8 +313,9 @@ impl StridedPosterior {
         } else {
             self.kappa * t.sigma() / s.sigma()
         };
-        // α_t − κ(σ_t/σ_s)α_s is exactly 0 at DDPM's κ = r.
-        let data = if self.kappa > 0.0 && self.kappa == self.ratio() {
+        // α_t − κ(σ_t/σ_s)α_s = α_t(1 − κ/r) is 0 at DDPM's κ = r, however κ was rounded.
+        let excess = 1.0 - self.kappa / self.ratio();
+        let data = if self.kappa > 0.0 && excess.abs() <= 4.0 * f64::EPSILON {
             0.0
         } else {
             t.alpha() - state * s.alpha()
@@ -367,7 +356,7 @@ impl StridedPosterior {
     ///
     /// [`Error::DeterministicLikelihood`] at γ = 0, where the KL is infinite.
     pub fn elbo_weight(&self) -> Result<f64, Error> {
-        if self.gamma == 0.0 {
+        if self.variance() == 0.0 {
             return Err(Error::DeterministicLikelihood {
                 from: self.from.time(),
                 to: self.to.time(),
@@ -385,17 +374,9 @@ impl StridedPosterior {
     /// [`Error::DeterministicLikelihood`] at γ = 0 or v_p = 0; [`Error::InvalidParameter`] for a negative or non-finite
     /// variance or error.
     pub fn kl(&self, dim: usize, data_error: f64, reverse_variance: f64) -> Result<f64, Error> {
-        let non_negative = |name, value: f64| {
-            require(
-                value.is_finite() && value >= 0.0,
-                name,
-                value,
-                "finite and at least 0",
-            )
-        };
-        non_negative("data error", data_error)?;
-        non_negative("reverse variance", reverse_variance)?;
-        if self.gamma == 0.0 || reverse_variance == 0.0 {
+        require_non_negative("data error", data_error)?;
+        require_non_negative("reverse variance", reverse_variance)?;
+        if self.variance() == 0.0 || reverse_variance == 0.0 {
             return Err(Error::DeterministicLikelihood {
                 from: self.from.time(),
                 to: self.to.time(),

@@ -1,6 +1,6 @@
 //! What a network predicts, as two scalars on (x, output).
 
-use crate::error::{Error, require};
+use crate::error::{Error, require_positive};
 use crate::level::NoiseLevel;
 
 /// What a network's output means. Every kind is linear in (x, output), so that converting it costs two scalars.
@@ -166,8 +166,14 @@ impl Prediction {
     ///
     /// # Errors
     ///
-    /// [`Error::PredictionUndefined`] when either kind is undefined at the level.
+    /// [`Error::PredictionUndefined`] when either kind is undefined at the level; the same kind is itself everywhere.
     pub fn convert_to(&self, target: Prediction, level: &NoiseLevel) -> Result<Linear, Error> {
+        if *self == target {
+            return Ok(Linear {
+                x: 0.0,
+                output: 1.0,
+            });
+        }
         let c = self.conversion(level)?;
         let t = target.target(level)?;
         Ok(Linear {
@@ -204,11 +210,17 @@ impl Prediction {
     }
 
     /// The factor on x at the network's input: c_in/α for EDM, 1 for all others. The [`Denoiser`](crate::Denoiser) applies it.
-    pub fn input_scale(&self, level: &NoiseLevel) -> f64 {
-        match *self {
-            Self::Edm { data_std } => 1.0 / libm::hypot(level.sigma(), level.alpha() * data_std),
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] for an EDM data standard deviation that is not positive and finite.
+    pub fn input_scale(&self, level: &NoiseLevel) -> Result<f64, Error> {
+        Ok(match *self {
+            Self::Edm { data_std } => {
+                1.0 / libm::hypot(level.sigma(), level.alpha() * self.edm_std(data_std)?)
+            }
             _ => 1.0,
-        }
+        })
     }
 
     /// EDM's noise conditioning c_noise = ln(ρ)/4.
@@ -229,12 +241,7 @@ impl Prediction {
     }
 
     fn edm_std(&self, data_std: f64) -> Result<f64, Error> {
-        require(
-            data_std.is_finite() && data_std > 0.0,
-            "data_std",
-            data_std,
-            "positive and finite",
-        )?;
+        require_positive("data_std", data_std)?;
         Ok(data_std)
     }
 

@@ -7,14 +7,14 @@ use ndarray::{Array, Dimension, IntoDimension};
 use crate::chain::start_noise;
 use crate::clip::Clip;
 use crate::denoiser::Denoiser;
-use crate::error::{Error, RunError, require};
+use crate::error::{Error, RunError, require_non_negative, require_size};
 use crate::grid::Grid;
 use crate::noise::{KeyedNoise, NoiseSource};
 use crate::plan::Plan;
 use crate::prediction::Prediction;
 use crate::real::Real;
 use crate::solver::Solver;
-use crate::trajectory::Trajectory;
+use crate::trajectory::{Snapshot, Trajectory};
 
 /// A sampler: a plan, the start law and the options of its runs. Immutable, cheap to clone, shared between threads.
 ///
@@ -71,12 +71,7 @@ impl Sampler {
     ///
     /// [`Error::InvalidParameter`] unless the variance is finite and at least 0.
     pub fn with_start_variance(self, variance: f64) -> Result<Self, Error> {
-        require(
-            variance.is_finite() && variance >= 0.0,
-            "start_variance",
-            variance,
-            "finite and at least 0",
-        )?;
+        require_non_negative("start_variance", variance)?;
         Ok(Self {
             start_variance: variance,
             ..self
@@ -121,7 +116,7 @@ impl Sampler {
     where
         A: Real,
         S: IntoDimension,
-        M: Denoiser<A, S::Dim>,
+        M: Denoiser<A, S::Dim> + ?Sized,
     {
         let mut run = self.start(shape, model.prediction(), KeyedNoise::new(seed))?;
         run.run(model)?;
@@ -133,7 +128,8 @@ impl Sampler {
     /// # Errors
     ///
     /// [`Error::NoSampleAxis`] for a 0-dimensional shape, [`Error::TooLarge`], [`Error::PredictionUndefined`] when the
-    /// prediction says nothing at a level where the plan evaluates the model.
+    /// prediction says nothing at a level where the plan evaluates the model, [`Error::UnsupportedPlan`] for a plan that
+    /// leads to more noise (DDIM inversion), which starts from data by [`start_from`](Self::start_from).
     pub fn start<A, S, N>(
         &self,
         shape: S,
@@ -145,17 +141,9 @@ impl Sampler {
         S: IntoDimension,
         N: NoiseSource<A>,
     {
+        self.check_start()?;
         let shape = shape.into_dimension();
-        let elements = shape
-            .slice()
-            .iter()
-            .filter(|&&axis| axis != 0)
-            .try_fold(size_of::<A>(), |product, &axis| product.checked_mul(axis));
-        if elements.is_none_or(|bytes| isize::try_from(bytes).is_err()) {
-            return Err(Error::TooLarge {
-                shape: shape.slice().to_vec(),
-            });
-        }
+        require_size::<A>(shape.slice())?;
         let mut x = Array::zeros(shape);
         let deviation = self.start_variance.sqrt();
         start_noise(&mut x, deviation, &mut noise)?;
@@ -179,5 +167,36 @@ impl Sampler {
         N: NoiseSource<A>,
     {
         Trajectory::new(Arc::clone(&self.plan), prediction, self.clip, x, noise)
+    }
+
+    /// Goes on with a run that [`Trajectory::snapshot`] has stored, taken from a sampler with the same plan.
+    ///
+    /// # Errors
+    ///
+    /// As [`start_from`](Self::start_from); [`Error::WrongLength`], [`Error::ShapeMismatch`] and [`Error::RunFinished`] for a
+    /// snapshot that does not fit the plan.
+    pub fn resume<A, D, N>(
+        &self,
+        snapshot: Snapshot<A, D>,
+        prediction: Prediction,
+        noise: N,
+    ) -> Result<Trajectory<A, D, N>, Error>
+    where
+        A: Real,
+        D: Dimension,
+        N: NoiseSource<A>,
+    {
+        let plan = Arc::clone(&self.plan);
+        Trajectory::resume(plan, prediction, self.clip, snapshot, noise)
+    }
+
+    /// Refuses a start law for a plan that leads to more noise.
+    pub(crate) fn check_start(&self) -> Result<(), Error> {
+        if self.plan.start().lambda() < self.plan.end().lambda() {
+            return Ok(());
+        }
+        Err(Error::UnsupportedPlan {
+            feature: "it leads to more noise, so that it starts from data and has no start law",
+        })
     }
 }

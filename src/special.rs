@@ -1,4 +1,7 @@
-//! The φ-functions of exponential integrators.
+//! Constants and functions that several coefficients need, in forms that keep their digits.
+
+/// ln 2π.
+pub(crate) const LOG_TAU: f64 = 1.837_877_066_409_345_3;
 
 /// φ_k(z): φ₀ = e^z, φ_{k+1}(z) = (φ_k(z) − 1/k!)/z, φ_k(0) = 1/k!.
 ///

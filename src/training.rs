@@ -1,6 +1,6 @@
 //! Loss weights.
 
-use crate::error::{Error, require};
+use crate::error::{Error, require, require_positive};
 use crate::level::NoiseLevel;
 use crate::prediction::Prediction;
 
@@ -45,23 +45,15 @@ impl LossWeight {
     /// [`Error::PredictionUndefined`] where the prediction determines no D; [`Error::InvalidParameter`] for a cap or ω that
     /// is not positive, and for an infinite weight at σ = 0.
     pub fn on_data(&self, prediction: Prediction, level: &NoiseLevel) -> Result<f64, Error> {
-        let positive = |name, value: f64| {
-            require(
-                value > 0.0 && value.is_finite(),
-                name,
-                value,
-                "positive and finite",
-            )
-        };
         let weight = match *self {
             Self::Simple => prediction.data_weight(level)?,
             Self::Snr => level.snr(),
             Self::MinSnr(cap) => {
-                positive("cap of the snr", cap)?;
+                require_positive("cap of the snr", cap)?;
                 level.snr().min(cap)
             }
             Self::Omega(omega) => {
-                positive("omega", omega)?;
+                require_positive("omega", omega)?;
                 omega
             }
         };

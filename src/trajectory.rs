@@ -58,6 +58,23 @@ pub struct Trajectory<A, D: Dimension, N = KeyedNoise> {
     noise: N,
 }
 
+/// A run between two evaluations as plain data, to be stored and resumed elsewhere; made by [`Trajectory::snapshot`], taken
+/// by [`Sampler::resume`](crate::Sampler::resume).
+///
+/// The plan, the prediction and the noise belong to whoever resumes. With keyed noise of the same seed the run goes on bit
+/// for bit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot<A, D: Dimension> {
+    /// The number of steps taken.
+    pub step: usize,
+    /// The next stage within the step.
+    pub stage: usize,
+    /// The state x.
+    pub state: Array<A, D>,
+    /// The solver's history slots.
+    pub history: Vec<Array<A, D>>,
+}
+
 /// Where the model is to be evaluated next.
 #[derive(Debug)]
 pub struct Question<'a, A, D: Dimension> {
@@ -126,6 +143,73 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
             stage: 0,
             noise,
         })
+    }
+
+    /// The run of `plan` that `snapshot` was taken from.
+    pub(crate) fn resume(
+        plan: Arc<Plan>,
+        prediction: Prediction,
+        clip: Option<Clip>,
+        snapshot: Snapshot<A, D>,
+        noise: N,
+    ) -> Result<Self, Error> {
+        let Snapshot {
+            step,
+            stage,
+            state,
+            history,
+        } = snapshot;
+        if history.len() != plan.slots() {
+            return Err(Error::WrongLength {
+                name: "history",
+                expected: plan.slots(),
+                found: history.len(),
+            });
+        }
+        if let Some(slot) = history.iter().find(|slot| slot.shape() != state.shape()) {
+            return Err(Error::ShapeMismatch {
+                name: "history",
+                expected: state.shape().to_vec(),
+                found: slot.shape().to_vec(),
+            });
+        }
+        let steps = plan.steps();
+        let stages = steps.get(step).map_or(1, |step| step.stages.len());
+        if step > steps.len() || stage >= stages {
+            return Err(Error::RunFinished { steps: steps.len() });
+        }
+        let mut run = Self::new(plan, prediction, clip, state, noise)?;
+        for (own, slot) in run.history.iter_mut().zip(&history) {
+            own.assign(slot);
+        }
+        (run.step, run.stage) = (step, stage);
+        Ok(run)
+    }
+
+    /// The run as plain data, to be resumed by [`Sampler::resume`](crate::Sampler::resume), in another process if need be.
+    ///
+    /// ```
+    /// use diffusion_sampler::{DpmSolverPp2M, Gaussian, Grid, KeyedNoise, Oracle, Prediction, Sampler, TableSchedule};
+    /// use ndarray::Array2;
+    ///
+    /// let schedule = TableSchedule::cosine(1000)?;
+    /// let sampler = Sampler::new(&Grid::trailing(&schedule, 6)?, &DpmSolverPp2M::stochastic(1.0)?)?;
+    /// let mut model = Gaussian::isotropic(&[1.0, 2.0], 0.3)?.denoiser(Prediction::Data);
+    /// let mut run = sampler.start::<f32, _, _>((3, 2), Prediction::Data, KeyedNoise::new(5))?;
+    /// run.advance(&mut model)?;
+    /// let mut resumed = sampler.resume(run.snapshot(), Prediction::Data, KeyedNoise::new(5))?;
+    /// run.run(&mut model)?;
+    /// resumed.run(&mut model)?;
+    /// assert_eq!(run.state(), resumed.state());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn snapshot(&self) -> Snapshot<A, D> {
+        Snapshot {
+            step: self.step,
+            stage: self.stage,
+            state: self.x.clone(),
+            history: self.history.clone(),
+        }
     }
 
     /// What to evaluate next, after running the updates before it that need no model; `None` when the run is finished.
@@ -205,7 +289,10 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     ///
     /// [`Error::RunFinished`], [`Error::PredictionMismatch`], [`Error::NonFinite`], [`Error::TooManyTerms`],
     /// [`Error::LayoutChanged`], what the model's [`combination`](Denoiser::combination) refuses, or the model's own error.
-    pub fn advance<M: Denoiser<A, D>>(&mut self, model: &mut M) -> Result<(), RunError<M::Error>> {
+    pub fn advance<M: Denoiser<A, D> + ?Sized>(
+        &mut self,
+        model: &mut M,
+    ) -> Result<(), RunError<M::Error>> {
         self.advance_observed(model, None)
     }
 
@@ -214,7 +301,10 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     /// # Errors
     ///
     /// As [`advance`](Self::advance).
-    pub fn run<M: Denoiser<A, D>>(&mut self, model: &mut M) -> Result<(), RunError<M::Error>> {
+    pub fn run<M: Denoiser<A, D> + ?Sized>(
+        &mut self,
+        model: &mut M,
+    ) -> Result<(), RunError<M::Error>> {
         while !self.is_finished() {
             self.advance(model)?;
         }
@@ -233,7 +323,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         mut observe: F,
     ) -> Result<ControlFlow<()>, RunError<M::Error>>
     where
-        M: Denoiser<A, D>,
+        M: Denoiser<A, D> + ?Sized,
         F: FnMut(&StepReport<'_, A, D>) -> ControlFlow<()>,
     {
         let mut data = Array::zeros(self.x.raw_dim());
@@ -307,7 +397,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         self.prediction
     }
 
-    fn advance_observed<M: Denoiser<A, D>>(
+    fn advance_observed<M: Denoiser<A, D> + ?Sized>(
         &mut self,
         model: &mut M,
         mut data: Option<&mut Array<A, D>>,
@@ -324,6 +414,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
             }
             .into());
         }
+        self.check_state()?;
         if self.x.is_empty() {
             (self.step, self.stage) = (step + 1, 0);
             return Ok(());
@@ -348,7 +439,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     }
 
     /// Calls the model for its first `outputs` outputs.
-    fn evaluate<M: Denoiser<A, D>>(
+    fn evaluate<M: Denoiser<A, D> + ?Sized>(
         &mut self,
         model: &mut M,
         level: &NoiseLevel,
@@ -363,13 +454,11 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
             }
             .into());
         }
+        let mut shape = self.x.raw_dim();
+        shape[0] = most * samples;
         let buffer = match &mut self.outputs {
-            Some(buffer) if buffer.shape()[0] == most * samples => buffer,
-            stale => {
-                let mut shape = self.x.raw_dim();
-                shape[0] = most * samples;
-                stale.insert(Array::zeros(shape))
-            }
+            Some(buffer) if buffer.shape() == shape.slice() => buffer,
+            stale => stale.insert(Array::zeros(shape.clone())),
         };
         let query = Query::new(level).with_outputs(outputs);
         if outputs == most {
@@ -378,15 +467,20 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
             let mut part = buffer.slice_axis_mut(Axis(0), Slice::from(0..outputs * samples));
             model.denoise(&self.x, &query, &mut part)
         }
-        .map_err(RunError::Denoiser)
+        .map_err(RunError::Denoiser)?;
+        if buffer.shape() != shape.slice() || !buffer.is_standard_layout() {
+            return Err(Error::LayoutChanged {
+                name: "output buffer",
+            }
+            .into());
+        }
+        Ok(())
     }
 
     /// Runs the updates that need no model, up to the next evaluation or the end of the step `last`: the evaluation's
     /// level, or `None` where none was reached.
     fn settle(&mut self, last: usize) -> Result<Option<NoiseLevel>, Error> {
-        if self.x.shape() != self.shape.slice() || !self.x.is_standard_layout() {
-            return Err(Error::LayoutChanged { name: "state" });
-        }
+        self.check_state()?;
         while self.step <= last
             && let Some(stage) = self.current_stage()
         {
@@ -399,6 +493,15 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
             self.next_stage();
         }
         Ok(None)
+    }
+
+    /// The state may have been lent out; its shape and layout have to be the run's.
+    fn check_state(&self) -> Result<(), Error> {
+        if self.x.shape() == self.shape.slice() && self.x.is_standard_layout() {
+            Ok(())
+        } else {
+            Err(Error::LayoutChanged { name: "state" })
+        }
     }
 
     fn current_stage(&self) -> Option<&Stage> {

@@ -365,7 +365,7 @@ fn posteriors_refuse_what_is_no_policy_and_hold_no_nan_otherwise() -> Outcome {
             a,
         );
         let plan = FirstOrder::ddpm()
-            .reverse_variance(ReverseVariance::Explicit(a))
+            .with_reverse_variance(ReverseVariance::Explicit(a))
             .plan(&Grid::from_levels(vec![t, NoiseLevel::clean()], 1.0)?);
         judged(plan, not_negative(a), a);
         judged(DpmSolverPp2M::stochastic(a), not_negative(a), a);
@@ -580,10 +580,14 @@ fn guidance_clips_combinations_and_likelihoods_refuse_bad_numbers() -> Outcome {
         );
         judged(
             discretised_gaussian_nats(0.0, a, 0.1, 256),
-            a.is_finite(),
+            a.abs() <= 1e100,
             a,
         );
-        judged(discretised_gaussian_nats(0.0, 0.0, a, 256), positive(a), a);
+        judged(
+            discretised_gaussian_nats(0.0, 0.0, a, 256),
+            a.is_finite() && a >= 1e-50,
+            a,
+        );
     }
     assert!(Combination::new(&[], &[1.0]).is_err());
     assert!(matches!(
@@ -687,6 +691,10 @@ fn a_bin_far_narrower_than_the_deviation_has_a_finite_price() -> Outcome {
             );
         }
     }
+    // The farthest pixel has a finite price, and certainty costs nothing.
+    let farthest = discretised_gaussian_nats(-0.5, 1e100, 1e-50, 256)?;
+    assert!(farthest > 1e299 && farthest.is_finite());
+    assert_eq!(discretised_gaussian_nats(0.5, 0.5, 1e-50, 256)?, 0.0);
     // The two branches meet: the price is continuous in the deviation.
     for mean in [0.0, 0.3, -0.9] {
         let at = |deviation| discretised_gaussian_nats(0.1, mean, deviation, 256);

@@ -544,7 +544,7 @@ fn a_start_between_two_knots_is_hit_exactly() -> Outcome {
             let grid = Grid::trailing(&schedule, steps)?;
             for time in [999.9, 700.3, 500.0, 333.25, 0.01] {
                 let start = schedule.level(time)?;
-                let part = grid.clone().starting_at(start)?;
+                let part = grid.clone().starting_at(&schedule, start)?;
                 assert_eq!(part.start(), start);
                 let below: Vec<_> = grid
                     .levels()
@@ -554,10 +554,10 @@ fn a_start_between_two_knots_is_hit_exactly() -> Outcome {
                     .collect();
                 assert_eq!(part.levels()[1..], below);
                 is_sound(&part, below.len());
-                assert_eq!(part.start_variance(), grid.start_variance());
+                assert_eq!(part.start_variance(), schedule.start_variance(&start));
             }
             assert_eq!(
-                grid.clone().starting_at(NoiseLevel::clean()),
+                grid.clone().starting_at(&schedule, NoiseLevel::clean()),
                 Err(Error::StepCount {
                     steps: 0,
                     min: 1,
@@ -705,6 +705,29 @@ fn a_table_of_one_knot_makes_one_step() -> Outcome {
     ] {
         is_sound(&grid, 1);
         assert_eq!(times(&grid), [1.0, 0.0]);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_schedules_own_rho_is_always_one_of_its_grid() -> Outcome {
+    // ln(σ/α) of a level's own numbers can round past the end that its logarithms give.
+    for steps in 2..400 {
+        for schedule in [
+            TableSchedule::linear(steps, 1e-4, 0.02)?,
+            TableSchedule::scaled_linear(steps, 0.00085, 0.012)?,
+            TableSchedule::cosine(steps)?,
+        ] {
+            let last = schedule.level(steps as f64)?;
+            let grid = Grid::from_rhos(&schedule, &[last.rho(), 0.0])?;
+            assert_eq!(grid.start(), last);
+        }
+    }
+    for beta in 1..500 {
+        let schedule = VariancePreserving::new(0.1, f64::from(beta))?;
+        let last = schedule.level(1.0)?;
+        let grid = Grid::from_rhos(&schedule, &[last.rho(), 0.0])?;
+        assert_eq!(grid.start(), last);
     }
     Ok(())
 }

@@ -182,7 +182,7 @@ fn a_guarded_2m_is_second_order_exactly_on_short_even_steps() -> Outcome {
     }
     let grid = Grid::from_lambdas(&vp, &lambdas)?;
     for form in [SecondOrderForm::Midpoint, SecondOrderForm::Exact] {
-        let solver = DpmSolverPp2M::new().form(form);
+        let solver = DpmSolverPp2M::new().with_form(form);
         let (plain, guarded) = (solver.plan(&grid)?, solver.guarded().plan(&grid)?);
         let first = FirstOrder::ddim().plan(&grid)?;
         for (k, expected) in second.into_iter().enumerate() {
@@ -238,7 +238,9 @@ fn any_finite_tau_gives_finite_weights() -> Outcome {
     let grid = Grid::trailing(&schedule, 10)?;
     for tau in [0.0, 1e-200, 1e-8, 1.0, 1e3, 1e100, 1e155, f64::MAX] {
         for form in [SecondOrderForm::Midpoint, SecondOrderForm::Exact] {
-            let plan = DpmSolverPp2M::stochastic(tau)?.form(form).plan(&grid)?;
+            let plan = DpmSolverPp2M::stochastic(tau)?
+                .with_form(form)
+                .plan(&grid)?;
             for (step, pair) in plan.steps().iter().zip(grid.levels().windows(2)) {
                 let update = &step.stages[0].update;
                 // The weights of D sum to α_s(1 − e^−z) with z = (1 + τ²)h, whatever the order.
@@ -435,4 +437,21 @@ fn a_plan_prints_a_line_for_its_head_and_each_stage() -> Outcome {
         }
     }
     Ok(())
+}
+
+#[test]
+fn every_solver_takes_a_grid_that_reaches_noise_beyond_all_floating_point_data() {
+    // α underflows at the noisy end, while ln α is finite: r is 0 or ∞ there, and no coefficient may be NaN.
+    let schedule = VariancePreserving::new(0.1, 1e4).unwrap();
+    let grid = Grid::trailing(&schedule, 4).unwrap();
+    let solvers: [Box<dyn Solver>; 4] = [
+        Box::new(FirstOrder::ddim()),
+        Box::new(DpmSolverPp2M::new()),
+        Box::new(Heun),
+        Box::new(DdimInversion),
+    ];
+    for solver in solvers {
+        let plan = solver.plan(&grid).unwrap();
+        assert_eq!(plan.steps().len(), 4);
+    }
 }

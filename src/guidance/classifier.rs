@@ -107,11 +107,13 @@ where
     ) -> Result<(), M::Error> {
         // `combination` has refused a weight that is not finite before the run came here.
         let guided = self.weight.at(&query.level()).is_ok_and(|w| w != 0.0);
-        if !guided {
-            return self.model.denoise(x, query, out);
-        }
         let samples = x.shape().first().copied().unwrap_or(0);
         let own = query.outputs().saturating_sub(1);
+        let rows = samples.saturating_mul(query.outputs());
+        // No gradient wanted, or a caller's buffer that has no room for it: the model alone.
+        if !guided || own == 0 || out.shape().first().is_none_or(|&found| found < rows) {
+            return self.model.denoise(x, query, out);
+        }
         let (mut model, mut gradient) = out.view_mut().split_at(Axis(0), own * samples);
         self.model
             .denoise(x, &query.with_outputs(own), &mut model)?;

@@ -27,6 +27,9 @@ fn combination(weight: &GuidanceWeight, level: &NoiseLevel) -> Result<Combinatio
 /// where w = 0 the unconditional model is not called. A negative prompt or a weaker model (autoguidance) is the same
 /// formula with another second model. A model that computes both in one call is [`BatchedClassifierFree`].
 ///
+/// Called on its own with one output wanted ([`Query::outputs`]) it writes the conditional output; the guided combination
+/// exists in a run only.
+///
 /// Guidance does not sample p(x) p(y|x)^w: see docs/mathematics.md.
 ///
 /// ```
@@ -76,11 +79,12 @@ where
         query: &Query<'_>,
         out: &mut ArrayRef<A, D>,
     ) -> Result<(), C::Error> {
-        if query.outputs() == 1 {
-            return self.conditional.denoise(x, query, out);
-        }
         let single = query.with_outputs(1);
         let samples = x.shape().first().copied().unwrap_or(0);
+        // One output, or a caller's buffer that has no room for two: the conditional one.
+        if query.outputs() == 1 || out.shape().first().is_none_or(|&rows| rows < 2 * samples) {
+            return self.conditional.denoise(x, &single, out);
+        }
         let (mut first, mut second) = out.view_mut().split_at(Axis(0), samples);
         self.conditional.denoise(x, &single, &mut first)?;
         self.unconditional.denoise(x, &single, &mut second)

@@ -3,6 +3,8 @@
 use ndarray::Array2;
 use rand::Rng;
 
+use crate::error::{Error, require_size};
+
 /// Points drawn from a [`GaussianMixture`](crate::GaussianMixture) or an [`Empirical`](crate::Empirical) data set, and
 /// where each came from.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,19 +25,19 @@ impl Draws {
         rng: &mut R,
         mut choose: impl FnMut(&mut R) -> usize,
         mut fill: impl FnMut(usize, &mut R, &mut [f64]),
-    ) -> Self {
-        let mut components = Vec::with_capacity(count);
+    ) -> Result<Self, Error> {
+        let mut components = Vec::new();
         let points = with_rows(count, dim, |_, row| {
             let component = choose(rng);
             components.push(component);
             fill(component, rng, row);
-        });
+        })?;
         let labels = components.iter().map(|&k| labels[k]).collect();
-        Self {
+        Ok(Self {
             points,
             components,
             labels,
-        }
+        })
     }
 }
 
@@ -44,7 +46,8 @@ pub(super) fn with_rows(
     count: usize,
     dim: usize,
     mut fill: impl FnMut(usize, &mut [f64]),
-) -> Array2<f64> {
+) -> Result<Array2<f64>, Error> {
+    require_size::<f64>(&[count, dim])?;
     let mut points = Array2::zeros((count, dim));
     // A fresh array is contiguous: the slice is always there.
     if let Some(values) = points.as_slice_mut() {
@@ -52,7 +55,7 @@ pub(super) fn with_rows(
             fill(index, row);
         }
     }
-    points
+    Ok(points)
 }
 
 /// One standard normal by Box and Muller's formula. `rand_distr`'s ziggurat calls the platform's `exp` and `ln`, whose

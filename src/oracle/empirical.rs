@@ -10,9 +10,7 @@ use super::{LabelledOracle, Oracle, moments};
 use crate::error::{Error, require};
 use crate::level::NoiseLevel;
 use crate::linalg;
-
-/// ln 2π.
-const LOG_TAU: f64 = 1.837_877_066_409_345_3;
+use crate::special::LOG_TAU;
 
 /// Data drawn from a finite set {x_i}, each point with the same probability (to give one more weight, repeat it).
 ///
@@ -119,7 +117,11 @@ impl Empirical {
 
     /// `count` independent points of the data law, with row number and label. The same generator state gives the same
     /// bits on every machine.
-    pub fn sample<R: Rng + ?Sized>(&self, count: usize, rng: &mut R) -> Draws {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] for more points than an array can hold.
+    pub fn sample<R: Rng + ?Sized>(&self, count: usize, rng: &mut R) -> Result<Draws, Error> {
         let n = self.count();
         let choose = |rng: &mut R| rng.random_range(0..n);
         Draws::collect((count, self.dim), &self.labels, rng, choose, |i, _, row| {

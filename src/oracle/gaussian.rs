@@ -9,9 +9,7 @@ use super::{Oracle, moments};
 use crate::error::Error;
 use crate::level::NoiseLevel;
 use crate::linalg;
-
-/// ln 2π.
-const LOG_TAU: f64 = 1.837_877_066_409_345_3;
+use crate::special::LOG_TAU;
 
 /// Data distributed as N(m, C), C = U diag(v) Uᵀ, and all that diffusion makes of it.
 ///
@@ -182,7 +180,11 @@ impl Gaussian {
 
     /// `count` independent points of the data law, shape \[count, d\]: m + U diag(√v) z. The same generator state gives
     /// the same bits on every machine.
-    pub fn sample<R: Rng + ?Sized>(&self, count: usize, rng: &mut R) -> Array2<f64> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] for more points than an array can hold.
+    pub fn sample<R: Rng + ?Sized>(&self, count: usize, rng: &mut R) -> Result<Array2<f64>, Error> {
         with_rows(count, self.mean.len(), |_, row| self.draw(rng, row))
     }
 

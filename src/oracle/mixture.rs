@@ -152,7 +152,11 @@ impl GaussianMixture {
 
     /// `count` independent points of the data law, with component and label. The same generator state gives the same
     /// bits on every machine.
-    pub fn sample<R: Rng + ?Sized>(&self, count: usize, rng: &mut R) -> Draws {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] for more points than an array can hold.
+    pub fn sample<R: Rng + ?Sized>(&self, count: usize, rng: &mut R) -> Result<Draws, Error> {
         let choose = |rng: &mut R| {
             let mut left: f64 = rng.random();
             for (k, w) in self.weights.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! Rectified flow with its shifts.
 
 use super::{LambdaRange, NoiseSchedule, check_time};
-use crate::error::{Error, require};
+use crate::error::{Error, require, require_positive};
 use crate::level::NoiseLevel;
 
 /// Rectified flow: α = 1 − σ, with σ = t or, shifted by s, σ = st/(1 + (s − 1)t).
@@ -36,12 +36,7 @@ impl RectifiedFlow {
     ///
     /// [`Error::InvalidParameter`] unless `shift` is positive and finite.
     pub fn shifted(shift: f64) -> Result<Self, Error> {
-        require(
-            shift.is_finite() && shift > 0.0,
-            "shift",
-            shift,
-            "positive and finite",
-        )?;
+        require_positive("shift", shift)?;
         Ok(Self { shift })
     }
 

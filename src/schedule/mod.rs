@@ -12,7 +12,7 @@ pub use table::TableSchedule;
 pub use variance_exploding::VarianceExploding;
 pub use variance_preserving::VariancePreserving;
 
-use crate::error::{Error, require};
+use crate::error::{Error, require, require_positive};
 use crate::level::NoiseLevel;
 
 /// A noise schedule: the levels α(t), σ(t) of the forward process, from t = 0, which is clean, to the last time.
@@ -97,18 +97,26 @@ impl LambdaRange {
         Ok(Self { noisy, clean })
     }
 
+    /// The range from `noisy` to the clean state itself, λ = +∞: that of a schedule which reaches it. A `noisy` that is not
+    /// less than +∞ counts as −∞.
+    pub fn up_to_clean(noisy: f64) -> Self {
+        Self {
+            noisy: if noisy < f64::INFINITY {
+                noisy
+            } else {
+                f64::NEG_INFINITY
+            },
+            clean: f64::INFINITY,
+        }
+    }
+
     /// The range of ρ = σ/α = e^−λ from `max` down to `min`: EDM's σ_max and σ_min.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidParameter`] unless 0 < `min` < `max`, both finite.
     pub fn of_rhos(max: f64, min: f64) -> Result<Self, Error> {
-        require(
-            max.is_finite() && max > 0.0,
-            "largest rho",
-            max,
-            "positive and finite",
-        )?;
+        require_positive("largest rho", max)?;
         require(
             min > 0.0 && min < max,
             "smallest rho",
@@ -128,6 +136,19 @@ impl LambdaRange {
             schedule.level(noisy)?.lambda(),
             schedule.level(clean)?.lambda(),
         )
+    }
+
+    /// The range's own end where λ is within rounding of it, else λ itself: ln(σ/α) taken from a level's α and σ can round
+    /// past the end that the same level's logarithms give.
+    pub(crate) fn snap(&self, lambda: f64) -> f64 {
+        let near = |end: f64| {
+            end.is_finite() && (lambda - end).abs() <= 8.0 * f64::EPSILON * end.abs().max(1.0)
+        };
+        match lambda {
+            _ if near(self.noisy) => self.noisy,
+            _ if near(self.clean) => self.clean,
+            _ => lambda,
+        }
     }
 
     /// λ at the noisy end.

@@ -1,7 +1,7 @@
 //! The continuous variance-preserving schedule with linear β.
 
 use super::{LambdaRange, NoiseSchedule, check_time};
-use crate::error::{Error, require};
+use crate::error::{Error, require, require_positive};
 use crate::level::NoiseLevel;
 
 /// The variance-preserving schedule with β(t) linear in time: ln α² = −(β_min t + ½(β_max − β_min)t²) for 0 ≤ t ≤ 1.
@@ -30,12 +30,7 @@ impl VariancePreserving {
     ///
     /// [`Error::InvalidParameter`] unless 0 < `beta_min` ≤ `beta_max`, both finite.
     pub fn new(beta_min: f64, beta_max: f64) -> Result<Self, Error> {
-        require(
-            beta_min.is_finite() && beta_min > 0.0,
-            "beta_min",
-            beta_min,
-            "positive and finite",
-        )?;
+        require_positive("beta_min", beta_min)?;
         require(
             beta_max.is_finite() && beta_max >= beta_min,
             "beta_max",

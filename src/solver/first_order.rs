@@ -18,7 +18,7 @@ use crate::posterior::{Kappa, ReverseVariance, StridedPosterior};
 /// let schedule = TableSchedule::cosine(1000)?;
 /// let grid = Grid::trailing(&schedule, 20)?;
 /// assert!(!FirstOrder::ddim().plan(&grid)?.is_stochastic());
-/// let fixed_large = FirstOrder::new(Kappa::Ddpm).reverse_variance(ReverseVariance::FixedLarge);
+/// let fixed_large = FirstOrder::new(Kappa::Ddpm).with_reverse_variance(ReverseVariance::FixedLarge);
 /// assert!(fixed_large.plan(&grid)?.is_stochastic());
 /// # Ok::<(), diffusion_sampler::Error>(())
 /// ```
@@ -63,7 +63,7 @@ impl FirstOrder {
 
     /// The same solver with another reverse variance v_p.
     #[must_use]
-    pub fn reverse_variance(self, reverse_variance: ReverseVariance) -> Self {
+    pub fn with_reverse_variance(self, reverse_variance: ReverseVariance) -> Self {
         Self {
             reverse_variance,
             ..self

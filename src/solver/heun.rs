@@ -31,7 +31,7 @@ pub struct Heun;
 impl Solver for Heun {
     /// # Errors
     ///
-    /// None on a valid grid, unless a step is so wide that ρ_t/ρ_s overflows ([`Error::InvalidEntry`]).
+    /// None on a valid grid. A step so wide that ρ_t/ρ_s overflows is a plain DDIM step, as one onto σ_s = 0 is.
     fn plan(&self, grid: &Grid) -> Result<Plan, Error> {
         let steps = grid
             .levels()
@@ -45,11 +45,11 @@ impl Solver for Heun {
 fn step(from: NoiseLevel, to: NoiseLevel) -> Result<Step, Error> {
     let posterior = StridedPosterior::new(from, to, Kappa::Ddim)?;
     let predictor = posterior_update(&posterior, 0.0);
-    let stages = if posterior.step_size().is_infinite() {
+    // ρ_t/ρ_s − 1 = e^h − 1.
+    let weight = 0.5 * libm::expm1(posterior.step_size()) * to.alpha();
+    let stages = if from.alpha() == 0.0 || !weight.is_finite() {
         vec![Stage::evaluating(from, predictor)]
     } else {
-        // ρ_t/ρ_s − 1 = e^h − 1.
-        let weight = 0.5 * libm::expm1(posterior.step_size()) * to.alpha();
         let keep = Store {
             slot: 0,
             state: 0.0,

@@ -6,6 +6,7 @@ mod inversion;
 mod multistep;
 
 pub use first_order::FirstOrder;
+pub(crate) use first_order::posterior_update;
 pub use heun::Heun;
 pub use inversion::DdimInversion;
 pub use multistep::{DpmSolverPp2M, SecondOrderForm};

@@ -1,7 +1,7 @@
 //! DPM-Solver++ of second order, multistep, and its stochastic form.
 
 use super::Solver;
-use crate::error::{Error, require};
+use crate::error::{Error, require_non_negative};
 use crate::grid::Grid;
 use crate::plan::{Plan, Stage, Step, Store, Update};
 use crate::posterior::{Kappa, StridedPosterior};
@@ -69,12 +69,7 @@ impl DpmSolverPp2M {
     ///
     /// [`Error::InvalidParameter`] for a τ that is negative or not finite.
     pub fn stochastic(tau: f64) -> Result<Self, Error> {
-        require(
-            tau.is_finite() && tau >= 0.0,
-            "tau",
-            tau,
-            "finite and at least 0",
-        )?;
+        require_non_negative("tau", tau)?;
         Ok(Self {
             tau,
             ..Self::default()
@@ -83,7 +78,7 @@ impl DpmSolverPp2M {
 
     /// The same solver with another weight of the second-order term.
     #[must_use]
-    pub fn form(self, form: SecondOrderForm) -> Self {
+    pub fn with_form(self, form: SecondOrderForm) -> Self {
         Self { form, ..self }
     }
 

@@ -100,7 +100,7 @@ fn error(solver: &dyn Solver, variance: f64, steps: usize) -> Result<f64, Box<dy
 }
 
 fn strong() -> Result<Vec<Claim>, Box<dyn Error>> {
-    let exact = DpmSolverPp2M::new().form(SecondOrderForm::Exact);
+    let exact = DpmSolverPp2M::new().with_form(SecondOrderForm::Exact);
     let (first, second) = (Accept::Within(0.95, 1.05), Accept::Within(1.9, 2.1));
     let solvers: [(&str, &dyn Solver, Accept); 4] = [
         ("DDIM", &FirstOrder::ddim(), first),
@@ -150,7 +150,7 @@ fn weak() -> Result<Vec<Claim>, Box<dyn Error>> {
             .fold(0.0, f64::max))
     };
     let midpoint = DpmSolverPp2M::stochastic(1.0)?;
-    let exact = midpoint.form(SecondOrderForm::Exact);
+    let exact = midpoint.with_form(SecondOrderForm::Exact);
     let solvers: [(&str, &dyn Solver, Accept); 3] = [
         ("DDPM", &FirstOrder::ddpm(), Accept::Within(0.88, 1.08)),
         (

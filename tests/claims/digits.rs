@@ -158,7 +158,7 @@ impl Batched {
 /// The batched denoiser against the crate's own, on noised draws at every level of the runs.
 fn agreement(mixture: &GaussianMixture, model: &Batched) -> Result<Claim, Box<dyn Error>> {
     let mut rng = SmallRng::seed_from_u64(SEED);
-    let data = mixture.sample(SHARD, &mut rng).points.mapv(|x| x as f32);
+    let data = mixture.sample(SHARD, &mut rng)?.points.mapv(|x| x as f32);
     let (mut fast, mut exact) = (data.clone(), data.clone());
     let mut worst = 0.0f32;
     for (step, level) in grid(50)?.levels()[..50].iter().enumerate() {
@@ -260,8 +260,8 @@ fn shape(distances: &[[f64; ETAS.len()]; STEPS.len()]) -> Vec<Claim> {
     for ((eta, distance), prototype) in ETAS.iter().zip(distances[3]).zip([0.062, 0.075, 0.149]) {
         claims.push(Claim::new(
             format!("digits, 50 steps: squared Fréchet distance at η = {eta}"),
-            // Between seeds it varies by 3 to 5 %.
-            "independent prototype, ± five standard errors",
+            // Seeds differ by 3 to 5 %; the prototype's draws and its number of them are not known, so the order counts.
+            "independent prototype, ±25 %",
             distance,
             Accept::near(prototype, 0.25),
         ));

@@ -74,10 +74,11 @@ fn the_mean_posterior_covariance_and_the_covariance_of_the_mean_add_up_to_the_da
     // E[Cov(x₀|x_t)] + Cov(E[x₀|x_t]) = Cov(x₀), by exact sampling of x_t; 40000 draws, 5 standard errors.
     let (data, level, n) = (mixture(), level(0.8, 0.6), 40_000);
     let mut rng = SmallRng::seed_from_u64(1);
-    let x0 = data.sample(n, &mut rng).points;
+    let x0 = data.sample(n, &mut rng).unwrap().points;
     let noise = Gaussian::isotropic(&[0.0; 3], 0.36)
         .unwrap()
-        .sample(n, &mut rng);
+        .sample(n, &mut rng)
+        .unwrap();
     let x = 0.8 * &x0 + &noise;
     let (mut estimates, mut within) = (Array2::zeros((n, 3)), Array2::<f64>::zeros((3, 3)));
     for (row, mut estimate) in x.rows().into_iter().zip(estimates.rows_mut()) {
@@ -228,9 +229,12 @@ fn samples_have_the_moments_of_the_law() {
     let n = 20_000;
     let mut rng = SmallRng::seed_from_u64(7);
     let cases: [(&dyn Oracle, Array2<f64>); 3] = [
-        (&correlated(), correlated().sample(n, &mut rng)),
-        (&mixture(), mixture().sample(n, &mut rng).points),
-        (&empirical(), empirical().sample(n, &mut rng).points),
+        (&correlated(), correlated().sample(n, &mut rng).unwrap()),
+        (&mixture(), mixture().sample(n, &mut rng).unwrap().points),
+        (
+            &empirical(),
+            empirical().sample(n, &mut rng).unwrap().points,
+        ),
     ];
     for (oracle, samples) in &cases {
         let (mean, covariance) = sample_moments(samples).unwrap();
@@ -251,12 +255,12 @@ fn samples_have_the_moments_of_the_law() {
 fn draws_say_where_they_come_from() {
     let mut rng = SmallRng::seed_from_u64(3);
     let data = empirical();
-    let draws = data.sample(200, &mut rng);
+    let draws = data.sample(200, &mut rng).unwrap();
     for (i, &k) in draws.components.iter().enumerate() {
         assert_eq!(draws.points.row(i), points().row(k));
         assert_eq!(draws.labels[i], [0, 1, 1, 2, 0][k]);
     }
-    let draws = mixture().sample(10_000, &mut rng);
+    let draws = mixture().sample(10_000, &mut rng).unwrap();
     let share = draws.components.iter().filter(|k| **k == 1).count() as f64 / 10_000.0;
     assert!((share - 0.4).abs() < 5.0 * (0.24f64 / 10_000.0).sqrt());
     for (k, label) in draws.components.iter().zip(&draws.labels) {
@@ -271,7 +275,7 @@ fn values_are_stable() {
     let d = mixture().data_estimate(&[0.25, -0.5, 1.0], &level).unwrap();
     let bits: Vec<u64> = d.iter().map(|v| v.to_bits()).collect();
     assert_eq!(bits, VALUES, "{bits:#x?}");
-    let sample = correlated().sample(1, &mut ConstantSteps(0));
+    let sample = correlated().sample(1, &mut ConstantSteps(0)).unwrap();
     let bits: Vec<u64> = sample.iter().map(|v| v.to_bits()).collect();
     assert_eq!(bits, SAMPLE, "{bits:#x?}");
 }

@@ -186,7 +186,7 @@ fn image_to_image_starts_exactly_at_the_level_it_promises() {
     let schedule = schedule();
     // Between the knots 700 and 600, and between the table's own.
     let start = schedule.level(623.25).unwrap();
-    let grid = grid(10).starting_at(start).unwrap();
+    let grid = grid(10).starting_at(&schedule, start).unwrap();
     let times: Vec<f64> = grid.levels().iter().map(|level| level.time()).collect();
     assert_eq!(
         times,

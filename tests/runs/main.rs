@@ -9,6 +9,7 @@ mod clipping;
 mod common;
 mod control;
 mod guided;
+mod lent;
 mod non_finite;
 mod own;
 mod refusals;

@@ -93,7 +93,7 @@ fn a_single_step_is_the_step_of_a_run() {
 
 #[test]
 fn a_fixed_large_step_is_that_of_a_run() {
-    let solver = FirstOrder::ddpm().reverse_variance(ReverseVariance::FixedLarge);
+    let solver = FirstOrder::ddpm().with_reverse_variance(ReverseVariance::FixedLarge);
     let kind = Prediction::Noise;
     let mut run = sampler(&solver, 6)
         .start::<f32, _, _>(SHAPE, kind, KeyedNoise::new(SEED))
