@@ -6,7 +6,7 @@ use std::f64::consts::TAU;
 use diffusion_sampler::{
     DdimInversion, DdimStep, DiagonalGaussian, DpmSolverPp2M, Error as Refused, FirstOrder, Grid,
     Heun, Kappa, KeyedNoise, LambdaRange, LossWeight, NoiseKey, NoiseLevel, NoiseSchedule,
-    NoiseSource, Plan, Prediction, ReverseVariance, Sampler, SecondOrderForm, Solver,
+    NoiseSource, Plan, Prediction, ReverseVariance, RunError, Sampler, SecondOrderForm, Solver,
     StridedPosterior, TableSchedule, VariancePreserving, from_fn,
 };
 use ndarray::{Array2, ArrayRef, Ix2};
@@ -980,14 +980,20 @@ fn extreme_run(sampler: &Sampler, prediction: Prediction) -> bool {
             out.zip_mut_with(x, |o, &x| *o = (0.5 * x).tanh());
         },
     );
-    match sampler.sample(&mut model, (2, 3), 160) {
+    // From a state that every plan can start from, inversion's too.
+    let state = Array2::from_shape_fn((2, 3), |(i, j)| i as f64 - 0.4 * j as f64);
+    let run = sampler
+        .start_from(state, prediction, KeyedNoise::new(160))
+        .map_err(RunError::Sampler)
+        .and_then(|mut run| run.run(&mut model).map(|()| run.into_state()));
+    match run {
         Ok(x) => {
             x.iter().all(|value| value.is_finite())
                 && !(undefined_there && evaluates_pure_noise(sampler.plan()))
         }
-        Err(diffusion_sampler::RunError::Sampler(Refused::PredictionUndefined {
-            alpha, ..
-        })) => alpha == 0.0 && undefined_there && evaluates_pure_noise(sampler.plan()),
+        Err(RunError::Sampler(Refused::PredictionUndefined { alpha, .. })) => {
+            alpha == 0.0 && undefined_there && evaluates_pure_noise(sampler.plan())
+        }
         Err(_) => false,
     }
 }
