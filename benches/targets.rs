@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use diffusion_sampler::{
     DdimStep, Kappa, KeyedNoise, NoiseKey, NoiseLevel, NoiseSource, Prediction, SimdLevel, Stream,
-    fill_normal, force_simd_level, linear_combination, simd_level,
+    force_simd_level, linear_combination, simd_level,
 };
 use ndarray::{Array1, Array2, Array4, ArrayD, Axis, IxDyn};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
@@ -67,15 +67,15 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::from(u8::from(report.failed)))
 }
 
-/// One pass over x and two outputs against two passes.
+/// One pass over x and two outputs (4 streams) against two passes in place (6 streams).
 fn guided(report: &mut Report) -> Outcome {
-    for (name, len) in [("64 Ki", 1 << 16), ("768 Ki", 3 << 18), ("16 Mi", 1 << 24)] {
+    for (name, len) in [("32 Ki", 1 << 15), ("768 Ki", 3 << 18), ("16 Mi", 1 << 24)] {
         let mut x = Array1::<f32>::from_elem(len, 0.5);
         let mut y = x.clone();
         let (c, u) = (x.clone(), x.clone());
         report.at_most(
             &format!("fused guided step ÷ two passes, {name} f32"),
-            (0.65, 0.90),
+            (0.65, 0.75),
             |seconds| {
                 compare(
                     seconds,
@@ -106,7 +106,7 @@ fn permuted(report: &mut Report) -> Outcome {
         let e_permuted = e.view().permuted_axes([0, 2, 3, 1]);
         report.at_most(
             &format!("permuted layout ÷ contiguous, {name} f32"),
-            (1.05, 1.3),
+            (1.05, 1.2),
             |seconds| {
                 compare(
                     seconds,
@@ -194,13 +194,10 @@ fn stochastic(report: &mut Report) -> Outcome {
                 compare(
                     seconds,
                     || {
-                        drop(step.apply(
-                            black_box(&mut x),
-                            &output,
-                            Prediction::Noise,
-                            &mut noise,
-                            1,
-                        ))
+                        // x₀ as the output: the state keeps its size, however often the step is taken.
+                        let taken =
+                            step.apply(black_box(&mut x), &output, Prediction::Data, &mut noise, 1);
+                        assert_eq!(taken, Ok(()));
                     },
                     || {
                         // One row at a time into an array that is there: the fill and nothing else.
@@ -218,8 +215,6 @@ fn stochastic(report: &mut Report) -> Outcome {
             },
         );
     }
-    let mut x = Array1::<f32>::zeros(NORMALS);
-    fill_normal(&mut x, &mut KeyedNoise::new(1), 0, Stream::User(0))?;
     Ok(())
 }
 

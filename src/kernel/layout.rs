@@ -12,7 +12,7 @@
 use ndarray::iter::{Iter, LanesIter};
 use ndarray::{ArrayRef, ArrayView, ArrayViewMut, Axis, Dimension};
 
-use super::slices::{self, BLOCK, Operands};
+use super::slices::{self, Operands};
 #[cfg(feature = "rayon")]
 use super::threads::Threads;
 use super::{FillNoise, Form, Forms, MAX_INPUTS};
@@ -20,6 +20,10 @@ use crate::real::Real;
 
 /// Elements that do not lie in rows are gathered in blocks of this length.
 const GATHER: usize = 64;
+
+/// The noise is asked for in pieces of this length: long enough that what a piece costs beside its normals (0.25 ns an
+/// element at 256) does not show, short enough for L1.
+pub(super) const NOISE: usize = 1024;
 
 /// Rows shorter than this are gathered too: a call for each would cost more.
 const SHORT_ROW: usize = 16;
@@ -413,7 +417,7 @@ pub(super) struct Noise<'n, A> {
     pub(super) fill: FillNoise<'n, A>,
     /// The sample and first element of the block that is held.
     at: Option<(usize, usize)>,
-    block: [A; BLOCK],
+    block: [A; NOISE],
 }
 
 impl<'n, A: Real> Noise<'n, A> {
@@ -421,14 +425,14 @@ impl<'n, A: Real> Noise<'n, A> {
         Self {
             fill,
             at: None,
-            block: [A::zero(); BLOCK],
+            block: [A::zero(); NOISE],
         }
     }
 
     /// The normals from `element` to the end of its block.
     fn from(&mut self, sample: usize, element: usize, per_sample: usize) -> &[A] {
-        let first = element - element % BLOCK;
-        let len = BLOCK.min(per_sample - first);
+        let first = element - element % NOISE;
+        let len = NOISE.min(per_sample - first);
         if self.at != Some((sample, first)) {
             self.fill.fill(sample, first, &mut self.block[..len]);
             self.at = Some((sample, first));

@@ -41,8 +41,8 @@
 //!   written. It costs nothing that can be measured from L2 on, 2 to 5 % at 4 Ki and 5 to 10 % at 1 Ki, where the last
 //!   look at the lanes shows; adding v · 0 or v − v, which needs no second look, took 14 % at 1 Ki, 8 % at 4 Ki and 3 to
 //!   8 % in L2. D is nowhere written, so there it is D · 0.
-//! - *Noise* comes in blocks of 256 on the stack, each used as soon as it is made, so it needs no buffer. The pieces that
-//!   are asked for follow from the shape alone: [0, 256), [256, 512), … of each noisy row, in ascending order, whatever
+//! - *Noise* comes in blocks of 1024 on the stack, each used as soon as it is made, so it needs no buffer. The pieces that
+//!   are asked for follow from the shape alone: [0, 1024), [1024, 2048), … of each noisy row, in ascending order, whatever
 //!   the layout. A generator that throws part of a pair away at the end of a piece still gives every layout the same.
 //! - *Layout* (`layout.rs`): arrays in standard layout are slices. Other axes are sorted, turned and merged into the
 //!   longest common rows, so that equal layouts of any axis order become one slice. ndarray's `as_slice_memory_order`

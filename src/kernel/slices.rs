@@ -4,7 +4,7 @@ use super::{Form, Row};
 use crate::real::Real;
 use crate::simd::{Task, dispatch};
 
-/// The elements of a stack block; the noise is asked for in blocks of this length too.
+/// The elements of a stack block.
 pub(super) const BLOCK: usize = 256;
 
 /// The slices of one call, all of one length.

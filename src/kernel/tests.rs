@@ -323,12 +323,12 @@ fn fast_equals_naive<A: Real>(case: &Case) -> Result<(), TestCaseError> {
         let check = || {
             prop_assert_eq!(&got.0, &expected.0, "finite, at {:?}", level);
             prop_assert_eq!(&got.1, &expected.1, "bits, at {:?}", level);
-            // The pieces: those of the noisy rows, from the first element to the last, none of more than 256.
+            // The pieces: those of the noisy rows, from the first element to the last, none of more than 1024.
             let mut pieces = got.2.iter();
             for &(row, _, _) in &expected.2 {
                 let mut next = 0;
                 while next < per_sample {
-                    let len = (per_sample - next).min(256);
+                    let len = (per_sample - next).min(super::layout::NOISE);
                     prop_assert_eq!(pieces.next(), Some(&(row, next, len)));
                     next += len;
                 }
