@@ -126,11 +126,13 @@ fn main() -> ExitCode {
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1))
         .configure_from_args();
-    let mut x = vec![1.0f32; 64 << 10];
-    let e = x.clone();
-    criterion.bench_function("step, 64 Ki f32", |bencher| {
-        bencher.iter(|| step(black_box(&mut x), black_box(&e)));
-    });
+    for (name, len, _) in SIZES {
+        let mut x = vec![1.0f32; len];
+        let e = x.clone();
+        criterion.bench_function(&format!("step, {name} f32"), |bencher| {
+            bencher.iter(|| step(black_box(&mut x), black_box(&e)));
+        });
+    }
     criterion.final_summary();
     ExitCode::from(u8::from(failed))
 }

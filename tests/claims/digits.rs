@@ -15,6 +15,7 @@ use rand::rngs::SmallRng;
 
 use super::{Accept, Claim};
 
+#[allow(dead_code)] // The examples use the rest of it.
 #[path = "../../examples/support/digits.rs"]
 #[allow(unreachable_pub)]
 mod data;

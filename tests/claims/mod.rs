@@ -2,7 +2,6 @@
 //!
 //! One list serves two readers: `tests/verification.rs` asserts every claim, and `examples/verification.rs` prints them
 //! and writes `docs/verification.md`.
-#![allow(dead_code)] // Each of the two uses a part.
 
 use std::error::Error;
 use std::fmt;
@@ -110,21 +109,3 @@ pub(crate) const TOPICS: &[(&str, Topic)] = &[
     ("Noise and bits", noise::claims),
     ("Shape of DDIM's Table 1", digits::claims),
 ];
-
-/// Fails with every claim of a topic that does not hold.
-pub(crate) fn assert_topic(topic: Topic) -> Result<(), Box<dyn Error>> {
-    let claims = topic()?;
-    assert!(!claims.is_empty(), "a topic without claims proves nothing");
-    let failed: Vec<String> = claims
-        .iter()
-        .filter(|claim| !claim.holds())
-        .map(|claim| {
-            format!(
-                "{}: measured {}, accepted {}",
-                claim.claim, claim.measured, claim.accept
-            )
-        })
-        .collect();
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
-    Ok(())
-}

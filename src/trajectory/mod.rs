@@ -1,5 +1,10 @@
 //! One run: its state, its buffers and its position in the plan.
 
+mod buffers;
+mod snapshot;
+
+pub use snapshot::Snapshot;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -11,12 +16,14 @@ use crate::combination::{Combination, MAX_OUTPUTS};
 use crate::denoiser::{Denoiser, Query};
 use crate::error::{Error, RunError};
 use crate::fold::{self, Estimate};
-use crate::kernel::{self, FillNoise, Form, Forms, MAX_INPUTS};
+use crate::kernel::{self, MAX_INPUTS};
 use crate::level::NoiseLevel;
 use crate::noise::{KeyedNoise, NoiseSource, Stream};
 use crate::plan::{Plan, Stage};
 use crate::prediction::Prediction;
 use crate::real::Real;
+
+use buffers::{Slots, outputs_of, own_slice, own_slice_mut, update_arrays};
 
 /// One run of a plan: the state x, the solver's history, the model's outputs, and the position.
 ///
@@ -56,23 +63,6 @@ pub struct Trajectory<A, D: Dimension, N = KeyedNoise> {
     step: usize,
     stage: usize,
     noise: N,
-}
-
-/// A run between two evaluations as plain data, to be stored and resumed elsewhere; made by [`Trajectory::snapshot`], taken
-/// by [`Sampler::resume`](crate::Sampler::resume).
-///
-/// The plan, the prediction and the noise belong to whoever resumes. With keyed noise of the same seed the run goes on bit
-/// for bit.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Snapshot<A, D: Dimension> {
-    /// The number of steps taken.
-    pub step: usize,
-    /// The next stage within the step.
-    pub stage: usize,
-    /// The state x.
-    pub state: Array<A, D>,
-    /// The solver's history slots.
-    pub history: Vec<Array<A, D>>,
 }
 
 /// Where the model is to be evaluated next.
@@ -143,73 +133,6 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
             stage: 0,
             noise,
         })
-    }
-
-    /// The run of `plan` that `snapshot` was taken from.
-    pub(crate) fn resume(
-        plan: Arc<Plan>,
-        prediction: Prediction,
-        clip: Option<Clip>,
-        snapshot: Snapshot<A, D>,
-        noise: N,
-    ) -> Result<Self, Error> {
-        let Snapshot {
-            step,
-            stage,
-            state,
-            history,
-        } = snapshot;
-        if history.len() != plan.slots() {
-            return Err(Error::WrongLength {
-                name: "history",
-                expected: plan.slots(),
-                found: history.len(),
-            });
-        }
-        if let Some(slot) = history.iter().find(|slot| slot.shape() != state.shape()) {
-            return Err(Error::ShapeMismatch {
-                name: "history",
-                expected: state.shape().to_vec(),
-                found: slot.shape().to_vec(),
-            });
-        }
-        let steps = plan.steps();
-        let stages = steps.get(step).map_or(1, |step| step.stages.len());
-        if step > steps.len() || stage >= stages {
-            return Err(Error::RunFinished { steps: steps.len() });
-        }
-        let mut run = Self::new(plan, prediction, clip, state, noise)?;
-        for (own, slot) in run.history.iter_mut().zip(&history) {
-            own.assign(slot);
-        }
-        (run.step, run.stage) = (step, stage);
-        Ok(run)
-    }
-
-    /// The run as plain data, to be resumed by [`Sampler::resume`](crate::Sampler::resume), in another process if need be.
-    ///
-    /// ```
-    /// use diffusion_sampler::{DpmSolverPp2M, Gaussian, Grid, KeyedNoise, Oracle, Prediction, Sampler, TableSchedule};
-    /// use ndarray::Array2;
-    ///
-    /// let schedule = TableSchedule::cosine(1000)?;
-    /// let sampler = Sampler::new(&Grid::trailing(&schedule, 6)?, &DpmSolverPp2M::stochastic(1.0)?)?;
-    /// let mut model = Gaussian::isotropic(&[1.0, 2.0], 0.3)?.denoiser(Prediction::Data);
-    /// let mut run = sampler.start::<f32, _, _>((3, 2), Prediction::Data, KeyedNoise::new(5))?;
-    /// run.advance(&mut model)?;
-    /// let mut resumed = sampler.resume(run.snapshot(), Prediction::Data, KeyedNoise::new(5))?;
-    /// run.run(&mut model)?;
-    /// resumed.run(&mut model)?;
-    /// assert_eq!(run.state(), resumed.state());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn snapshot(&self) -> Snapshot<A, D> {
-        Snapshot {
-            step: self.step,
-            stage: self.stage,
-            state: self.x.clone(),
-            history: self.history.clone(),
-        }
     }
 
     /// What to evaluate next, after running the updates before it that need no model; `None` when the run is finished.
@@ -620,92 +543,4 @@ enum Told<'a, A, D> {
     Buffer,
     /// With the caller.
     Arrays(&'a [&'a ArrayRef<A, D>]),
-}
-
-/// The history slots but the one that is written.
-struct Slots<'a, A, D: Dimension> {
-    before: &'a [Array<A, D>],
-    after: &'a [Array<A, D>],
-}
-
-impl<'a, A, D: Dimension> Slots<'a, A, D> {
-    /// The slot that is written, and the others.
-    fn split(
-        history: &'a mut [Array<A, D>],
-        stored: Option<usize>,
-    ) -> (Option<&'a mut Array<A, D>>, Self) {
-        let (before, rest) = history.split_at_mut(stored.unwrap_or(history.len()));
-        match rest.split_first_mut() {
-            Some((written, after)) => (Some(written), Self { before, after }),
-            None => (None, Self { before, after: &[] }),
-        }
-    }
-
-    fn get(&self, slot: usize) -> Option<&'a Array<A, D>> {
-        match slot.checked_sub(self.before.len()) {
-            None => self.before.get(slot),
-            Some(0) => None,
-            Some(behind) => self.after.get(behind - 1),
-        }
-    }
-}
-
-/// The model's outputs in the run's buffer, one after the other.
-fn outputs_of<'a, A, D: Dimension>(
-    buffer: &'a Option<Array<A, D>>,
-    len: usize,
-    inputs: &mut [&'a [A]; MAX_INPUTS],
-) -> Result<(), Error> {
-    if let Some(buffer) = buffer {
-        let slice = own_slice(buffer, "output buffer")?;
-        for (input, output) in inputs.iter_mut().zip(slice.chunks_exact(len)) {
-            *input = output;
-        }
-    }
-    Ok(())
-}
-
-fn own_slice<'a, A, D: Dimension>(
-    array: &'a Array<A, D>,
-    name: &'static str,
-) -> Result<&'a [A], Error> {
-    array.as_slice().ok_or(Error::LayoutChanged { name })
-}
-
-fn own_slice_mut<'a, A, D: Dimension>(
-    array: &'a mut Array<A, D>,
-    name: &'static str,
-) -> Result<&'a mut [A], Error> {
-    array.as_slice_mut().ok_or(Error::LayoutChanged { name })
-}
-
-/// The update with told outputs in any layout.
-fn update_arrays<'a, A, D>(
-    form: &Form,
-    x: &mut Array<A, D>,
-    y: Option<&mut Array<A, D>>,
-    outputs: &[&'a ArrayRef<A, D>],
-    slots: impl Iterator<Item = &'a Array<A, D>>,
-    fill: FillNoise<'_, A>,
-) -> Result<bool, Error>
-where
-    A: Real + 'a,
-    D: Dimension + 'a,
-{
-    let Some(&first) = outputs.first() else {
-        return Ok(true);
-    };
-    let mut inputs: [&ArrayRef<A, D>; MAX_INPUTS] = [first; MAX_INPUTS];
-    let mut count = 0;
-    for input in outputs.iter().copied().chain(slots.map(|slot| &**slot)) {
-        inputs[count] = input;
-        count += 1;
-    }
-    kernel::update(
-        Forms::Same(form),
-        x,
-        y.map(|y| &mut **y),
-        &inputs[..count],
-        Some(fill),
-    )
 }
