@@ -7,7 +7,9 @@ use std::error::Error;
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
 
-use diffusion_sampler::{KeyedNoise, NoiseKey, NoiseSource, Stream, linear_combination};
+use diffusion_sampler::{
+    KeyedNoise, NoiseKey, NoiseSource, SimdLevel, Stream, linear_combination, simd_level,
+};
 use ndarray::Array1;
 
 const ELEMENTS: usize = 1 << 16;
@@ -77,6 +79,10 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     {
         let (_, run, _) = CASES[case.parse::<usize>()?];
         run(rounds.parse()?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if simd_level() == SimdLevel::Portable {
+        println!("no AVX2 here, which the limits are for: nothing counted");
         return Ok(ExitCode::SUCCESS);
     }
     let mut passed = true;
