@@ -49,8 +49,7 @@ const PER_CLASS: usize = 100;
 /// Pixels of the picture's digits to a pixel of the data.
 const FINER: usize = 3;
 
-/// The picture shows each class's first sample: of the seeds 1 to 3 the one whose ten samples read best. The table's
-/// figures do not hang on it.
+/// The picture shows each class's first sample; of three seeds tried, this one's ten samples read best.
 const SEED: u64 = 2;
 
 const CREDIT: &str =
