@@ -8,7 +8,9 @@ use std::hint::black_box;
 use std::process::{Command, ExitCode};
 
 use diffusion_sampler::{
-    KeyedNoise, NoiseKey, NoiseSource, SimdLevel, Stream, linear_combination, simd_level,
+    KeyedNoise,
+    kernel::{SimdLevel, linear_combination, simd_level},
+    noise::{NoiseKey, NoiseSource, Stream},
 };
 use ndarray::Array1;
 

@@ -4,7 +4,9 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use diffusion_sampler::{
-    DpmSolverPp2M, FirstOrder, Grid, Heun, Prediction, Sampler, Solver, TableSchedule, from_fn,
+    Grid, Prediction, Sampler, from_fn,
+    schedule::TableSchedule,
+    solver::{DpmSolverPp2M, FirstOrder, Heun, Solver},
 };
 use ndarray::{ArrayRef, Ix2};
 

@@ -10,8 +10,11 @@ use std::hint::black_box;
 use std::process::ExitCode;
 
 use diffusion_sampler::{
-    DdimStep, Kappa, KeyedNoise, NoiseKey, NoiseLevel, NoiseSource, Prediction, SimdLevel, Stream,
-    force_simd_level, linear_combination, simd_level,
+    KeyedNoise, NoiseLevel, Prediction,
+    kernel::{SimdLevel, force_simd_level, linear_combination, simd_level},
+    noise::{NoiseKey, NoiseSource, Stream},
+    posterior::Kappa,
+    run::DdimStep,
 };
 use ndarray::{Array1, Array2, Array4, ArrayD, Axis, IxDyn};
 use rand::{Rng, SeedableRng, rngs::SmallRng};

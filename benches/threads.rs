@@ -11,7 +11,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use diffusion_sampler::{
-    Error, Kappa, KeyedNoise, NoiseSchedule, RectifiedFlow, StridedPosterior, linear_combination,
+    Error, KeyedNoise,
+    kernel::linear_combination,
+    posterior::{Kappa, StridedPosterior},
+    schedule::{NoiseSchedule, RectifiedFlow},
 };
 use ndarray::Array2;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};

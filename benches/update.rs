@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use criterion::Criterion;
-use diffusion_sampler::{linear_combination, simd_level};
+use diffusion_sampler::kernel::{linear_combination, simd_level};
 use ndarray::{Array1, ArrayView1, ArrayViewMut1};
 use support::{Compared, compare};
 

@@ -10,8 +10,10 @@
 use std::error::Error;
 
 use diffusion_sampler::{
-    DiagonalGaussian, DpmSolverPp2M, FirstOrder, Grid, Heun, KeyedNoise, NoiseSchedule, Prediction,
-    Sampler, Solver, TableSchedule, from_fn,
+    Grid, KeyedNoise, Prediction, Sampler, from_fn,
+    moments::DiagonalGaussian,
+    schedule::{NoiseSchedule, TableSchedule},
+    solver::{DpmSolverPp2M, FirstOrder, Heun, Solver},
 };
 use ndarray::{Array1, ArrayRef, Ix1};
 

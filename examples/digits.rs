@@ -25,8 +25,11 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use diffusion_sampler::{
-    ClassifierFree, FirstOrder, GaussianMixture, Grid, GuidanceWeight, KeyedNoise, LabelledOracle,
-    NoiseLevel, Oracle, Prediction, Sampler, TableSchedule, frechet_distance, sample_moments,
+    Grid, KeyedNoise, NoiseLevel, Prediction, Sampler,
+    guidance::{ClassifierFree, GuidanceWeight},
+    oracle::{GaussianMixture, LabelledOracle, Oracle, frechet_distance, sample_moments},
+    schedule::TableSchedule,
+    solver::FirstOrder,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::{Array2, ArrayView1, Axis, concatenate};

@@ -18,8 +18,10 @@ use std::f64::consts::TAU;
 use std::ops::ControlFlow;
 
 use diffusion_sampler::{
-    FirstOrder, Gaussian, GaussianMixture, Grid, KeyedNoise, NoiseLevel, Oracle, Prediction,
-    Sampler, TableSchedule,
+    Grid, KeyedNoise, NoiseLevel, Prediction, Sampler,
+    oracle::{Gaussian, GaussianMixture, Oracle},
+    schedule::TableSchedule,
+    solver::FirstOrder,
 };
 use ndarray::Array2;
 use rand::{SeedableRng, rngs::SmallRng};

@@ -17,7 +17,7 @@ pub enum ClipNoise {
 /// NaN stays NaN, and a model output that is not finite stops the run as without clipping.
 ///
 /// ```
-/// use diffusion_sampler::{Clip, ClipNoise};
+/// use diffusion_sampler::{Clip, clip::ClipNoise};
 ///
 /// let pixels = Clip::new(-1.0, 1.0)?;
 /// assert_eq!(pixels.keeping_noise().noise(), ClipNoise::Keep);

@@ -12,7 +12,7 @@ pub const MAX_OUTPUTS: usize = 6;
 /// "Diffusion Models Beat GANs on Image Synthesis", Algorithm 2), that is D ← D + w_j (σ²/α) g_j.
 ///
 /// ```
-/// use diffusion_sampler::Combination;
+/// use diffusion_sampler::guidance::Combination;
 ///
 /// let cfg = Combination::new(&[2.5, -1.5], &[])?;
 /// assert_eq!(cfg.len(), 2);

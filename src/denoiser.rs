@@ -18,8 +18,8 @@ use crate::real::Real;
 ///
 /// A model that yields several outputs in one call (conditional and unconditional in one batch) says so by
 /// [`outputs`](Self::outputs) and [`combination`](Self::combination): the trajectory folds the weights into its update,
-/// and no combined output is ever materialised. [`ClassifierFree`](crate::ClassifierFree) and
-/// [`ClassifierGuided`](crate::ClassifierGuided) are such models; a plain model leaves both defaults.
+/// and no combined output is ever materialised. [`ClassifierFree`](crate::guidance::ClassifierFree) and
+/// [`ClassifierGuided`](crate::guidance::ClassifierGuided) are such models; a plain model leaves both defaults.
 ///
 /// ```
 /// use std::convert::Infallible;

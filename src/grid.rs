@@ -24,7 +24,7 @@ use crate::schedule::{LambdaRange, NoiseSchedule};
 /// Rounding is to the nearest integer, ties to even, as in the Python libraries whose checkpoints use these spacings.
 ///
 /// ```
-/// use diffusion_sampler::{Grid, TableSchedule};
+/// use diffusion_sampler::{Grid, schedule::TableSchedule};
 ///
 /// let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
 /// let grid = Grid::trailing(&schedule, 4)?;

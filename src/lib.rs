@@ -1,10 +1,10 @@
 //! From a denoiser to samples: everything between a trained diffusion model and its results.
 //!
-//! A [schedule](NoiseSchedule) and a [stride](Grid) say which noise levels a run visits, a [solver](Solver) compiles them to a
-//! [plan](Plan) of plain scalars, and a [run](Trajectory) applies the plan to arrays with the help of any [`Denoiser`].
+//! A [schedule](schedule::NoiseSchedule) and a [stride](Grid) say which noise levels a run visits, a [solver](solver::Solver) compiles them to a
+//! [plan](plan::Plan) of plain scalars, and a [run](Trajectory) applies the plan to arrays with the help of any [`Denoiser`].
 //!
 //! ```
-//! use diffusion_sampler::{FirstOrder, Gaussian, Grid, Oracle, Prediction, Sampler, TableSchedule};
+//! use diffusion_sampler::{Grid, Prediction, Sampler, oracle::{Gaussian, Oracle}, schedule::TableSchedule, solver::FirstOrder};
 //! use ndarray::Array2;
 //!
 //! let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
@@ -19,19 +19,19 @@
 //!
 //! | what | items |
 //! |---|---|
-//! | noise levels and schedules | [`NoiseLevel`], [`NoiseSchedule`], [`TableSchedule`], [`VariancePreserving`], [`VarianceExploding`], [`Edm`], [`RectifiedFlow`] |
-//! | strides | [`Grid`], [`LambdaRange`] |
-//! | the posterior on an edge | [`StridedPosterior`], [`Kappa`], [`ReverseVariance`], [`Upward`] |
-//! | what a network predicts | [`Prediction`], [`Conversion`], [`Linear`], [`Target`], [`LossWeight`] |
-//! | solvers and plans | [`Solver`], [`FirstOrder`], [`DpmSolverPp2M`], [`Heun`], [`DdimInversion`], [`Plan`], [`Step`], [`Stage`], [`Update`], [`Store`] |
+//! | noise levels and schedules | [`NoiseLevel`], [`NoiseSchedule`](schedule::NoiseSchedule), [`TableSchedule`](schedule::TableSchedule), [`VariancePreserving`](schedule::VariancePreserving), [`VarianceExploding`](schedule::VarianceExploding), [`Edm`](schedule::Edm), [`RectifiedFlow`](schedule::RectifiedFlow) |
+//! | strides | [`Grid`], [`LambdaRange`](schedule::LambdaRange) |
+//! | the posterior on an edge | [`StridedPosterior`](posterior::StridedPosterior), [`Kappa`](posterior::Kappa), [`ReverseVariance`](posterior::ReverseVariance), [`Upward`](posterior::Upward) |
+//! | what a network predicts | [`Prediction`], [`Conversion`](prediction::Conversion), [`Linear`](prediction::Linear), [`Target`](prediction::Target), [`LossWeight`](training::LossWeight) |
+//! | solvers and plans | [`Solver`](solver::Solver), [`FirstOrder`](solver::FirstOrder), [`DpmSolverPp2M`], [`Heun`](solver::Heun), [`DdimInversion`](solver::DdimInversion), [`Plan`](plan::Plan), [`Step`](plan::Step), [`Stage`](plan::Stage), [`Update`](plan::Update), [`Store`](plan::Store) |
 //! | models | [`Denoiser`], [`Query`], [`from_fn`], [`try_from_fn`] |
-//! | guidance | [`ClassifierFree`], [`BatchedClassifierFree`], [`ClassifierGuided`], [`Classifier`], [`GuidanceWeight`], [`Combination`] |
-//! | runs | [`Sampler`], [`Trajectory`], [`Question`], [`StepReport`], [`Snapshot`], [`Clip`], [`DdimStep`] |
-//! | noise | [`KeyedNoise`], [`RngNoise`], [`NoiseSource`], [`NoiseKey`], [`Stream`], [`fill_normal`] |
-//! | training and the forward chain | [`diffuse`], [`diffuse_with`], [`Prediction::write_target`], [`LossWeight`] |
-//! | exact models | [`Oracle`], [`LabelledOracle`], [`Gaussian`], [`GaussianMixture`], [`Empirical`], [`ExactDenoiser`], [`ExactClassifier`], [`frechet_distance`] |
-//! | moments and likelihood | [`DiagonalGaussian`], [`Sampler::moments`], [`Plan::moments`], [`Elbo`], [`Bound`], [`Decoder`], [`discretised_gaussian_nats`] |
-//! | arrays | [`linear_combination`] |
+//! | guidance | [`ClassifierFree`](guidance::ClassifierFree), [`BatchedClassifierFree`](guidance::BatchedClassifierFree), [`ClassifierGuided`](guidance::ClassifierGuided), [`Classifier`](guidance::Classifier), [`GuidanceWeight`](guidance::GuidanceWeight), [`Combination`](guidance::Combination) |
+//! | runs | [`Sampler`], [`Trajectory`], [`Question`](run::Question), [`StepReport`](run::StepReport), [`Snapshot`](run::Snapshot), [`Clip`], [`DdimStep`](run::DdimStep) |
+//! | noise | [`KeyedNoise`], [`RngNoise`](noise::RngNoise), [`NoiseSource`](noise::NoiseSource), [`NoiseKey`](noise::NoiseKey), [`Stream`](noise::Stream), [`fill_normal`](forward::fill_normal) |
+//! | training and the forward chain | [`diffuse`](forward::diffuse), [`diffuse_with`](forward::diffuse_with), [`Prediction::write_target`], [`LossWeight`](training::LossWeight) |
+//! | exact models | [`Oracle`](oracle::Oracle), [`LabelledOracle`](oracle::LabelledOracle), [`Gaussian`](oracle::Gaussian), [`GaussianMixture`](oracle::GaussianMixture), [`Empirical`](oracle::Empirical), [`ExactDenoiser`](oracle::ExactDenoiser), [`ExactClassifier`](oracle::ExactClassifier), [`frechet_distance`](oracle::frechet_distance) |
+//! | moments and likelihood | [`DiagonalGaussian`](moments::DiagonalGaussian), [`Sampler::moments`], [`Plan::moments`](plan::Plan::moments), [`Elbo`](likelihood::Elbo), [`Bound`](likelihood::Bound), [`Decoder`](likelihood::Decoder), [`discretised_gaussian_nats`](likelihood::discretised_gaussian_nats) |
+//! | arrays | [`linear_combination`](kernel::linear_combination) |
 //! | errors | [`Error`], [`RunError`] |
 //!
 //! # Conventions
@@ -40,7 +40,7 @@
 //!   amplitudes: q(x_t | x₀) = N(α x₀, σ² I), DDPM's ᾱ is α². λ = ln(α/σ) is *half* the log signal-to-noise ratio, ρ = σ/α
 //!   is what EDM and k-diffusion call sigma.
 //! - Axis 0 of every array is the sample. Elements are `f32` or `f64` ([`Real`]); coefficients are `f64` and cast once.
-//! - The guidance weight w is 0 for the plain conditional model; a library's scale is s = 1 + w ([`GuidanceWeight`]).
+//! - The guidance weight w is 0 for the plain conditional model; a library's scale is s = 1 + w ([`GuidanceWeight`](guidance::GuidanceWeight)).
 //! - Bad input gives an [`Error`] with its values; nothing panics.
 //!
 //! # Features
@@ -48,67 +48,47 @@
 //! - `rayon` (off by default): large arrays and their keyed noise are shared by the threads of rayon's current pool, with the
 //!   same bits.
 
-mod chain;
-mod clip;
+pub mod clip;
 mod combination;
-mod ddim_step;
-mod denoiser;
+pub mod denoiser;
 mod error;
 mod fold;
-mod grid;
-mod guidance;
-mod kernel;
+pub mod forward;
+pub mod grid;
+pub mod guidance;
+pub mod kernel;
 mod level;
-mod likelihood;
+pub mod likelihood;
 mod linalg;
-mod moments;
-mod noise;
-mod oracle;
-mod plan;
-mod posterior;
-mod prediction;
+pub mod moments;
+pub mod noise;
+pub mod oracle;
+pub mod plan;
+pub mod posterior;
+pub mod prediction;
 mod real;
+pub mod run;
 mod sampler;
-mod schedule;
+pub mod schedule;
 mod simd;
-mod solver;
+pub mod solver;
 mod special;
-mod training;
-mod trajectory;
+pub mod training;
 
-pub use chain::{diffuse, diffuse_with, fill_normal};
-pub use clip::{Clip, ClipNoise};
-pub use combination::{Combination, MAX_OUTPUTS};
-pub use ddim_step::DdimStep;
-pub use denoiser::{Denoiser, FromFn, Query, TryFromFn, from_fn, try_from_fn};
+pub use clip::Clip;
+pub use denoiser::{Denoiser, Query, from_fn, try_from_fn};
 pub use error::{Error, RunError};
 pub use grid::Grid;
-pub use guidance::{
-    BatchedClassifierFree, Classifier, ClassifierFree, ClassifierGuided, GuidanceWeight,
-};
-pub use kernel::linear_combination;
 pub use level::NoiseLevel;
-pub use likelihood::{Bound, Decoder, EdgeVariance, Elbo, discretised_gaussian_nats};
-pub use moments::{AffineEstimate, DiagonalGaussian};
-pub use noise::{KeyedNoise, NoiseKey, NoiseSource, NormalElement, RngNoise, Stream};
-pub use oracle::{
-    Draws, Empirical, ExactClassifier, ExactDenoiser, Gaussian, GaussianMixture, LabelledOracle,
-    Oracle, frechet_distance, sample_moments,
-};
-pub use plan::{MAX_SLOTS, Plan, Stage, Step, Store, Update};
-pub use posterior::{Kappa, ReverseVariance, StridedPosterior, Upward};
-pub use prediction::{Conversion, Linear, Prediction, Target};
+pub use noise::KeyedNoise;
+pub use prediction::Prediction;
 pub use real::Real;
+pub use run::Trajectory;
 pub use sampler::Sampler;
-pub use schedule::{
-    Edm, LambdaRange, NoiseSchedule, RectifiedFlow, TableSchedule, VarianceExploding,
-    VariancePreserving,
-};
-#[doc(hidden)]
-pub use simd::{SimdLevel, force_simd_level, simd_level};
-pub use solver::{DdimInversion, DpmSolverPp2M, FirstOrder, Heun, SecondOrderForm, Solver};
-pub use training::LossWeight;
-pub use trajectory::{Question, Snapshot, StepReport, Trajectory};
+
+pub use ndarray;
+pub use num_traits;
+pub use rand;
 
 /// The guides' code blocks, compiled and run with the documentation tests.
 #[cfg(doctest)]

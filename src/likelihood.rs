@@ -20,7 +20,7 @@ use crate::posterior::{Kappa, ReverseVariance, StridedPosterior};
 /// Ho, Jain and Abbeel (2020) for κ = r on neighbouring knots; the general κ follows from the Gaussian KL.
 ///
 /// ```
-/// use diffusion_sampler::{Decoder, EdgeVariance, Elbo, Grid, Kappa, TableSchedule};
+/// use diffusion_sampler::{Grid, likelihood::{Decoder, EdgeVariance, Elbo}, posterior::Kappa, schedule::TableSchedule};
 ///
 /// let grid = Grid::trailing(&TableSchedule::linear(1000, 1e-4, 0.02)?, 4)?;
 /// let elbo = Elbo::new(&grid, Kappa::Ddpm, EdgeVariance::Optimal)?;
@@ -235,7 +235,7 @@ impl Decoder {
 /// Both tails are computed without cancellation, so that far pixels have a large finite price.
 ///
 /// ```
-/// let nats = diffusion_sampler::discretised_gaussian_nats(0.5, 0.49, 0.05, 256)?;
+/// let nats = diffusion_sampler::likelihood::discretised_gaussian_nats(0.5, 0.49, 0.05, 256)?;
 /// assert!((nats - 2.79).abs() < 0.01);
 /// # Ok::<(), diffusion_sampler::Error>(())
 /// ```

@@ -9,7 +9,7 @@ use crate::special::spread_excess;
 /// A Gaussian with independent coordinates: the law of data, of a start, or of a sampler's state.
 ///
 /// ```
-/// use diffusion_sampler::{DiagonalGaussian, FirstOrder, Grid, Sampler, TableSchedule};
+/// use diffusion_sampler::{Grid, Sampler, moments::DiagonalGaussian, schedule::TableSchedule, solver::FirstOrder};
 ///
 /// // How far DDIM in 10 steps misses N(2, 0.5²): exactly, without a sample drawn.
 /// let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;

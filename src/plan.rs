@@ -9,7 +9,7 @@ use crate::level::NoiseLevel;
 /// predicts its exact law on Gaussian data, and anything else can read it. A plan is immutable plain data.
 ///
 /// ```
-/// use diffusion_sampler::{FirstOrder, Grid, Solver, TableSchedule};
+/// use diffusion_sampler::{Grid, schedule::TableSchedule, solver::{FirstOrder, Solver}};
 ///
 /// let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
 /// let plan = FirstOrder::ddim().plan(&Grid::trailing(&schedule, 10)?)?;

@@ -61,7 +61,7 @@ pub enum ReverseVariance {
 /// numbers: 1 − κr = (1 − κ) + κ(1 − r), 1 − r = −expm1(−h).
 ///
 /// ```
-/// use diffusion_sampler::{Kappa, NoiseLevel, StridedPosterior};
+/// use diffusion_sampler::{NoiseLevel, posterior::{Kappa, StridedPosterior}};
 ///
 /// let (t, s) = (NoiseLevel::new(2.0, 0.6, 0.8)?, NoiseLevel::new(1.0, 0.8, 0.6)?);
 /// let q = StridedPosterior::new(t, s, Kappa::Eta(0.5))?;

@@ -4,22 +4,22 @@ use std::sync::Arc;
 
 use ndarray::{Array, Dimension, IntoDimension};
 
-use crate::chain::start_noise;
 use crate::clip::Clip;
 use crate::denoiser::Denoiser;
 use crate::error::{Error, RunError, require_non_negative, require_size};
+use crate::forward::start_noise;
 use crate::grid::Grid;
 use crate::noise::{KeyedNoise, NoiseSource};
 use crate::plan::Plan;
 use crate::prediction::Prediction;
 use crate::real::Real;
+use crate::run::{Snapshot, Trajectory};
 use crate::solver::Solver;
-use crate::trajectory::{Snapshot, Trajectory};
 
 /// A sampler: a plan, the start law and the options of its runs. Immutable, cheap to clone, shared between threads.
 ///
 /// ```
-/// use diffusion_sampler::{DpmSolverPp2M, Grid, Prediction, Sampler, TableSchedule, from_fn};
+/// use diffusion_sampler::{Grid, Prediction, Sampler, from_fn, schedule::TableSchedule, solver::DpmSolverPp2M};
 /// use ndarray::{Array4, ArrayRef, Ix4};
 ///
 /// let schedule = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;

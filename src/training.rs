@@ -14,10 +14,10 @@ use crate::prediction::Prediction;
 /// | [`Simple`](Self::Simple) | that of the plain loss on the output: snr for ε, 1 for x₀, snr + 1 for v (VP) |
 /// | [`Snr`](Self::Snr) | snr = (α/σ)², the plain ε loss |
 /// | [`MinSnr`](Self::MinSnr) | min(snr, cap) (Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Weighting Strategy"; cap 5) |
-/// | [`Omega`](Self::Omega) | ω of an edge, from [`StridedPosterior::elbo_weight`](crate::StridedPosterior::elbo_weight): the loss is then a bound on −ln p for the stride that the edges make |
+/// | [`Omega`](Self::Omega) | ω of an edge, from [`StridedPosterior::elbo_weight`](crate::posterior::StridedPosterior::elbo_weight): the loss is then a bound on −ln p for the stride that the edges make |
 ///
 /// ```
-/// use diffusion_sampler::{LossWeight, NoiseLevel, Prediction};
+/// use diffusion_sampler::{NoiseLevel, Prediction, training::LossWeight};
 ///
 /// let level = NoiseLevel::new(0.5, 0.8, 0.6)?;
 /// assert_eq!(LossWeight::Simple.on_output(Prediction::Velocity, &level)?, 1.0);

@@ -8,9 +8,14 @@ use std::cell::Cell;
 use std::convert::Infallible;
 
 use diffusion_sampler::{
-    BatchedClassifierFree, Classifier, ClassifierFree, ClassifierGuided, Clip, DdimInversion,
-    Denoiser, DpmSolverPp2M, FirstOrder, Grid, GuidanceWeight, Heun, KeyedNoise, Prediction, Query,
-    Real, Sampler, Solver, Stream, TableSchedule, Trajectory, fill_normal,
+    Clip, Denoiser, Grid, KeyedNoise, Prediction, Query, Real, Sampler, Trajectory,
+    forward::fill_normal,
+    guidance::{
+        BatchedClassifierFree, Classifier, ClassifierFree, ClassifierGuided, GuidanceWeight,
+    },
+    noise::Stream,
+    schedule::TableSchedule,
+    solver::{DdimInversion, DpmSolverPp2M, FirstOrder, Heun, Solver},
 };
 use ndarray::{Array, ArrayRef, Axis, Dim, Dimension, IntoDimension, Ix2, Ix4, IxDyn, Slice};
 

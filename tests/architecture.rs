@@ -21,15 +21,8 @@ const FLOORS: [&[&str]; 5] = [
         "training",
     ],
     &["plan", "solver"],
-    &[
-        "chain",
-        "ddim_step",
-        "denoiser",
-        "fold",
-        "guidance",
-        "oracle",
-    ],
-    &["likelihood", "moments", "sampler", "trajectory"],
+    &["denoiser", "fold", "forward", "guidance", "oracle"],
+    &["likelihood", "moments", "run", "sampler"],
 ];
 
 /// The floors that hold scalars only.

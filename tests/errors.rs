@@ -3,11 +3,20 @@
 use std::error::Error as StdError;
 
 use diffusion_sampler::{
-    Clip, Combination, DdimStep, Decoder, DiagonalGaussian, DpmSolverPp2M, EdgeVariance, Edm, Elbo,
-    Error, FirstOrder, Grid, GuidanceWeight, Kappa, KeyedNoise, LambdaRange, LossWeight,
-    NoiseLevel, NoiseSchedule, Plan, Prediction, RectifiedFlow, ReverseVariance, Sampler, Solver,
-    StridedPosterior, TableSchedule, VarianceExploding, VariancePreserving, diffuse, diffuse_with,
-    discretised_gaussian_nats,
+    Clip, Error, Grid, KeyedNoise, NoiseLevel, Prediction, Sampler,
+    forward::{diffuse, diffuse_with},
+    guidance::{Combination, GuidanceWeight},
+    likelihood::{Decoder, EdgeVariance, Elbo, discretised_gaussian_nats},
+    moments::DiagonalGaussian,
+    plan::Plan,
+    posterior::{Kappa, ReverseVariance, StridedPosterior},
+    run::DdimStep,
+    schedule::{
+        Edm, LambdaRange, NoiseSchedule, RectifiedFlow, TableSchedule, VarianceExploding,
+        VariancePreserving,
+    },
+    solver::{DpmSolverPp2M, FirstOrder, Solver},
+    training::LossWeight,
 };
 use ndarray::{Array0, Array1, Array2, arr0, array};
 

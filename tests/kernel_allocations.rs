@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use diffusion_sampler::linear_combination;
+use diffusion_sampler::kernel::linear_combination;
 use ndarray::{Array, ArrayD, Axis, IxDyn};
 
 struct Counting;

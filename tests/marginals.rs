@@ -1,9 +1,15 @@
 //! Marginal matching: whatever the schedule, the stride and κ, x_s given x₀ is N(α_s x₀, σ_s² I). Exact moments, no sampling.
 
 use diffusion_sampler::{
-    DdimStep, DiagonalGaussian, Edm, Error, FirstOrder, Grid, Kappa, KeyedNoise, NoiseLevel,
-    NoiseSchedule, Plan, Prediction, RectifiedFlow, Solver, StridedPosterior, TableSchedule,
-    VarianceExploding, VariancePreserving,
+    Error, Grid, KeyedNoise, NoiseLevel, Prediction,
+    moments::DiagonalGaussian,
+    plan::Plan,
+    posterior::{Kappa, StridedPosterior},
+    run::DdimStep,
+    schedule::{
+        Edm, NoiseSchedule, RectifiedFlow, TableSchedule, VarianceExploding, VariancePreserving,
+    },
+    solver::{FirstOrder, Solver},
 };
 use ndarray::array;
 use proptest::collection::vec;

@@ -7,7 +7,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use diffusion_sampler::{
-    KeyedNoise, NoiseKey, NoiseSource, RngNoise, SimdLevel, Stream, force_simd_level,
+    KeyedNoise,
+    kernel::{SimdLevel, force_simd_level},
+    noise::{NoiseKey, NoiseSource, RngNoise, Stream},
 };
 use proptest::prelude::*;
 use rand::{RngCore, SeedableRng, rngs::StdRng};

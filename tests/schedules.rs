@@ -5,8 +5,11 @@
 use std::error::Error as StdError;
 
 use diffusion_sampler::{
-    Edm, Error, Grid, LambdaRange, NoiseLevel, NoiseSchedule, RectifiedFlow, TableSchedule,
-    VarianceExploding, VariancePreserving,
+    Error, Grid, NoiseLevel,
+    schedule::{
+        Edm, LambdaRange, NoiseSchedule, RectifiedFlow, TableSchedule, VarianceExploding,
+        VariancePreserving,
+    },
 };
 
 type Outcome = Result<(), Box<dyn StdError>>;

@@ -3,9 +3,11 @@
 use std::error::Error as StdError;
 
 use diffusion_sampler::{
-    DdimInversion, DpmSolverPp2M, Edm, Error, FirstOrder, Grid, Heun, Kappa, KeyedNoise,
-    LambdaRange, MAX_SLOTS, NoiseLevel, NoiseSchedule, Plan, Prediction, Sampler, SecondOrderForm,
-    Solver, Stage, Step, Store, TableSchedule, Update, VariancePreserving, from_fn,
+    Error, Grid, KeyedNoise, NoiseLevel, Prediction, Sampler, from_fn,
+    plan::{MAX_SLOTS, Plan, Stage, Step, Store, Update},
+    posterior::Kappa,
+    schedule::{Edm, LambdaRange, NoiseSchedule, TableSchedule, VariancePreserving},
+    solver::{DdimInversion, DpmSolverPp2M, FirstOrder, Heun, SecondOrderForm, Solver},
 };
 use ndarray::{Array2, ArrayRef, Ix2, array};
 

@@ -6,10 +6,17 @@
 use std::error::Error as StdError;
 
 use diffusion_sampler::{
-    BatchedClassifierFree, Clip, DdimStep, Denoiser, DpmSolverPp2M, Error, FirstOrder, Grid,
-    GuidanceWeight, Heun, Kappa, KeyedNoise, NoiseKey, NoiseLevel, NoiseSchedule, NoiseSource,
-    Prediction, Query, Real, RectifiedFlow, RngNoise, RunError, Sampler, Solver, Stream,
-    VariancePreserving, diffuse, fill_normal, from_fn, linear_combination,
+    Clip, Denoiser, Error, Grid, KeyedNoise, NoiseLevel, Prediction, Query, Real, RunError,
+    Sampler,
+    forward::{diffuse, fill_normal},
+    from_fn,
+    guidance::{BatchedClassifierFree, GuidanceWeight},
+    kernel::linear_combination,
+    noise::{NoiseKey, NoiseSource, RngNoise, Stream},
+    posterior::Kappa,
+    run::DdimStep,
+    schedule::{NoiseSchedule, RectifiedFlow, VariancePreserving},
+    solver::{DpmSolverPp2M, FirstOrder, Heun, Solver},
 };
 use ndarray::{Array2, ArrayRef, Axis, Ix2, Slice};
 use rand::{SeedableRng, rngs::SmallRng};

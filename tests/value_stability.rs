@@ -4,8 +4,12 @@
 use std::error::Error;
 
 use diffusion_sampler::{
-    ClassifierFree, Denoiser, DpmSolverPp2M, FirstOrder, Gaussian, GaussianMixture, Grid,
-    GuidanceWeight, Heun, Kappa, Oracle, Prediction, Real, Sampler, Solver, TableSchedule,
+    Denoiser, Grid, Prediction, Real, Sampler,
+    guidance::{ClassifierFree, GuidanceWeight},
+    oracle::{Gaussian, GaussianMixture, Oracle},
+    posterior::Kappa,
+    schedule::TableSchedule,
+    solver::{DpmSolverPp2M, FirstOrder, Heun, Solver},
 };
 use ndarray::{Array2, Ix2};
 

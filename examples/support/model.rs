@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use diffusion_sampler::{Gaussian, GaussianMixture, sample_moments};
+use diffusion_sampler::oracle::{Gaussian, GaussianMixture, sample_moments};
 use ndarray::{Array2, ArrayView1, Axis};
 
 use super::digits::Digits;

@@ -51,7 +51,7 @@ impl<A: Real, D: Dimension, C: Classifier<A, D> + ?Sized> Classifier<A, D> for &
 /// the guided D is undefined, and a run that is guided there stops with [`Error::PredictionUndefined`].
 ///
 /// ```
-/// use diffusion_sampler::{Classifier, ClassifierGuided, GuidanceWeight, Prediction, Query, from_fn};
+/// use diffusion_sampler::{Prediction, Query, from_fn, guidance::{Classifier, ClassifierGuided, GuidanceWeight}};
 /// use ndarray::{ArrayRef, Ix2};
 /// use std::convert::Infallible;
 ///

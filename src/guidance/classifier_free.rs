@@ -33,7 +33,7 @@ fn combination(weight: &GuidanceWeight, level: &NoiseLevel) -> Result<Combinatio
 /// Guidance does not sample p(x) p(y|x)^w: see docs/mathematics.md.
 ///
 /// ```
-/// use diffusion_sampler::{ClassifierFree, GuidanceWeight, Prediction, from_fn};
+/// use diffusion_sampler::{Prediction, from_fn, guidance::{ClassifierFree, GuidanceWeight}};
 /// use ndarray::{ArrayRef, Ix2};
 ///
 /// let conditional = from_fn(Prediction::Data, |_: &ArrayRef<f32, Ix2>, _, out: &mut ArrayRef<f32, Ix2>| out.fill(1.0));
@@ -124,7 +124,7 @@ where
 /// the formula.
 ///
 /// ```
-/// use diffusion_sampler::{BatchedClassifierFree, Denoiser, GuidanceWeight, Prediction, Query};
+/// use diffusion_sampler::{Denoiser, Prediction, Query, guidance::{BatchedClassifierFree, GuidanceWeight}};
 /// use ndarray::{ArrayRef, Axis, Ix2, Slice};
 /// use std::convert::Infallible;
 ///

@@ -7,3 +7,5 @@ mod weight;
 pub use classifier::{Classifier, ClassifierGuided};
 pub use classifier_free::{BatchedClassifierFree, ClassifierFree};
 pub use weight::GuidanceWeight;
+
+pub use crate::combination::{Combination, MAX_OUTPUTS};

@@ -20,7 +20,7 @@ use crate::level::NoiseLevel;
 /// *unconditional* model with weight 1 + w, so that the theory's two weights differ by one as well.
 ///
 /// ```
-/// use diffusion_sampler::{GuidanceWeight, NoiseLevel};
+/// use diffusion_sampler::{NoiseLevel, guidance::GuidanceWeight};
 ///
 /// let level = NoiseLevel::new(0.5, 0.8, 0.6)?;
 /// assert_eq!(GuidanceWeight::from_scale(7.5)?.at(&level)?, 6.5);

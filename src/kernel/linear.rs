@@ -22,7 +22,7 @@ use crate::real::Real;
 /// unchanged.
 ///
 /// ```
-/// use diffusion_sampler::linear_combination;
+/// use diffusion_sampler::kernel::linear_combination;
 /// use ndarray::array;
 ///
 /// let mut x = array![[1.0f32, 2.0], [3.0, 4.0]];

@@ -70,6 +70,8 @@ mod tests;
 #[cfg(feature = "rayon")]
 mod threads;
 
+#[doc(hidden)]
+pub use crate::simd::{SimdLevel, force_simd_level, simd_level};
 pub use linear::linear_combination;
 pub(crate) use reduce::{find_non_finite, squared_residuals};
 

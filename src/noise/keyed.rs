@@ -16,7 +16,7 @@ use crate::error::{Error, require};
 /// rows get the noise that they would have had in the whole batch.
 ///
 /// ```
-/// use diffusion_sampler::{KeyedNoise, NoiseKey, NoiseSource, Stream};
+/// use diffusion_sampler::{KeyedNoise, noise::{NoiseKey, NoiseSource, Stream}};
 ///
 /// let (mut whole, mut shard) = (KeyedNoise::new(7), KeyedNoise::new(7).first_sample(3)?);
 /// let (mut a, mut b) = ([0.0f32; 5], [0.0f32; 5]);

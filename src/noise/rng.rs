@@ -20,7 +20,7 @@ use crate::simd::dispatch_wide;
 /// dropped:
 ///
 /// ```
-/// use diffusion_sampler::{NoiseKey, NoiseSource, RngNoise, Stream};
+/// use diffusion_sampler::noise::{NoiseKey, NoiseSource, RngNoise, Stream};
 /// use ndarray::Array2;
 /// use ndarray_rand::{RandomExt, rand_distr::Uniform};
 /// use rand::{SeedableRng, rngs::StdRng};

@@ -19,7 +19,7 @@ use crate::real::Real;
 /// [`Data`](Prediction::Data) is defined; at α = 0 all are but [`Edm`](Prediction::Edm).
 ///
 /// ```
-/// use diffusion_sampler::{Denoiser, Gaussian, NoiseLevel, Oracle, Prediction, Query};
+/// use diffusion_sampler::{Denoiser, NoiseLevel, Prediction, Query, oracle::{Gaussian, Oracle}};
 /// use ndarray::array;
 ///
 /// let mut model = Gaussian::isotropic(&[1.0, 2.0], 0.0)?.denoiser(Prediction::Data);
@@ -129,7 +129,7 @@ fn predict(
 /// [`LabelledOracle::classifier`].
 ///
 /// ```
-/// use diffusion_sampler::{Classifier, Gaussian, GaussianMixture, LabelledOracle, NoiseLevel, Query};
+/// use diffusion_sampler::{NoiseLevel, Query, guidance::Classifier, oracle::{Gaussian, GaussianMixture, LabelledOracle}};
 /// use ndarray::array;
 ///
 /// let data = GaussianMixture::new(

@@ -5,7 +5,7 @@ use rand::Rng;
 
 use crate::error::{Error, require_size};
 
-/// Points drawn from a [`GaussianMixture`](crate::GaussianMixture) or an [`Empirical`](crate::Empirical) data set, and
+/// Points drawn from a [`GaussianMixture`](crate::oracle::GaussianMixture) or an [`Empirical`](crate::oracle::Empirical) data set, and
 /// where each came from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draws {

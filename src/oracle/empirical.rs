@@ -28,7 +28,7 @@ use crate::special::LOG_TAU;
 /// Karras et al. 2022, "Elucidating the Design Space of Diffusion-Based Generative Models", appendix B.3.
 ///
 /// ```
-/// use diffusion_sampler::{Empirical, NoiseLevel, Oracle};
+/// use diffusion_sampler::{NoiseLevel, oracle::{Empirical, Oracle}};
 /// use ndarray::array;
 ///
 /// let data = Empirical::new(&array![[0.0, 0.0], [4.0, 2.0]])?;

@@ -26,7 +26,7 @@ use crate::special::LOG_TAU;
 /// Directions of variance 0 are allowed wherever σ > 0. [`Oracle`] says what happens at the limits.
 ///
 /// ```
-/// use diffusion_sampler::{Gaussian, NoiseLevel, Oracle};
+/// use diffusion_sampler::{NoiseLevel, oracle::{Gaussian, Oracle}};
 /// use ndarray::array;
 ///
 /// let data = Gaussian::new(&[1.0, -1.0], &array![[2.0, 0.6], [0.6, 1.0]])?;
@@ -137,7 +137,7 @@ impl Gaussian {
     /// ```
     ///
     /// ```
-    /// use diffusion_sampler::{Gaussian, NoiseLevel};
+    /// use diffusion_sampler::{NoiseLevel, oracle::Gaussian};
     ///
     /// let data = Gaussian::isotropic(&[1.0], 0.25)?;
     /// let noisy = NoiseLevel::new(1.0, 0.0, 1.0)?;

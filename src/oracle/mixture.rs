@@ -26,7 +26,7 @@ use crate::linalg;
 /// | ∇ ln p(y given x_t) | score of class y − score |
 ///
 /// ```
-/// use diffusion_sampler::{Gaussian, GaussianMixture, LabelledOracle, NoiseLevel, Oracle};
+/// use diffusion_sampler::{NoiseLevel, oracle::{Gaussian, GaussianMixture, LabelledOracle, Oracle}};
 ///
 /// let data = GaussianMixture::new(
 ///     &[1.0, 3.0],

@@ -47,7 +47,7 @@ use check::Scales;
 /// error. Responsibilities below 1e-30 count as 0.
 ///
 /// ```
-/// use diffusion_sampler::{Denoiser, Gaussian, NoiseLevel, Oracle, Prediction, Query};
+/// use diffusion_sampler::{Denoiser, NoiseLevel, Prediction, Query, oracle::{Gaussian, Oracle}};
 /// use ndarray::Array4;
 ///
 /// let images = Gaussian::isotropic(&[0.5; 12], 0.04)?; // 3 channels of 2×2 pixels
@@ -150,7 +150,7 @@ pub trait Oracle {
 /// An [`Oracle`] whose data carries class labels: exact class posteriors and their gradients.
 ///
 /// ```
-/// use diffusion_sampler::{Empirical, LabelledOracle, NoiseLevel, Oracle};
+/// use diffusion_sampler::{NoiseLevel, oracle::{Empirical, LabelledOracle, Oracle}};
 /// use ndarray::array;
 ///
 /// let data = Empirical::labelled(&array![[-1.0], [1.0], [2.0]], vec![0, 1, 1])?;

@@ -21,7 +21,7 @@ const TOLERANCE: f64 = 1e-12;
 /// multivariate normal distributions".
 ///
 /// ```
-/// use diffusion_sampler::frechet_distance;
+/// use diffusion_sampler::oracle::frechet_distance;
 /// use ndarray::array;
 ///
 /// let (a, b) = (array![[4.0, 0.0], [0.0, 1.0]], array![[1.0, 0.0], [0.0, 1.0]]);
@@ -91,7 +91,7 @@ impl Root {
 /// fixed order of summation.
 ///
 /// ```
-/// use diffusion_sampler::sample_moments;
+/// use diffusion_sampler::oracle::sample_moments;
 /// use ndarray::array;
 ///
 /// let (mean, covariance) = sample_moments(&array![[1.0f32, 0.0], [3.0, 2.0]])?;
@@ -144,7 +144,7 @@ pub(super) fn square(d: usize, values: &[f64]) -> Array2<f64> {
     Array2::from_shape_fn((d, d), |(i, j)| values[i * d + j])
 }
 
-/// The eigenvalues and vectors of a checked covariance; see [`Gaussian::new`](crate::Gaussian::new) for what is
+/// The eigenvalues and vectors of a checked covariance; see [`Gaussian::new`](crate::oracle::Gaussian::new) for what is
 /// rounding.
 pub(super) fn eigen(
     name: &'static str,

@@ -11,7 +11,7 @@ use crate::level::NoiseLevel;
 /// [`Prediction::edm_noise`](crate::Prediction::edm_noise). The start law is N(0, σ² I).
 ///
 /// ```
-/// use diffusion_sampler::{Edm, NoiseSchedule};
+/// use diffusion_sampler::schedule::{Edm, NoiseSchedule};
 ///
 /// let level = Edm::default().level(80.0)?;
 /// assert_eq!((level.alpha(), level.sigma()), (1.0, 80.0));

@@ -13,7 +13,7 @@ use crate::level::NoiseLevel;
 /// both ends, so that grids in λ or ρ need an explicit cut.
 ///
 /// ```
-/// use diffusion_sampler::{NoiseSchedule, RectifiedFlow};
+/// use diffusion_sampler::schedule::{NoiseSchedule, RectifiedFlow};
 ///
 /// let level = RectifiedFlow::shifted(3.0)?.level(0.5)?;
 /// assert_eq!((level.sigma(), level.model_time()), (0.75, 0.75));

@@ -66,7 +66,7 @@ pub trait NoiseSchedule: std::fmt::Debug + Send + Sync {
 /// λ at the noisy and at the clean end of a grid, `noisy` < `clean`.
 ///
 /// ```
-/// use diffusion_sampler::{LambdaRange, NoiseSchedule, TableSchedule, VariancePreserving};
+/// use diffusion_sampler::schedule::{LambdaRange, NoiseSchedule, TableSchedule, VariancePreserving};
 ///
 /// let whole = TableSchedule::linear(1000, 1e-4, 0.02)?.lambda_range();
 /// assert!((whole.clean() - 4.605).abs() < 1e-3);

@@ -13,7 +13,7 @@ use crate::level::NoiseLevel;
 /// interval instead.
 ///
 /// ```
-/// use diffusion_sampler::{NoiseSchedule, TableSchedule};
+/// use diffusion_sampler::schedule::{NoiseSchedule, TableSchedule};
 ///
 /// let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
 /// let first = schedule.level(1.0)?;

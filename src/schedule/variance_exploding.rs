@@ -11,7 +11,7 @@ use crate::level::NoiseLevel;
 /// start law is N(0, σ² I).
 ///
 /// ```
-/// use diffusion_sampler::{NoiseSchedule, VarianceExploding};
+/// use diffusion_sampler::schedule::{NoiseSchedule, VarianceExploding};
 ///
 /// let schedule = VarianceExploding::new(0.01, 50.0)?;
 /// assert!((schedule.level(0.5)?.sigma() - 0.5f64.sqrt()).abs() < 1e-15);

@@ -10,7 +10,7 @@ use crate::level::NoiseLevel;
 /// state at t = 0 (λ = +∞), so that grids in λ or ρ need an explicit cut.
 ///
 /// ```
-/// use diffusion_sampler::{NoiseSchedule, VariancePreserving};
+/// use diffusion_sampler::schedule::{NoiseSchedule, VariancePreserving};
 ///
 /// let schedule = VariancePreserving::default();
 /// let level = schedule.level(0.3)?;

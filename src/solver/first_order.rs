@@ -13,7 +13,7 @@ use crate::posterior::{Kappa, ReverseVariance, StridedPosterior};
 /// ancestral sampler; see [`Kappa`] for the others. Song, Meng and Ermon (2021), "Denoising Diffusion Implicit Models".
 ///
 /// ```
-/// use diffusion_sampler::{FirstOrder, Grid, Kappa, ReverseVariance, Solver, TableSchedule};
+/// use diffusion_sampler::{Grid, posterior::{Kappa, ReverseVariance}, schedule::TableSchedule, solver::{FirstOrder, Solver}};
 ///
 /// let schedule = TableSchedule::cosine(1000)?;
 /// let grid = Grid::trailing(&schedule, 20)?;

@@ -18,7 +18,7 @@ use crate::posterior::{Kappa, StridedPosterior};
 /// data's size at 5 evaluations; on Gaussian data it overtook DDIM between 20 and 50 (docs/choosing.md).
 ///
 /// ```
-/// use diffusion_sampler::{Edm, Grid, Heun, NoiseSchedule, Solver};
+/// use diffusion_sampler::{Grid, schedule::{Edm, NoiseSchedule}, solver::{Heun, Solver}};
 ///
 /// let edm = Edm::default();
 /// let plan = Heun.plan(&Grid::karras(&edm, 18, edm.lambda_range(), 7.0)?)?;

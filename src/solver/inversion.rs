@@ -17,7 +17,7 @@ use crate::posterior::{Kappa, StridedPosterior};
 /// report gives the round trip's error on an exact oracle.
 ///
 /// ```
-/// use diffusion_sampler::{DdimInversion, Grid, Solver, TableSchedule};
+/// use diffusion_sampler::{Grid, schedule::TableSchedule, solver::{DdimInversion, Solver}};
 ///
 /// let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
 /// let plan = DdimInversion.plan(&Grid::trailing(&schedule, 50)?)?;

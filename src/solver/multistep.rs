@@ -34,7 +34,7 @@ pub enum SecondOrderForm {
 /// price of second order's gain where no harm was to be feared. docs/choosing.md has the figures.
 ///
 /// ```
-/// use diffusion_sampler::{DpmSolverPp2M, Grid, Solver, TableSchedule};
+/// use diffusion_sampler::{Grid, schedule::TableSchedule, solver::{DpmSolverPp2M, Solver}};
 ///
 /// let schedule = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;
 /// let plan = DpmSolverPp2M::new().plan(&Grid::trailing(&schedule, 20)?)?;

@@ -3,9 +3,11 @@
 use std::error::Error;
 
 use diffusion_sampler::{
-    DdimInversion, DiagonalGaussian, DpmSolverPp2M, FirstOrder, Gaussian, GaussianMixture, Grid,
-    Heun, KeyedNoise, NoiseLevel, Oracle, Prediction, Sampler, SecondOrderForm, Solver,
-    TableSchedule, VariancePreserving,
+    Grid, KeyedNoise, NoiseLevel, Prediction, Sampler,
+    moments::DiagonalGaussian,
+    oracle::{Gaussian, GaussianMixture, Oracle},
+    schedule::{TableSchedule, VariancePreserving},
+    solver::{DdimInversion, DpmSolverPp2M, FirstOrder, Heun, SecondOrderForm, Solver},
 };
 use ndarray::{Array2, array};
 

@@ -4,9 +4,13 @@ use std::convert::Infallible;
 use std::error::Error;
 
 use diffusion_sampler::{
-    Denoiser, FirstOrder, Gaussian, GaussianMixture, Grid, Kappa, KeyedNoise, NoiseLevel, Oracle,
-    Prediction, Query, RunError, Sampler, TableSchedule, diffuse, frechet_distance, from_fn,
-    sample_moments,
+    Denoiser, Grid, KeyedNoise, NoiseLevel, Prediction, Query, RunError, Sampler,
+    forward::diffuse,
+    from_fn,
+    oracle::{Gaussian, GaussianMixture, Oracle, frechet_distance, sample_moments},
+    posterior::Kappa,
+    schedule::TableSchedule,
+    solver::FirstOrder,
 };
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayRef, ArrayView1, Axis, Ix2};

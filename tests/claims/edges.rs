@@ -4,10 +4,15 @@ use std::error::Error;
 use std::f64::consts::TAU;
 
 use diffusion_sampler::{
-    DdimInversion, DdimStep, DiagonalGaussian, DpmSolverPp2M, Error as Refused, FirstOrder, Grid,
-    Heun, Kappa, KeyedNoise, LambdaRange, LossWeight, NoiseKey, NoiseLevel, NoiseSchedule,
-    NoiseSource, Plan, Prediction, ReverseVariance, RunError, Sampler, SecondOrderForm, Solver,
-    StridedPosterior, TableSchedule, VariancePreserving, from_fn,
+    Error as Refused, Grid, KeyedNoise, NoiseLevel, Prediction, RunError, Sampler, from_fn,
+    moments::DiagonalGaussian,
+    noise::{NoiseKey, NoiseSource},
+    plan::Plan,
+    posterior::{Kappa, ReverseVariance, StridedPosterior},
+    run::DdimStep,
+    schedule::{LambdaRange, NoiseSchedule, TableSchedule, VariancePreserving},
+    solver::{DdimInversion, DpmSolverPp2M, FirstOrder, Heun, SecondOrderForm, Solver},
+    training::LossWeight,
 };
 use ndarray::{Array2, ArrayRef, Ix2};
 use rand::rngs::SmallRng;

@@ -4,9 +4,11 @@ use std::cell::Cell;
 use std::error::Error;
 
 use diffusion_sampler::{
-    AffineEstimate, ClassifierFree, ClassifierGuided, Denoiser, DiagonalGaussian, DpmSolverPp2M,
-    FirstOrder, Gaussian, GaussianMixture, Grid, GuidanceWeight, Heun, LabelledOracle, NoiseLevel,
-    Oracle, Prediction, Query, Real, Sampler, Solver,
+    Denoiser, Grid, NoiseLevel, Prediction, Query, Real, Sampler,
+    guidance::{ClassifierFree, ClassifierGuided, GuidanceWeight},
+    moments::{AffineEstimate, DiagonalGaussian},
+    oracle::{Gaussian, GaussianMixture, LabelledOracle, Oracle},
+    solver::{DpmSolverPp2M, FirstOrder, Heun, Solver},
 };
 use ndarray::{Array2, ArrayRef, Dimension, array};
 
@@ -188,7 +190,7 @@ fn equivalences() -> Result<Vec<Claim>, Box<dyn Error>> {
 
 /// A denoiser of a shared oracle.
 trait DenoiserOf: Oracle {
-    fn denoiser_of(&self, kind: Prediction) -> diffusion_sampler::ExactDenoiser<&Self>
+    fn denoiser_of(&self, kind: Prediction) -> diffusion_sampler::oracle::ExactDenoiser<&Self>
     where
         Self: Sized,
     {

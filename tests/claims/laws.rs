@@ -3,8 +3,11 @@
 use std::error::Error;
 
 use diffusion_sampler::{
-    AffineEstimate, DiagonalGaussian, FirstOrder, Grid, Kappa, Prediction, Sampler, TableSchedule,
-    from_fn,
+    Grid, Prediction, Sampler, from_fn,
+    moments::{AffineEstimate, DiagonalGaussian},
+    posterior::Kappa,
+    schedule::TableSchedule,
+    solver::FirstOrder,
 };
 use ndarray::{Array2, ArrayRef, Ix2};
 

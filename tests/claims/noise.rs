@@ -3,8 +3,12 @@
 use std::error::Error;
 
 use diffusion_sampler::{
-    DpmSolverPp2M, Gaussian, Grid, KeyedNoise, NoiseKey, NoiseSource, Oracle, Prediction, Real,
-    Sampler, SimdLevel, Stream, TableSchedule, force_simd_level,
+    Grid, KeyedNoise, Prediction, Real, Sampler,
+    kernel::{SimdLevel, force_simd_level},
+    noise::{NoiseKey, NoiseSource, Stream},
+    oracle::{Gaussian, Oracle},
+    schedule::TableSchedule,
+    solver::DpmSolverPp2M,
 };
 use ndarray::{Array2, Axis, concatenate};
 

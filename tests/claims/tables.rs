@@ -3,8 +3,12 @@
 use std::error::Error;
 
 use diffusion_sampler::{
-    Decoder, DiagonalGaussian, EdgeVariance, Elbo, FirstOrder, Grid, Kappa, ReverseVariance,
-    Sampler, TableSchedule,
+    Grid, Sampler,
+    likelihood::{Decoder, EdgeVariance, Elbo},
+    moments::DiagonalGaussian,
+    posterior::{Kappa, ReverseVariance},
+    schedule::TableSchedule,
+    solver::FirstOrder,
 };
 
 use super::{Accept, Claim};

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use diffusion_sampler::{
-    Classifier, Denoiser, Error, Gaussian, GaussianMixture, LabelledOracle, NoiseLevel, Oracle,
-    Prediction, Query,
+    Denoiser, Error, NoiseLevel, Prediction, Query,
+    guidance::Classifier,
+    oracle::{Gaussian, GaussianMixture, LabelledOracle, Oracle},
 };
 use ndarray::{Array, Array2, Array4, ArrayD, Dimension, Ix0, IxDyn, ShapeBuilder, arr0, s};
 

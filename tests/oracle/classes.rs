@@ -1,6 +1,9 @@
 //! Class posteriors and their gradients.
 
-use diffusion_sampler::{Error, LabelledOracle, Oracle};
+use diffusion_sampler::{
+    Error,
+    oracle::{LabelledOracle, Oracle},
+};
 
 use crate::specimens::*;
 

@@ -1,6 +1,9 @@
 //! The Fréchet distance against closed forms, and the moments of samples.
 
-use diffusion_sampler::{Error, frechet_distance, sample_moments};
+use diffusion_sampler::{
+    Error,
+    oracle::{frechet_distance, sample_moments},
+};
 use ndarray::{Array2, array};
 use proptest::prelude::*;
 
@@ -22,7 +25,7 @@ proptest! {
         b in prop::collection::vec(0.0f64..3.0, 5),
     ) {
         // U from the eigenvectors of some covariance; tr(…) = Σ(√a − √b)².
-        let u = diffusion_sampler::Gaussian::new(&[0.0; 5], &covariance(entries, 5)).unwrap().axes();
+        let u = diffusion_sampler::oracle::Gaussian::new(&[0.0; 5], &covariance(entries, 5)).unwrap().axes();
         let with = |v: &[f64]| u.dot(&Array2::from_diag(&ndarray::arr1(v))).dot(&u.t());
         let expected: f64 = a.iter().zip(&b).map(|(a, b)| (a.sqrt() - b.sqrt()).powi(2)).sum();
         // A variance near 0 is known to 1e-16 only, its root to 1e-8.

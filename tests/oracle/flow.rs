@@ -1,6 +1,9 @@
 //! The exact map of the probability-flow ODE on Gaussian data.
 
-use diffusion_sampler::{Error, Gaussian, NoiseLevel, Oracle};
+use diffusion_sampler::{
+    Error, NoiseLevel,
+    oracle::{Gaussian, Oracle},
+};
 use proptest::prelude::*;
 
 use crate::specimens::*;

@@ -1,6 +1,6 @@
 //! What every oracle obeys.
 
-use diffusion_sampler::{
+use diffusion_sampler::oracle::{
     Empirical, Gaussian, GaussianMixture, LabelledOracle, Oracle, sample_moments,
 };
 use ndarray::{Array2, array};

@@ -1,7 +1,8 @@
 //! The two ends of the noise, and far tails.
 
 use diffusion_sampler::{
-    Empirical, Error, Gaussian, GaussianMixture, LabelledOracle, NoiseLevel, Oracle,
+    Error, NoiseLevel,
+    oracle::{Empirical, Gaussian, GaussianMixture, LabelledOracle, Oracle},
 };
 use ndarray::{Array2, array};
 use proptest::prelude::*;

@@ -1,6 +1,9 @@
 //! One dimension by brute force. The trapezoidal rule converges exponentially on densities that vanish at both ends.
 
-use diffusion_sampler::{Empirical, Gaussian, GaussianMixture, NoiseLevel, Oracle};
+use diffusion_sampler::{
+    NoiseLevel,
+    oracle::{Empirical, Gaussian, GaussianMixture, Oracle},
+};
 use ndarray::array;
 
 use crate::specimens::{assert_close, levels};

@@ -1,6 +1,9 @@
 //! Input that is refused, each with the error that names it.
 
-use diffusion_sampler::{Empirical, Error, Gaussian, GaussianMixture, frechet_distance};
+use diffusion_sampler::{
+    Error,
+    oracle::{Empirical, Gaussian, GaussianMixture, frechet_distance},
+};
 use ndarray::{Array2, array};
 
 use crate::specimens::*;

@@ -1,6 +1,9 @@
 //! The oracles and levels that the laws run over.
 
-use diffusion_sampler::{Empirical, Gaussian, GaussianMixture, NoiseLevel, Oracle};
+use diffusion_sampler::{
+    NoiseLevel,
+    oracle::{Empirical, Gaussian, GaussianMixture, Oracle},
+};
 use ndarray::{Array2, array};
 
 pub(crate) fn level(alpha: f64, sigma: f64) -> NoiseLevel {

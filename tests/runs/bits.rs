@@ -1,6 +1,9 @@
 //! Keyed noise: the same bits for any batch, shard and number of threads; and the same run in either precision.
 
-use diffusion_sampler::{Denoiser, KeyedNoise, NoiseKey, NoiseSource, Prediction, Real, Sampler};
+use diffusion_sampler::{
+    Denoiser, KeyedNoise, Prediction, Real, Sampler,
+    noise::{NoiseKey, NoiseSource},
+};
 use ndarray::{Array2, ArrayRef, Axis, Ix2, s};
 
 use crate::common::{Smooth, bits, difference, sampler, solvers};

@@ -1,8 +1,12 @@
 //! Clipping, against the formulas written out on arrays.
 
 use diffusion_sampler::{
-    Clip, ClipNoise, DpmSolverPp2M, FirstOrder, Grid, Kappa, KeyedNoise, NoiseLevel, Prediction,
-    Stream, fill_normal,
+    Clip, Grid, KeyedNoise, NoiseLevel, Prediction,
+    clip::ClipNoise,
+    forward::fill_normal,
+    noise::Stream,
+    posterior::Kappa,
+    solver::{DpmSolverPp2M, FirstOrder},
 };
 use ndarray::Array2;
 

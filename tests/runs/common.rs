@@ -3,8 +3,10 @@
 use std::convert::Infallible;
 
 use diffusion_sampler::{
-    Denoiser, DpmSolverPp2M, FirstOrder, Grid, Heun, Kappa, KeyedNoise, NoiseLevel, Prediction,
-    Query, Real, Sampler, Solver, TableSchedule, Trajectory,
+    Denoiser, Grid, KeyedNoise, NoiseLevel, Prediction, Query, Real, Sampler, Trajectory,
+    posterior::Kappa,
+    schedule::TableSchedule,
+    solver::{DpmSolverPp2M, FirstOrder, Heun, Solver},
 };
 use ndarray::{Array, ArrayRef, Dimension};
 

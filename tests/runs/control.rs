@@ -2,7 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use diffusion_sampler::{Error, FirstOrder, Heun, KeyedNoise, Prediction, RngNoise, RunError};
+use diffusion_sampler::{
+    Error, KeyedNoise, Prediction, RunError,
+    noise::RngNoise,
+    solver::{FirstOrder, Heun},
+};
 use ndarray::Array2;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;

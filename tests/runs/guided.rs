@@ -3,8 +3,12 @@
 use std::convert::Infallible;
 
 use diffusion_sampler::{
-    BatchedClassifierFree, ClassifierFree, Combination, Denoiser, FirstOrder, GuidanceWeight,
-    KeyedNoise, NoiseSchedule, Prediction, Query, Sampler, Stream, diffuse, fill_normal,
+    Denoiser, KeyedNoise, Prediction, Query, Sampler,
+    forward::{diffuse, fill_normal},
+    guidance::{BatchedClassifierFree, ClassifierFree, Combination, GuidanceWeight},
+    noise::Stream,
+    schedule::NoiseSchedule,
+    solver::FirstOrder,
 };
 use ndarray::{Array3, ArrayRef, Axis, Ix3, Slice, s};
 

@@ -3,9 +3,13 @@
 use std::convert::Infallible;
 
 use diffusion_sampler::{
-    Classifier, ClassifierFree, ClassifierGuided, DdimInversion, DdimStep, Denoiser,
-    DiagonalGaussian, Error, GuidanceWeight, Kappa, KeyedNoise, NoiseLevel, NoiseSchedule,
-    Prediction, Query, RunError, Sampler, VarianceExploding,
+    Denoiser, Error, KeyedNoise, NoiseLevel, Prediction, Query, RunError, Sampler,
+    guidance::{Classifier, ClassifierFree, ClassifierGuided, GuidanceWeight},
+    moments::DiagonalGaussian,
+    posterior::Kappa,
+    run::DdimStep,
+    schedule::{NoiseSchedule, VarianceExploding},
+    solver::DdimInversion,
 };
 use ndarray::{Array2, ArrayRef, Axis, Ix2, Slice, s};
 
@@ -47,7 +51,7 @@ fn an_output_buffer_that_lost_its_shape_is_refused_and_the_run_can_go_on() {
         name: "output buffer",
     };
     for change in CHANGES {
-        let mut run = sampler(&diffusion_sampler::Heun, 3)
+        let mut run = sampler(&diffusion_sampler::solver::Heun, 3)
             .start::<f64, _, _>(SHAPE, Prediction::Noise, KeyedNoise::new(1))
             .unwrap();
         let mut other = run.clone();
@@ -75,7 +79,7 @@ fn an_output_buffer_that_lost_its_shape_is_refused_and_the_run_can_go_on() {
 
 #[test]
 fn a_state_that_lost_its_samples_is_refused() {
-    let mut run = sampler(&diffusion_sampler::Heun, 3)
+    let mut run = sampler(&diffusion_sampler::solver::Heun, 3)
         .start::<f64, _, _>(SHAPE, Prediction::Noise, KeyedNoise::new(1))
         .unwrap();
     run.state_mut().slice_collapse(s![0..0, ..]);
@@ -181,11 +185,11 @@ fn a_stored_run_goes_on_bit_for_bit_between_any_two_evaluations() {
 #[test]
 fn a_snapshot_that_does_not_fit_the_plan_is_refused() {
     let kind = Prediction::Noise;
-    let sampler = sampler(&diffusion_sampler::Heun, 4);
+    let sampler = sampler(&diffusion_sampler::solver::Heun, 4);
     let run = sampler
         .start::<f64, _, _>(SHAPE, kind, KeyedNoise::new(9))
         .unwrap();
-    let resume = |change: fn(&mut diffusion_sampler::Snapshot<f64, Ix2>)| {
+    let resume = |change: fn(&mut diffusion_sampler::run::Snapshot<f64, Ix2>)| {
         let mut snapshot = run.snapshot();
         change(&mut snapshot);
         sampler
@@ -246,7 +250,7 @@ fn a_later_start_has_its_own_start_law() {
 fn boxed_models_are_models() {
     let mut model: Box<dyn Denoiser<f64, Ix2, Error = Infallible>> =
         Box::new(Smooth(Prediction::Noise));
-    let sampler = sampler(&diffusion_sampler::Heun, 3);
+    let sampler = sampler(&diffusion_sampler::solver::Heun, 3);
     let whole = sampler.sample(&mut model, SHAPE, 4).unwrap();
     let dynamic = sampler.sample(&mut *model, SHAPE, 4).unwrap();
     let own: Array2<f64> = sampler

@@ -1,8 +1,11 @@
 //! What is not finite stops a run, with its place; what was there stays readable, and the run can go on.
 
 use diffusion_sampler::{
-    ClassifierFree, Clip, Error, FirstOrder, GuidanceWeight, Heun, KeyedNoise, NoiseLevel, Plan,
-    Prediction, RunError, Sampler, Stage, Step, Store, Update, from_fn, try_from_fn,
+    Clip, Error, KeyedNoise, NoiseLevel, Prediction, RunError, Sampler, from_fn,
+    guidance::{ClassifierFree, GuidanceWeight},
+    plan::{Plan, Stage, Step, Store, Update},
+    solver::{FirstOrder, Heun},
+    try_from_fn,
 };
 use ndarray::{Array3, ArrayRef, Ix3};
 
@@ -91,7 +94,7 @@ fn a_bad_output_that_is_told_is_reported_with_its_place() {
             columns.assign(&bad);
             let told = run.clone().tell(&columns).unwrap_err();
             assert!(expected(1, value)(&told), "{told}");
-            let weights = diffusion_sampler::Combination::new(&[2.0, -1.0], &[]).unwrap();
+            let weights = diffusion_sampler::guidance::Combination::new(&[2.0, -1.0], &[]).unwrap();
             let told = run.tell_combined(&weights, &[&good, &bad]).unwrap_err();
             assert!(expected(1, value)(&told), "{told}");
             assert_eq!(run.step(), 1);

@@ -3,9 +3,12 @@
 use std::convert::Infallible;
 
 use diffusion_sampler::{
-    Classifier, ClassifierGuided, Denoiser, DiagonalGaussian, Error, FirstOrder, Grid,
-    GuidanceWeight, KeyedNoise, LambdaRange, NoiseLevel, NoiseSchedule, Plan, Prediction, Query,
-    RunError, Sampler, Solver, Stage, Step, Update,
+    Denoiser, Error, Grid, KeyedNoise, NoiseLevel, Prediction, Query, RunError, Sampler,
+    guidance::{Classifier, ClassifierGuided, GuidanceWeight},
+    moments::DiagonalGaussian,
+    plan::{Plan, Stage, Step, Update},
+    schedule::{LambdaRange, NoiseSchedule},
+    solver::{FirstOrder, Solver},
 };
 use ndarray::{Array2, ArrayRef, Ix2};
 

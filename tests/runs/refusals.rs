@@ -1,8 +1,9 @@
 //! What a run refuses, when, and with which error.
 
 use diffusion_sampler::{
-    BatchedClassifierFree, ClassifierFree, Combination, DdimInversion, Error, FirstOrder, Grid,
-    GuidanceWeight, Heun, KeyedNoise, Prediction, RunError, Sampler,
+    Error, Grid, KeyedNoise, Prediction, RunError, Sampler,
+    guidance::{BatchedClassifierFree, ClassifierFree, Combination, GuidanceWeight},
+    solver::{DdimInversion, FirstOrder, Heun},
 };
 use ndarray::{Array2, Array3, Axis, Slice, arr0, s};
 

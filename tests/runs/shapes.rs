@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use diffusion_sampler::{Denoiser, FirstOrder, KeyedNoise, Prediction, from_fn};
+use diffusion_sampler::{Denoiser, KeyedNoise, Prediction, from_fn, solver::FirstOrder};
 use ndarray::{
     Array, Array1, Array2, Array3, Array4, Array6, ArrayD, ArrayRef, Axis, Dimension, Ix2, IxDyn,
     ShapeBuilder,

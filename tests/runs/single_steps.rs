@@ -1,8 +1,12 @@
 //! `DdimStep`: steps outside a run, with a level for each sample.
 
 use diffusion_sampler::{
-    ClassifierFree, DdimStep, Error, FirstOrder, GuidanceWeight, Kappa, KeyedNoise, NoiseLevel,
-    NoiseSchedule, Prediction, Query, ReverseVariance, RunError, from_fn,
+    Error, KeyedNoise, NoiseLevel, Prediction, Query, RunError, from_fn,
+    guidance::{ClassifierFree, GuidanceWeight},
+    posterior::{Kappa, ReverseVariance},
+    run::DdimStep,
+    schedule::NoiseSchedule,
+    solver::FirstOrder,
 };
 use ndarray::{Array2, ArrayRef, Ix2, ShapeBuilder, s};
 

@@ -3,8 +3,10 @@
 use std::ops::ControlFlow;
 
 use diffusion_sampler::{
-    KeyedNoise, NoiseLevel, Plan, Prediction, Sampler, Stage, Step, Store, Stream, Update,
-    fill_normal,
+    KeyedNoise, NoiseLevel, Prediction, Sampler,
+    forward::fill_normal,
+    noise::Stream,
+    plan::{Plan, Stage, Step, Store, Update},
 };
 use ndarray::Array2;
 

@@ -14,10 +14,7 @@ use candle_transformers::models::stable_diffusion::ddpm::{DDPMScheduler, DDPMSch
 use candle_transformers::models::stable_diffusion::schedulers::{
     BetaSchedule, Scheduler, SchedulerConfig, TimestepSpacing,
 };
-use diffusion_sampler::{
-    DdimStep, FirstOrder, Grid, Kappa, KeyedNoise, NoiseSchedule, Prediction, Sampler,
-    TableSchedule, Trajectory, simd_level,
-};
+use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler, Trajectory, kernel::simd_level, posterior::Kappa, run::DdimStep, schedule::{NoiseSchedule, TableSchedule}, solver::FirstOrder};
 use ndarray::{Array, Array2, Dimension, IntoDimension, IxDyn};
 use rustix::time::{ClockId, clock_gettime};
 

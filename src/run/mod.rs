@@ -1,8 +1,10 @@
 //! One run: its state, its buffers and its position in the plan.
 
 mod buffers;
+mod ddim_step;
 mod snapshot;
 
+pub use ddim_step::DdimStep;
 pub use snapshot::Snapshot;
 
 use std::ops::ControlFlow;
@@ -10,12 +12,12 @@ use std::sync::Arc;
 
 use ndarray::{Array, ArrayRef, Axis, Dimension, Slice};
 
-use crate::chain::filler;
 use crate::clip::Clip;
 use crate::combination::{Combination, MAX_OUTPUTS};
 use crate::denoiser::{Denoiser, Query};
 use crate::error::{Error, RunError};
 use crate::fold::{self, Estimate};
+use crate::forward::filler;
 use crate::kernel::{self, MAX_INPUTS};
 use crate::level::NoiseLevel;
 use crate::noise::{KeyedNoise, NoiseSource, Stream};
@@ -36,7 +38,7 @@ use buffers::{Slots, outputs_of, own_slice, own_slice_mut, update_arrays};
 /// is what it was, except for [`Error::NonFinite`], where the failed update has already been written.
 ///
 /// ```
-/// use diffusion_sampler::{FirstOrder, Grid, KeyedNoise, Prediction, Sampler, TableSchedule};
+/// use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler, schedule::TableSchedule, solver::FirstOrder};
 /// use ndarray::Array2;
 ///
 /// let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;

@@ -74,7 +74,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     /// The run as plain data, to be resumed by [`Sampler::resume`](crate::Sampler::resume), in another process if need be.
     ///
     /// ```
-    /// use diffusion_sampler::{DpmSolverPp2M, Gaussian, Grid, KeyedNoise, Oracle, Prediction, Sampler, TableSchedule};
+    /// use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler, oracle::{Gaussian, Oracle}, schedule::TableSchedule, solver::DpmSolverPp2M};
     /// use ndarray::Array2;
     ///
     /// let schedule = TableSchedule::cosine(1000)?;

@@ -46,7 +46,7 @@ pub(crate) fn filler<N>(noise: &mut N, step: u32, stream: Stream) -> StepNoise<&
 /// Fills an array with standard normals: ε for training, or noise for the caller's own steps.
 ///
 /// ```
-/// use diffusion_sampler::{KeyedNoise, Stream, fill_normal};
+/// use diffusion_sampler::{KeyedNoise, forward::fill_normal, noise::Stream};
 /// use ndarray::Array2;
 ///
 /// let mut noise = Array2::<f32>::zeros((4, 3));
@@ -84,7 +84,7 @@ pub(crate) fn start_noise<A: Real, D: Dimension, N: NoiseSource<A>>(
 /// `step` keys the noise: the same (seed, step) gives the same noise.
 ///
 /// ```
-/// use diffusion_sampler::{KeyedNoise, NoiseSchedule, RectifiedFlow, diffuse};
+/// use diffusion_sampler::{KeyedNoise, forward::diffuse, schedule::{NoiseSchedule, RectifiedFlow}};
 /// use ndarray::array;
 ///
 /// let schedule = RectifiedFlow::new();

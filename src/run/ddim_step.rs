@@ -2,11 +2,11 @@
 
 use ndarray::{ArrayRef, Axis, Dimension, Slice};
 
-use crate::chain::{apply, filler};
 use crate::combination::Combination;
 use crate::denoiser::{Denoiser, Query};
 use crate::error::{Error, RunError};
 use crate::fold::{self, Estimate};
+use crate::forward::{apply, filler};
 use crate::kernel::find_non_finite;
 use crate::level::NoiseLevel;
 use crate::noise::{NoiseSource, Stream};
@@ -18,12 +18,12 @@ use crate::solver::posterior_update;
 
 /// One DDIM step (or DDPM, or any other κ) between two levels, for the whole batch or with levels of each sample's own.
 ///
-/// x_s = (σ_s/σ_t) κ x_t + α_s (1 − κ r) D + √v_p z, as in [`FirstOrder`](crate::FirstOrder). A [`Trajectory`](crate::Trajectory)
+/// x_s = (σ_s/σ_t) κ x_t + α_s (1 − κ r) D + √v_p z, as in [`FirstOrder`](crate::solver::FirstOrder). A [`Trajectory`](crate::Trajectory)
 /// runs whole plans; this type is for parallel-in-time, streaming and other generators, whose samples stand at different
 /// levels.
 ///
 /// ```
-/// use diffusion_sampler::{DdimStep, Kappa, KeyedNoise, NoiseSchedule, Prediction, TableSchedule};
+/// use diffusion_sampler::{KeyedNoise, Prediction, posterior::Kappa, run::DdimStep, schedule::{NoiseSchedule, TableSchedule}};
 /// use ndarray::array;
 ///
 /// let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
