@@ -23,7 +23,7 @@
 //! | strides | [`Grid`], [`LambdaRange`](schedule::LambdaRange) |
 //! | the posterior on an edge | [`StridedPosterior`](posterior::StridedPosterior), [`Kappa`](posterior::Kappa), [`ReverseVariance`](posterior::ReverseVariance), [`Upward`](posterior::Upward) |
 //! | what a network predicts | [`Prediction`], [`Conversion`](prediction::Conversion), [`Linear`](prediction::Linear), [`Target`](prediction::Target), [`LossWeight`](training::LossWeight) |
-//! | solvers and plans | [`Solver`](solver::Solver), [`FirstOrder`](solver::FirstOrder), [`DpmSolverPp2M`], [`Heun`](solver::Heun), [`DdimInversion`](solver::DdimInversion), [`Plan`](plan::Plan), [`Step`](plan::Step), [`Stage`](plan::Stage), [`Update`](plan::Update), [`Store`](plan::Store) |
+//! | solvers and plans | [`Solver`](solver::Solver), [`FirstOrder`](solver::FirstOrder), [`DpmSolverPp2M`](solver::DpmSolverPp2M), [`Heun`](solver::Heun), [`DdimInversion`](solver::DdimInversion), [`Plan`](plan::Plan), [`Step`](plan::Step), [`Stage`](plan::Stage), [`Update`](plan::Update), [`Store`](plan::Store) |
 //! | models | [`Denoiser`], [`Query`], [`from_fn`], [`try_from_fn`] |
 //! | guidance | [`ClassifierFree`](guidance::ClassifierFree), [`BatchedClassifierFree`](guidance::BatchedClassifierFree), [`ClassifierGuided`](guidance::ClassifierGuided), [`Classifier`](guidance::Classifier), [`GuidanceWeight`](guidance::GuidanceWeight), [`Combination`](guidance::Combination) |
 //! | runs | [`Sampler`], [`Trajectory`], [`Question`](run::Question), [`StepReport`](run::StepReport), [`Snapshot`](run::Snapshot), [`Clip`], [`DdimStep`](run::DdimStep) |
