@@ -162,10 +162,111 @@ pub enum Error {
         /// The time of the edge's target.
         to: f64,
     },
-    /// The plan cannot be analysed or run in this way.
-    UnsupportedPlan {
-        /// Which feature of the plan stands in the way.
-        feature: &'static str,
+    /// The moments of a sampler that clips are not those of a Gaussian: clipping is not linear.
+    ClippedMoments,
+    /// A plan that leads to more noise starts from data: it has no initial distribution.
+    StartsFromData {
+        /// The time of the plan's start.
+        from: f64,
+        /// The time of the plan's end.
+        to: f64,
+    },
+    /// A path without a schedule has no levels between its knots.
+    PathWithoutSchedule {
+        /// The λ requested.
+        lambda: f64,
+    },
+    /// A knot of the grid is not the schedule's level at its time.
+    ScheduleMismatch {
+        /// The knot's time.
+        time: f64,
+        /// λ of the knot.
+        grid_lambda: f64,
+        /// λ of the schedule at this time; NaN where the schedule has no such time.
+        schedule_lambda: f64,
+    },
+    /// D or E is used in a stage that does not evaluate the model.
+    DataWithoutEvaluation {
+        /// The step.
+        step: usize,
+        /// The stage within it.
+        stage: usize,
+    },
+    /// A step without stages, with too many, or without the stage requested.
+    StageCount {
+        /// The step.
+        step: usize,
+        /// The number of its stages.
+        found: usize,
+        /// The most that is possible, or the number needed.
+        max: usize,
+    },
+    /// A history slot that the plan does not have.
+    SlotOutOfRange {
+        /// The step.
+        step: usize,
+        /// The stage within it.
+        stage: usize,
+        /// The slot.
+        slot: usize,
+        /// The number of slots.
+        slots: usize,
+    },
+    /// A history slot is read before anything was stored in it.
+    SlotNotWritten {
+        /// The step.
+        step: usize,
+        /// The stage within it.
+        stage: usize,
+        /// The slot.
+        slot: usize,
+    },
+    /// A history slot enters one update twice.
+    SlotReadTwice {
+        /// The step.
+        step: usize,
+        /// The stage within it.
+        stage: usize,
+        /// The slot.
+        slot: usize,
+    },
+    /// More history slots than a plan can have.
+    TooManySlots {
+        /// The number requested.
+        found: usize,
+        /// The most that is possible.
+        max: usize,
+    },
+    /// A folded coefficient overflows the element type.
+    CoefficientOverflow {
+        /// The step.
+        step: usize,
+        /// The coefficient.
+        value: f64,
+    },
+    /// No output, or more than one update can combine.
+    OutputCount {
+        /// The number of outputs.
+        found: usize,
+        /// The most that is possible.
+        max: usize,
+    },
+    /// A form of guidance around another with which it has no meaning.
+    NestedGuidance {
+        /// The form outside.
+        outer: &'static str,
+        /// The form inside.
+        inner: &'static str,
+    },
+    /// A form of guidance that keeps a memory, or two estimates, was called outside a run.
+    StatefulGuidance {
+        /// The form.
+        guidance: &'static str,
+    },
+    /// A form of guidance needs inner products that it was not given.
+    ProductsMissing {
+        /// The form.
+        guidance: &'static str,
     },
     /// Arrays whose shapes have to agree do not.
     ShapeMismatch {
@@ -213,6 +314,48 @@ pub enum Error {
         array: &'static str,
         /// Its value.
         value: f64,
+    },
+    /// The model returned without writing all of its output.
+    OutputNotWritten {
+        /// The step, counted from 0 at the noisy end.
+        step: usize,
+        /// The output, counted from 0.
+        output: usize,
+        /// The sample: position on axis 0.
+        sample: usize,
+        /// The first such element within the sample, in row-major order.
+        element: usize,
+    },
+    /// An array given at the start of a run is not finite.
+    NonFiniteStart {
+        /// Which array.
+        array: &'static str,
+        /// The sample: position on axis 0.
+        sample: usize,
+        /// The element within the sample, in row-major order.
+        element: usize,
+        /// Its value.
+        value: f64,
+    },
+    /// A snapshot was taken from a run of another plan.
+    SnapshotOfAnotherPlan {
+        /// The fingerprint of the plan.
+        expected: u64,
+        /// The fingerprint in the snapshot.
+        found: u64,
+        /// The time at which the snapshot was taken.
+        time: f64,
+    },
+    /// A snapshot's step, stage and level are no position of its plan.
+    SnapshotMisplaced {
+        /// The step.
+        step: usize,
+        /// The stage within it.
+        stage: usize,
+        /// The number of steps in the plan.
+        steps: usize,
+        /// The time of its level.
+        time: f64,
     },
     /// A label that no component or data point carries.
     UnknownLabel {
@@ -332,8 +475,74 @@ impl fmt::Display for Error {
                 f,
                 "gamma = 0 on the edge from time {from} to {to}: a deterministic step has no likelihood bound"
             ),
-            Self::UnsupportedPlan { feature } => {
-                write!(f, "the plan cannot be used here: {feature}")
+            Self::ClippedMoments => write!(
+                f,
+                "a sampler that clips is not linear, so its moments are not those of a Gaussian: \
+                 ask the sampler without the clip"
+            ),
+            Self::StartsFromData { from, to } => write!(
+                f,
+                "the plan leads from time {from} to more noise at {to}: it starts from data, give \
+                 them to start_from"
+            ),
+            Self::PathWithoutSchedule { lambda } => write!(
+                f,
+                "lambda {lambda} is requested of a path without a schedule: make it by Path::new"
+            ),
+            Self::ScheduleMismatch {
+                time,
+                grid_lambda,
+                schedule_lambda,
+            } => write!(
+                f,
+                "the grid's lambda at time {time} is {grid_lambda}, the schedule's is \
+                 {schedule_lambda}: the grid was made from another schedule"
+            ),
+            Self::DataWithoutEvaluation { step, stage } => write!(
+                f,
+                "stage {stage} of step {step} uses the data or noise estimate without evaluating \
+                 the model"
+            ),
+            Self::StageCount { step, found, max } => {
+                write!(f, "step {step} has {found} stages, expected 1 to {max}")
+            }
+            Self::SlotOutOfRange {
+                step,
+                stage,
+                slot,
+                slots,
+            } => write!(
+                f,
+                "stage {stage} of step {step} uses history slot {slot}, the plan has {slots}"
+            ),
+            Self::SlotNotWritten { step, stage, slot } => write!(
+                f,
+                "stage {stage} of step {step} reads history slot {slot} before anything was stored \
+                 in it"
+            ),
+            Self::SlotReadTwice { step, stage, slot } => write!(
+                f,
+                "stage {stage} of step {step} reads history slot {slot} twice: add the weights"
+            ),
+            Self::TooManySlots { found, max } => {
+                write!(f, "{found} history slots, at most {max} are possible")
+            }
+            Self::CoefficientOverflow { step, value } => write!(
+                f,
+                "a coefficient of step {step} is {value}, which overflows the element type"
+            ),
+            Self::OutputCount { found, max } => {
+                write!(f, "{found} model outputs, expected 1 to {max}")
+            }
+            Self::NestedGuidance { outer, inner } => {
+                write!(f, "{outer} around {inner} has no meaning")
+            }
+            Self::StatefulGuidance { guidance } => write!(
+                f,
+                "{guidance} needs the state of a run: it cannot be called by hand"
+            ),
+            Self::ProductsMissing { guidance } => {
+                write!(f, "{guidance} needs the inner products of the outputs")
             }
             Self::ShapeMismatch {
                 name,
@@ -372,6 +581,44 @@ impl fmt::Display for Error {
                 f,
                 "{array} is {value} at step {step}, sample {sample}, element {element}"
             ),
+            Self::OutputNotWritten {
+                step,
+                output,
+                sample,
+                element,
+            } => write!(
+                f,
+                "the model did not write element {element} of sample {sample} of its output \
+                 {output} at step {step}"
+            ),
+            Self::NonFiniteStart {
+                array,
+                sample,
+                element,
+                value,
+            } => write!(
+                f,
+                "the {array} given is {value} at sample {sample}, element {element}"
+            ),
+            Self::SnapshotOfAnotherPlan {
+                expected,
+                found,
+                time,
+            } => write!(
+                f,
+                "the snapshot, taken at time {time}, is of plan {found:016x}, not of plan \
+                 {expected:016x}"
+            ),
+            Self::SnapshotMisplaced {
+                step,
+                stage,
+                steps,
+                time,
+            } => write!(
+                f,
+                "stage {stage} of step {step} at time {time} is no position of the snapshot's plan \
+                 of {steps} steps"
+            ),
             Self::UnknownLabel { label, count } => {
                 write!(f, "label {label} does not exist, labels are 0..{count}")
             }
@@ -387,7 +634,7 @@ impl std::error::Error for Error {}
 
 /// Why a run stopped: what the crate refuses, or the denoiser's own error.
 ///
-/// It is a `std::error::Error`, which `?` turns into a boxed one, where the denoiser's error is.
+/// It is a `std::error::Error` whatever the denoiser's error is, so that `?` propagates it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RunError<E> {
     /// The crate refused.
@@ -406,20 +653,16 @@ impl<E: fmt::Display> fmt::Display for RunError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sampler(error) => error.fmt(f),
+            // The alternate form shows what lies behind the errors that have one.
+            Self::Denoiser(error) if f.alternate() => write!(f, "the denoiser failed: {error:#}"),
             Self::Denoiser(error) => write!(f, "the denoiser failed: {error}"),
         }
     }
 }
 
-impl<E: std::error::Error + 'static> std::error::Error for RunError<E> {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            // Their own texts are part of ours already; what lies behind them is not.
-            Self::Sampler(error) => error.source(),
-            Self::Denoiser(error) => error.source(),
-        }
-    }
-}
+/// For every error that can be shown, boxed and `anyhow` ones too, which are no `Error`s themselves:
+/// `?` propagates them all. The model's error is part of the text; [`RunError::Denoiser`] holds it.
+impl<E: fmt::Debug + fmt::Display> std::error::Error for RunError<E> {}
 
 /// Checks a named parameter; `valid` is the requirement in code, `requirement` in words.
 pub(crate) fn require(

@@ -49,7 +49,6 @@
 //!   same bits.
 
 pub mod clip;
-mod combination;
 pub mod denoiser;
 mod error;
 mod fold;

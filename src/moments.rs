@@ -2,7 +2,7 @@
 
 use crate::error::{Error, require_non_negative, require_size};
 use crate::level::NoiseLevel;
-use crate::plan::{MAX_SLOTS, Plan, Update};
+use crate::plan::{MAX_SLOTS, Plan, Stage};
 use crate::sampler::Sampler;
 use crate::special::spread_excess;
 
@@ -193,13 +193,11 @@ impl Sampler {
     ///
     /// # Errors
     ///
-    /// [`Error::UnsupportedPlan`] for a sampler that clips, which is not linear, and for a plan that leads to more noise
+    /// [`Error::ClippedMoments`] for a sampler that clips, which is not linear, and [`Error::StartsFromData`] for a plan that leads to more noise
     /// ([`Plan::moments`] takes its start law).
     pub fn moments(&self, data: &DiagonalGaussian) -> Result<Vec<DiagonalGaussian>, Error> {
         if self.clip().is_some() {
-            return Err(Error::UnsupportedPlan {
-                feature: "clipping is not linear, so that its moments are not those of a Gaussian",
-            });
+            return Err(Error::ClippedMoments);
         }
         self.check_start()?;
         let start = DiagonalGaussian::centred(data.dim(), self.start_variance())?;
@@ -249,7 +247,7 @@ impl Plan {
                         },
                         |level| estimate(coordinate, &level),
                     );
-                    law.apply(&stage.update, affine);
+                    law.apply(stage, affine);
                 }
             }
             history.push(DiagonalGaussian {
@@ -283,7 +281,8 @@ impl Joint {
 
     /// The law after u ← M u + offset + noise·z, where M is the identity but for the rows of the state and the slot
     /// written.
-    fn apply(&mut self, update: &Update, estimate: AffineEstimate) {
+    fn apply(&mut self, stage: &Stage, estimate: AffineEstimate) {
+        let update = &stage.update;
         let mut state = [0.0; MAX_SLOTS + 1];
         state[0] = update.state + update.data * estimate.gain;
         for &(slot, weight) in &update.history {
@@ -291,9 +290,14 @@ impl Joint {
         }
         let mut rows = [Some((0, state, update.data * estimate.offset)), None];
         if let Some(store) = update.store {
+            // A plan has checked its stores.
+            let (on_state, on_data) = store
+                .kept
+                .coefficients(stage.evaluate.as_ref())
+                .unwrap_or((f64::NAN, f64::NAN));
             let mut row = [0.0; MAX_SLOTS + 1];
-            row[0] = store.state + store.data * estimate.gain;
-            rows[1] = Some((store.slot + 1, row, store.data * estimate.offset));
+            row[0] = on_state + on_data * estimate.gain;
+            rows[1] = Some((store.slot + 1, row, on_data * estimate.offset));
         }
         let old = self.clone();
         let len = self.len;

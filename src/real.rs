@@ -34,6 +34,25 @@ pub trait Real:
 
     /// This value as an `f64`, exactly.
     fn widen(self) -> f64;
+
+    /// A NaN that arithmetic does not make: what an output holds until the model writes it.
+    #[doc(hidden)]
+    fn unwritten() -> Self;
+
+    /// Whether this is [`unwritten`](Self::unwritten), bit for bit.
+    #[doc(hidden)]
+    fn is_unwritten(self) -> bool;
+
+    /// The buffer of this type.
+    #[doc(hidden)]
+    fn scratch(scratch: &mut Scratch) -> &mut Vec<Self>;
+}
+
+/// A buffer of each element type, for models that learn their type at the call.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch {
+    singles: Vec<f32>,
+    doubles: Vec<f64>,
 }
 
 impl Real for f32 {
@@ -46,6 +65,20 @@ impl Real for f32 {
     fn widen(self) -> f64 {
         f64::from(self)
     }
+
+    #[inline(always)]
+    fn unwritten() -> Self {
+        Self::from_bits(0x7FC0_D1FF)
+    }
+
+    #[inline(always)]
+    fn is_unwritten(self) -> bool {
+        self.to_bits() == 0x7FC0_D1FF
+    }
+
+    fn scratch(scratch: &mut Scratch) -> &mut Vec<Self> {
+        &mut scratch.singles
+    }
 }
 
 impl Real for f64 {
@@ -57,6 +90,20 @@ impl Real for f64 {
     #[inline(always)]
     fn widen(self) -> f64 {
         self
+    }
+
+    #[inline(always)]
+    fn unwritten() -> Self {
+        Self::from_bits(0x7FF8_0000_D1FF_D1FF)
+    }
+
+    #[inline(always)]
+    fn is_unwritten(self) -> bool {
+        self.to_bits() == 0x7FF8_0000_D1FF_D1FF
+    }
+
+    fn scratch(scratch: &mut Scratch) -> &mut Vec<Self> {
+        &mut scratch.doubles
     }
 }
 

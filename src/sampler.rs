@@ -6,25 +6,27 @@ use ndarray::{Array, Dimension, IntoDimension};
 
 use crate::clip::Clip;
 use crate::denoiser::Denoiser;
-use crate::error::{Error, RunError, require_non_negative, require_size};
+use crate::error::{Error, RunError, require_non_negative};
 use crate::forward::start_noise;
 use crate::grid::Grid;
 use crate::noise::{KeyedNoise, NoiseSource};
 use crate::plan::Plan;
 use crate::prediction::Prediction;
 use crate::real::Real;
-use crate::run::{Snapshot, Trajectory};
-use crate::solver::Solver;
+use crate::run::{self, Machine, Snapshot, Trajectory};
+use crate::schedule::NoiseSchedule;
+use crate::solver::{Path, Solver};
 
 /// A sampler: a plan, the start law and the options of its runs. Immutable, cheap to clone, shared between threads.
 ///
 /// ```
-/// use diffusion_sampler::{Grid, Prediction, Sampler, from_fn, schedule::TableSchedule, solver::DpmSolverPp2M};
-/// use ndarray::{Array4, ArrayRef, Ix4};
+/// use diffusion_sampler::{Grid, Prediction, Sampler, from_fn, schedule::TableSchedule, solver::DpmSolverPlusPlus};
+/// use ndarray::{Array4, Ix4};
 ///
 /// let schedule = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;
-/// let sampler = Sampler::new(&Grid::trailing(&schedule, 20)?, &DpmSolverPp2M::new())?;
-/// let mut model = from_fn(Prediction::Noise, |x: &ArrayRef<f32, Ix4>, level, out: &mut ArrayRef<f32, Ix4>| {
+/// let grid = Grid::trailing(&schedule, 20)?;
+/// let sampler = Sampler::new(&schedule, &grid, &DpmSolverPlusPlus::new())?;
+/// let mut model = from_fn::<f32, Ix4>(Prediction::Noise, |x, level, out| {
 ///     out.zip_mut_with(x, |o, &x| *o = x * level.sigma() as f32);
 /// });
 /// let images: Array4<f32> = sampler.sample(&mut model, (2, 3, 8, 8), 42)?;
@@ -38,15 +40,29 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// The sampler that runs `solver` on `grid`; the start law is the schedule's.
+    /// The sampler that runs `solver` on a grid of `schedule`; the initial distribution is the
+    /// schedule's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Path::new`], and what the solver refuses.
+    pub fn new(
+        schedule: &dyn NoiseSchedule,
+        grid: &Grid,
+        solver: &dyn Solver,
+    ) -> Result<Self, Error> {
+        Self::along(&Path::new(schedule, grid)?, solver)
+    }
+
+    /// The sampler that runs `solver` along a path: of bare levels, for example.
     ///
     /// # Errors
     ///
     /// What the solver refuses.
-    pub fn new(grid: &Grid, solver: &dyn Solver) -> Result<Self, Error> {
+    pub fn along(path: &Path<'_>, solver: &dyn Solver) -> Result<Self, Error> {
         Ok(Self {
-            plan: Arc::new(solver.plan(grid)?),
-            start_variance: grid.start_variance(),
+            plan: Arc::new(solver.plan(path)?),
+            start_variance: path.grid().start_variance(),
             clip: None,
         })
     }
@@ -106,7 +122,7 @@ impl Sampler {
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start) and [`Trajectory::run`].
+    /// As [`start`](Self::start) and [`Trajectory::complete`].
     pub fn sample<A, S, M>(
         &self,
         model: &mut M,
@@ -119,7 +135,7 @@ impl Sampler {
         M: Denoiser<A, S::Dim> + ?Sized,
     {
         let mut run = self.start(shape, model.prediction(), KeyedNoise::new(seed))?;
-        run.run(model)?;
+        run.complete(model)?;
         Ok(run.into_state())
     }
 
@@ -128,7 +144,7 @@ impl Sampler {
     /// # Errors
     ///
     /// [`Error::NoSampleAxis`] for a 0-dimensional shape, [`Error::TooLarge`], [`Error::PredictionUndefined`] when the
-    /// prediction says nothing at a level where the plan evaluates the model, [`Error::UnsupportedPlan`] for a plan that
+    /// prediction says nothing at a level where the plan evaluates the model, [`Error::StartsFromData`] for a plan that
     /// leads to more noise (DDIM inversion), which starts from data by [`start_from`](Self::start_from).
     pub fn start<A, S, N>(
         &self,
@@ -143,8 +159,7 @@ impl Sampler {
     {
         self.check_start()?;
         let shape = shape.into_dimension();
-        require_size::<A>(shape.slice())?;
-        let mut x = Array::zeros(shape);
+        let mut x = run::zeros(shape)?;
         let deviation = self.start_variance.sqrt();
         start_noise(&mut x, deviation, &mut noise)?;
         self.start_from(x, prediction, noise)
@@ -166,15 +181,51 @@ impl Sampler {
         D: Dimension,
         N: NoiseSource<A>,
     {
-        Trajectory::new(Arc::clone(&self.plan), prediction, self.clip, x, noise)
+        self.start_with(x, Vec::new(), prediction, noise)
+    }
+
+    /// A run of a plan whose first slots are given: exact inversion, which starts from a pair of
+    /// states, or the history of an earlier run.
+    ///
+    /// # Errors
+    ///
+    /// As [`start_from`](Self::start_from); [`Error::WrongLength`] unless there are as many slots as
+    /// [`Plan::given`] says.
+    pub fn start_with<A, D, N>(
+        &self,
+        x: Array<A, D>,
+        history: Vec<Array<A, D>>,
+        prediction: Prediction,
+        noise: N,
+    ) -> Result<Trajectory<A, D, N>, Error>
+    where
+        A: Real,
+        D: Dimension,
+        N: NoiseSource<A>,
+    {
+        if history.len() != self.plan.given() {
+            return Err(Error::WrongLength {
+                name: "given history slots",
+                expected: self.plan.given(),
+                found: history.len(),
+            });
+        }
+        let machine = Machine::with_history(x, history, self.plan.slots())?;
+        Trajectory::new(
+            Arc::clone(&self.plan),
+            prediction,
+            self.clip,
+            machine,
+            noise,
+        )
     }
 
     /// Goes on with a run that [`Trajectory::snapshot`] has stored, taken from a sampler with the same plan.
     ///
     /// # Errors
     ///
-    /// As [`start_from`](Self::start_from); [`Error::WrongLength`], [`Error::ShapeMismatch`] and [`Error::RunFinished`] for a
-    /// snapshot that does not fit the plan.
+    /// As [`start_from`](Self::start_from); [`Error::SnapshotOfAnotherPlan`] and
+    /// [`Error::SnapshotMisplaced`]; [`Error::WrongLength`] and [`Error::ShapeMismatch`] for arrays that do not fit.
     pub fn resume<A, D, N>(
         &self,
         snapshot: Snapshot<A, D>,
@@ -195,8 +246,9 @@ impl Sampler {
         if self.plan.start().lambda() < self.plan.end().lambda() {
             return Ok(());
         }
-        Err(Error::UnsupportedPlan {
-            feature: "it leads to more noise, so that it starts from data and has no start law",
+        Err(Error::StartsFromData {
+            from: self.plan.start().time(),
+            to: self.plan.end().time(),
         })
     }
 }

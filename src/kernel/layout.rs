@@ -15,7 +15,7 @@ use ndarray::{ArrayRef, ArrayView, ArrayViewMut, Axis, Dimension};
 use super::slices::{self, Operands};
 #[cfg(feature = "rayon")]
 use super::threads::Threads;
-use super::{FillNoise, Form, Forms, MAX_INPUTS};
+use super::{FillNoise, Forms, MAX_INPUTS};
 use crate::real::Real;
 
 /// Elements that do not lie in rows are gathered in blocks of this length.
@@ -37,21 +37,25 @@ pub(super) fn update<A: Real, D: Dimension>(
     inputs: &[&ArrayRef<A, D>],
     noise: Option<FillNoise<'_, A>>,
 ) -> bool {
-    let noisy = match forms {
-        Forms::Same(form) => form.noise != 0.0,
-        Forms::PerSample(forms) => forms.iter().any(|form| form.noise != 0.0),
-    };
     // Rooms of their own for the block of noise and for the views: a plain call does not pay for either.
     match noise {
-        Some(fill) if noisy => with_noise(forms, x, y, inputs, fill),
+        Some(fill) if is_noisy(forms) => with_noise(forms, x, y, inputs, fill),
         _ => run(forms, x, y, inputs, None),
+    }
+}
+
+#[inline(always)]
+fn is_noisy(forms: Forms<'_>) -> bool {
+    match forms {
+        Forms::Same(form) => form.noise != 0.0,
+        Forms::PerSample(forms) => forms.iter().any(|form| form.noise != 0.0),
     }
 }
 
 /// The update of slices that hold `samples` rows.
 #[inline]
 pub(super) fn update_slices<A: Real>(
-    form: &Form,
+    forms: Forms<'_>,
     samples: usize,
     x: &mut [A],
     y: Option<&mut [A]>,
@@ -59,13 +63,13 @@ pub(super) fn update_slices<A: Real>(
     noise: Option<FillNoise<'_, A>>,
 ) -> bool {
     let mut run = Run {
-        forms: Forms::Same(form),
+        forms,
         per_sample: (x.len() / samples.max(1)).max(1),
         noise: None,
         finite: true,
     };
     match noise {
-        Some(fill) if form.noise != 0.0 && !x.is_empty() => {
+        Some(fill) if is_noisy(forms) && !x.is_empty() => {
             let mut noise = Noise::new(fill);
             run.noise = Some(&mut noise);
             run.slices(0, x, y, inputs);

@@ -59,6 +59,7 @@
 //! in L3, 2.2 in L1 and L2, where 13 vector operations stand against 4. Leaving terms with c_j = 0 out would save two of
 //! them, and lose the NaN of 0 · ∞.
 
+mod gram;
 mod layout;
 mod linear;
 #[cfg(test)]
@@ -72,6 +73,7 @@ mod threads;
 
 #[doc(hidden)]
 pub use crate::simd::{SimdLevel, force_simd_level, simd_level};
+pub(crate) use gram::{Gram, gram, gram_slices};
 pub use linear::linear_combination;
 pub(crate) use reduce::{find_non_finite, squared_residuals};
 
@@ -123,6 +125,22 @@ pub(crate) struct Form {
     pub(crate) clip: Option<Clipped>,
 }
 
+/// The form x' = state·x + Σ c_j·in_j.
+pub(crate) fn affine(state: f64, inputs: &[f64]) -> Form {
+    let mut x = Row::ZERO;
+    x.x = state;
+    for (input, &c) in x.inputs.iter_mut().zip(inputs) {
+        *input = c;
+    }
+    Form {
+        x,
+        x_from_y: 0.0,
+        noise: 0.0,
+        y: None,
+        clip: None,
+    }
+}
+
 /// The forms of a batch: one for all samples, or one per sample.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Forms<'a> {
@@ -160,14 +178,14 @@ pub(crate) fn update<A: Real, D: Dimension>(
 /// whether everything is finite.
 #[inline]
 pub(crate) fn update_slices<A: Real>(
-    form: &Form,
+    forms: Forms<'_>,
     samples: usize,
     x: &mut [A],
     y: Option<&mut [A]>,
     inputs: &[&[A]],
     noise: Option<FillNoise<'_, A>>,
 ) -> bool {
-    layout::update_slices(form, samples, x, y, inputs, noise)
+    layout::update_slices(forms, samples, x, y, inputs, noise)
 }
 
 /// Whether the arrays and forms fit together.

@@ -3,9 +3,9 @@
 use ndarray::{ArrayRef, Dimension};
 
 use super::{LabelledOracle, Oracle, check};
+use crate::denoiser::Classifier;
 use crate::denoiser::{Denoiser, Query};
 use crate::error::Error;
-use crate::guidance::Classifier;
 use crate::level::NoiseLevel;
 use crate::prediction::Prediction;
 use crate::real::Real;
@@ -218,7 +218,12 @@ impl Buffers {
             for (slot, value) in row.iter_mut().zip(values.by_ref()) {
                 *slot = value.widen();
             }
-            evaluate(row, &query.level_of(sample), &mut self.scratch, result)?;
+            evaluate(
+                row,
+                &query.level_of(sample).unwrap_or_else(|| query.level()),
+                &mut self.scratch,
+                result,
+            )?;
             for (value, slot) in result.iter().zip(results.by_ref()) {
                 *slot = A::cast(*value);
             }

@@ -1,9 +1,13 @@
-//! The arrays of a run as the kernel wants them: slices, or views where an output was told in another layout.
+//! The arrays of a run as the kernel wants them: slices, or views where an output was told in
+//! another layout.
 
-use ndarray::{Array, ArrayRef, Dimension};
+use std::ops::Range;
 
-use crate::error::Error;
-use crate::kernel::{self, FillNoise, Form, Forms, MAX_INPUTS};
+use ndarray::{Array, ArrayRef, Axis, Dimension};
+
+use super::machine::Outputs;
+use crate::error::{Error, require_size};
+use crate::kernel::{self, FillNoise, Forms, MAX_INPUTS};
 use crate::real::Real;
 
 /// The history slots but the one that is written.
@@ -34,19 +38,56 @@ impl<'a, A, D: Dimension> Slots<'a, A, D> {
     }
 }
 
-/// The model's outputs in the run's buffer, one after the other.
-pub(super) fn outputs_of<'a, A, D: Dimension>(
-    buffer: &'a Option<Array<A, D>>,
-    len: usize,
-    inputs: &mut [&'a [A]; MAX_INPUTS],
-) -> Result<(), Error> {
-    if let Some(buffer) = buffer {
-        let slice = own_slice(buffer, "output buffer")?;
-        for (input, output) in inputs.iter_mut().zip(slice.chunks_exact(len)) {
-            *input = output;
+/// The kernel's inputs as slices.
+#[derive(Clone, Copy)]
+pub(super) struct Inputs<'a, A> {
+    slices: [&'a [A]; MAX_INPUTS],
+    count: usize,
+}
+
+impl<'a, A> Inputs<'a, A> {
+    /// The outputs, each of `len` elements; `None` where one is not in standard layout.
+    pub(super) fn new<D: Dimension>(
+        buffer: &'a Option<Array<A, D>>,
+        len: usize,
+        outputs: Outputs<'a, A, D>,
+    ) -> Option<Self> {
+        let mut inputs = Self {
+            slices: [&[]; MAX_INPUTS],
+            count: 0,
+        };
+        match outputs {
+            Outputs::Told(told) => {
+                for output in told {
+                    inputs.push(output.as_slice()?);
+                }
+            }
+            Outputs::Buffer(count) => {
+                let slice = buffer.as_ref()?.as_slice()?;
+                for output in slice.chunks_exact(len.max(1)).take(count) {
+                    inputs.push(output);
+                }
+            }
+        }
+        Some(inputs)
+    }
+
+    /// One more input, behind the others. A plan's limits leave room for all.
+    pub(super) fn push(&mut self, slice: &'a [A]) {
+        self.slices[self.count] = slice;
+        self.count += 1;
+    }
+
+    /// The same elements of every input.
+    pub(super) fn cut(&mut self, range: Range<usize>) {
+        for slice in &mut self.slices[..self.count] {
+            *slice = &slice[range.clone()];
         }
     }
-    Ok(())
+
+    pub(super) fn slices(&self) -> &[&'a [A]] {
+        &self.slices[..self.count]
+    }
 }
 
 pub(super) fn own_slice<'a, A, D: Dimension>(
@@ -63,13 +104,100 @@ pub(super) fn own_slice_mut<'a, A, D: Dimension>(
     array.as_slice_mut().ok_or(Error::LayoutChanged { name })
 }
 
+/// The array in standard layout.
+pub(super) fn standard<A: Real, D: Dimension>(array: Array<A, D>) -> Array<A, D> {
+    if array.is_standard_layout() {
+        array
+    } else {
+        array.as_standard_layout().into_owned()
+    }
+}
+
+pub(crate) fn zeros<A: Real, D: Dimension>(shape: D) -> Result<Array<A, D>, Error> {
+    require_size::<A>(shape.slice())?;
+    Ok(Array::zeros(shape))
+}
+
+/// A buffer that no model has written yet.
+pub(super) fn unwritten<A: Real, D: Dimension>(shape: D) -> Result<Array<A, D>, Error> {
+    require_size::<A>(shape.slice())?;
+    Ok(Array::from_elem(shape, A::unwritten()))
+}
+
+/// Marks the first and the last element of each of the first `rows` rows as unwritten: a row that the
+/// model forgets is then found, at a cost that does not depend on the row's length.
+pub(super) fn mark_unwritten<A: Real, D: Dimension>(buffer: &mut Array<A, D>, rows: usize) {
+    let per_row = buffer.len() / buffer.shape()[0].max(1);
+    if let (Some(values), true) = (buffer.as_slice_mut(), per_row > 0) {
+        for row in values.chunks_exact_mut(per_row).take(rows) {
+            row[0] = A::unwritten();
+            row[per_row - 1] = A::unwritten();
+        }
+    }
+}
+
+/// The error for an element that no model has written.
+pub(super) fn find_unwritten<A: Real, D: Dimension>(
+    output: &ArrayRef<A, D>,
+    step: usize,
+    index: usize,
+) -> Result<(), Error> {
+    let per_sample = (output.len() / output.shape()[0].max(1)).max(1);
+    match output.iter().position(|value| value.is_unwritten()) {
+        None => Ok(()),
+        Some(place) => Err(Error::OutputNotWritten {
+            step,
+            output: index,
+            sample: place / per_sample,
+            element: place % per_sample,
+        }),
+    }
+}
+
+/// Refuses values that are not finite before anything runs.
+pub(super) fn check_start<A: Real, D: Dimension>(
+    array: &ArrayRef<A, D>,
+    name: &'static str,
+) -> Result<(), Error> {
+    match kernel::find_non_finite(array, 0, name) {
+        Err(Error::NonFinite {
+            sample,
+            element,
+            array,
+            value,
+            ..
+        }) => Err(Error::NonFiniteStart {
+            array,
+            sample,
+            element,
+            value,
+        }),
+        other => other,
+    }
+}
+
+pub(super) fn same_shape(
+    name: &'static str,
+    expected: &[usize],
+    found: &[usize],
+) -> Result<(), Error> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(Error::ShapeMismatch {
+        name,
+        expected: expected.to_vec(),
+        found: found.to_vec(),
+    })
+}
+
 /// The update with told outputs in any layout.
 pub(super) fn update_arrays<'a, A, D>(
-    form: &Form,
+    forms: Forms<'_>,
     x: &mut Array<A, D>,
     y: Option<&mut Array<A, D>>,
     outputs: &[&'a ArrayRef<A, D>],
-    slots: impl Iterator<Item = &'a Array<A, D>>,
+    behind: impl Iterator<Item = &'a Array<A, D>>,
     fill: FillNoise<'_, A>,
 ) -> Result<bool, Error>
 where
@@ -81,15 +209,9 @@ where
     };
     let mut inputs: [&ArrayRef<A, D>; MAX_INPUTS] = [first; MAX_INPUTS];
     let mut count = 0;
-    for input in outputs.iter().copied().chain(slots.map(|slot| &**slot)) {
+    for input in outputs.iter().copied().chain(behind.map(|slot| &**slot)) {
         inputs[count] = input;
         count += 1;
     }
-    kernel::update(
-        Forms::Same(form),
-        x,
-        y.map(|y| &mut **y),
-        &inputs[..count],
-        Some(fill),
-    )
+    kernel::update(forms, x, y.map(|y| &mut **y), &inputs[..count], Some(fill))
 }

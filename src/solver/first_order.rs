@@ -1,9 +1,8 @@
 //! DDIM, DDPM and the rest of the κ family.
 
-use super::Solver;
+use super::{Path, Solver};
 use crate::error::Error;
-use crate::grid::Grid;
-use crate::plan::{Plan, Stage, Step, Update};
+use crate::plan::{Plan, Step, Update};
 use crate::posterior::{Kappa, ReverseVariance, StridedPosterior};
 
 /// The first-order solver: x₀ in the strided posterior q(x_s | x_t, x₀) is replaced by the model's estimate D.
@@ -13,15 +12,20 @@ use crate::posterior::{Kappa, ReverseVariance, StridedPosterior};
 /// ancestral sampler; see [`Kappa`] for the others. Song, Meng and Ermon (2021), "Denoising Diffusion Implicit Models".
 ///
 /// ```
-/// use diffusion_sampler::{Grid, posterior::{Kappa, ReverseVariance}, schedule::TableSchedule, solver::{FirstOrder, Solver}};
+/// use diffusion_sampler::{Grid, posterior::{Kappa, ReverseVariance}, schedule::TableSchedule, solver::{FirstOrder, Path, Solver}};
 ///
 /// let schedule = TableSchedule::cosine(1000)?;
 /// let grid = Grid::trailing(&schedule, 20)?;
-/// assert!(!FirstOrder::ddim().plan(&grid)?.is_stochastic());
+/// let path = Path::new(&schedule, &grid)?;
+/// assert!(!FirstOrder::ddim().plan(&path)?.is_stochastic());
 /// let fixed_large = FirstOrder::new(Kappa::Ddpm).with_reverse_variance(ReverseVariance::FixedLarge);
-/// assert!(fixed_large.plan(&grid)?.is_stochastic());
+/// assert!(fixed_large.plan(&path)?.is_stochastic());
 /// # Ok::<(), diffusion_sampler::Error>(())
 /// ```
+#[doc(alias = "DDIM")]
+#[doc(alias = "DDPM")]
+#[doc(alias = "Euler")]
+#[doc(alias = "eta")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct FirstOrder {
     kappas: Kappas,
@@ -44,11 +48,13 @@ impl FirstOrder {
     }
 
     /// DDIM: κ = 1, deterministic.
+    #[doc(alias = "Euler")]
     pub fn ddim() -> Self {
         Self::new(Kappa::Ddim)
     }
 
     /// DDPM's ancestral sampler: κ = r.
+    #[doc(alias = "ancestral")]
     pub fn ddpm() -> Self {
         Self::new(Kappa::Ddpm)
     }
@@ -87,41 +93,33 @@ impl Solver for FirstOrder {
     /// [`Error::GammaOutOfRange`] and [`Error::InvalidParameter`] as [`StridedPosterior::new`] and its
     /// [`reverse_variance`](StridedPosterior::reverse_variance); [`Error::WrongLength`] unless there is one policy per
     /// edge.
-    fn plan(&self, grid: &Grid) -> Result<Plan, Error> {
+    fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
+        let edges = path.edges();
         if let Kappas::PerEdge(kappas) = &self.kappas
-            && kappas.len() != grid.steps()
+            && kappas.len() != edges.len()
         {
             return Err(Error::WrongLength {
                 name: "kappa policies",
-                expected: grid.steps(),
+                expected: edges.len(),
                 found: kappas.len(),
             });
         }
-        let step = |(index, pair): (usize, &[crate::level::NoiseLevel])| {
+        let steps = edges.enumerate().map(|(index, (from, to))| {
             let kappa = match &self.kappas {
                 Kappas::Same(kappa) => *kappa,
                 Kappas::PerEdge(kappas) => kappas[index],
             };
-            let posterior = StridedPosterior::new(pair[0], pair[1], kappa)?;
+            let posterior = StridedPosterior::new(from, to, kappa)?;
             let noise = match self.reverse_variance {
                 ReverseVariance::Posterior => posterior.gamma(),
                 policy => posterior.reverse_variance(policy)?.sqrt(),
             };
-            Ok(Step {
-                from: pair[0],
-                to: pair[1],
-                stages: vec![Stage::evaluating(
-                    pair[0],
-                    posterior_update(&posterior, noise),
-                )],
-            })
-        };
-        let steps = grid
-            .levels()
-            .windows(2)
-            .enumerate()
-            .map(step)
-            .collect::<Result<_, _>>()?;
-        Plan::new(steps, 0)
+            Ok(Step::simple(from, to, posterior_update(&posterior, noise)))
+        });
+        Plan::new(steps.collect::<Result<_, Error>>()?, 0)
+    }
+
+    fn order(&self) -> usize {
+        1
     }
 }

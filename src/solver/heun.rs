@@ -1,9 +1,8 @@
 //! Heun's method in ρ.
 
-use super::Solver;
 use super::first_order::posterior_update;
+use super::{Path, Solver};
 use crate::error::Error;
-use crate::grid::Grid;
 use crate::level::NoiseLevel;
 use crate::plan::{Plan, Stage, Step, Store, Update};
 use crate::posterior::{Kappa, StridedPosterior};
@@ -18,27 +17,38 @@ use crate::posterior::{Kappa, StridedPosterior};
 /// data's size at 5 evaluations; on Gaussian data it overtook DDIM between 20 and 50 (docs/choosing.md).
 ///
 /// ```
-/// use diffusion_sampler::{Grid, schedule::{Edm, NoiseSchedule}, solver::{Heun, Solver}};
+/// use diffusion_sampler::{Grid, schedule::{Edm, NoiseSchedule}, solver::{Heun, Path, Solver}};
 ///
 /// let edm = Edm::default();
-/// let plan = Heun.plan(&Grid::karras(&edm, 18, edm.lambda_range(), 7.0)?)?;
+/// let grid = Grid::karras(&edm, 18, edm.lambda_range(), 7.0)?;
+/// let plan = Heun::new().plan(&Path::new(&edm, &grid)?)?;
 /// assert_eq!(plan.evaluations(), 35);
 /// # Ok::<(), diffusion_sampler::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Heun;
+pub struct Heun {
+    _private: (),
+}
+
+impl Heun {
+    /// Heun's method in ρ.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
 
 impl Solver for Heun {
     /// # Errors
     ///
-    /// None on a valid grid. A step so wide that ρ_t/ρ_s overflows is a plain DDIM step, as one onto σ_s = 0 is.
-    fn plan(&self, grid: &Grid) -> Result<Plan, Error> {
-        let steps = grid
-            .levels()
-            .windows(2)
-            .map(|pair| step(pair[0], pair[1]))
-            .collect::<Result<_, _>>()?;
-        Plan::new(steps, 1)
+    /// None on a valid grid. A step so wide that ρ_t/ρ_s overflows is a plain DDIM step, as one onto
+    /// σ_s = 0 is.
+    fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
+        let steps = path.edges().map(|(from, to)| step(from, to));
+        Plan::new(steps.collect::<Result<_, _>>()?, 1)
+    }
+
+    fn order(&self) -> usize {
+        2
     }
 }
 
@@ -50,19 +60,8 @@ fn step(from: NoiseLevel, to: NoiseLevel) -> Result<Step, Error> {
     let stages = if from.alpha() == 0.0 || !weight.is_finite() {
         vec![Stage::evaluating(from, predictor)]
     } else {
-        let keep = Store {
-            slot: 0,
-            state: 0.0,
-            data: 1.0,
-        };
         vec![
-            Stage::evaluating(
-                from,
-                Update {
-                    store: Some(keep),
-                    ..predictor
-                },
-            ),
+            Stage::evaluating(from, predictor.storing(Store::data(0))),
             Stage::evaluating(
                 to,
                 Update {

@@ -1,9 +1,8 @@
 //! DDIM run upwards.
 
-use super::Solver;
 use super::first_order::posterior_update;
+use super::{Path, Solver};
 use crate::error::Error;
-use crate::grid::Grid;
 use crate::level::NoiseLevel;
 use crate::plan::{Plan, Stage, Step, Update};
 use crate::posterior::{Kappa, StridedPosterior};
@@ -17,41 +16,51 @@ use crate::posterior::{Kappa, StridedPosterior};
 /// report gives the round trip's error on an exact oracle.
 ///
 /// ```
-/// use diffusion_sampler::{Grid, schedule::TableSchedule, solver::{DdimInversion, Solver}};
+/// use diffusion_sampler::{Grid, schedule::TableSchedule, solver::{DdimInversion, Path, Solver}};
 ///
 /// let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
-/// let plan = DdimInversion.plan(&Grid::trailing(&schedule, 50)?)?;
+/// let grid = Grid::trailing(&schedule, 50)?;
+/// let plan = DdimInversion::new().plan(&Path::new(&schedule, &grid)?)?;
 /// assert_eq!((plan.start().time(), plan.end().time()), (0.0, 1000.0));
 /// # Ok::<(), diffusion_sampler::Error>(())
 /// ```
+#[doc(alias = "DDIMInverse")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct DdimInversion;
+pub struct DdimInversion {
+    _private: (),
+}
+
+impl DdimInversion {
+    /// DDIM run upwards.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
 
 impl Solver for DdimInversion {
     /// # Errors
     ///
     /// None on a valid grid.
-    fn plan(&self, grid: &Grid) -> Result<Plan, Error> {
-        let steps = grid
-            .levels()
-            .windows(2)
+    fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
+        let steps = path
+            .edges()
             .rev()
-            .map(|pair| up_edge(pair[1], pair[0]))
-            .collect::<Result<_, _>>()?;
-        Plan::new(steps, 0)
+            .map(|(noisy, clean)| up_edge(clean, noisy));
+        Plan::new(steps.collect::<Result<_, _>>()?, 0)
+    }
+
+    fn order(&self) -> usize {
+        1
     }
 }
 
 fn up_edge(from: NoiseLevel, to: NoiseLevel) -> Result<Step, Error> {
     let stages = if from.is_clean() {
         vec![
-            Stage {
-                evaluate: None,
-                update: Update {
-                    state: to.alpha() / from.alpha(),
-                    ..Update::default()
-                },
-            },
+            Stage::without_model(Update {
+                state: to.alpha() / from.alpha(),
+                ..Update::default()
+            }),
             // x + σE with E = (x − αD)/σ.
             Stage::evaluating(
                 to,

@@ -1,14 +1,14 @@
-//! DPM-Solver++ of second order, multistep, and its stochastic form.
+//! DPM-Solver++, multistep, and its stochastic form.
 
-use super::Solver;
-use crate::error::{Error, require_non_negative};
-use crate::grid::Grid;
-use crate::plan::{Plan, Stage, Step, Store, Update};
+use super::{Path, Solver};
+use crate::error::{Error, require, require_non_negative};
+use crate::plan::{Plan, Step, Store, Update};
 use crate::posterior::{Kappa, StridedPosterior};
 use crate::special::phi;
 
 /// How the second-order term is weighted. Both are second order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum SecondOrderForm {
     /// As published: (1 − e^−z)/(2q), z = (1 + τ²)h, q the ratio of the previous step to this one.
     #[default]
@@ -34,15 +34,20 @@ pub enum SecondOrderForm {
 /// price of second order's gain where no harm was to be feared. docs/choosing.md has the figures.
 ///
 /// ```
-/// use diffusion_sampler::{Grid, schedule::TableSchedule, solver::{DpmSolverPp2M, Solver}};
+/// use diffusion_sampler::{Grid, schedule::TableSchedule, solver::{DpmSolverPlusPlus, Path, Solver}};
 ///
 /// let schedule = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;
-/// let plan = DpmSolverPp2M::new().plan(&Grid::trailing(&schedule, 20)?)?;
+/// let grid = Grid::trailing(&schedule, 20)?;
+/// let plan = DpmSolverPlusPlus::new().plan(&Path::new(&schedule, &grid)?)?;
 /// assert_eq!((plan.evaluations(), plan.slots()), (20, 1));
 /// # Ok::<(), diffusion_sampler::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Default)]
-pub struct DpmSolverPp2M {
+#[doc(alias = "DPM++ 2M")]
+#[doc(alias = "dpmpp_2m")]
+#[doc(alias = "DPMSolverMultistepScheduler")]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DpmSolverPlusPlus {
+    order: usize,
     tau: f64,
     form: SecondOrderForm,
     guarded: bool,
@@ -57,23 +62,58 @@ pub struct DpmSolverPp2M {
 const GUARD_STEP: f64 = 1.5;
 const GUARD_RATIO: f64 = 2.0;
 
-impl DpmSolverPp2M {
-    /// The deterministic solver in its published form.
+/// The shortest distance, in steps, from which D is extrapolated. A difference quotient over a
+/// distance q amplifies the rounding of D, and what a network adds to it, by 1/(2q): over 3e-16 of a
+/// step nothing else is left. From q = 1/16 on the rounding of f32 stays below 1e-6 of D. Where the
+/// last knot is nearer, the one before it serves.
+const MIN_RATIO: f64 = 1.0 / 16.0;
+
+impl Default for DpmSolverPlusPlus {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl DpmSolverPlusPlus {
+    /// DPM-Solver++(2M), deterministic, in its published form.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            order: 2,
+            tau: 0.0,
+            form: SecondOrderForm::Midpoint,
+            guarded: false,
+        }
     }
 
-    /// The stochastic solver with constant noise rate τ; 1 is the published SDE form.
+    /// The multistep solver of this order: 1 is DDIM, 2 is 2M.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] for any other order.
+    pub fn multistep(order: usize) -> Result<Self, Error> {
+        require((1..=2).contains(&order), "order", order as f64, "1 or 2")?;
+        Ok(Self {
+            order,
+            ..Self::new()
+        })
+    }
+
+    /// SDE-DPM-Solver++(2M): τ = 1.
+    pub fn sde() -> Self {
+        Self {
+            tau: 1.0,
+            ..Self::new()
+        }
+    }
+
+    /// The same solver with constant noise rate τ; 0 is deterministic, 1 the published SDE form.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidParameter`] for a τ that is negative or not finite.
-    pub fn stochastic(tau: f64) -> Result<Self, Error> {
+    pub fn with_tau(self, tau: f64) -> Result<Self, Error> {
         require_non_negative("tau", tau)?;
-        Ok(Self {
-            tau,
-            ..Self::default()
-        })
+        Ok(Self { tau, ..self })
     }
 
     /// The same solver with another weight of the second-order term.
@@ -95,11 +135,12 @@ impl DpmSolverPp2M {
     /// The weight of D − D₋₁, or `None` where the step is first order.
     fn second_order_weight(&self, h: f64, previous: Option<f64>) -> Option<f64> {
         let previous = previous?;
-        if h.is_infinite() {
+        if h.is_infinite() || self.order < 2 {
             return None;
         }
         let q = previous / h;
-        if self.guarded && (h > GUARD_STEP || q.max(1.0 / q) > GUARD_RATIO) {
+        let too_far = h > GUARD_STEP || q.max(1.0 / q) > GUARD_RATIO;
+        if q < MIN_RATIO || (self.guarded && too_far) {
             return None;
         }
         let z = (1.0 + self.tau * self.tau) * h;
@@ -110,47 +151,57 @@ impl DpmSolverPp2M {
             SecondOrderForm::Exact => z * phi(2, -z) / q,
         })
     }
+
+    /// Whether D at the start of a step of size `h` serves the step after it, of size `next`.
+    fn keeps(&self, h: f64, next: f64) -> bool {
+        self.order > 1 && next.is_finite() && h >= MIN_RATIO * next
+    }
 }
 
-impl Solver for DpmSolverPp2M {
+impl Solver for DpmSolverPlusPlus {
     /// # Errors
     ///
     /// None on a valid grid.
-    fn plan(&self, grid: &Grid) -> Result<Plan, Error> {
-        let mut steps = Vec::with_capacity(grid.steps());
-        // h of the previous step, where its D may serve as history.
-        let mut previous = None;
-        for pair in grid.levels().windows(2) {
-            let (from, to) = (pair[0], pair[1]);
-            let posterior = StridedPosterior::new(from, to, Kappa::Tau(self.tau))?;
-            let h = posterior.step_size();
+    fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
+        let posteriors = path
+            .edges()
+            .map(|(from, to)| StridedPosterior::new(from, to, Kappa::Tau(self.tau)))
+            .collect::<Result<Vec<_>, _>>()?;
+        // How far the D in the slot lies behind the step's start, if there is one.
+        let mut previous: Option<f64> = None;
+        let mut steps = Vec::with_capacity(posteriors.len());
+        for (index, posterior) in posteriors.iter().enumerate() {
+            let (from, to, h) = (posterior.from(), posterior.to(), posterior.step_size());
             let extra = self
                 .second_order_weight(h, previous)
                 .map(|weight| to.alpha() * weight);
-            steps.push(Step {
+            let next = posteriors.get(index + 1).map(StridedPosterior::step_size);
+            // Kept if the next step can use it; otherwise what is in the slot stays.
+            let keep = from.alpha() > 0.0 && next.is_some_and(|next| self.keeps(h, next));
+            steps.push(Step::simple(
                 from,
                 to,
-                stages: vec![Stage::evaluating(
-                    from,
-                    Update {
-                        state: posterior.state_coefficient(),
-                        data: posterior.data_coefficient() + extra.unwrap_or(0.0),
-                        history: extra.map(|weight| (0, -weight)).into_iter().collect(),
-                        noise: posterior.gamma(),
-                        store: Some(Store {
-                            slot: 0,
-                            state: 0.0,
-                            data: 1.0,
-                        }),
-                    },
-                )],
-            });
-            previous = (from.alpha() > 0.0).then_some(h);
+                Update {
+                    state: posterior.state_coefficient(),
+                    data: posterior.data_coefficient() + extra.unwrap_or(0.0),
+                    history: extra.map(|weight| (0, -weight)).into_iter().collect(),
+                    noise: posterior.gamma(),
+                    store: keep.then(|| Store::data(0)),
+                },
+            ));
+            previous = if keep {
+                Some(h)
+            } else {
+                previous.map(|distance| distance + h)
+            };
         }
-        // Nothing reads the last step's D.
-        if let Some(stage) = steps.last_mut().and_then(|step| step.stages.last_mut()) {
-            stage.update.store = None;
-        }
-        Plan::new(steps, usize::from(grid.steps() > 1))
+        let slots = steps
+            .iter()
+            .any(|step| step.stages[0].update.store.is_some());
+        Plan::new(steps, usize::from(slots))
+    }
+
+    fn order(&self) -> usize {
+        self.order
     }
 }

@@ -1,0 +1,744 @@
+//! The arrays of a run, and what is done to them.
+
+use ndarray::{Array, ArrayRef, ArrayViewMut, Axis, Dimension, Slice};
+
+use super::buffers::{self, Inputs, Slots};
+use super::instruction::Instruction;
+use crate::clip::Bounds;
+use crate::denoiser::{Denoiser, Query};
+use crate::error::{Error, RunError};
+use crate::fold::{self, Estimate};
+use crate::forward::filler;
+use crate::guidance::{Combination, Guidance, MAX_OUTPUTS, Unguided};
+use crate::kernel::{self, Form, Forms, Gram, MAX_INPUTS};
+use crate::noise::{NoiseSource, Stream};
+use crate::prediction::Prediction;
+use crate::real::Real;
+
+/// The arrays of a run (the state x, the history slots, the model's outputs, the memory of the
+/// guidance), on which single stages can be taken by hand.
+///
+/// A [`Trajectory`](crate::Trajectory) is a machine that follows a plan. Adaptive drivers, parallel
+/// methods and users of single steps ([`DdimStep`](super::DdimStep)) drive one themselves. A clone is
+/// a full copy: a step that is rejected costs one.
+///
+/// ```
+/// use diffusion_sampler::{KeyedNoise, Prediction, oracle::{Gaussian, Oracle}};
+/// use diffusion_sampler::run::{Instruction, Machine};
+/// use diffusion_sampler::schedule::{NoiseSchedule, VariancePreserving};
+/// use diffusion_sampler::solver::{Heun, Path, Solver};
+/// use diffusion_sampler::Grid;
+/// use ndarray::array;
+///
+/// // One step of Heun's method between any two levels.
+/// let schedule = VariancePreserving::default();
+/// let grid = Grid::from_times(&schedule, &[0.8, 0.5])?;
+/// let plan = Heun::new().plan(&Path::new(&schedule, &grid)?)?;
+/// let mut model = Gaussian::isotropic(&[1.0, 2.0], 0.3)?.denoiser(Prediction::Noise);
+/// let mut machine = Machine::new(array![[0.3f64, -1.0]], plan.slots())?;
+/// for stage in 0..plan.steps()[0].stages.len() {
+///     let instruction = Instruction::new(&plan.steps()[0], stage, 0)?;
+///     machine.take(&instruction, &mut model, &mut KeyedNoise::new(0))?;
+/// }
+/// println!("{}", machine.state());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Machine<A, D: Dimension> {
+    x: Array<A, D>,
+    slots: Vec<Array<A, D>>,
+    memory: Option<Array<A, D>>,
+    outputs: Option<Array<A, D>>,
+    work: Work<A>,
+}
+
+/// Room for what is made anew at every stage.
+#[derive(Clone, Debug)]
+struct Work<A> {
+    forms: Vec<Form>,
+    estimates: Vec<Estimate>,
+    grams: Vec<Gram>,
+    values: Vec<A>,
+}
+
+impl<A> Default for Work<A> {
+    fn default() -> Self {
+        Self {
+            forms: Vec::new(),
+            estimates: Vec::new(),
+            grams: Vec::new(),
+            values: Vec::new(),
+        }
+    }
+}
+
+/// How the outputs combine.
+#[derive(Clone, Copy)]
+pub(super) enum Combine<'a> {
+    /// As a form of guidance says, for each sample.
+    By(&'a dyn Guidance),
+    /// By these: one for the batch, or one for each sample.
+    Given(&'a [Combination]),
+}
+
+/// Where a stage's outputs are.
+pub(super) enum Outputs<'a, A, D> {
+    /// In the machine's own buffer: so many.
+    Buffer(usize),
+    /// With the caller.
+    Told(&'a [&'a ArrayRef<A, D>]),
+}
+
+impl<A, D> Clone for Outputs<'_, A, D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<A, D> Copy for Outputs<'_, A, D> {}
+
+impl<A: Real, D: Dimension> Machine<A, D> {
+    /// A machine whose state is `x`, with `slots` history slots.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSampleAxis`]; [`Error::NonFiniteStart`] for a state that is not finite;
+    /// [`Error::TooLarge`] where the memory is not to be had.
+    pub fn new(x: Array<A, D>, slots: usize) -> Result<Self, Error> {
+        Self::with_history(x, Vec::new(), slots)
+    }
+
+    /// The same with the first slots given.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new); [`Error::WrongLength`] for more given slots than there are;
+    /// [`Error::ShapeMismatch`] for one that has not the shape of x.
+    pub fn with_history(
+        x: Array<A, D>,
+        history: Vec<Array<A, D>>,
+        slots: usize,
+    ) -> Result<Self, Error> {
+        if x.ndim() == 0 {
+            return Err(Error::NoSampleAxis);
+        }
+        if history.len() > slots {
+            return Err(Error::WrongLength {
+                name: "history",
+                expected: slots,
+                found: history.len(),
+            });
+        }
+        buffers::check_start(&x, "start state")?;
+        for slot in &history {
+            buffers::same_shape("history", x.shape(), slot.shape())?;
+            buffers::check_start(slot, "history")?;
+        }
+        // Slices are cheaper than strides: the machine's arrays are always in standard layout.
+        let mut own: Vec<_> = history.into_iter().map(buffers::standard).collect();
+        while own.len() < slots {
+            own.push(buffers::zeros(x.raw_dim())?);
+        }
+        Ok(Self {
+            x: buffers::standard(x),
+            slots: own,
+            memory: None,
+            outputs: None,
+            work: Work::default(),
+        })
+    }
+
+    /// The state.
+    pub fn state(&self) -> &ArrayRef<A, D> {
+        &self.x
+    }
+
+    /// The state, for edits.
+    pub fn state_mut(&mut self) -> ArrayViewMut<'_, A, D> {
+        self.x.view_mut()
+    }
+
+    /// The history slots.
+    pub fn history(&self) -> &[Array<A, D>] {
+        &self.slots
+    }
+
+    /// The guidance memory, once a form that keeps one has run.
+    pub fn memory(&self) -> Option<&ArrayRef<A, D>> {
+        self.memory.as_deref()
+    }
+
+    /// The model's outputs at the last evaluation, \[n·B, …\]; `None` before the first.
+    pub fn outputs(&self) -> Option<&ArrayRef<A, D>> {
+        self.outputs.as_deref()
+    }
+
+    /// The state and the history slots.
+    pub fn into_parts(self) -> (Array<A, D>, Vec<Array<A, D>>) {
+        (self.x, self.slots)
+    }
+
+    pub(super) fn set_memory(&mut self, memory: Option<Array<A, D>>) -> Result<(), Error> {
+        if let Some(memory) = &memory {
+            buffers::same_shape("guidance memory", self.x.shape(), memory.shape())?;
+            buffers::check_start(memory, "guidance memory")?;
+        }
+        self.memory = memory.map(buffers::standard);
+        Ok(())
+    }
+
+    /// Takes one stage with `model`: evaluates it where the stage says so, and applies the update.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NonFinite`], [`Error::OutputNotWritten`], [`Error::CoefficientOverflow`],
+    /// [`Error::WrongLength`] unless the stage is one or one for each sample,
+    /// [`Error::PredictionUndefined`]; what the model's guidance refuses; the model's own error.
+    pub fn take<M, N>(
+        &mut self,
+        instruction: &Instruction<'_>,
+        model: &mut M,
+        noise: &mut N,
+    ) -> Result<(), RunError<M::Error>>
+    where
+        M: Denoiser<A, D> + ?Sized,
+        N: NoiseSource<A>,
+    {
+        self.take_observed(instruction, model, noise, None)
+    }
+
+    /// Takes one stage without a model, or with its one output.
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take), and [`Error::ShapeMismatch`].
+    pub fn tell<N: NoiseSource<A>>(
+        &mut self,
+        instruction: &Instruction<'_>,
+        prediction: Prediction,
+        output: &ArrayRef<A, D>,
+        noise: &mut N,
+    ) -> Result<(), Error> {
+        let combine = Combine::By(&Unguided);
+        self.tell_all(instruction, prediction, combine, &[output], noise)
+    }
+
+    pub(super) fn take_observed<M, N>(
+        &mut self,
+        instruction: &Instruction<'_>,
+        model: &mut M,
+        noise: &mut N,
+        data: Option<&mut Array<A, D>>,
+    ) -> Result<(), RunError<M::Error>>
+    where
+        M: Denoiser<A, D> + ?Sized,
+        N: NoiseSource<A>,
+    {
+        self.check_lengths(instruction)?;
+        if self.x.is_empty() {
+            return Ok(());
+        }
+        let prediction = model.prediction();
+        let Some(query) = instruction.query() else {
+            let outputs = Outputs::Told(&[]);
+            self.apply(
+                instruction,
+                prediction,
+                Combine::Given(&[]),
+                outputs,
+                None,
+                noise,
+            )?;
+            return Ok(());
+        };
+        let outputs = self.evaluate(model, &query)?;
+        let guidance = model.guidance()?;
+        let outputs = Outputs::Buffer(outputs);
+        let combine = Combine::By(guidance);
+        self.apply(instruction, prediction, combine, outputs, data, noise)?;
+        Ok(())
+    }
+
+    pub(super) fn tell_all<N: NoiseSource<A>>(
+        &mut self,
+        instruction: &Instruction<'_>,
+        prediction: Prediction,
+        combine: Combine<'_>,
+        outputs: &[&ArrayRef<A, D>],
+        noise: &mut N,
+    ) -> Result<(), Error> {
+        self.check_lengths(instruction)?;
+        self.check_told(outputs)?;
+        if self.x.is_empty() {
+            return Ok(());
+        }
+        self.apply(
+            instruction,
+            prediction,
+            combine,
+            Outputs::Told(outputs),
+            None,
+            noise,
+        )
+    }
+
+    pub(super) fn check_told(&self, outputs: &[&ArrayRef<A, D>]) -> Result<(), Error> {
+        outputs.iter().try_for_each(|output| {
+            buffers::same_shape("model output", self.x.shape(), output.shape())
+        })
+    }
+
+    fn check_lengths(&self, instruction: &Instruction<'_>) -> Result<(), Error> {
+        let (samples, found) = (self.x.shape()[0], instruction.stages.len());
+        if found == 1 || found == samples {
+            return Ok(());
+        }
+        Err(Error::WrongLength {
+            name: "levels",
+            expected: samples,
+            found,
+        })
+    }
+
+    /// Calls the model for the outputs that its guidance wants; returns how many.
+    fn evaluate<M: Denoiser<A, D> + ?Sized>(
+        &mut self,
+        model: &mut M,
+        query: &Query<'_>,
+    ) -> Result<usize, RunError<M::Error>> {
+        let prediction = model.prediction();
+        let guidance = model.guidance()?;
+        let most = guidance.outputs();
+        let mut wanted = 1;
+        for sample in 0..query.levels().len() {
+            wanted = wanted.max(guidance.wanted(&query.evaluation(sample, prediction))?);
+        }
+        let most = most.max(wanted);
+        crate::guidance::output_count(most)?;
+        let mut shape = self.x.raw_dim();
+        let samples = shape[0];
+        shape[0] = most.saturating_mul(samples);
+        let buffer = match &mut self.outputs {
+            Some(buffer) if buffer.shape() == shape.slice() => buffer,
+            stale => stale.insert(buffers::unwritten(shape)?),
+        };
+        let rows = wanted * samples;
+        buffers::mark_unwritten(buffer, rows);
+        // A plain model gives its one answer: a wrapper hands the query on to what it wraps.
+        let query = if most == 1 {
+            query.combined()
+        } else {
+            query.with_outputs(wanted)
+        };
+        let mut part = buffer.slice_axis_mut(Axis(0), Slice::from(0..rows));
+        let (len, dim) = (part.len(), part.raw_dim());
+        model
+            .denoise(&self.x, &query, &mut part)
+            .map_err(RunError::Denoiser)?;
+        if part.raw_dim() != dim || part.len() != len {
+            return Err(Error::LayoutChanged {
+                name: "output buffer",
+            }
+            .into());
+        }
+        Ok(wanted)
+    }
+
+    /// Applies the update of a stage to the outputs.
+    fn apply<N: NoiseSource<A>>(
+        &mut self,
+        instruction: &Instruction<'_>,
+        prediction: Prediction,
+        combine: Combine<'_>,
+        outputs: Outputs<'_, A, D>,
+        data: Option<&mut Array<A, D>>,
+        noise: &mut N,
+    ) -> Result<(), Error> {
+        let outputs = self.contiguous_where_needed(instruction, combine, outputs)?;
+        self.estimates(instruction, prediction, combine, outputs)?;
+        let work = &mut self.work;
+        work.forms.clear();
+        for (sample, estimate) in work.estimates.iter().enumerate() {
+            let form = fold::form(&instruction.stage_of(sample).update, estimate);
+            fold::check_cast::<A>(&form, instruction.step)?;
+            work.forms.push(form);
+        }
+        if instruction.levels.is_empty() {
+            for stage in instruction.stages {
+                let form = fold::form_without_model(&stage.update);
+                fold::check_cast::<A>(&form, instruction.step)?;
+                work.forms.push(form);
+            }
+        }
+        if let Some(data) = data {
+            self.write_data(data, outputs)?;
+        }
+        let forms = std::mem::take(&mut self.work.forms);
+        let result = self.apply_forms(instruction, forms_of(&forms), outputs, noise);
+        self.work.forms = forms;
+        result
+    }
+
+    /// Applies forms that are made already.
+    pub(super) fn apply_forms<N: NoiseSource<A>>(
+        &mut self,
+        instruction: &Instruction<'_>,
+        forms: Forms<'_>,
+        outputs: Outputs<'_, A, D>,
+        noise: &mut N,
+    ) -> Result<(), Error> {
+        let stream = Stream::Step(instruction.stage as u8);
+        let mut fill = filler(noise, instruction.step as u32, stream);
+        let update = &instruction.stages[0].update;
+        let stored = update.store.map(|store| store.slot);
+        let (y, others) = Slots::split(&mut self.slots, stored);
+        let slots = update
+            .history
+            .iter()
+            .filter(|&&(slot, _)| Some(slot) != stored)
+            .filter_map(|&(slot, _)| others.get(slot));
+        let memory = self
+            .memory
+            .as_ref()
+            .filter(|_| !instruction.levels.is_empty());
+        let behind = memory.into_iter().chain(slots);
+        let samples = self.x.shape()[0];
+        let finite = match Inputs::new(&self.outputs, self.x.len(), outputs) {
+            Some(mut inputs) => {
+                for array in behind {
+                    inputs.push(buffers::own_slice(array, "history")?);
+                }
+                let y = y
+                    .map(|y| buffers::own_slice_mut(y, "history"))
+                    .transpose()?;
+                kernel::update_slices(
+                    forms,
+                    samples,
+                    buffers::own_slice_mut(&mut self.x, "state")?,
+                    y,
+                    inputs.slices(),
+                    Some(&mut fill),
+                )
+            }
+            None => {
+                let Outputs::Told(told) = outputs else {
+                    return Err(Error::LayoutChanged {
+                        name: "output buffer",
+                    });
+                };
+                buffers::update_arrays(forms, &mut self.x, y, told, behind, &mut fill)?
+            }
+        };
+        if finite {
+            return Ok(());
+        }
+        self.blame(outputs, instruction.step)
+    }
+
+    /// The error for the first value that is not finite: in the outputs, else in the state.
+    #[cold]
+    fn blame(&self, outputs: Outputs<'_, A, D>, step: usize) -> Result<(), Error> {
+        match outputs {
+            Outputs::Told(outputs) => {
+                for output in outputs {
+                    kernel::find_non_finite(output, step, "model output")?;
+                }
+            }
+            Outputs::Buffer(count) => {
+                let samples = self.x.shape()[0];
+                let parts = self
+                    .outputs
+                    .iter()
+                    .flat_map(|buffer| buffer.axis_chunks_iter(Axis(0), samples));
+                for (index, output) in parts.take(count).enumerate() {
+                    buffers::find_unwritten(&output, step, index)?;
+                    kernel::find_non_finite(&output, step, "model output")?;
+                }
+            }
+        }
+        for memory in &self.memory {
+            kernel::find_non_finite(memory, step, "guidance memory")?;
+        }
+        // None of these where only D overflowed and clipping has brought it back into its range.
+        kernel::find_non_finite(&self.x, step, "state")?;
+        for slot in &self.slots {
+            kernel::find_non_finite(slot, step, "history")?;
+        }
+        Ok(())
+    }
+
+    /// Outputs of the caller in another layout are copied where they are read element by element.
+    fn contiguous_where_needed<'o>(
+        &mut self,
+        instruction: &Instruction<'_>,
+        combine: Combine<'_>,
+        outputs: Outputs<'o, A, D>,
+    ) -> Result<Outputs<'o, A, D>, Error> {
+        let Outputs::Told(told) = outputs else {
+            return Ok(outputs);
+        };
+        let dynamic = instruction.clip.is_some_and(|clip| clip.fixed().is_none());
+        let reads = dynamic || matches!(combine, Combine::By(guidance) if guidance.outputs() > 1);
+        if !reads || told.iter().all(|output| output.is_standard_layout()) {
+            return Ok(outputs);
+        }
+        let mut shape = self.x.raw_dim();
+        let samples = shape[0];
+        shape[0] = told.len().saturating_mul(samples);
+        let mut buffer = buffers::unwritten(shape)?;
+        for (mut part, output) in buffer.axis_chunks_iter_mut(Axis(0), samples).zip(told) {
+            part.assign(output);
+        }
+        self.outputs = Some(buffer);
+        Ok(Outputs::Buffer(told.len()))
+    }
+
+    /// The estimate of the batch, or of each sample, to `work.estimates`.
+    fn estimates(
+        &mut self,
+        instruction: &Instruction<'_>,
+        prediction: Prediction,
+        combine: Combine<'_>,
+        outputs: Outputs<'_, A, D>,
+    ) -> Result<(), Error> {
+        self.work.estimates.clear();
+        let Some(query) = instruction.query() else {
+            return Ok(());
+        };
+        let count = match outputs {
+            Outputs::Buffer(count) => count,
+            Outputs::Told(told) => told.len(),
+        };
+        crate::guidance::output_count(count)?;
+        let samples = self.x.shape()[0];
+        let at = |sample: usize| query.evaluation(sample, prediction);
+        let shared = query.levels().len() == 1;
+        let mut per_sample = !shared;
+        let mut products = false;
+        match combine {
+            Combine::By(guidance) => {
+                if guidance.outputs() < count {
+                    return Err(Error::WrongLength {
+                        name: "outputs",
+                        expected: guidance.outputs(),
+                        found: count,
+                    });
+                }
+                self.remember(guidance, &query, prediction, outputs)?;
+                let asked = if shared { 1 } else { samples };
+                products = (0..asked).any(|sample| guidance.needs_products(&at(sample)));
+            }
+            Combine::Given(given) => per_sample |= given.len() > 1,
+        }
+        if products {
+            per_sample = true;
+            self.reduce(outputs, samples)?;
+        }
+        let fixed = instruction.clip.and_then(|clip| clip.fixed());
+        let dynamic = instruction.clip.filter(|clip| clip.fixed().is_none());
+        let inputs = (count, self.memory.is_some());
+        let entries = if per_sample || dynamic.is_some() {
+            samples
+        } else {
+            1
+        };
+        for sample in 0..entries {
+            let at = at(sample);
+            let combination = match combine {
+                Combine::By(guidance) => {
+                    let gram = self.work.grams.get(sample).filter(|_| products);
+                    let products = gram.map(|gram| fold::products(gram, count));
+                    guidance.combine(&at, products.as_ref())?
+                }
+                Combine::Given(given) => given_of(given, sample, samples, count)?,
+            };
+            if combination.outputs() > count {
+                return Err(Error::WrongLength {
+                    name: "outputs",
+                    expected: combination.outputs(),
+                    found: count,
+                });
+            }
+            let estimate = Estimate::new(prediction, at.level(), &combination, inputs, fixed)?;
+            self.work.estimates.push(estimate);
+            if let Some(clip) = dynamic {
+                let bounds = self.threshold(clip, sample, &estimate, outputs)?;
+                let estimate =
+                    Estimate::new(prediction, at.level(), &combination, inputs, Some(bounds))?;
+                self.work.estimates[sample] = estimate;
+            }
+        }
+        Ok(())
+    }
+
+    /// m ← decay·m + D₀ − D₁, in which x cancels.
+    fn remember(
+        &mut self,
+        guidance: &dyn Guidance,
+        query: &Query<'_>,
+        prediction: Prediction,
+        outputs: Outputs<'_, A, D>,
+    ) -> Result<(), Error> {
+        if !guidance.is_stateful() {
+            return Ok(());
+        }
+        let count = query.levels().len();
+        self.work.forms.clear();
+        for sample in 0..count {
+            let at = query.evaluation(sample, prediction);
+            let slope = prediction.data(at.level())?.output;
+            let (decay, slope) = match guidance.memory(&at) {
+                Some(memory) => (memory.decay, slope),
+                // Unchanged where the form says nothing.
+                None => (1.0, 0.0),
+            };
+            self.work
+                .forms
+                .push(kernel::affine(decay, &[slope, -slope]));
+        }
+        let (x_len, samples) = (self.x.len(), self.x.shape()[0]);
+        if self.memory.is_none() {
+            self.memory = Some(buffers::zeros(self.x.raw_dim())?);
+        }
+        let inputs = Inputs::new(&self.outputs, x_len, outputs);
+        // With one output nothing was guided, and nothing is remembered.
+        if let (Some(inputs), Some(memory)) = (inputs, &mut self.memory)
+            && inputs.slices().len() > 1
+        {
+            let memory = buffers::own_slice_mut(memory, "guidance memory")?;
+            let forms = forms_of(&self.work.forms);
+            kernel::update_slices(forms, samples, memory, None, &inputs.slices()[..2], None);
+        }
+        Ok(())
+    }
+
+    /// Sums and products of (x, outputs…, memory) for every sample, to `work.grams`.
+    fn reduce(&mut self, outputs: Outputs<'_, A, D>, samples: usize) -> Result<(), Error> {
+        self.work.grams.resize(samples, Gram::ZERO);
+        let Some(inputs) = Inputs::new(&self.outputs, self.x.len(), outputs) else {
+            return Err(Error::LayoutChanged {
+                name: "output buffer",
+            });
+        };
+        let mut arrays: [&[A]; MAX_OUTPUTS + 2] = [&[]; MAX_OUTPUTS + 2];
+        let mut count = 0;
+        let state = buffers::own_slice(&self.x, "state")?;
+        let memory = match &self.memory {
+            Some(memory) => Some(buffers::own_slice(memory, "guidance memory")?),
+            None => None,
+        };
+        let all = std::iter::once(state)
+            .chain(inputs.slices().iter().copied())
+            .chain(memory);
+        for (array, slice) in arrays.iter_mut().zip(all) {
+            *array = slice;
+            count += 1;
+        }
+        kernel::gram_slices(&arrays[..count], &mut self.work.grams);
+        Ok(())
+    }
+
+    /// The bounds of one sample under dynamic thresholding.
+    fn threshold(
+        &mut self,
+        clip: crate::clip::Clip,
+        sample: usize,
+        estimate: &Estimate,
+        outputs: Outputs<'_, A, D>,
+    ) -> Result<Bounds, Error> {
+        let per_sample = self.x.len() / self.x.shape()[0];
+        let row = sample * per_sample..(sample + 1) * per_sample;
+        let Some(mut inputs) = Inputs::new(&self.outputs, self.x.len(), outputs) else {
+            return Err(Error::LayoutChanged {
+                name: "output buffer",
+            });
+        };
+        if let Some(memory) = &self.memory {
+            inputs.push(buffers::own_slice(memory, "guidance memory")?);
+        }
+        inputs.cut(row.clone());
+        let values = &mut self.work.values;
+        values.clear();
+        values.extend_from_slice(&buffers::own_slice(&self.x, "state")?[row]);
+        let form = fold::data_form(estimate);
+        kernel::update_slices(Forms::Same(&form), 1, values, None, inputs.slices(), None);
+        for value in values.iter_mut() {
+            *value = value.abs();
+        }
+        Ok(clip.of_magnitudes(values))
+    }
+
+    /// Writes the estimate of x₀ to `data`.
+    fn write_data(&self, data: &mut Array<A, D>, outputs: Outputs<'_, A, D>) -> Result<(), Error> {
+        data.assign(&self.x);
+        let Some(mut inputs) = Inputs::new(&self.outputs, self.x.len(), outputs) else {
+            return Ok(());
+        };
+        if let Some(memory) = &self.memory {
+            inputs.push(buffers::own_slice(memory, "guidance memory")?);
+        }
+        let samples = self.x.shape()[0];
+        let per_sample = self.x.len() / samples;
+        let estimates = &self.work.estimates;
+        let data = buffers::own_slice_mut(data, "data estimate")?;
+        // What is not finite is reported by the update itself, with its place.
+        if let [one] = estimates.as_slice() {
+            let form = fold::data_form(one);
+            kernel::update_slices(
+                Forms::Same(&form),
+                samples,
+                data,
+                None,
+                inputs.slices(),
+                None,
+            );
+            return Ok(());
+        }
+        for (sample, (row, estimate)) in
+            data.chunks_exact_mut(per_sample).zip(estimates).enumerate()
+        {
+            let mut part = inputs;
+            part.cut(sample * per_sample..(sample + 1) * per_sample);
+            let form = fold::data_form(estimate);
+            kernel::update_slices(Forms::Same(&form), 1, row, None, part.slices(), None);
+        }
+        Ok(())
+    }
+}
+
+fn forms_of(forms: &[Form]) -> Forms<'_> {
+    match forms {
+        [one] => Forms::Same(one),
+        many => Forms::PerSample(many),
+    }
+}
+
+/// The combination of one sample among those given.
+fn given_of(
+    given: &[Combination],
+    sample: usize,
+    samples: usize,
+    outputs: usize,
+) -> Result<Combination, Error> {
+    let combination = match given {
+        [one] => *one,
+        many if many.len() == samples => many[sample],
+        many => {
+            return Err(Error::WrongLength {
+                name: "combinations",
+                expected: samples,
+                found: many.len(),
+            });
+        }
+    };
+    if combination.outputs() != outputs {
+        return Err(Error::WrongLength {
+            name: "outputs",
+            expected: combination.outputs(),
+            found: outputs,
+        });
+    }
+    Ok(combination)
+}
+
+const _: () = assert!(MAX_OUTPUTS + 1 + crate::plan::MAX_SLOTS <= MAX_INPUTS);

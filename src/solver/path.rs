@@ -1,0 +1,92 @@
+//! What a solver plans along: a schedule and a grid.
+
+use crate::error::Error;
+use crate::grid::Grid;
+use crate::level::NoiseLevel;
+use crate::schedule::NoiseSchedule;
+
+/// What a solver plans along: the knots of a grid, and the schedule between them.
+///
+/// A solver that needs levels off the grid (midpoints, churned levels) asks
+/// [`at_lambda`](Self::at_lambda). A grid of bare levels has no schedule
+/// ([`without_schedule`](Self::without_schedule)); there `at_lambda` refuses.
+///
+/// ```
+/// use diffusion_sampler::{Grid, schedule::VariancePreserving, solver::Path};
+///
+/// let schedule = VariancePreserving::default();
+/// let grid = Grid::trailing(&schedule, 4)?;
+/// let path = Path::new(&schedule, &grid)?;
+/// let (from, to) = path.edges().next().expect("a grid has an edge");
+/// let middle = path.at_lambda(0.5 * (from.lambda() + to.lambda()))?;
+/// assert!(middle.time() < from.time() && middle.time() > to.time());
+/// # Ok::<(), diffusion_sampler::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Path<'a> {
+    schedule: Option<&'a dyn NoiseSchedule>,
+    grid: &'a Grid,
+}
+
+/// How far λ of a knot may lie from the schedule's at the same time, relative to max(1, |λ|):
+/// a thousand times what rounding makes of a table.
+const SAME_LAMBDA: f64 = 1e-9;
+
+impl<'a> Path<'a> {
+    /// The path of a grid that was made from `schedule`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ScheduleMismatch`] where a knot of the grid is not the schedule's level at its time.
+    pub fn new(schedule: &'a dyn NoiseSchedule, grid: &'a Grid) -> Result<Self, Error> {
+        for knot in grid.levels() {
+            let mismatch = |found: f64| Error::ScheduleMismatch {
+                time: knot.time(),
+                grid_lambda: knot.lambda(),
+                schedule_lambda: found,
+            };
+            let own = schedule
+                .level(knot.time())
+                .map_err(|_| mismatch(f64::NAN))?
+                .lambda();
+            let near = (own - knot.lambda()).abs() <= SAME_LAMBDA * own.abs().max(1.0);
+            if !(near || own == knot.lambda()) {
+                return Err(mismatch(own));
+            }
+        }
+        Ok(Self {
+            schedule: Some(schedule),
+            grid,
+        })
+    }
+
+    /// The path of a grid of bare levels, of no schedule or of several.
+    pub fn without_schedule(grid: &'a Grid) -> Self {
+        Self {
+            schedule: None,
+            grid,
+        }
+    }
+
+    /// The grid.
+    pub fn grid(&self) -> &'a Grid {
+        self.grid
+    }
+
+    /// The edges (from, to), from the noisy end.
+    pub fn edges(
+        &self,
+    ) -> impl ExactSizeIterator<Item = (NoiseLevel, NoiseLevel)> + DoubleEndedIterator + 'a {
+        self.grid.levels().windows(2).map(|pair| (pair[0], pair[1]))
+    }
+
+    /// The schedule's level at λ = ln(α/σ), on the grid or off it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LambdaOutOfRange`]; [`Error::PathWithoutSchedule`] where there is none.
+    pub fn at_lambda(&self, lambda: f64) -> Result<NoiseLevel, Error> {
+        let schedule = self.schedule.ok_or(Error::PathWithoutSchedule { lambda })?;
+        schedule.level(schedule.time_of_lambda(lambda)?)
+    }
+}
