@@ -312,7 +312,9 @@ fn pointers_to_oracles_are_oracles() {
         (d, posterior, oracle.label_count())
     }
     let expected = at(mixture());
-    assert_eq!(at(&mixture()), expected);
+    let owned = mixture();
+    let lent: &dyn LabelledOracle = &owned;
+    assert_eq!(at(lent), expected);
     assert_eq!(at(Box::new(mixture())), expected);
     assert_eq!(at(std::sync::Arc::new(mixture())), expected);
     let unsized_oracle: Box<dyn LabelledOracle> = Box::new(mixture());
