@@ -11,7 +11,7 @@ use std::error::Error;
 
 use diffusion_sampler::{
     Grid, KeyedNoise, Prediction, Sampler, from_fn,
-    moments::DiagonalGaussian,
+    oracle::Gaussian,
     schedule::{NoiseSchedule, TableSchedule},
     solver::{DpmSolverPp2M, FirstOrder, Heun, Solver},
 };
@@ -42,21 +42,19 @@ type Candidate<'a> = (&'static str, &'a dyn Solver, bool);
 
 /// d = 64 coordinates of mean 0 and variances v_i ∝ i⁻², scaled to the mean variance 0.25: a spectrum like that of
 /// images, a few strong directions and many weak ones.
-fn spectrum() -> Result<DiagonalGaussian, Refused> {
+fn spectrum() -> Result<Gaussian, Refused> {
     let raw: Vec<f64> = (1..=64).map(|i| 1.0 / f64::from(i * i)).collect();
     let scale = 0.25 * raw.len() as f64 / raw.iter().sum::<f64>();
-    DiagonalGaussian::new(
-        vec![0.0; raw.len()],
-        raw.iter().map(|v| scale * v).collect(),
-    )
+    let variances: Vec<f64> = raw.iter().map(|v| scale * v).collect();
+    Gaussian::diagonal(&vec![0.0; raw.len()], &variances)
 }
 
 /// The 2-Wasserstein distance between what the sampler draws and the Gaussian data, in percent of the data's rms.
 fn gaussian_miss(solver: &dyn Solver, grid: &Grid) -> Result<f64, Box<dyn Error>> {
     let data = spectrum()?;
-    let laws = Sampler::new(grid, solver)?.moments(&data)?;
-    let power: f64 = data.variance().iter().sum();
-    let drawn = laws.last().ok_or("a plan without steps")?;
+    let states = Sampler::new(grid, solver)?.moments(&data)?;
+    let power: f64 = data.variances().iter().sum();
+    let drawn = states.last().ok_or("a plan without steps")?;
     Ok(100.0 * (drawn.wasserstein_squared(&data)? / power).sqrt())
 }
 

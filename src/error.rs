@@ -371,6 +371,11 @@ pub enum Error {
         /// The asymmetry or the negative eigenvalue.
         value: f64,
     },
+    /// Two Gaussians must share their axes, or one of them must be isotropic.
+    AxesDiffer {
+        /// The first axis in which they differ.
+        axis: usize,
+    },
 }
 
 impl fmt::Display for Error {
@@ -379,6 +384,10 @@ impl fmt::Display for Error {
             Self::InvalidLevel { time, alpha, sigma } => write!(
                 f,
                 "a noise level needs a finite time, finite alpha >= 0 and sigma >= 0, not both 0: got time {time}, alpha {alpha}, sigma {sigma}"
+            ),
+            Self::AxesDiffer { axis } => write!(
+                f,
+                "the Gaussians differ in axis {axis}: they must share their axes, or one must be isotropic"
             ),
             Self::InvalidParameter {
                 name,

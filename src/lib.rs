@@ -30,7 +30,7 @@
 //! | noise | [`KeyedNoise`], [`RngNoise`](noise::RngNoise), [`NoiseSource`](noise::NoiseSource), [`NoiseKey`](noise::NoiseKey), [`Stream`](noise::Stream), [`fill_normal`](forward::fill_normal) |
 //! | training and the forward chain | [`diffuse`](forward::diffuse), [`diffuse_with`](forward::diffuse_with), [`Prediction::write_target`], [`LossWeight`](training::LossWeight) |
 //! | exact models | [`Oracle`](oracle::Oracle), [`LabelledOracle`](oracle::LabelledOracle), [`Gaussian`](oracle::Gaussian), [`GaussianMixture`](oracle::GaussianMixture), [`Empirical`](oracle::Empirical), [`ExactDenoiser`](oracle::ExactDenoiser), [`ExactClassifier`](oracle::ExactClassifier), [`frechet_distance`](oracle::frechet_distance) |
-//! | moments and likelihood | [`DiagonalGaussian`](moments::DiagonalGaussian), [`Sampler::moments`], [`Plan::moments`](plan::Plan::moments), [`Elbo`](likelihood::Elbo), [`Bound`](likelihood::Bound), [`Decoder`](likelihood::Decoder), [`discretised_gaussian_nats`](likelihood::discretised_gaussian_nats) |
+//! | moments and likelihood | [`Sampler::moments`], [`Plan::moments`](plan::Plan::moments), [`AffineEstimate`](moments::AffineEstimate), [`Plan::mean_defect`](plan::Plan::mean_defect), [`Elbo`](likelihood::Elbo), [`Bound`](likelihood::Bound), [`Decoder`](likelihood::Decoder), [`discretised_gaussian_nats`](likelihood::discretised_gaussian_nats) |
 //! | arrays | [`linear_combination`](kernel::linear_combination) |
 //! | errors | [`Error`], [`RunError`] |
 //!

@@ -4,7 +4,7 @@
 //! compiler vectorises across the result and never within a sum; a dot product keeps eight explicit lanes.
 
 /// The most sweeps of a Jacobi iteration. It converges quadratically, in 6 to 10 sweeps at d ≤ 1000; the bound only
-/// keeps rounding noise in a singular matrix from rotating for ever.
+/// keeps rounding noise in a singular matrix from rotating forever.
 const MAX_SWEEPS: usize = 50;
 
 /// y ← y + a·x.
@@ -92,6 +92,13 @@ pub(crate) fn log_product(factors: impl Iterator<Item = f64>) -> f64 {
     libm::log(product) + f64::from(blocks) * 256.0 * std::f64::consts::LN_2
 }
 
+/// The d×d identity.
+pub(crate) fn identity(d: usize) -> Vec<f64> {
+    (0..d * d)
+        .map(|k| if k % (d + 1) == 0 { 1.0 } else { 0.0 })
+        .collect()
+}
+
 /// A symmetric matrix A = U diag(λ) Uᵀ.
 pub(crate) struct Eigen {
     /// λ, in the order in which the iteration leaves them on the diagonal.
@@ -105,9 +112,7 @@ pub(crate) struct Eigen {
 /// Chosen over tridiagonal QR because it is short, deterministic and accurate for small eigenvalues too (Rutishauser
 /// 1966, "The Jacobi method for real symmetric matrices", whose update and thresholds these are). O(d³) a sweep.
 pub(crate) fn symmetric_eigen(mut a: Vec<f64>, d: usize) -> Eigen {
-    let mut vectors: Vec<f64> = (0..d * d)
-        .map(|k| f64::from(u8::from(k % (d + 1) == 0)))
-        .collect();
+    let mut vectors = identity(d);
     let mut rotated = false;
     for _ in 0..MAX_SWEEPS {
         let mut quiet = true;

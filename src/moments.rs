@@ -1,32 +1,11 @@
-//! The exact law of a sampler on Gaussian data.
+//! The exact distribution of a plan's state on Gaussian data, and the defect of its mean.
 
-use crate::error::{Error, require_non_negative, require_size};
+use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::oracle::{Gaussian, Scales, in_range};
 use crate::plan::{MAX_SLOTS, Plan, Stage};
-use crate::sampler::Sampler;
-use crate::special::spread_excess;
 
-/// A Gaussian with independent coordinates: the law of data, of a start, or of a sampler's state.
-///
-/// ```
-/// use diffusion_sampler::{Grid, Sampler, moments::DiagonalGaussian, schedule::TableSchedule, solver::FirstOrder};
-///
-/// // How far DDIM in 10 steps misses N(2, 0.5²): exactly, without a sample drawn.
-/// let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
-/// let sampler = Sampler::new(&Grid::trailing(&schedule, 10)?, &FirstOrder::ddim())?;
-/// let data = DiagonalGaussian::new(vec![2.0], vec![0.25])?;
-/// let law = sampler.moments(&data)?;
-/// let last = &law[9];
-/// println!("mean {}, sd {}", last.mean()[0], last.variance()[0].sqrt());
-/// # Ok::<(), diffusion_sampler::Error>(())
-/// ```
-#[derive(Clone, Debug, PartialEq)]
-pub struct DiagonalGaussian {
-    mean: Vec<f64>,
-    variance: Vec<f64>,
-}
-
-/// The estimate of x₀ in one coordinate, D = gain·x + offset.
+/// The estimate of x₀ along one axis, D = gain·x + offset.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AffineEstimate {
     /// The coefficient on x.
@@ -40,296 +19,254 @@ impl AffineEstimate {
     ///
     /// At σ = 0 and v = 0 it is m.
     pub fn of_gaussian(mean: f64, variance: f64, level: &NoiseLevel) -> Self {
-        let (alpha, sigma) = (level.alpha(), level.sigma());
-        let spread = alpha * alpha * variance + sigma * sigma;
-        if spread == 0.0 {
-            return Self {
-                gain: 0.0,
-                offset: mean,
-            };
-        }
+        let scales = Scales::unchecked(level);
         // m(1 − αg), with 1 − αg = σ²/(α²v + σ²).
         Self {
-            gain: alpha * variance / spread,
-            offset: mean * (sigma * sigma / spread),
+            gain: scales.gain(variance),
+            offset: mean * scales.noise_share(variance),
         }
-    }
-}
-
-impl DiagonalGaussian {
-    /// N(mean, diag(variance)).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::WrongLength`] unless both have the same length; [`Error::InvalidEntry`] for a value that is not finite or a
-    /// negative variance.
-    pub fn new(mean: Vec<f64>, variance: Vec<f64>) -> Result<Self, Error> {
-        if mean.len() != variance.len() {
-            return Err(Error::WrongLength {
-                name: "variance",
-                expected: mean.len(),
-                found: variance.len(),
-            });
-        }
-        let entry = |name, index: usize, value: f64, requirement| Error::InvalidEntry {
-            name,
-            index,
-            value,
-            requirement,
-        };
-        if let Some(index) = mean.iter().position(|m| !m.is_finite()) {
-            return Err(entry("mean", index, mean[index], "finite"));
-        }
-        if let Some(index) = variance.iter().position(|v| !(v.is_finite() && *v >= 0.0)) {
-            let requirement = "finite and at least 0";
-            return Err(entry("variance", index, variance[index], requirement));
-        }
-        Ok(Self { mean, variance })
-    }
-
-    /// N(0, variance I) in `dim` coordinates.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidParameter`] unless `variance` is finite and at least 0; [`Error::TooLarge`].
-    pub fn centred(dim: usize, variance: f64) -> Result<Self, Error> {
-        require_non_negative("variance", variance)?;
-        require_size::<f64>(&[dim])?;
-        Ok(Self {
-            mean: vec![0.0; dim],
-            variance: vec![variance; dim],
-        })
-    }
-
-    /// The mean.
-    pub fn mean(&self) -> &[f64] {
-        &self.mean
-    }
-
-    /// The variances.
-    pub fn variance(&self) -> &[f64] {
-        &self.variance
-    }
-
-    /// The number of coordinates.
-    pub fn dim(&self) -> usize {
-        self.mean.len()
-    }
-
-    /// The law of αx₀ + σε when this is the law of x₀: N(αm, α²v + σ²).
-    pub fn at_level(&self, level: &NoiseLevel) -> Self {
-        let (alpha, sigma) = (level.alpha(), level.sigma());
-        Self {
-            mean: self.mean.iter().map(|m| alpha * m).collect(),
-            variance: self
-                .variance
-                .iter()
-                .map(|v| alpha * alpha * v + sigma * sigma)
-                .collect(),
-        }
-    }
-
-    /// The squared 2-Wasserstein distance |m − m'|² + Σ(√v − √v')².
-    ///
-    /// # Errors
-    ///
-    /// [`Error::WrongLength`] for another number of coordinates.
-    pub fn wasserstein_squared(&self, other: &Self) -> Result<f64, Error> {
-        self.check_dim(other)?;
-        Ok(self
-            .coordinates()
-            .zip(other.coordinates())
-            .map(|((m, v), (n, w))| {
-                let spread = v.sqrt() - w.sqrt();
-                (m - n) * (m - n) + spread * spread
-            })
-            .sum())
-    }
-
-    /// KL(self ‖ other) in nats: Σ ½\[v/v' − 1 − ln(v/v') + (m − m')²/v'\].
-    ///
-    /// # Errors
-    ///
-    /// [`Error::WrongLength`] for another number of coordinates; [`Error::InvalidEntry`] for a variance of 0 in either.
-    pub fn kl(&self, other: &Self) -> Result<f64, Error> {
-        self.check_dim(other)?;
-        for law in [self, other] {
-            if let Some(index) = law.variance.iter().position(|v| *v == 0.0) {
-                return Err(Error::InvalidEntry {
-                    name: "variance",
-                    index,
-                    value: 0.0,
-                    requirement: "positive where a density is needed",
-                });
-            }
-        }
-        Ok(self
-            .coordinates()
-            .zip(other.coordinates())
-            .map(|((m, v), (n, w))| 0.5 * (spread_excess(v, w) + (m - n) * (m - n) / w))
-            .sum())
-    }
-
-    fn coordinates(&self) -> impl Iterator<Item = (f64, f64)> {
-        self.mean.iter().copied().zip(self.variance.iter().copied())
-    }
-
-    fn check_dim(&self, other: &Self) -> Result<(), Error> {
-        if self.dim() == other.dim() {
-            Ok(())
-        } else {
-            Err(Error::WrongLength {
-                name: "coordinates",
-                expected: self.dim(),
-                found: other.dim(),
-            })
-        }
-    }
-}
-
-impl Sampler {
-    /// The exact law of the state after every step when the data are `data`, the model is exact and the run starts from the
-    /// start law.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::ClippedMoments`] for a sampler that clips, which is not linear, and [`Error::StartsFromData`] for a plan that leads to more noise
-    /// ([`Plan::moments`] takes its start law).
-    pub fn moments(&self, data: &DiagonalGaussian) -> Result<Vec<DiagonalGaussian>, Error> {
-        if self.clip().is_some() {
-            return Err(Error::ClippedMoments);
-        }
-        self.check_start()?;
-        let start = DiagonalGaussian::centred(data.dim(), self.start_variance())?;
-        self.plan().moments(data, &start)
     }
 }
 
 impl Plan {
-    /// The exact law of the state after every step when x₀ ~ `data` independently in each coordinate, the model is exact
-    /// (D = E\[x₀ | x_t\]) and the run starts from the law `start`.
+    /// The exact distribution of the state after every step when x₀ ~ `data`, the model is exact
+    /// (D = E\[x₀ | x_t\]) and the run starts from x_T ~ `initial`.
     ///
-    /// With data of variance 0 this is the law given x₀: every member of the κ family then keeps N(α_t x₀, σ_t² I).
+    /// Plans commute with rotations: along every eigenvector of the data's covariance the state is a
+    /// Gaussian of its own. With data of variance 0 the result is the distribution given x₀: every
+    /// member of the κ family then keeps N(α_t x₀, σ_t² I).
+    ///
+    /// The state and the history slots are propagated as linear forms in independent normals, and
+    /// a variance is a sum of squares: it is never negative. One below 1e-60 counts as 0.
+    ///
+    /// ```
+    /// use diffusion_sampler::{
+    ///     Grid, oracle::Gaussian, schedule::TableSchedule, solver::{FirstOrder, Path, Solver},
+    /// };
+    /// use ndarray::array;
+    ///
+    /// // How far DDIM in 10 steps misses correlated data: exactly, without a sample drawn.
+    /// let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
+    /// let grid = Grid::trailing(&schedule, 10)?;
+    /// let plan = FirstOrder::ddim().plan(&Path::new(&schedule, &grid)?)?;
+    /// let data = Gaussian::new(&[2.0, 0.0], &array![[0.3, 0.1], [0.1, 0.2]])?;
+    /// let states = plan.moments(&data, &Gaussian::centred(2, 1.0)?)?;
+    /// println!("squared distance {}", states[9].wasserstein_squared(&data)?);
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::WrongLength`] unless both have the same number of coordinates.
-    pub fn moments(
-        &self,
-        data: &DiagonalGaussian,
-        start: &DiagonalGaussian,
-    ) -> Result<Vec<DiagonalGaussian>, Error> {
-        data.check_dim(start)?;
-        Ok(self.moments_with(start, |coordinate, level| {
-            AffineEstimate::of_gaussian(data.mean[coordinate], data.variance[coordinate], level)
-        }))
+    /// [`Error::WrongLength`] unless both have the same dimension; [`Error::AxesDiffer`] unless
+    /// they share their axes or one of them is isotropic; [`Error::InvalidEntry`], with the step, for
+    /// a mean beyond 1e30 or a variance beyond 1e60.
+    pub fn moments(&self, data: &Gaussian, initial: &Gaussian) -> Result<Vec<Gaussian>, Error> {
+        let frame = data.shared_frame(initial)?;
+        let mean = frame.to_axes(data.mean());
+        let start = frame.with_axes_of(&frame.to_axes(initial.mean()), initial.variances());
+        self.moments_with(&start, |axis, level| {
+            AffineEstimate::of_gaussian(mean[axis], data.variances()[axis], level)
+        })
     }
 
-    /// The same for any estimate of x₀ that is affine in each coordinate, given as a function of (coordinate, level): a
-    /// guided Gaussian, a wrong model.
+    /// The same for any estimate of x₀ that is affine along each axis of `initial`, given as
+    /// a function of (axis, level): a guided Gaussian, a wrong model.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidEntry`], with the step, for a mean beyond 1e30 or a variance beyond 1e60.
     pub fn moments_with(
         &self,
-        start: &DiagonalGaussian,
+        initial: &Gaussian,
         estimate: impl Fn(usize, &NoiseLevel) -> AffineEstimate,
-    ) -> Vec<DiagonalGaussian> {
-        let mut laws: Vec<Joint> = start
-            .coordinates()
-            .map(|(mean, variance)| Joint::new(self.slots(), mean, variance))
+    ) -> Result<Vec<Gaussian>, Error> {
+        const UNUSED: AffineEstimate = AffineEstimate {
+            gain: 0.0,
+            offset: 0.0,
+        };
+        let mut joints: Vec<Joint> = initial
+            .to_axes(initial.mean())
+            .into_iter()
+            .zip(initial.variances())
+            .map(|(mean, variance)| Joint::new(self.slots(), mean, variance.sqrt()))
             .collect();
-        let mut history = Vec::with_capacity(self.steps().len());
-        for step in self.steps() {
+        let mut states = Vec::with_capacity(self.steps().len());
+        for (index, step) in self.steps().iter().enumerate() {
             for stage in &step.stages {
-                for (coordinate, law) in laws.iter_mut().enumerate() {
-                    let affine = stage.evaluate.map_or(
-                        AffineEstimate {
-                            gain: 0.0,
-                            offset: 0.0,
-                        },
-                        |level| estimate(coordinate, &level),
-                    );
-                    law.apply(stage, affine);
+                for (axis, joint) in joints.iter_mut().enumerate() {
+                    let affine = stage
+                        .evaluate
+                        .map_or(UNUSED, |level| estimate(axis, &level));
+                    joint.apply(stage, affine);
                 }
             }
-            history.push(DiagonalGaussian {
-                mean: laws.iter().map(|law| law.mean[0]).collect(),
-                variance: laws.iter().map(|law| law.covariance[0][0]).collect(),
-            });
+            let (mut mean, mut variances) = (Vec::new(), Vec::new());
+            for joint in &joints {
+                mean.push(joint.mean[0]);
+                variances.push(joint.variance(index)?);
+            }
+            let state = initial.with_axes_of(&mean, &variances);
+            require_means(index, state.mean())?;
+            states.push(state);
         }
-        history
+        Ok(states)
+    }
+
+    /// How far each step misses the mean when x₀ is known: with D ≡ x₀ at every stage and no
+    /// noise, a step that starts at α_t x₀ must reach α_s x₀. Relative to the sum of the magnitudes of
+    /// the terms that make the state.
+    ///
+    /// A consistent solver has a defect of 0 but for rounding. A wrong coefficient shows here unless
+    /// it weighs a *difference* of estimates, which needs a test of the order. A value that is not
+    /// finite counts as a defect of +∞.
+    ///
+    /// ```
+    /// use diffusion_sampler::{Grid, schedule::RectifiedFlow, solver::{DpmSolverPlusPlus, Path, Solver}};
+    ///
+    /// let flow = RectifiedFlow::new();
+    /// let grid = Grid::trailing(&flow, 20)?;
+    /// let plan = DpmSolverPlusPlus::new().plan(&Path::new(&flow, &grid)?)?;
+    /// assert!(plan.mean_defect().iter().all(|defect| *defect < 1e-12));
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    pub fn mean_defect(&self) -> Vec<f64> {
+        // Each value beside the sum of the magnitudes that it was made of.
+        let mut slots = [(0.0f64, 0.0f64); MAX_SLOTS];
+        let defect = |step: &crate::plan::Step| {
+            let alpha = step.from.alpha();
+            let mut state = (alpha, alpha);
+            for stage in &step.stages {
+                let update = &stage.update;
+                let old = state;
+                state = affine(update.state, old, update.data);
+                for &(slot, weight) in &update.history {
+                    let (value, size) = affine(weight, slots[slot], 0.0);
+                    state = (state.0 + value, state.1 + size);
+                }
+                if let Some((slot, on_state, on_data)) = stage.stored() {
+                    slots[slot] = affine(on_state, old, on_data);
+                }
+            }
+            let target = step.to.alpha();
+            let size = state.1.max(target);
+            let miss = (state.0 - target).abs();
+            if !(miss.is_finite() && size.is_finite()) {
+                f64::INFINITY
+            } else if size == 0.0 {
+                miss
+            } else {
+                miss / size
+            }
+        };
+        self.steps().iter().map(defect).collect()
     }
 }
 
-/// The joint law of one coordinate of the state (index 0) and the history slots (1..).
+/// a·(value, size) + (b, |b|), sizes by magnitudes.
+fn affine(a: f64, (value, size): (f64, f64), b: f64) -> (f64, f64) {
+    (a * value + b, a.abs() * size + b.abs())
+}
+
+/// The mean of a state, in range.
+fn require_means(step: usize, mean: &[f64]) -> Result<(), Error> {
+    match mean.iter().find(|m| !in_range(**m)) {
+        None => Ok(()),
+        Some(&value) => Err(Error::InvalidEntry {
+            name: "mean after step",
+            index: step,
+            value,
+            requirement: "finite and at most 1e30 in magnitude",
+        }),
+    }
+}
+
+/// The state and the history slots.
+const ROWS: usize = MAX_SLOTS + 1;
+
+/// The joint distribution of one coordinate of the state (row 0) and the history slots (1..): mean +
+/// factor·n, with n independent standard normals. The last column takes a step's noise.
 #[derive(Clone, Debug)]
 struct Joint {
     len: usize,
-    mean: [f64; MAX_SLOTS + 1],
-    covariance: [[f64; MAX_SLOTS + 1]; MAX_SLOTS + 1],
+    mean: [f64; ROWS],
+    factor: [[f64; ROWS + 1]; ROWS],
 }
 
 impl Joint {
-    fn new(slots: usize, mean: f64, variance: f64) -> Self {
-        let mut law = Self {
+    fn new(slots: usize, mean: f64, deviation: f64) -> Self {
+        let mut joint = Self {
             len: slots + 1,
-            mean: [0.0; MAX_SLOTS + 1],
-            covariance: [[0.0; MAX_SLOTS + 1]; MAX_SLOTS + 1],
+            mean: [0.0; ROWS],
+            factor: [[0.0; ROWS + 1]; ROWS],
         };
-        law.mean[0] = mean;
-        law.covariance[0][0] = variance;
-        law
+        joint.mean[0] = mean;
+        joint.factor[0][0] = deviation;
+        joint
     }
 
-    /// The law after u ← M u + offset + noise·z, where M is the identity but for the rows of the state and the slot
-    /// written.
+    /// The state's variance, in range.
+    fn variance(&self, step: usize) -> Result<f64, Error> {
+        let variance: f64 = self.factor[0][..self.len].iter().map(|f| f * f).sum();
+        if variance.is_nan() || variance > 1e60 {
+            return Err(Error::InvalidEntry {
+                name: "variance after step",
+                index: step,
+                value: variance,
+                requirement: "finite and at most 1e60",
+            });
+        }
+        Ok(if variance < 1e-60 { 0.0 } else { variance })
+    }
+
+    /// The distribution after an update.
     fn apply(&mut self, stage: &Stage, estimate: AffineEstimate) {
         let update = &stage.update;
-        let mut state = [0.0; MAX_SLOTS + 1];
-        state[0] = update.state + update.data * estimate.gain;
+        let (old_mean, old) = (self.mean[0], self.factor[0]);
+        let gain = update.state + update.data * estimate.gain;
+        self.mean[0] = gain * old_mean + update.data * estimate.offset;
+        self.factor[0] = old.map(|f| gain * f);
         for &(slot, weight) in &update.history {
-            state[slot + 1] += weight;
-        }
-        let mut rows = [Some((0, state, update.data * estimate.offset)), None];
-        if let Some(store) = update.store {
-            // A plan has checked its stores.
-            let (on_state, on_data) = store
-                .kept
-                .coefficients(stage.evaluate.as_ref())
-                .unwrap_or((f64::NAN, f64::NAN));
-            let mut row = [0.0; MAX_SLOTS + 1];
-            row[0] = on_state + on_data * estimate.gain;
-            rows[1] = Some((store.slot + 1, row, on_data * estimate.offset));
-        }
-        let old = self.clone();
-        let len = self.len;
-        let image = |row: &[f64; MAX_SLOTS + 1], other: &[f64; MAX_SLOTS + 1]| -> f64 {
-            (0..len)
-                .map(|i| {
-                    row[i]
-                        * (0..len)
-                            .map(|j| old.covariance[i][j] * other[j])
-                            .sum::<f64>()
-                })
-                .sum()
-        };
-        let unit = |i: usize| {
-            let mut row = [0.0; MAX_SLOTS + 1];
-            row[i] = 1.0;
-            row
-        };
-        let row_of = |i: usize| {
-            rows.iter()
-                .flatten()
-                .find(|(index, _, _)| *index == i)
-                .map_or_else(|| unit(i), |(_, row, _)| *row)
-        };
-        for (index, row, offset) in rows.iter().flatten() {
-            self.mean[*index] = offset + (0..len).map(|i| row[i] * old.mean[i]).sum::<f64>();
-            for other in 0..len {
-                let value = image(row, &row_of(other));
-                self.covariance[*index][other] = value;
-                self.covariance[other][*index] = value;
+            self.mean[0] += weight * self.mean[slot + 1];
+            let row = self.factor[slot + 1];
+            for (f, r) in self.factor[0].iter_mut().zip(row) {
+                *f += weight * r;
             }
         }
-        self.covariance[0][0] += update.noise * update.noise;
+        if let Some((slot, on_state, on_data)) = stage.stored() {
+            let gain = on_state + on_data * estimate.gain;
+            self.mean[slot + 1] = gain * old_mean + on_data * estimate.offset;
+            self.factor[slot + 1] = old.map(|f| gain * f);
+        }
+        if update.noise != 0.0 {
+            self.factor[0][self.len] = update.noise;
+            self.absorb_noise();
+        }
     }
+
+    /// Rotates the normals so that the last column is 0 again: the factor becomes lower triangular,
+    /// its product with its transpose, the covariance, stays.
+    fn absorb_noise(&mut self) {
+        for i in 0..self.len {
+            for j in i + 1..=self.len {
+                let (a, b) = (self.factor[i][i], self.factor[i][j]);
+                if b == 0.0 {
+                    continue;
+                }
+                let (c, s) = direction(a, b);
+                for row in &mut self.factor[i..self.len] {
+                    (row[i], row[j]) = (c * row[i] + s * row[j], c * row[j] - s * row[i]);
+                }
+                self.factor[i][j] = 0.0;
+            }
+        }
+    }
+}
+
+/// (a, b)/√(a² + b²) for b ≠ 0. Divided by the larger first: squares neither overflow nor underflow,
+/// and a vector too long for f64 has a direction still, so that its length comes out as +∞, not 0.
+fn direction(a: f64, b: f64) -> (f64, f64) {
+    let large = a.abs().max(b.abs());
+    let (a, b) = (a / large, b / large);
+    let norm = (a * a + b * b).sqrt();
+    (a / norm, b / norm)
 }

@@ -10,6 +10,7 @@ use crate::error::{Error, RunError, require_non_negative};
 use crate::forward::start_noise;
 use crate::grid::Grid;
 use crate::noise::{KeyedNoise, NoiseSource};
+use crate::oracle::Gaussian;
 use crate::plan::Plan;
 use crate::prediction::Prediction;
 use crate::real::Real;
@@ -239,6 +240,36 @@ impl Sampler {
     {
         let plan = Arc::clone(&self.plan);
         Trajectory::resume(plan, prediction, self.clip, snapshot, noise)
+    }
+
+    /// The exact distribution of the state after every step when the data are `data`, the model is
+    /// exact and the run starts from the initial distribution; see [`Plan::moments`].
+    ///
+    /// ```
+    /// use diffusion_sampler::{
+    ///     Grid, Sampler, oracle::Gaussian, schedule::TableSchedule, solver::FirstOrder,
+    /// };
+    ///
+    /// // How far DDIM in 10 steps misses N(2, 0.5²): exactly, without a sample drawn.
+    /// let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
+    /// let sampler = Sampler::new(&Grid::trailing(&schedule, 10)?, &FirstOrder::ddim())?;
+    /// let states = sampler.moments(&Gaussian::isotropic(&[2.0], 0.25)?)?;
+    /// let last = &states[9];
+    /// println!("mean {}, sd {}", last.mean()[0], last.variances()[0].sqrt());
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Plan::moments`]; [`Error::ClippedMoments`]; [`Error::StartsFromData`] for a plan that
+    /// leads to more noise (`Plan::moments` takes its initial distribution).
+    pub fn moments(&self, data: &Gaussian) -> Result<Vec<Gaussian>, Error> {
+        if self.clip.is_some() {
+            return Err(Error::ClippedMoments);
+        }
+        self.check_start()?;
+        let initial = Gaussian::centred(data.mean().len(), self.start_variance)?;
+        self.plan.moments(data, &initial)
     }
 
     /// Refuses a start law for a plan that leads to more noise.

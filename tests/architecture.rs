@@ -21,8 +21,10 @@ const FLOORS: [&[&str]; 5] = [
         "training",
     ],
     &["plan", "solver"],
-    &["denoiser", "fold", "forward", "guidance", "oracle"],
-    &["likelihood", "moments", "run", "sampler"],
+    &[
+        "denoiser", "fold", "forward", "guidance", "moments", "oracle",
+    ],
+    &["likelihood", "run", "sampler"],
 ];
 
 /// The floors that hold scalars only.

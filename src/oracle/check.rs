@@ -44,12 +44,18 @@ pub(super) fn dimension(dim: usize) -> Result<(), Error> {
     require(dim > 0, "dimension", dim as f64, "at least 1")
 }
 
+/// A variance in range.
+pub(super) fn variance(name: &'static str, value: f64) -> Result<(), Error> {
+    require(is_variance(value), name, value, VARIANCE)
+}
+
+fn is_variance(value: f64) -> bool {
+    value == 0.0 || (1e-60..=1e60).contains(&value)
+}
+
 /// Variances in range.
 pub(super) fn variances(name: &'static str, values: &[f64]) -> Result<(), Error> {
-    match values
-        .iter()
-        .position(|v| !(*v == 0.0 || (1e-60..=1e60).contains(v)))
-    {
+    match values.iter().position(|v| !is_variance(*v)) {
         None => Ok(()),
         Some(index) => Err(Error::InvalidEntry {
             name,
@@ -73,13 +79,13 @@ pub(super) fn labels(labels: &[usize]) -> Result<usize, Error> {
     }
 }
 
-fn in_range(value: f64) -> bool {
+pub(crate) fn in_range(value: f64) -> bool {
     value.abs() <= LARGEST
 }
 
 /// A level's α and σ with their squares, checked.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Scales {
+pub(crate) struct Scales {
     pub(super) alpha: f64,
     pub(super) sigma: f64,
     alpha2: f64,
@@ -93,12 +99,39 @@ impl Scales {
             let valid = value == 0.0 || (1e-30..=LARGEST).contains(&value);
             require(valid, name, value, LEVEL)?;
         }
-        Ok(Self {
+        Ok(Self::unchecked(level))
+    }
+
+    /// The same for any level; squares may overflow or underflow.
+    pub(crate) fn unchecked(level: &NoiseLevel) -> Self {
+        let (alpha, sigma) = (level.alpha(), level.sigma());
+        Self {
             alpha,
             sigma,
             alpha2: alpha * alpha,
             sigma2: sigma * sigma,
-        })
+        }
+    }
+
+    /// αv/(α²v + σ²), the gain of E\[x₀ given x_t\] in a direction of variance v; 0 where both
+    /// v and σ are 0, so that the estimate is the mean.
+    pub(crate) fn gain(&self, data: f64) -> f64 {
+        let variance = self.variance(data);
+        if variance == 0.0 {
+            0.0
+        } else {
+            self.alpha * data / variance
+        }
+    }
+
+    /// σ²/(α²v + σ²) = 1 − α·gain, what the estimate keeps of the mean; 1 where both v and σ are 0.
+    pub(crate) fn noise_share(&self, data: f64) -> f64 {
+        let variance = self.variance(data);
+        if variance == 0.0 {
+            1.0
+        } else {
+            self.sigma2 / variance
+        }
     }
 
     /// σ².
@@ -121,7 +154,7 @@ impl Scales {
         self.sigma == 0.0
     }
 
-    /// The law of x_t has a density: σ > 0, or the data itself has one.
+    /// The distribution of x_t has a density: σ > 0, or the data itself has one.
     pub(super) fn require_density(&self, positive_variances: bool) -> Result<(), Error> {
         require(
             self.sigma > 0.0 || positive_variances,
@@ -132,7 +165,7 @@ impl Scales {
     }
 }
 
-/// The first `length` values of a scratch buffer, which grows when it has to.
+/// The first `length` values of a scratch buffer, which grows when it must.
 pub(super) fn scratch(buffer: &mut Vec<f64>, length: usize) -> &mut [f64] {
     if buffer.len() < length {
         buffer.resize(length, 0.0);

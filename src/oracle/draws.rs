@@ -1,12 +1,13 @@
-//! Points of a data law, with the same bits on every machine.
+//! Points of a data distribution, with the same bits on every machine.
 
 use ndarray::Array2;
 use rand::Rng;
 
 use crate::error::{Error, require_size};
+use crate::noise::{NoiseKey, NoiseSource, RngNoise, Stream};
 
-/// Points drawn from a [`GaussianMixture`](crate::oracle::GaussianMixture) or an [`Empirical`](crate::oracle::Empirical) data set, and
-/// where each came from.
+/// Points drawn from a [`GaussianMixture`](crate::oracle::GaussianMixture) or an
+/// [`Empirical`](crate::oracle::Empirical) data set, and where each came from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draws {
     /// The points, shape \[count, d\].
@@ -18,26 +19,58 @@ pub struct Draws {
 }
 
 impl Draws {
-    /// `count` times: choose a component, then fill a row from it.
+    /// Chooses a component for each of `count` points, then fills a row from each.
     pub(super) fn collect<R: Rng + ?Sized>(
         (count, dim): (usize, usize),
         labels: &[usize],
         rng: &mut R,
         mut choose: impl FnMut(&mut R) -> usize,
-        mut fill: impl FnMut(usize, &mut R, &mut [f64]),
+        mut fill: impl FnMut(usize, &mut Normals<&mut R>, &mut [f64]),
     ) -> Result<Self, Error> {
-        let mut components = Vec::new();
-        let points = with_rows(count, dim, |_, row| {
+        // Both lists are reserved before anything is drawn: a refusal leaves the generator as it was.
+        let (mut components, mut own) = (reserved(&[count])?, reserved(&[count])?);
+        let rows = reserved_rows(count, dim)?;
+        for _ in 0..count {
             let component = choose(rng);
             components.push(component);
-            fill(component, rng, row);
+            own.push(labels[component]);
+        }
+        let mut normals = Normals::new(rng, dim);
+        let points = fill_rows(rows, (count, dim), |index, row| {
+            fill(components[index], &mut normals, row);
         })?;
-        let labels = components.iter().map(|&k| labels[k]).collect();
         Ok(Self {
             points,
             components,
-            labels,
+            labels: own,
         })
+    }
+}
+
+/// Standard normals for one point at a time.
+pub(super) struct Normals<R> {
+    source: RngNoise<R>,
+    z: Vec<f64>,
+}
+
+impl<R: Rng> Normals<R> {
+    pub(super) fn new(rng: R, dim: usize) -> Self {
+        Self {
+            source: RngNoise::new(rng),
+            z: vec![0.0; dim],
+        }
+    }
+
+    /// The next point's.
+    pub(super) fn next(&mut self) -> &[f64] {
+        // A generator's noise ignores the key.
+        let key = NoiseKey {
+            row: 0,
+            step: 0,
+            stream: Stream::User(0),
+        };
+        self.source.fill(key, 0, &mut self.z);
+        &self.z
     }
 }
 
@@ -45,23 +78,47 @@ impl Draws {
 pub(super) fn with_rows(
     count: usize,
     dim: usize,
-    mut fill: impl FnMut(usize, &mut [f64]),
+    fill: impl FnMut(usize, &mut [f64]),
 ) -> Result<Array2<f64>, Error> {
-    require_size::<f64>(&[count, dim])?;
-    let mut points = Array2::zeros((count, dim));
-    // A fresh array is contiguous: the slice is always there.
-    if let Some(values) = points.as_slice_mut() {
-        for (index, row) in values.chunks_exact_mut(dim).enumerate() {
-            fill(index, row);
-        }
-    }
-    Ok(points)
+    fill_rows(reserved_rows(count, dim)?, (count, dim), fill)
 }
 
-/// One standard normal by Box and Muller's formula. `rand_distr`'s ziggurat calls the platform's `exp` and `ln`, whose
-/// last bits differ between platforms.
-pub(super) fn normal<R: Rng + ?Sized>(rng: &mut R) -> f64 {
-    let (u, angle): (f64, f64) = (rng.random(), rng.random());
-    // u lies in [0, 1), so that 1 − u is never 0.
-    (-2.0 * libm::log(1.0 - u)).sqrt() * libm::cos(std::f64::consts::TAU * angle)
+fn reserved_rows(count: usize, dim: usize) -> Result<Vec<f64>, Error> {
+    reserved(&[count, dim])
+}
+
+/// Rows are appended as they are filled: the memory is touched no sooner than it is needed.
+fn fill_rows(
+    mut values: Vec<f64>,
+    (count, dim): (usize, usize),
+    mut fill: impl FnMut(usize, &mut [f64]),
+) -> Result<Array2<f64>, Error> {
+    let mut row = vec![0.0; dim];
+    for index in 0..count {
+        fill(index, &mut row);
+        values.extend_from_slice(&row);
+    }
+    debug_assert_eq!(values.len(), count * dim, "every row was appended");
+    Array2::from_shape_vec((count, dim), values).map_err(|_| Error::TooLarge {
+        shape: vec![count, dim],
+    })
+}
+
+/// An empty list with room for an array of this shape.
+fn reserved<T>(shape: &[usize]) -> Result<Vec<T>, Error> {
+    require_size::<T>(shape)?;
+    let mut values = Vec::new();
+    values
+        .try_reserve_exact(shape.iter().product())
+        .map_err(|_| Error::TooLarge {
+            shape: shape.to_vec(),
+        })?;
+    Ok(values)
+}
+
+/// A list of equal values, as long as an array of this shape.
+pub(super) fn filled(shape: &[usize], value: f64) -> Result<Vec<f64>, Error> {
+    let mut values = reserved(shape)?;
+    values.resize(shape.iter().product(), value);
+    Ok(values)
 }

@@ -1,4 +1,4 @@
-//! A finite data set as the whole law of the data.
+//! A finite data set as the whole distribution of the data.
 
 use ndarray::{Array2, ArrayRef2};
 use rand::Rng;
@@ -14,7 +14,7 @@ use crate::special::LOG_TAU;
 
 /// Data drawn from a finite set {x_i}, each point with the same probability (to give one more weight, repeat it).
 ///
-/// This is what a network would learn if it fitted its training set without error. At a level the law is a mixture of
+/// This is what a network would learn if it fitted its training set without error. At a level the distribution is a mixture of
 /// n equal Gaussians around αx_i, and with r_i = softmax(−|x − αx_i|²/2σ²):
 ///
 /// | quantity | formula |
@@ -98,7 +98,7 @@ impl Empirical {
         Ok(logits)
     }
 
-    /// The law of the data given its label, renormalised. It keeps the number of labels.
+    /// The distribution of the data given its label, renormalised. It keeps the number of labels.
     ///
     /// # Errors
     ///
@@ -115,12 +115,13 @@ impl Empirical {
         })
     }
 
-    /// `count` independent points of the data law, with row number and label. The same generator state gives the same
+    /// `count` independent points of the data, with row number and label. The same generator state gives the same
     /// bits on every machine.
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] for more points than an array can hold.
+    /// [`Error::TooLarge`] for more points than memory can hold; see
+    /// [`Gaussian::sample`](super::Gaussian::sample).
     pub fn sample<R: Rng + ?Sized>(&self, count: usize, rng: &mut R) -> Result<Draws, Error> {
         let n = self.count();
         let choose = |rng: &mut R| rng.random_range(0..n);

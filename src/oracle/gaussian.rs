@@ -1,10 +1,12 @@
 //! Gaussian data: everything about it is closed-form.
 
+use std::sync::Arc;
+
 use ndarray::{Array2, ArrayRef2};
 use rand::Rng;
 
 use super::check::{self, Scales};
-use super::draws::{normal, with_rows};
+use super::draws::{self, Normals};
 use super::{Oracle, moments};
 use crate::error::Error;
 use crate::level::NoiseLevel;
@@ -42,7 +44,7 @@ use crate::special::LOG_TAU;
 pub struct Gaussian {
     mean: Vec<f64>,
     variances: Vec<f64>,
-    axes: Option<Axes>,
+    axes: Option<Arc<Axes>>,
 }
 
 /// U twice, so that both products with it add whole rows. `None` in its place stands for U = I.
@@ -72,9 +74,11 @@ impl Gaussian {
         check::dimension(d)?;
         check::point("mean", mean, d)?;
         let eigen = moments::eigen("covariance", covariance, d)?;
-        let axes = eigen.vectors.map(|vectors| Axes {
-            rows: (0..d * d).map(|k| vectors[(k % d) * d + k / d]).collect(),
-            vectors,
+        let axes = eigen.vectors.map(|vectors| {
+            Arc::new(Axes {
+                rows: (0..d * d).map(|k| vectors[(k % d) * d + k / d]).collect(),
+                vectors,
+            })
         });
         Ok(Self {
             mean: mean.to_vec(),
@@ -108,6 +112,52 @@ impl Gaussian {
     /// As [`diagonal`](Self::diagonal).
     pub fn isotropic(mean: &[f64], variance: f64) -> Result<Self, Error> {
         Self::diagonal(mean, &vec![variance; mean.len()])
+    }
+
+    /// N(0, `variance` · I) in `dim` dimensions: the initial distribution of most runs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] for a variance that is neither 0 nor between 1e-60 and 1e60, and
+    /// for `dim` = 0; [`Error::TooLarge`] when there is no memory for it.
+    pub fn centred(dim: usize, variance: f64) -> Result<Self, Error> {
+        check::dimension(dim)?;
+        check::variance("variance", variance)?;
+        let mean = draws::filled(&[dim], 0.0)?;
+        Ok(Self {
+            mean,
+            variances: draws::filled(&[dim], variance)?,
+            axes: None,
+        })
+    }
+
+    /// The distribution of αx₀ + σε when x₀ has this one: N(αm, α²C + σ²I).
+    ///
+    /// ```
+    /// use diffusion_sampler::{NoiseLevel, oracle::Gaussian};
+    ///
+    /// let level = NoiseLevel::new(0.5, 0.5, 1.0)?;
+    /// let noisy = Gaussian::isotropic(&[2.0], 4.0)?.at_level(&level)?;
+    /// assert_eq!((noisy.mean()[0], noisy.variances()[0]), (1.0, 2.0));
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] for α or σ neither 0 nor between 1e-30 and 1e30;
+    /// [`Error::InvalidEntry`] for a mean or variance out of range.
+    pub fn at_level(&self, level: &NoiseLevel) -> Result<Self, Error> {
+        let scales = Scales::of(level)?;
+        let mean: Vec<f64> = self.mean.iter().map(|m| scales.alpha * m).collect();
+        let spread = self.variances.iter().map(|&v| scales.variance(v));
+        let variances: Vec<f64> = spread.map(|v| if v < 1e-60 { 0.0 } else { v }).collect();
+        check::point("mean", &mean, mean.len())?;
+        check::variances("variances", &variances)?;
+        Ok(Self {
+            mean,
+            variances,
+            axes: self.axes.clone(),
+        })
     }
 
     /// m.
@@ -178,24 +228,89 @@ impl Gaussian {
         Ok(())
     }
 
-    /// `count` independent points of the data law, shape \[count, d\]: m + U diag(√v) z. The same generator state gives
+    /// `count` independent points of the data, shape \[count, d\]: m + U diag(√v) z. The same generator state gives
     /// the same bits on every machine.
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] for more points than an array can hold.
+    /// [`Error::TooLarge`] for more points than memory can hold, as far as the system says so before
+    /// they are drawn: some grant what they cannot give.
     pub fn sample<R: Rng + ?Sized>(&self, count: usize, rng: &mut R) -> Result<Array2<f64>, Error> {
-        with_rows(count, self.mean.len(), |_, row| self.draw(rng, row))
+        let mut normals = Normals::new(rng, self.mean.len());
+        draws::with_rows(count, self.mean.len(), |_, row| {
+            self.draw(normals.next(), row);
+        })
     }
 
-    pub(super) fn draw<R: Rng + ?Sized>(&self, rng: &mut R, out: &mut [f64]) {
-        let z: Vec<f64> = self
-            .variances
-            .iter()
-            .map(|v| v.sqrt() * normal(rng))
-            .collect();
+    /// out = m + U diag(√v) z.
+    pub(super) fn draw(&self, z: &[f64], out: &mut [f64]) {
         out.copy_from_slice(&self.mean);
-        self.add_rotated(|k| z[k], out);
+        self.add_rotated(|k| self.variances[k].sqrt() * z[k], out);
+    }
+
+    /// Both have one dimension.
+    pub(super) fn check_dim(&self, other: &Self) -> Result<(), Error> {
+        check::length("coordinates", other.mean.len(), self.mean.len())
+    }
+
+    /// Both have the same eigenvectors, in the same order.
+    pub(super) fn same_axes(&self, other: &Self) -> bool {
+        match (&self.axes, &other.axes) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a == b,
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    /// Uᵀ, row-major.
+    pub(super) fn eigenvectors(&self) -> Vec<f64> {
+        match &self.axes {
+            Some(axes) => axes.vectors.clone(),
+            None => linalg::identity(self.mean.len()),
+        }
+    }
+
+    /// One variance for all directions, so that any axes are its axes.
+    fn is_isotropic(&self) -> bool {
+        self.variances.iter().all(|v| *v == self.variances[0])
+    }
+
+    /// Whichever of the two has axes that serve both.
+    pub(crate) fn shared_frame<'a>(&'a self, other: &'a Self) -> Result<&'a Self, Error> {
+        self.check_dim(other)?;
+        if self.same_axes(other) || other.is_isotropic() {
+            return Ok(self);
+        }
+        if self.is_isotropic() {
+            return Ok(other);
+        }
+        let (a, b) = (self.eigenvectors(), other.eigenvectors());
+        let differs = a.iter().zip(&b).position(|(a, b)| a != b);
+        debug_assert!(differs.is_some(), "the axes are not the same");
+        Err(Error::AxesDiffer {
+            axis: differs.map_or(0, |index| index / self.mean.len()),
+        })
+    }
+
+    /// Uᵀx, the coordinates of a point along the axes.
+    pub(crate) fn to_axes(&self, x: &[f64]) -> Vec<f64> {
+        let mut y = vec![0.0; x.len()];
+        match &self.axes {
+            Some(axes) => linalg::add_rows(&axes.rows, |i| x[i], &mut y),
+            None => y.copy_from_slice(x),
+        }
+        y
+    }
+
+    /// N(Uy, U diag(`variances`) Uᵀ) with the axes U of this one; the caller keeps the ranges.
+    pub(crate) fn with_axes_of(&self, y: &[f64], variances: &[f64]) -> Self {
+        let mut mean = vec![0.0; y.len()];
+        self.add_rotated(|k| y[k], &mut mean);
+        Self {
+            mean,
+            variances: variances.to_vec(),
+            axes: self.axes.clone(),
+        }
     }
 
     /// Every direction has a positive variance.
@@ -248,10 +363,7 @@ impl Gaussian {
         // At α = 0 D is the mean, and y need not be rotated.
         if scales.alpha > 0.0 {
             let v = &self.variances;
-            self.add_rotated(
-                |k| w * (scales.alpha * v[k] / scales.variance(v[k]) * y[k]),
-                out,
-            );
+            self.add_rotated(|k| w * (scales.gain(v[k]) * y[k]), out);
         }
     }
 
@@ -281,11 +393,7 @@ impl Gaussian {
     /// out ← out + w·Cov[x₀ given x_t].
     pub(super) fn add_posterior_covariance(&self, w: f64, scales: &Scales, out: &mut [f64]) {
         // v(σ²/s) is exactly v at α = 0.
-        self.add_spectral(
-            w,
-            |v| v * (scales.noise_variance() / scales.variance(v)),
-            out,
-        );
+        self.add_spectral(w, |v| v * scales.noise_share(v), out);
     }
 }
 

@@ -132,7 +132,7 @@ impl GaussianMixture {
         Ok(logits)
     }
 
-    /// The law of the data given its label, renormalised. It keeps the number of labels.
+    /// The distribution of the data given its label, renormalised. It keeps the number of labels.
     ///
     /// # Errors
     ///
@@ -150,12 +150,12 @@ impl GaussianMixture {
         )
     }
 
-    /// `count` independent points of the data law, with component and label. The same generator state gives the same
+    /// `count` independent points of the data, with component and label. The same generator state gives the same
     /// bits on every machine.
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] for more points than an array can hold.
+    /// [`Error::TooLarge`] for more points than memory can hold; see [`Gaussian::sample`].
     pub fn sample<R: Rng + ?Sized>(&self, count: usize, rng: &mut R) -> Result<Draws, Error> {
         let choose = |rng: &mut R| {
             let mut left: f64 = rng.random();
@@ -173,8 +173,8 @@ impl GaussianMixture {
             &self.labels,
             rng,
             choose,
-            |k, rng, row| {
-                self.components[k].draw(rng, row);
+            |k, normals, row| {
+                self.components[k].draw(normals.next(), row);
             },
         )
     }
@@ -186,7 +186,7 @@ impl GaussianMixture {
         let each = self.components.iter().zip(ys.chunks_exact_mut(self.dim));
         for ((component, y), logit) in each.zip(logits.iter_mut()) {
             if scales.alpha == 0.0 {
-                // N(0, σ²I) for every component: without the rotation the densities agree to the bit.
+                // N(0, σ²I) for every component: without the rotation the densities agree bitwise.
                 y.copy_from_slice(x);
             } else {
                 component.rotate(x, scales.alpha, y);

@@ -1,7 +1,8 @@
-//! Exact denoisers: data laws whose posterior mean, score and class posteriors are known in closed form.
+//! Exact denoisers: data distributions whose posterior mean, score and class posteriors are known in closed form.
 
 mod adapter;
 mod check;
+mod distance;
 mod draws;
 mod empirical;
 mod gaussian;
@@ -14,18 +15,19 @@ use std::sync::Arc;
 use ndarray::Array2;
 
 pub use adapter::{ExactClassifier, ExactDenoiser};
+pub use distance::frechet_distance;
 pub use draws::Draws;
 pub use empirical::Empirical;
 pub use gaussian::Gaussian;
 pub use mixture::GaussianMixture;
-pub use moments::{frechet_distance, sample_moments};
+pub use moments::sample_moments;
 
 use crate::error::Error;
 use crate::level::NoiseLevel;
 use crate::prediction::Prediction;
-use check::Scales;
+pub(crate) use check::{Scales, in_range};
 
-/// A law of data that is known exactly, and with it every law of the noisy x_t = αx₀ + σε.
+/// A data distribution that is known exactly, and with it every distribution of the noisy x_t = αx₀ + σε.
 ///
 /// | method | quantity | at σ = 0 | at α = 0 |
 /// |---|---|---|---|
@@ -137,8 +139,8 @@ pub trait Oracle {
         Ok(out)
     }
 
-    /// This oracle as a denoiser that returns `prediction`. An oracle behind a `&` or an [`Arc`] is an oracle too, to
-    /// be shared by several denoisers.
+    /// This oracle as a denoiser that returns `prediction`. An oracle behind a `&`, [`Box`] or [`Arc`] is
+    /// an oracle too, to be shared by several denoisers.
     fn denoiser(self, prediction: Prediction) -> ExactDenoiser<Self>
     where
         Self: Sized,
@@ -245,7 +247,7 @@ fn require_label(oracle: &impl LabelledOracle, label: usize) -> Result<(), Error
 /// Pointers to an oracle are oracles.
 macro_rules! forward {
     ($pointer:ty) => {
-        impl<O: Oracle> Oracle for $pointer {
+        impl<O: Oracle + ?Sized> Oracle for $pointer {
             fn dim(&self) -> usize {
                 (**self).dim()
             }
@@ -287,7 +289,7 @@ macro_rules! forward {
             }
         }
 
-        impl<O: LabelledOracle> LabelledOracle for $pointer {
+        impl<O: LabelledOracle + ?Sized> LabelledOracle for $pointer {
             fn labels(&self) -> &[usize] {
                 (**self).labels()
             }
@@ -319,4 +321,5 @@ macro_rules! forward {
 }
 
 forward!(&O);
+forward!(Box<O>);
 forward!(Arc<O>);

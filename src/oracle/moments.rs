@@ -1,4 +1,4 @@
-//! Means and covariances, and the distance between two pairs of them.
+//! Means and covariances.
 
 use ndarray::{Array2, ArrayRef2};
 
@@ -9,83 +9,6 @@ use crate::real::Real;
 
 /// What is taken for rounding in a covariance, relative to its largest entry or eigenvalue.
 const TOLERANCE: f64 = 1e-12;
-
-/// The squared Fréchet distance between N(m₁, C₁) and N(m₂, C₂), which is also their squared 2-Wasserstein distance:
-///
-/// ```text
-/// |m₁ − m₂|² + tr(C₁ + C₂ − 2 (C₁^½ C₂ C₁^½)^½)
-/// ```
-///
-/// The last trace is computed as the nuclear norm of C₁^½ C₂^½, which keeps all digits for singular covariances too.
-/// Means of length d, covariances of shape \[d, d\]; O(d³). Dowson and Landau 1982, "The Fréchet distance between
-/// multivariate normal distributions".
-///
-/// ```
-/// use diffusion_sampler::oracle::frechet_distance;
-/// use ndarray::array;
-///
-/// let (a, b) = (array![[4.0, 0.0], [0.0, 1.0]], array![[1.0, 0.0], [0.0, 1.0]]);
-/// let squared = frechet_distance(&[0.0, 0.0], &a, &[3.0, 0.0], &b)?;
-/// assert!((squared - (9.0 + 1.0)).abs() < 1e-14);
-/// # Ok::<(), diffusion_sampler::Error>(())
-/// ```
-///
-/// # Errors
-///
-/// [`Error::WrongLength`] when the means' lengths differ; [`Error::ShapeMismatch`] unless both covariances are d×d;
-/// [`Error::InvalidEntry`] for entries out of range, [`Error::NotACovariance`] for a matrix that is not symmetric and
-/// positive semi-definite (up to 1e-12 of its largest eigenvalue), [`Error::InvalidParameter`] for d = 0.
-pub fn frechet_distance(
-    mean1: &[f64],
-    covariance1: &ArrayRef2<f64>,
-    mean2: &[f64],
-    covariance2: &ArrayRef2<f64>,
-) -> Result<f64, Error> {
-    let d = mean1.len();
-    check::dimension(d)?;
-    check::point("mean1", mean1, d)?;
-    check::point("mean2", mean2, d)?;
-    let first = Root::of(eigen("covariance1", covariance1, d)?);
-    let second = Root::of(eigen("covariance2", covariance2, d)?);
-    // C₁^½ C₂^½ = U₁ [√v₁ U₁ᵀ U₂ √v₂] U₂ᵀ, and rotations leave the nuclear norm as it is.
-    let mut inner = vec![0.0; d * d];
-    for i in 0..d {
-        for j in 0..d {
-            let cosine = linalg::dot(first.vector(i), second.vector(j));
-            inner[i * d + j] = first.roots[i] * cosine * second.roots[j];
-        }
-    }
-    let trace = |root: &Root| -> f64 { root.roots.iter().map(|r| r * r).sum() };
-    let spread = trace(&first) + trace(&second) - 2.0 * linalg::nuclear_norm(inner, d);
-    // Not negative but for rounding.
-    Ok(linalg::squared_distance(mean1, 1.0, mean2) + spread.max(0.0))
-}
-
-/// The square roots of a covariance's eigenvalues, with the eigenvectors as rows.
-struct Root {
-    roots: Vec<f64>,
-    vectors: Vec<f64>,
-}
-
-impl Root {
-    fn of(eigen: Eigen) -> Self {
-        let d = eigen.values.len();
-        let identity = || {
-            (0..d * d)
-                .map(|k| f64::from(u8::from(k % (d + 1) == 0)))
-                .collect()
-        };
-        Self {
-            roots: eigen.values.iter().map(|v| v.sqrt()).collect(),
-            vectors: eigen.vectors.unwrap_or_else(identity),
-        }
-    }
-
-    fn vector(&self, k: usize) -> &[f64] {
-        let d = self.roots.len();
-        &self.vectors[k * d..(k + 1) * d]
-    }
-}
 
 /// The mean and the unbiased covariance (divisor n − 1) of the rows of an array of shape \[n, d\], in f64 and in a
 /// fixed order of summation.

@@ -178,6 +178,14 @@ impl Stage {
         }
     }
 
+    /// (slot, state, data): what is stored as state·x + data·D where E = (x − αD)/σ. A plan has
+    /// checked that there are such numbers.
+    pub(crate) fn stored(&self) -> Option<(usize, f64, f64)> {
+        let store = self.update.store?;
+        let (state, data) = store.kept.coefficients(self.evaluate.as_ref()).ok()?;
+        Some((store.slot, state, data))
+    }
+
     /// A stage that needs no model.
     pub fn without_model(update: Update) -> Self {
         Self {

@@ -5,8 +5,8 @@ use std::f64::consts::TAU;
 
 use diffusion_sampler::{
     Error as Refused, Grid, KeyedNoise, NoiseLevel, Prediction, RunError, Sampler, from_fn,
-    moments::DiagonalGaussian,
     noise::{NoiseKey, NoiseSource},
+    oracle::Gaussian,
     plan::Plan,
     posterior::{Kappa, ReverseVariance, StridedPosterior},
     run::DdimStep,
@@ -147,16 +147,16 @@ fn marginals() -> Outcome<Vec<Claim>> {
         }
         // The same law from the plan: data of variance 0 are one x₀.
         let plan = FirstOrder::per_edge(policies).plan(&Grid::from_levels(levels.clone(), 1.0)?)?;
-        let point = DiagonalGaussian::new(vec![data], vec![0.0])?;
+        let point = Gaussian::diagonal(&[data], &[0.0])?;
         for (law, level) in plan
-            .moments(&point, &point.at_level(&start))?
+            .moments(&point, &point.at_level(&start)?)?
             .iter()
             .zip(&levels[1..])
         {
             let (alpha, variance) = (level.alpha(), level.sigma() * level.sigma());
             plans = plans
                 .max(off(law.mean()[0], alpha * data, alpha * data.abs()))
-                .max(off(law.variance()[0], variance, variance));
+                .max(off(law.variances()[0], variance, variance));
         }
     }
     let claim = |text: &str, measured, limit| {

@@ -6,7 +6,7 @@ use std::error::Error;
 use diffusion_sampler::{
     Denoiser, Grid, NoiseLevel, Prediction, Query, Real, Sampler,
     guidance::{ClassifierFree, ClassifierGuided, GuidanceWeight},
-    moments::{AffineEstimate, DiagonalGaussian},
+    moments::AffineEstimate,
     oracle::{Gaussian, GaussianMixture, LabelledOracle, Oracle},
     solver::{DpmSolverPp2M, FirstOrder, Heun, Solver},
 };
@@ -285,7 +285,7 @@ const RANGE: (f64, f64) = (-6.0, 6.0);
 
 /// The guided ODE's standard deviation at the end.
 fn guided_deviation(solver: &dyn Solver, w: f64, steps: usize) -> Result<f64, Box<dyn Error>> {
-    let all = DiagonalGaussian::centred(1, 1.0)?;
+    let all = Gaussian::centred(1, 1.0)?;
     let plan = solver.plan(&uniform_lambda(steps, RANGE)?)?;
     let laws = plan.moments_with(&all, |_, level| {
         let c = AffineEstimate::of_gaussian(0.0, 0.25, level);
@@ -294,8 +294,8 @@ fn guided_deviation(solver: &dyn Solver, w: f64, steps: usize) -> Result<f64, Bo
             gain: (1.0 + w) * c.gain - w * u.gain,
             offset: (1.0 + w) * c.offset - w * u.offset,
         }
-    });
-    Ok(laws[steps - 1].variance()[0].sqrt())
+    })?;
+    Ok(laws[steps - 1].variances()[0].sqrt())
 }
 
 fn law() -> Result<Vec<Claim>, Box<dyn Error>> {

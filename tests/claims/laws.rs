@@ -1,13 +1,10 @@
-//! Row 15: the law that moments predict at finite K is the law that runs sample.
+//! Row 15: the distribution that moments predict at finite K is the one that runs sample.
 
 use std::error::Error;
 
 use diffusion_sampler::{
-    Grid, Prediction, Sampler, from_fn,
-    moments::{AffineEstimate, DiagonalGaussian},
-    posterior::Kappa,
-    schedule::TableSchedule,
-    solver::FirstOrder,
+    Grid, Prediction, Sampler, from_fn, moments::AffineEstimate, oracle::Gaussian,
+    posterior::Kappa, schedule::TableSchedule, solver::FirstOrder,
 };
 use ndarray::{Array2, ArrayRef, Ix2};
 
@@ -40,9 +37,9 @@ fn predicted_and_sampled(
         &Grid::from_times(&schedule, &knots)?,
         &FirstOrder::new(Kappa::Eta(eta)),
     )?;
-    let data = DiagonalGaussian::new(vec![2.0], vec![0.25])?;
+    let data = Gaussian::isotropic(&[2.0], 0.25)?;
     let law = &sampler.moments(&data)?[STEPS - 1];
-    let (m, s) = (law.mean()[0], law.variance()[0].sqrt());
+    let (m, s) = (law.mean()[0], law.variances()[0].sqrt());
 
     let mut model = from_fn(
         Prediction::Data,

@@ -5,7 +5,7 @@ use std::error::Error;
 use diffusion_sampler::{
     Grid, Sampler,
     likelihood::{Decoder, EdgeVariance, Elbo},
-    moments::DiagonalGaussian,
+    oracle::{Gaussian, Oracle},
     posterior::{Kappa, ReverseVariance},
     schedule::TableSchedule,
     solver::FirstOrder,
@@ -21,11 +21,11 @@ pub(crate) fn claims() -> Result<Vec<Claim>, Box<dyn Error>> {
 }
 
 /// d = 64, mean 0, v_i proportional to i⁻² with mean 0.25.
-fn data() -> Result<DiagonalGaussian, Box<dyn Error>> {
+fn data() -> Result<Gaussian, Box<dyn Error>> {
     let raw: Vec<f64> = (1..=64).map(|i| f64::from(i).powi(-2)).collect();
     let scale = 0.25 * 64.0 / raw.iter().sum::<f64>();
-    let variance = raw.iter().map(|v| scale * v).collect();
-    Ok(DiagonalGaussian::new(vec![0.0; 64], variance)?)
+    let variances: Vec<f64> = raw.iter().map(|v| scale * v).collect();
+    Ok(Gaussian::diagonal(&[0.0; 64], &variances)?)
 }
 
 /// The distance, in percent of the data's rms, of a sampler with K steps and η from the data.
@@ -38,7 +38,7 @@ fn wasserstein() -> Result<Vec<Claim>, Box<dyn Error>> {
         (100, [3.1042, 3.5138, 5.1265]),
     ];
     let data = data()?;
-    let total: f64 = data.variance().iter().sum();
+    let total: f64 = data.variances().iter().sum();
     let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
     let mut claims = Vec::new();
     for (steps, row) in TABLE {
@@ -70,11 +70,11 @@ fn elbo() -> Result<Vec<Claim>, Box<dyn Error>> {
     let data = data()?;
     let dim = data.dim();
     let entropy: f64 = data
-        .variance()
+        .variances()
         .iter()
         .map(|v| 0.5 * (std::f64::consts::TAU * std::f64::consts::E * v).ln())
         .sum();
-    let moment: f64 = data.variance().iter().sum();
+    let moment: f64 = data.variances().iter().sum();
     let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
     let mut claims = Vec::new();
     for (steps, row) in TABLE {
@@ -84,7 +84,7 @@ fn elbo() -> Result<Vec<Claim>, Box<dyn Error>> {
             .iter()
             .map(|level| {
                 let (a, s) = (level.alpha().powi(2), level.sigma().powi(2));
-                data.variance().iter().map(|v| v * s / (a * v + s)).sum()
+                data.variances().iter().map(|v| v * s / (a * v + s)).sum()
             })
             .collect();
         let policies = [

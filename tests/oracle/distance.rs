@@ -2,7 +2,7 @@
 
 use diffusion_sampler::{
     Error,
-    oracle::{frechet_distance, sample_moments},
+    oracle::{Gaussian, Oracle, frechet_distance, sample_moments},
 };
 use ndarray::{Array2, array};
 use proptest::prelude::*;
@@ -101,6 +101,107 @@ fn too_few_or_bad_samples_are_refused() {
         Err(Error::InvalidEntry {
             name: "rows",
             index: 1,
+            ..
+        })
+    ));
+}
+
+/// KL(a ‖ b) in two dimensions from determinants and the adjugate.
+fn kl_2d(m: [f64; 2], a: &Array2<f64>, n: [f64; 2], b: &Array2<f64>) -> f64 {
+    let det = |c: &Array2<f64>| c[[0, 0]] * c[[1, 1]] - c[[0, 1]] * c[[1, 0]];
+    let inverse = array![[b[[1, 1]], -b[[0, 1]]], [-b[[1, 0]], b[[0, 0]]]] / det(b);
+    let trace = inverse.dot(a).diag().sum();
+    let r = array![m[0] - n[0], m[1] - n[1]];
+    0.5 * (trace - 2.0 - (det(a) / det(b)).ln() + r.dot(&inverse.dot(&r)))
+}
+
+#[test]
+fn the_kl_of_two_gaussians_is_the_textbooks() {
+    let a = array![[2.0, 0.6], [0.6, 1.0]];
+    let b = array![[0.5, -0.2], [-0.2, 0.7]];
+    let (diagonal, round) = (
+        array![[0.3, 0.0], [0.0, 4.0]],
+        array![[2.0, 0.0], [0.0, 2.0]],
+    );
+    let (m, n) = ([1.0, -2.0], [-0.5, 0.75]);
+    for first in [&a, &b, &diagonal, &round] {
+        for second in [&a, &b, &diagonal, &round] {
+            let found = Gaussian::new(&m, first)
+                .unwrap()
+                .kl(&Gaussian::new(&n, second).unwrap())
+                .unwrap();
+            let expected = kl_2d(m, first, n, second);
+            assert!(
+                (found - expected).abs() < 1e-13 * (1.0 + expected),
+                "{found} {expected}"
+            );
+        }
+    }
+    // (m − n)²/2w alone, and a sign that m + n would not show.
+    let (x, y) = (
+        Gaussian::isotropic(&[3.0], 0.5).unwrap(),
+        Gaussian::isotropic(&[1.0], 0.5).unwrap(),
+    );
+    assert_eq!(x.kl(&y).unwrap(), 4.0);
+    assert_eq!(x.kl(&x).unwrap(), 0.0);
+    let flat = Gaussian::diagonal(&[0.0; 2], &[1.0, 0.0]).unwrap();
+    let full = Gaussian::new(&n, &a).unwrap();
+    for pair in [flat.kl(&full), full.kl(&flat)] {
+        assert!(matches!(
+            pair,
+            Err(Error::InvalidEntry {
+                name: "variances",
+                index: 1,
+                ..
+            })
+        ));
+    }
+}
+
+#[test]
+fn the_wasserstein_distance_is_frechets_with_and_without_shared_axes() {
+    let a = array![[2.0, 0.6], [0.6, 1.0]];
+    let b = array![[0.5, -0.2], [-0.2, 0.7]];
+    let with = |m: &[f64], c| Gaussian::new(m, c).unwrap();
+    let (x, y) = (with(&[1.0, 2.0], &a), with(&[-2.0, 0.5], &b));
+    // tr (C₁C₂)^½ = √(tr C₁C₂ + 2 √det C₁C₂).
+    let det = (2.0 - 0.36) * (0.35 - 0.04f64);
+    let cross = (a.dot(&b).diag().sum() + 2.0 * det.sqrt()).sqrt();
+    let expected = 9.0 + 2.25 + 3.0 + 1.2 - 2.0 * cross;
+    assert!((x.wasserstein_squared(&y).unwrap() - expected).abs() < 1e-13);
+    let noisy = x.at_level(&crate::specimens::level(0.5, 2.0)).unwrap();
+    let ((m, c), (n, e)) = (x.moments(), noisy.moments());
+    let shared = x.wasserstein_squared(&noisy).unwrap();
+    assert!((shared - frechet_distance(&m, &c, &n, &e).unwrap()).abs() < 1e-13);
+    assert_eq!(
+        x.wasserstein_squared(&Gaussian::centred(3, 1.0).unwrap()),
+        Err(Error::WrongLength {
+            name: "coordinates",
+            expected: 2,
+            found: 3
+        })
+    );
+}
+
+#[test]
+fn a_gaussian_at_a_level_is_scaled_data_plus_noise() {
+    let c = array![[2.0, 0.6], [0.6, 1.0]];
+    let data = Gaussian::new(&[1.0, -3.0], &c).unwrap();
+    let (mean, covariance) = data
+        .at_level(&crate::specimens::level(0.5, 2.0))
+        .unwrap()
+        .moments();
+    assert_eq!(mean, [0.5, -1.5]);
+    let expected = array![[4.5, 0.15], [0.15, 4.25]];
+    for (found, expected) in covariance.iter().zip(&expected) {
+        assert!((found - expected).abs() < 1e-14);
+    }
+    let huge = Gaussian::isotropic(&[0.0], 1e60).unwrap();
+    let level = crate::specimens::level(10.0, 0.0);
+    assert!(matches!(
+        huge.at_level(&level),
+        Err(Error::InvalidEntry {
+            name: "variances",
             ..
         })
     ));

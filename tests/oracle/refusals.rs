@@ -176,3 +176,27 @@ fn bad_points_and_levels_are_refused() {
         );
     }
 }
+
+#[test]
+fn what_no_memory_can_hold_is_refused() {
+    use rand::{Rng, SeedableRng, rngs::SmallRng};
+    let too_large = |shape: &[usize]| Error::TooLarge {
+        shape: shape.to_vec(),
+    };
+    for dim in [1 << 52, usize::MAX] {
+        assert_eq!(Gaussian::centred(dim, 1.0), Err(too_large(&[dim])));
+    }
+    let count = 1 << 52;
+    let mut rng = SmallRng::seed_from_u64(1);
+    let untouched = rng.clone();
+    let refused = correlated().sample(count, &mut rng).unwrap_err();
+    assert_eq!(refused, too_large(&[count, 3]));
+    for refused in [
+        mixture().sample(count, &mut rng),
+        empirical().sample(count, &mut rng),
+    ] {
+        assert!(matches!(refused, Err(Error::TooLarge { .. })));
+    }
+    // Nothing was drawn.
+    assert_eq!(rng.random::<u64>(), { untouched }.random::<u64>());
+}

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use diffusion_sampler::{
     Denoiser, Error, KeyedNoise, NoiseLevel, Prediction, Query, RunError, Sampler,
     guidance::{Classifier, ClassifierFree, ClassifierGuided, GuidanceWeight},
-    moments::DiagonalGaussian,
+    oracle::Gaussian,
     posterior::Kappa,
     run::DdimStep,
     schedule::{NoiseSchedule, VarianceExploding},
@@ -220,7 +220,7 @@ fn a_snapshot_that_does_not_fit_the_plan_is_refused() {
 #[test]
 fn an_inversion_has_no_start_law() {
     let inversion = Sampler::new(&grid(4), &DdimInversion).unwrap();
-    let data = DiagonalGaussian::centred(2, 0.25).unwrap();
+    let data = Gaussian::centred(2, 0.25).unwrap();
     let started = inversion.start::<f64, _, _>(SHAPE, Prediction::Noise, KeyedNoise::new(1));
     assert!(matches!(started, Err(Error::UnsupportedPlan { .. })));
     assert!(matches!(
