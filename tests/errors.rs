@@ -651,7 +651,7 @@ fn guidance_clips_combinations_and_likelihoods_refuse_bad_numbers() -> Outcome {
     assert!(one.kl(&DiagonalGaussian::centred(1, 0.0)?).is_err());
     assert!(DiagonalGaussian::new(vec![0.0], vec![]).is_err());
     assert_eq!(
-        KeyedNoise::new(0).first_sample(1 << 53),
+        KeyedNoise::new(0).with_first_sample(1 << 53),
         Err(Error::InvalidParameter {
             name: "first_sample",
             value: 9007199254740992.0,

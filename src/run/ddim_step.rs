@@ -6,10 +6,10 @@ use crate::combination::Combination;
 use crate::denoiser::{Denoiser, Query};
 use crate::error::{Error, RunError};
 use crate::fold::{self, Estimate};
-use crate::forward::{apply, filler};
+use crate::forward::apply;
 use crate::kernel::find_non_finite;
 use crate::level::NoiseLevel;
-use crate::noise::{NoiseSource, Stream};
+use crate::noise::{Interval, NoiseSource, StepNoise, Stream};
 use crate::plan::Update;
 use crate::posterior::{Kappa, ReverseVariance, StridedPosterior};
 use crate::prediction::Prediction;
@@ -38,6 +38,7 @@ use crate::solver::posterior_update;
 pub struct DdimStep {
     edges: Vec<(StridedPosterior, Update)>,
     from: Vec<NoiseLevel>,
+    intervals: Vec<Interval>,
 }
 
 impl DdimStep {
@@ -75,6 +76,11 @@ impl DdimStep {
         Ok(Self {
             edges,
             from: from.to_vec(),
+            intervals: from
+                .iter()
+                .zip(to)
+                .map(|(from, to)| Interval::new(from.lambda(), to.lambda()))
+                .collect(),
         })
     }
 
@@ -100,7 +106,8 @@ impl DdimStep {
     /// # Errors
     ///
     /// [`Error::PredictionUndefined`], [`Error::WrongLength`] unless there are as many samples as levels,
-    /// [`Error::ShapeMismatch`], [`Error::NoSampleAxis`], [`Error::NonFinite`].
+    /// [`Error::ShapeMismatch`], [`Error::NoSampleAxis`], [`Error::NonFinite`]; what the noise source's
+    /// [`check`](NoiseSource::check) refuses.
     pub fn apply<A: Real, D: Dimension, N: NoiseSource<A>>(
         &self,
         x: &mut ArrayRef<A, D>,
@@ -215,7 +222,12 @@ impl DdimStep {
             };
             Ok::<_, Error>(fold::form(update, &estimate))
         };
-        let mut fill = filler(noise, step, Stream::Step(0));
+        for ((_, update), interval) in self.edges.iter().zip(&self.intervals) {
+            if update.noise != 0.0 {
+                noise.check(std::slice::from_ref(interval))?;
+            }
+        }
+        let mut fill = StepNoise::new(noise, step, Stream::Step(0), &self.intervals);
         // The step of a whole batch allocates nothing.
         let finite = match self.edges.as_slice() {
             [edge] => apply(&[form((0, edge))?], x, outputs, Some(&mut fill))?,

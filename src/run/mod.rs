@@ -17,10 +17,9 @@ use crate::combination::{Combination, MAX_OUTPUTS};
 use crate::denoiser::{Denoiser, Query};
 use crate::error::{Error, RunError};
 use crate::fold::{self, Estimate};
-use crate::forward::filler;
 use crate::kernel::{self, MAX_INPUTS};
 use crate::level::NoiseLevel;
-use crate::noise::{KeyedNoise, NoiseSource, Stream};
+use crate::noise::{Interval, KeyedNoise, NoiseSource, StepNoise, Stream};
 use crate::plan::{Plan, Stage};
 use crate::prediction::Prediction;
 use crate::real::Real;
@@ -114,6 +113,14 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         for level in plan.stages().filter_map(|stage| stage.evaluate) {
             prediction.data(&level)?;
         }
+        // And noise that the source does not have.
+        let intervals: Vec<Interval> = plan
+            .steps()
+            .iter()
+            .filter(|step| step.stages.iter().any(|stage| stage.update.noise != 0.0))
+            .map(|step| Interval::new(step.from.lambda(), step.to.lambda()))
+            .collect();
+        noise.check(&intervals)?;
         // Slices are cheaper than strides: the run's arrays are always in standard layout.
         let x = if x.is_standard_layout() {
             x
@@ -452,10 +459,12 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     /// Applies the current stage's update; whether everything in it was finite.
     fn apply(&mut self, estimate: &Estimate, told: Told<'_, A, D>) -> Result<bool, Error> {
         let plan = Arc::clone(&self.plan);
-        let update = &plan.steps()[self.step].stages[self.stage].update;
+        let current = &plan.steps()[self.step];
+        let update = &current.stages[self.stage].update;
         let form = fold::form(update, estimate);
         let (step, stage) = (self.step as u32, self.stage as u8);
-        let mut fill = filler(&mut self.noise, step, Stream::Step(stage));
+        let intervals = [Interval::new(current.from.lambda(), current.to.lambda())];
+        let mut fill = StepNoise::new(&mut self.noise, step, Stream::Step(stage), &intervals);
         let stored = update.store.map(|store| store.slot);
         let (y, others) = Slots::split(&mut self.history, stored);
         let slots = update
