@@ -47,11 +47,7 @@ where
 {
     let mut out = vec![A::default(); ELEMENTS];
     for step in 0..rounds {
-        let key = NoiseKey {
-            row: 0,
-            step: step as u32,
-            stream: Stream::User(0),
-        };
+        let key = NoiseKey::new(0, step as u32, Stream::User(0));
         KeyedNoise::new(1).fill(key, 0, black_box(&mut out));
     }
 }

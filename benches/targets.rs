@@ -131,11 +131,7 @@ fn permuted(report: &mut Report) -> Outcome {
 const NORMALS: usize = 1 << 16;
 
 fn key(step: u32) -> NoiseKey {
-    NoiseKey {
-        row: 0,
-        step,
-        stream: Stream::User(0),
-    }
+    NoiseKey::new(0, step, Stream::User(0))
 }
 
 /// Keyed normals against rand_distr's ziggurat with a small generator.
@@ -206,10 +202,7 @@ fn stochastic(report: &mut Report) -> Outcome {
                         // One row at a time into an array that is there: the fill and nothing else.
                         for (row, mut values) in filled.axis_iter_mut(Axis(0)).enumerate() {
                             if let Some(values) = values.as_slice_mut() {
-                                let key = NoiseKey {
-                                    row: row as u64,
-                                    ..key(1)
-                                };
+                                let key = NoiseKey::new(row as u64, 1, Stream::User(0));
                                 other.fill(key, 0, black_box(values));
                             }
                         }

@@ -144,7 +144,7 @@ fn sample_class(
         GuidanceWeight::constant(setting.weight)?,
     );
     // The classes are parts of one large batch. Its noise depends on nothing but the seed and a sample's place in it.
-    let noise = KeyedNoise::new(SEED).first_sample((label * PER_CLASS) as u64)?;
+    let noise = KeyedNoise::new(SEED).with_first_sample((label * PER_CLASS) as u64)?;
     let mut run = sampler.start((PER_CLASS, SIDE * SIDE), Prediction::Noise, noise)?;
     let _ = run.run_with(&mut model, |_| {
         progress.inc(1);

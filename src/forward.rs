@@ -5,7 +5,7 @@ use ndarray::{ArrayRef, Dimension};
 use crate::error::Error;
 use crate::kernel::{self, FillNoise, Form, Forms, Row};
 use crate::level::NoiseLevel;
-use crate::noise::{NoiseSource, StepNoise, Stream};
+use crate::noise::{Interval, NoiseSource, StepNoise, Stream};
 use crate::posterior::{StridedPosterior, Upward};
 use crate::prediction::Prediction;
 use crate::real::Real;
@@ -38,9 +38,9 @@ pub(crate) fn apply<A: Real, D: Dimension>(
     kernel::update(forms, x, None, inputs, noise)
 }
 
-/// Lends a noise source to the kernels for one step of one stream.
-pub(crate) fn filler<N>(noise: &mut N, step: u32, stream: Stream) -> StepNoise<&mut N> {
-    StepNoise::new(noise, step, stream)
+/// Lends a noise source to the kernels for rows outside a step.
+fn filler<N>(noise: &mut N, step: u32, stream: Stream) -> StepNoise<'_, &mut N> {
+    StepNoise::new(noise, step, stream, &[])
 }
 
 /// Fills an array with standard normals: ε for training, or noise for the caller's own steps.
@@ -206,7 +206,7 @@ impl StridedPosterior {
     ///
     /// # Errors
     ///
-    /// As [`mean`](Self::mean).
+    /// As [`mean`](Self::mean); what the noise source's [`check`](NoiseSource::check) refuses.
     pub fn sample<A: Real, D: Dimension, N: NoiseSource<A>>(
         &self,
         x: &mut ArrayRef<A, D>,
@@ -219,7 +219,11 @@ impl StridedPosterior {
             self.data_coefficient(),
             self.gamma(),
         );
-        let mut fill = filler(noise, step, Stream::Step(0));
+        let intervals = [Interval::new(self.from().lambda(), self.to().lambda())];
+        if self.gamma() != 0.0 {
+            noise.check(&intervals)?;
+        }
+        let mut fill = StepNoise::new(noise, step, Stream::Step(0), &intervals);
         apply(&[form], x, &[data], Some(&mut fill)).map(drop)
     }
 

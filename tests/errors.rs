@@ -645,7 +645,7 @@ fn guidance_clips_combinations_and_likelihoods_refuse_bad_numbers() -> Outcome {
     assert!(one.kl(&Gaussian::centred(1, 0.0)?).is_err());
     assert!(Gaussian::diagonal(&[0.0], &[]).is_err());
     assert_eq!(
-        KeyedNoise::new(0).first_sample(1 << 53),
+        KeyedNoise::new(0).with_first_sample(1 << 53),
         Err(Error::InvalidParameter {
             name: "first_sample",
             value: 9007199254740992.0,

@@ -14,11 +14,7 @@ use diffusion_sampler::{
 use proptest::prelude::*;
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 
-const KEY: NoiseKey = NoiseKey {
-    row: 0,
-    step: 0,
-    stream: Stream::Start,
-};
+const KEY: NoiseKey = NoiseKey::new(0, 0, Stream::Start);
 
 /// How often a perfect generator fails an assertion.
 const FALSE_POSITIVES: f64 = 1e-3;
@@ -132,7 +128,7 @@ fn short_rows_of_many_samples_are_standard_normal() {
     let mut source = KeyedNoise::new(5);
     let mut values = vec![0f32; 1 << 19];
     for (row, pair) in (0..).zip(values.chunks_exact_mut(2)) {
-        source.fill(NoiseKey { row, ..KEY }, 0, pair);
+        source.fill(NoiseKey::new(row, 0, Stream::Start), 0, pair);
     }
     assert_standard_normal("rows of two", &wide(values));
 }
@@ -235,9 +231,9 @@ where
     ];
     let keys: Vec<_> = [KEY]
         .into_iter()
-        .chain([1, 2, 1 << 31, 1 << 32, 1 << 52].map(|row| NoiseKey { row, ..KEY }))
-        .chain([1, 2, 1 << 31].map(|step| NoiseKey { step, ..KEY }))
-        .chain(streams.map(|stream| NoiseKey { stream, ..KEY }))
+        .chain([1, 2, 1 << 31, 1 << 32, 1 << 52].map(|row| NoiseKey::new(row, 0, Stream::Start)))
+        .chain([1, 2, 1 << 31].map(|step| NoiseKey::new(0, step, Stream::Start)))
+        .chain(streams.map(|stream| NoiseKey::new(0, 0, stream)))
         .collect();
     let mut rows: Vec<_> = keys
         .iter()
@@ -279,10 +275,10 @@ fn one_element_over_samples_and_over_steps_is_standard_normal_and_uncorrelated()
         f64::from(out[0])
     };
     let samples: Vec<f64> = (0..1 << 18)
-        .map(|row| at(NoiseKey { row, ..KEY }))
+        .map(|row| at(NoiseKey::new(row, 0, Stream::Start)))
         .collect();
     let steps: Vec<f64> = (0..1 << 18)
-        .map(|step| at(NoiseKey { step, ..KEY }))
+        .map(|step| at(NoiseKey::new(0, step, Stream::Start)))
         .collect();
     for (law, values) in [("samples", samples), ("steps", steps)] {
         assert_standard_normal(law, &values);
@@ -301,7 +297,7 @@ fn no_two_keys_share_a_row() {
     for stream in streams {
         for row in [0, 1, (1 << 32) - 1, 1 << 32, 1 << 53, (1 << 54) - 1] {
             for step in [0, 1, u32::MAX] {
-                let key = NoiseKey { row, step, stream };
+                let key = NoiseKey::new(row, step, stream);
                 let mut out = [0f64; 2];
                 KeyedNoise::new(0).fill(key, 0, &mut out);
                 if let Some(other) = seen.insert(out.map(f64::to_bits), key) {
@@ -316,11 +312,15 @@ fn no_two_keys_share_a_row() {
 #[test]
 fn a_shard_gets_the_rows_of_the_whole() {
     for index in [1u64, 7, 1 << 32, (1 << 53) - 1] {
-        let shard = KeyedNoise::new(15).first_sample(index).unwrap();
-        let expected: Vec<f32> = row(KeyedNoise::new(15), NoiseKey { row: index, ..KEY }, 70);
+        let shard = KeyedNoise::new(15).with_first_sample(index).unwrap();
+        let expected: Vec<f32> = row(
+            KeyedNoise::new(15),
+            NoiseKey::new(index, 0, Stream::Start),
+            70,
+        );
         assert_eq!(row::<f32>(shard, KEY, 70), expected, "{index}");
     }
-    assert!(KeyedNoise::new(15).first_sample(1 << 53).is_err());
+    assert!(KeyedNoise::new(15).with_first_sample(1 << 53).is_err());
 }
 
 /// Cuts of a row in ascending order.
@@ -358,7 +358,7 @@ proptest! {
     fn any_cut_at_any_offset_and_level_gives_the_same_bits(
         seed: u64, row: u64, step: u32, first in 0u64..1 << 40, cuts in cuts(),
     ) {
-        let key = NoiseKey { row, step, stream: Stream::Step(3) };
+        let key = NoiseKey::new(row, step, Stream::Step(3));
         let _owned = own_the_level();
         let singles: Vec<f32> = pieces(&mut KeyedNoise::new(seed), key, first, &[0, 600]);
         let doubles: Vec<f64> = pieces(&mut KeyedNoise::new(seed), key, first, &[0, 600]);
@@ -431,11 +431,7 @@ fn hash(words: impl Iterator<Item = u64>) -> u64 {
 #[test]
 fn value_stability_pins() {
     fn bits<A: Copy + Default + Into<f64>>(source: impl NoiseSource<A>) -> ([u64; 3], u64) {
-        let key = NoiseKey {
-            row: 3,
-            step: 17,
-            stream: Stream::Step(1),
-        };
+        let key = NoiseKey::new(3, 17, Stream::Step(1));
         // An f32 is widened exactly.
         let bits = wide(row(source, key, 10_000)).into_iter().map(f64::to_bits);
         let bits: Vec<u64> = bits.collect();
@@ -485,4 +481,18 @@ fn value_stability_pins() {
             0x2691_DB73_15DA_6797
         )
     );
+}
+
+#[test]
+fn sources_can_be_sent_and_shared() {
+    fn assert<T: Send + Sync>() {}
+    assert::<KeyedNoise>();
+    assert::<RngNoise<StdRng>>();
+    assert::<NoiseKey>();
+}
+
+#[test]
+fn a_boxed_source_gives_the_bits_of_its_source() {
+    let boxed: Box<dyn NoiseSource<f32>> = Box::new(KeyedNoise::new(3));
+    assert_eq!(row(boxed, KEY, 70), row::<f32>(KeyedNoise::new(3), KEY, 70));
 }

@@ -106,7 +106,7 @@ fn whole_equals_shards<A: Real>(sampler: &Sampler, what: &str) -> Outcome {
     for (threads, whole) in THREADS.into_iter().zip(wholes) {
         let whole = whole?;
         for sample in [0, 4, SHAPE.0 - 1] {
-            let noise = KeyedNoise::new(5).first_sample(sample as u64)?;
+            let noise = KeyedNoise::new(5).with_first_sample(sample as u64)?;
             let shard = run((1, SHAPE.1), noise)?;
             let part = whole.slice_axis(Axis(0), Slice::from(sample..sample + 1));
             assert_same(
@@ -225,7 +225,7 @@ where
     F: Fn(&mut Array2<A>, &mut dyn NoiseSource<A>) -> Result<(), Error> + Sync,
 {
     let start = numbers::<A>(shape, 3);
-    let noise = KeyedNoise::new(11).first_sample(77)?;
+    let noise = KeyedNoise::new(11).with_first_sample(77)?;
     let mut expected = start.clone();
     run(&mut expected, &mut Unsaid(noise))?;
     for got in in_pools(|| {

@@ -12,16 +12,16 @@ use crate::error::{Error, require};
 /// another seed. The `f32` and `f64` normals of a row are different numbers made of the same words: do not use both
 /// where they must be independent.
 ///
-/// A shard that holds the samples n, n+1, … of a larger batch says so by [`first_sample`](Self::first_sample); then its
+/// A shard that holds the samples n, n+1, … of a larger batch says so by [`with_first_sample`](Self::with_first_sample); then its
 /// rows get the noise that they would have had in the whole batch.
 ///
 /// ```
 /// use diffusion_sampler::{KeyedNoise, noise::{NoiseKey, NoiseSource, Stream}};
 ///
-/// let (mut whole, mut shard) = (KeyedNoise::new(7), KeyedNoise::new(7).first_sample(3)?);
+/// let (mut whole, mut shard) = (KeyedNoise::new(7), KeyedNoise::new(7).with_first_sample(3)?);
 /// let (mut a, mut b) = ([0.0f32; 5], [0.0f32; 5]);
-/// whole.fill(NoiseKey { row: 3, step: 0, stream: Stream::Start }, 0, &mut a);
-/// shard.fill(NoiseKey { row: 0, step: 0, stream: Stream::Start }, 0, &mut b);
+/// whole.fill(NoiseKey::new(3, 0, Stream::Start), 0, &mut a);
+/// shard.fill(NoiseKey::new(0, 0, Stream::Start), 0, &mut b);
 /// assert_eq!(a, b);
 /// # Ok::<(), diffusion_sampler::Error>(())
 /// ```
@@ -45,7 +45,7 @@ impl KeyedNoise {
     /// # Errors
     ///
     /// [`Error::InvalidParameter`] unless `index` < 2⁵³.
-    pub fn first_sample(self, index: u64) -> Result<Self, Error> {
+    pub fn with_first_sample(self, index: u64) -> Result<Self, Error> {
         require(
             index < 1 << 53,
             "first_sample",
@@ -62,22 +62,35 @@ impl KeyedNoise {
     pub fn seed(&self) -> u64 {
         self.seed
     }
+
+    /// The normals of a row, of one of 2¹⁰ streams. The first 514 are those of [`Stream`].
+    #[inline]
+    pub(super) fn row<A: NormalElement>(
+        &self,
+        row: u64,
+        step: u32,
+        stream: u32,
+        first: u64,
+        out: &mut [A],
+    ) {
+        let sample = self.first_sample.wrapping_add(row);
+        // The counter's last three words: 54 bits of the sample, 32 of the step, 10 of the stream.
+        // The first word counts within the row.
+        let high = (sample >> 32) as u32 & ((1 << 22) - 1);
+        let counter = [sample as u32, step, high | (stream << 22)];
+        A::keyed(self.seed, counter, first, out);
+    }
 }
 
 impl<A: NormalElement> NoiseSource<A> for KeyedNoise {
     fn fill(&mut self, key: NoiseKey, first: u64, out: &mut [A]) {
-        let sample = self.first_sample.wrapping_add(key.row);
         let stream = match key.stream {
             Stream::Start => 0,
             Stream::Forward => 1,
             Stream::Step(n) => 2 + u32::from(n),
             Stream::User(n) => 258 + u32::from(n),
         };
-        // The counter's last three words: 54 bits of the sample, 32 of the step, 10 of the stream. The first word
-        // counts within the row.
-        let high = (sample >> 32) as u32 & ((1 << 22) - 1);
-        let counter = [sample as u32, key.step, high | (stream << 22)];
-        A::keyed(self.seed, counter, first, out);
+        self.row(key.row, key.step, stream, first, out);
     }
 
     fn keyed(&self) -> Option<KeyedNoise> {

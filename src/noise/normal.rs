@@ -16,22 +16,12 @@
 
 use rand::Rng;
 
-use super::box_muller::{pair_f32, pair_f64};
-use super::philox::philox4x32_10;
-use super::rng::Buffers;
+use super::block::{Block, LANES, ROWS_F32, ROWS_F64, keyed_block};
+use super::buffers::Buffers;
 use crate::simd::{Task, dispatch_wide};
-
-/// Counters in a block. A change changes every number that comes out.
-pub(super) const LANES: usize = 16;
 
 /// Lanes computed for a piece that needs no more.
 const FEW: usize = 8;
-
-/// Rows of lanes in a block of f32: four words make four normals.
-pub(super) const ROWS_F32: usize = 4;
-
-/// Rows of lanes in a block of f64: four words make two normals.
-pub(super) const ROWS_F64: usize = 2;
 
 /// An element type that normals can be drawn in: `f32` or `f64`.
 ///
@@ -73,50 +63,6 @@ mod sealed {
     pub trait Sealed {}
     impl Sealed for f32 {}
     impl Sealed for f64 {}
-}
-
-/// A block of normals, `ROWS` rows of lanes, from four words a lane.
-pub(super) trait Block<const ROWS: usize>: Copy + Default {
-    /// `words` gives a lane's four words, each in the low half of a `u64`.
-    ///
-    /// Words first, then normals: two short loops are vectorised, each in its own width, where one long one is not.
-    fn block<const N: usize>(words: impl Fn(usize) -> [u64; 4], out: &mut [[Self; N]; ROWS]);
-}
-
-impl Block<ROWS_F32> for f32 {
-    #[inline(always)]
-    fn block<const N: usize>(words: impl Fn(usize) -> [u64; 4], out: &mut [[Self; N]; ROWS_F32]) {
-        let [mut u0, mut v0, mut u1, mut v1] = [[0u32; N]; 4];
-        for lane in 0..N {
-            let [a, b, c, d] = words(lane);
-            (u0[lane], v0[lane]) = (a as u32, b as u32);
-            (u1[lane], v1[lane]) = (c as u32, d as u32);
-        }
-        let [cos0, sin0, cos1, sin1] = out;
-        for lane in 0..N {
-            [cos0[lane], sin0[lane]] = pair_f32(u0[lane], v0[lane]);
-        }
-        for lane in 0..N {
-            [cos1[lane], sin1[lane]] = pair_f32(u1[lane], v1[lane]);
-        }
-    }
-}
-
-impl Block<ROWS_F64> for f64 {
-    #[inline(always)]
-    fn block<const N: usize>(words: impl Fn(usize) -> [u64; 4], out: &mut [[Self; N]; ROWS_F64]) {
-        const LOW: u64 = 0xFFFF_FFFF;
-        let [mut u, mut v] = [[0u64; N]; 2];
-        for lane in 0..N {
-            let [a, b, c, d] = words(lane);
-            u[lane] = (a & LOW) | (b << 32);
-            v[lane] = (c & LOW) | (d << 32);
-        }
-        let [cos, sin] = out;
-        for lane in 0..N {
-            [cos[lane], sin[lane]] = pair_f64(u[lane], v[lane]);
-        }
-    }
 }
 
 /// Writes the elements `first..` of a row.
@@ -203,48 +149,10 @@ impl<A: Block<ROWS>, const ROWS: usize> Task for Fill<'_, A, ROWS> {
     }
 }
 
-/// The normals of `N` counters from `index` on, which is below 2³².
-#[inline(always)]
-fn keyed_block<A: Block<ROWS>, const ROWS: usize, const N: usize>(
-    key: u64,
-    counter: [u32; 3],
-    index: u64,
-    out: &mut [[A; N]; ROWS],
-) {
-    let key = [key as u32, (key >> 32) as u32];
-    let [c1, c2, c3] = counter.map(u64::from);
-    A::block(
-        |lane| {
-            // In 64 bits, though it fits into 32: else the vector code begins with a widening shuffle.
-            philox4x32_10([index + lane as u64, c1, c2, c3], key)
-        },
-        out,
-    );
-}
-
-/// A block from a generator's words: two `u64` a lane, each of two words, the lower half first.
-pub(super) struct Drawn<'a, A, const ROWS: usize> {
-    pub(super) words: &'a [[u64; LANES]; 2],
-    pub(super) out: &'a mut [[A; LANES]; ROWS],
-}
-
-impl<A: Block<ROWS>, const ROWS: usize> Task for Drawn<'_, A, ROWS> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        A::block(
-            |lane| {
-                let [a, b] = [self.words[0][lane], self.words[1][lane]];
-                [a, a >> 32, b, b >> 32]
-            },
-            self.out,
-        );
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::box_muller::{pair_f32, pair_f64};
+    use super::super::philox::philox4x32_10;
     use super::*;
     use crate::simd::at_each_level;
     use proptest::prelude::*;

@@ -2,9 +2,8 @@
 
 use rand::Rng;
 
-use super::normal::{Block, Drawn, LANES, ROWS_F32, ROWS_F64};
+use super::buffers::Buffers;
 use super::{NoiseKey, NoiseSource, NormalElement};
-use crate::simd::dispatch_wide;
 
 /// Noise from a `rand` generator, in the order in which it is asked for.
 ///
@@ -30,7 +29,7 @@ use crate::simd::dispatch_wide;
 /// let mut noise = Array2::<f32>::zeros(data.raw_dim());
 /// let mut source = RngNoise::new(&mut rng);
 /// for (row, mut out) in (0..).zip(noise.rows_mut()) {
-///     let key = NoiseKey { row, step: 0, stream: Stream::Forward };
+///     let key = NoiseKey::new(row, 0, Stream::Forward);
 ///     source.fill(key, 0, out.as_slice_mut().expect("rows of a new array are contiguous"));
 /// }
 /// let later = Array2::random_using((4, 3), Uniform::new(-1.0f32, 1.0)?, &mut rng);
@@ -57,63 +56,4 @@ impl<A: NormalElement, R: Rng> NoiseSource<A> for RngNoise<R> {
     fn fill(&mut self, _key: NoiseKey, _first: u64, out: &mut [A]) {
         A::drawn(&mut self.rng, &mut self.buffers, out);
     }
-}
-
-/// The normals that were made and not yet asked for.
-#[derive(Clone, Debug, Default)]
-pub struct Buffers {
-    pub(super) singles: Buffer<f32, ROWS_F32>,
-    pub(super) doubles: Buffer<f64, ROWS_F64>,
-}
-
-/// The last block of normals of one element type.
-#[derive(Clone, Debug)]
-pub(super) struct Buffer<A, const ROWS: usize> {
-    block: [[A; LANES]; ROWS],
-    used: usize,
-}
-
-impl<A: Block<ROWS>, const ROWS: usize> Default for Buffer<A, ROWS> {
-    fn default() -> Self {
-        Self {
-            block: [[A::default(); LANES]; ROWS],
-            used: ROWS * LANES,
-        }
-    }
-}
-
-impl<A: Block<ROWS>, const ROWS: usize> Buffer<A, ROWS> {
-    /// Writes the next normals to `out`: those that are left, then whole blocks in place, then part of a new one.
-    pub(super) fn fill<R: Rng>(&mut self, rng: &mut R, out: &mut [A]) {
-        let out = self.take(out);
-        let (lanes, rest) = out.as_chunks_mut::<LANES>();
-        let (blocks, rows) = lanes.as_chunks_mut::<ROWS>();
-        for block in blocks {
-            draw(rng, block);
-        }
-        if rows.is_empty() && rest.is_empty() {
-            return;
-        }
-        draw(rng, &mut self.block);
-        self.used = 0;
-        self.take(rows.as_flattened_mut());
-        self.take(rest);
-    }
-
-    /// Writes what is left to the front of `out`; returns the part that is still wanted.
-    fn take<'a>(&mut self, out: &'a mut [A]) -> &'a mut [A] {
-        let left = &self.block.as_flattened()[self.used..];
-        let (taken, wanted) = out.split_at_mut(left.len().min(out.len()));
-        taken.copy_from_slice(&left[..taken.len()]);
-        self.used += taken.len();
-        wanted
-    }
-}
-
-fn draw<A: Block<ROWS>, const ROWS: usize>(rng: &mut impl Rng, out: &mut [[A; LANES]; ROWS]) {
-    let mut words = [[0; LANES]; 2];
-    for word in words.as_flattened_mut() {
-        *word = rng.next_u64();
-    }
-    dispatch_wide(Drawn { words: &words, out });
 }

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "rayon")]
 use super::KeyedNoise;
-use super::{NoiseKey, NoiseSource, Stream};
+use super::{Interval, NoiseKey, NoiseSource, Stream};
 
 /// Rows of standard normals.
 pub(crate) trait RowNoise<A> {
@@ -11,42 +11,50 @@ pub(crate) trait RowNoise<A> {
 
     /// The same rows for any thread and in any order, if they do not depend on it.
     #[cfg(feature = "rayon")]
-    fn shared(&self) -> Option<StepNoise<KeyedNoise>> {
+    fn shared(&self) -> Option<StepNoise<'static, KeyedNoise>> {
         None
     }
 }
 
 /// A noise source at one step of one stream.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct StepNoise<N> {
+pub(crate) struct StepNoise<'i, N> {
     source: N,
     step: u32,
     stream: Stream,
+    /// None outside a step, one for the batch, or one per sample.
+    intervals: &'i [Interval],
 }
 
-impl<N> StepNoise<N> {
-    pub(crate) fn new(source: N, step: u32, stream: Stream) -> Self {
+impl<'i, N> StepNoise<'i, N> {
+    pub(crate) fn new(source: N, step: u32, stream: Stream, intervals: &'i [Interval]) -> Self {
         Self {
             source,
             step,
             stream,
+            intervals,
         }
     }
 }
 
-impl<A, N: NoiseSource<A>> RowNoise<A> for StepNoise<N> {
+impl<A, N: NoiseSource<A>> RowNoise<A> for StepNoise<'_, N> {
     fn fill(&mut self, row: usize, first: usize, out: &mut [A]) {
         let key = NoiseKey {
             row: row as u64,
             step: self.step,
             stream: self.stream,
+            interval: match self.intervals {
+                [one] => Some(*one),
+                many => many.get(row).copied(),
+            },
         };
         self.source.fill(key, first as u64, out);
     }
 
     #[cfg(feature = "rayon")]
-    fn shared(&self) -> Option<StepNoise<KeyedNoise>> {
+    fn shared(&self) -> Option<StepNoise<'static, KeyedNoise>> {
+        // Keyed noise does not look at the interval.
         let source = self.source.keyed()?;
-        Some(StepNoise::new(source, self.step, self.stream))
+        Some(StepNoise::new(source, self.step, self.stream, &[]))
     }
 }

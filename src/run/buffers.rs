@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use ndarray::{Array, ArrayRef, Axis, Dimension};
+use ndarray::{Array, ArrayRef, Dimension};
 
 use super::machine::Outputs;
 use crate::error::{Error, require_size};

@@ -4,6 +4,7 @@ use crate::clip::Clip;
 use crate::denoiser::Query;
 use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::noise::{Interval, NoiseSource};
 use crate::plan::{Stage, Step};
 
 /// One stage of one step, for the whole batch or with one stage for each sample: what a
@@ -53,6 +54,22 @@ impl<'a> Instruction<'a> {
     /// What the model is asked; `None` for a stage without the model.
     pub fn query(&self) -> Option<Query<'a>> {
         Query::of_run(self.levels, self.to, self.step).ok()
+    }
+
+    /// The interval of each stage's step.
+    pub(super) fn intervals(&self) -> impl Iterator<Item = Interval> + 'a {
+        let edges = self.from.iter().zip(self.to);
+        edges.map(|(from, to)| Interval::new(from.lambda(), to.lambda()))
+    }
+
+    /// Refuses noise that the source does not have.
+    pub(super) fn check_noise<A>(&self, noise: &impl NoiseSource<A>) -> Result<(), Error> {
+        for (stage, interval) in self.stages.iter().zip(self.intervals()) {
+            if stage.update.noise != 0.0 {
+                noise.check(&[interval])?;
+            }
+        }
+        Ok(())
     }
 
     /// The stage of one sample.

@@ -8,10 +8,9 @@ use crate::clip::Bounds;
 use crate::denoiser::{Denoiser, Query};
 use crate::error::{Error, RunError};
 use crate::fold::{self, Estimate};
-use crate::forward::filler;
 use crate::guidance::{Combination, Guidance, MAX_OUTPUTS, Unguided};
 use crate::kernel::{self, Form, Forms, Gram, MAX_INPUTS};
-use crate::noise::{NoiseSource, Stream};
+use crate::noise::{Interval, NoiseSource, StepNoise, Stream};
 use crate::prediction::Prediction;
 use crate::real::Real;
 
@@ -59,6 +58,7 @@ struct Work<A> {
     estimates: Vec<Estimate>,
     grams: Vec<Gram>,
     values: Vec<A>,
+    intervals: Vec<Interval>,
 }
 
 impl<A> Default for Work<A> {
@@ -68,6 +68,7 @@ impl<A> Default for Work<A> {
             estimates: Vec::new(),
             grams: Vec::new(),
             values: Vec::new(),
+            intervals: Vec::new(),
         }
     }
 }
@@ -204,6 +205,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         M: Denoiser<A, D> + ?Sized,
         N: NoiseSource<A>,
     {
+        instruction.check_noise(noise)?;
         self.take_observed(instruction, model, noise, None)
     }
 
@@ -219,6 +221,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         output: &ArrayRef<A, D>,
         noise: &mut N,
     ) -> Result<(), Error> {
+        instruction.check_noise(noise)?;
         let combine = Combine::By(&Unguided);
         self.tell_all(instruction, prediction, combine, &[output], noise)
     }
@@ -388,7 +391,10 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         noise: &mut N,
     ) -> Result<(), Error> {
         let stream = Stream::Step(instruction.stage as u8);
-        let mut fill = filler(noise, instruction.step as u32, stream);
+        self.work.intervals.clear();
+        self.work.intervals.extend(instruction.intervals());
+        let (step, intervals) = (instruction.step as u32, &self.work.intervals);
+        let mut fill = StepNoise::new(noise, step, stream, intervals);
         let update = &instruction.stages[0].update;
         let stored = update.store.map(|store| store.slot);
         let (y, others) = Slots::split(&mut self.slots, stored);
@@ -456,7 +462,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
                 }
             }
         }
-        for memory in &self.memory {
+        if let Some(memory) = &self.memory {
             kernel::find_non_finite(memory, step, "guidance memory")?;
         }
         // None of these where only D overflowed and clipping has brought it back into its range.

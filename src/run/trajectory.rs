@@ -16,7 +16,7 @@ use crate::fold;
 use crate::guidance::{Combination, Guidance, Unguided};
 use crate::kernel::{Form, Forms};
 use crate::level::NoiseLevel;
-use crate::noise::{KeyedNoise, NoiseSource};
+use crate::noise::{Interval, KeyedNoise, NoiseSource};
 use crate::plan::Plan;
 use crate::prediction::Prediction;
 use crate::real::Real;
@@ -115,6 +115,13 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         machine: Machine<A, D>,
         noise: N,
     ) -> Result<Self, Error> {
+        let intervals: Vec<Interval> = plan
+            .steps()
+            .iter()
+            .filter(|step| step.stages.iter().any(|stage| stage.update.noise != 0.0))
+            .map(|step| Interval::new(step.from.lambda(), step.to.lambda()))
+            .collect();
+        noise.check(&intervals)?;
         // Refused here, before anything is evaluated: a prediction that says nothing at one of the
         // plan's levels, and scalars that the element type cannot hold.
         let fixed = clip.and_then(|clip| clip.fixed());

@@ -198,7 +198,7 @@ fn sample(model: &Batched, steps: usize, eta: f64) -> Result<Array2<f32>, Box<dy
     let dim = model.axes.nrows();
     let mut draws = Array2::zeros((DRAWS, dim));
     let fill = |first: usize, rows: &mut ArrayRef<f32, Ix2>| -> Result<(), RunError<Infallible>> {
-        let noise = KeyedNoise::new(SEED).first_sample(first as u64)?;
+        let noise = KeyedNoise::new(SEED).with_first_sample(first as u64)?;
         let mut run = sampler.start((SHARD, dim), Prediction::Data, noise)?;
         run.run(&mut model.denoiser())?;
         rows.assign(run.state());

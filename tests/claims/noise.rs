@@ -34,7 +34,7 @@ fn run<A: Real>(first: usize, count: usize) -> Result<Array2<A>, Box<dyn Error +
         &DpmSolverPp2M::stochastic(1.0)?,
     )?;
     let mut model = Gaussian::isotropic(&[0.5; DIM], 0.3)?.denoiser(Prediction::Velocity);
-    let noise = KeyedNoise::new(17).first_sample(first as u64)?;
+    let noise = KeyedNoise::new(17).with_first_sample(first as u64)?;
     let mut run = sampler.start((count, DIM), Prediction::Velocity, noise)?;
     run.run(&mut model)?;
     Ok(run.into_state())
@@ -105,11 +105,7 @@ const ROWS: usize = 128;
 const ROW: usize = 1 << 17;
 
 fn fill<A: Real>(row: usize, step: u32, stream: Stream) -> Vec<f64> {
-    let key = NoiseKey {
-        row: row as u64,
-        step,
-        stream,
-    };
+    let key = NoiseKey::new(row as u64, step, stream);
     let mut out = vec![A::zero(); ROW];
     KeyedNoise::new(18).fill(key, 0, &mut out);
     out.iter().map(|z| z.widen()).collect()

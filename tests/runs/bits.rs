@@ -18,7 +18,9 @@ fn shard<A: Real>(sampler: &Sampler, first: usize, count: usize) -> Array2<A>
 where
     Smooth: Denoiser<A, Ix2, Error = std::convert::Infallible>,
 {
-    let noise = KeyedNoise::new(SEED).first_sample(first as u64).unwrap();
+    let noise = KeyedNoise::new(SEED)
+        .with_first_sample(first as u64)
+        .unwrap();
     let mut run = sampler.start((count, DIM), KIND, noise).unwrap();
     run.run(&mut Smooth(KIND)).unwrap();
     run.into_state()

@@ -175,7 +175,7 @@ fn a_strange_sample_axis_is_still_the_sample_axis() {
         .unwrap();
     run.run(&mut Smooth(KIND)).unwrap();
     for row in 0..5 {
-        let noise = KeyedNoise::new(3).first_sample(row as u64).unwrap();
+        let noise = KeyedNoise::new(3).with_first_sample(row as u64).unwrap();
         let own = x.slice(ndarray::s![row..=row, ..]).to_owned();
         let mut alone = sampler.start_from(own, KIND, noise).unwrap();
         alone.run(&mut Smooth(KIND)).unwrap();

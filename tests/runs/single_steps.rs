@@ -54,7 +54,7 @@ fn a_step_with_levels_of_each_sample_is_the_samples_single_steps() {
                 let alone = DdimStep::new(from[row], to[row], kappa).unwrap();
                 let mut own = state().slice(s![row..=row, ..]).to_owned();
                 let out = output.slice(s![row..=row, ..]);
-                let mut noise = KeyedNoise::new(SEED).first_sample(row as u64).unwrap();
+                let mut noise = KeyedNoise::new(SEED).with_first_sample(row as u64).unwrap();
                 alone.apply(&mut own, &out, kind, &mut noise, 5).unwrap();
                 assert_eq!(bits(&own), bits(&x.slice(s![row..=row, ..])), "{kappa:?}");
             }
