@@ -19,8 +19,8 @@ use rand::rngs::SmallRng;
 
 use super::{Accept, Claim};
 
-#[allow(dead_code)] // The examples use the rest of it.
-#[path = "../../examples/support/digits.rs"]
+#[allow(dead_code)] // The pictures use the rest of it.
+#[path = "../data/digits.rs"]
 #[allow(unreachable_pub)]
 mod data;
 

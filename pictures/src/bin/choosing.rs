@@ -5,7 +5,7 @@
 //! two-mode data, a deterministic sampler in one dimension is monotone in its start unless it fails badly, and is run on
 //! quantiles of the start law.
 //!
-//! `cargo run --release --example choosing`
+//! `cargo run --release -p pictures --bin choosing`
 
 use std::error::Error;
 

@@ -1,20 +1,17 @@
-//! The facts that the examples rely on: the digits are those of the source, text stays in its box, PNGs come back.
-
-#[path = "../examples/support/mod.rs"]
-mod support;
+//! The facts that the programs rely on: the digits are those of the source, text stays in its box, PNGs come back.
 
 use std::error::Error;
 use std::fs::{File, remove_dir_all};
 use std::io::BufReader;
 
 use ndarray::array;
-use support::canvas::{
+use pictures::canvas::{
     Align, Canvas, INK, ImageLook, Marker, PALETTE, Rect, Shape, Stroke, Text, WHITE,
     missing_glyphs, text_height, text_width,
 };
-use support::digits::Digits;
-use support::plot::{Axes, Axis, Corner, Key, PlotError, legend_row};
-use support::sheet::Sheet;
+use pictures::digits::Digits;
+use pictures::plot::{Axes, Axis, Corner, Key, PlotError, legend_row};
+use pictures::sheet::Sheet;
 
 /// The smallest region that holds every pixel other than white.
 fn drawn(canvas: &Canvas) -> Option<Rect> {
@@ -235,7 +232,7 @@ fn an_image_shows_its_values_and_marks_what_is_not_finite() {
             [0, 0, 0],
             [200, 100, 50],
             [200, 100, 50],
-            support::canvas::ALARM
+            pictures::canvas::ALARM
         ]
     );
     assert_eq!(canvas.pixel(0, 2), Some(WHITE));

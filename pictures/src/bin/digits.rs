@@ -1,14 +1,14 @@
 //! Handwritten digits on request: class-conditional sampling by DDIM under classifier-free guidance.
 //!
 //! ```text
-//! cargo run --release --example digits [FOLDER]
+//! cargo run --release -p pictures --bin digits [FOLDER]
 //! ```
 //!
 //! The denoiser is exact: a Gaussian mixture fitted to 1797 digits of 8×8 pixels stands where a trained network would,
 //! so nothing has to be downloaded, and what is wrong with a sample is the sampler's doing. Every digit is asked for at
 //! several numbers of steps and guidance weights, always from the same noise.
 //!
-//! It prints a table and draws `digits.png`, in FOLDER or in the crate's `target`. What to see there:
+//! It prints a table and draws `digits.png`, in FOLDER or in the workspace's `target`. What to see there:
 //!
 //! - w = −1 ignores the class and gets it right once in ten times, w = −0.5 more often; from w = 0 on all samples are of
 //!   the class asked for, as its exact posterior judges. To the eye some are unclear all the same, the 7 and the 8 above
@@ -17,11 +17,7 @@
 //!   their number is finite). Guidance makes the digits of a class more alike, and the distance grows: it does not
 //!   sample the law of the data.
 
-#[path = "support/mod.rs"]
-mod support;
-
 use std::error::Error;
-use std::ops::ControlFlow;
 use std::time::Instant;
 
 use diffusion_sampler::{
@@ -31,13 +27,12 @@ use diffusion_sampler::{
     schedule::TableSchedule,
     solver::FirstOrder,
 };
-use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::{Array2, ArrayView1, Axis, concatenate};
+use pictures::canvas::{Canvas, GREY, Text, WHITE, bilinear, text_height};
+use pictures::digits::{self, Digits, SIDE};
+use pictures::model;
+use pictures::sheet::Sheet;
 use rand::{SeedableRng, rngs::SmallRng};
-use support::canvas::{Canvas, GREY, Text, WHITE, bilinear, text_height};
-use support::digits::{self, Digits, SIDE};
-use support::model;
-use support::sheet::Sheet;
 
 const CLASSES: usize = 10;
 const STEPS: [usize; 4] = [5, 10, 20, 50];
@@ -72,22 +67,20 @@ struct Batch {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let path = support::output::path("digits.png")?;
+    let path = pictures::output::path("digits.png")?;
     let digits = Digits::load()?;
     let mixture = model::fit(&digits, CLUSTERS)?;
     let settings = settings();
-    let progress = progress_bar(&settings)?;
 
     print_head();
     let mut drawn = Vec::new();
     for &setting in &settings {
-        let batch = sample_all(&mixture, setting, &progress)?;
+        let batch = sample_all(&mixture, setting)?;
         let figures = figures(&batch, &mixture)?;
         let name = format!("{:4}  {:5}", setting.weight, setting.steps);
-        progress.suspend(|| println!("{name}  {figures}"));
+        println!("{name}  {figures}");
         drawn.push(batch);
     }
-    progress.finish_and_clear();
     let exact = figures(&exact(&mixture)?, &mixture)?;
     println!("exact draws  {exact}");
 
@@ -104,22 +97,11 @@ fn settings() -> Vec<Setting> {
     compared.into_iter().chain(guided).collect()
 }
 
-/// A bar on standard error, or nothing if that is no terminal.
-fn progress_bar(settings: &[Setting]) -> Result<ProgressBar, Box<dyn Error>> {
-    let steps: usize = settings.iter().map(|setting| setting.steps).sum();
-    let style = ProgressStyle::with_template("{bar:40} {percent:>3} %  {eta} left")?;
-    Ok(ProgressBar::new((CLASSES * steps) as u64).with_style(style))
-}
-
 /// [`PER_CLASS`] samples of every class.
-fn sample_all(
-    mixture: &GaussianMixture,
-    setting: Setting,
-    progress: &ProgressBar,
-) -> Result<Batch, Box<dyn Error>> {
+fn sample_all(mixture: &GaussianMixture, setting: Setting) -> Result<Batch, Box<dyn Error>> {
     let start = Instant::now();
     let classes = (0..CLASSES)
-        .map(|label| sample_class(mixture, label, setting, progress))
+        .map(|label| sample_class(mixture, label, setting))
         .collect::<Result<Vec<_>, _>>()?;
     let views: Vec<_> = classes.iter().map(|class| class.view()).collect();
     Ok(Batch {
@@ -133,7 +115,6 @@ fn sample_class(
     mixture: &GaussianMixture,
     label: usize,
     setting: Setting,
-    progress: &ProgressBar,
 ) -> Result<Array2<f32>, Box<dyn Error>> {
     let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
     let grid = Grid::trailing(&schedule, setting.steps)?;
@@ -146,10 +127,7 @@ fn sample_class(
     // The classes are parts of one large batch. Its noise depends on nothing but the seed and a sample's place in it.
     let noise = KeyedNoise::new(SEED).with_first_sample((label * PER_CLASS) as u64)?;
     let mut run = sampler.start((PER_CLASS, SIDE * SIDE), Prediction::Noise, noise)?;
-    let _ = run.run_with(&mut model, |_| {
-        progress.inc(1);
-        ControlFlow::Continue(())
-    })?;
+    run.run(&mut model)?;
     Ok(run.into_state())
 }
 

@@ -5,7 +5,7 @@ use std::error::Error;
 use diffusion_sampler::oracle::{Gaussian, GaussianMixture, sample_moments};
 use ndarray::{Array2, ArrayView1, Axis};
 
-use super::digits::Digits;
+use crate::digits::Digits;
 
 /// Added to every variance: pixels that are blank in a whole cluster would otherwise have none.
 const FLOOR: f64 = 0.01;

@@ -1,7 +1,7 @@
 //! Paths through noise, in the plane: eight Gaussian modes on a ring, sampled by DDIM and by DDPM in few and many steps.
 //!
 //! ```text
-//! cargo run --release --example mixture_2d [FOLDER]
+//! cargo run --release -p pictures --bin mixture_2d [FOLDER]
 //! ```
 //!
 //! It prints a table and draws `mixture_2d.png`, in FOLDER or in the crate's `target`: the density of the data, samples,
@@ -9,9 +9,6 @@
 //! only refine them; DDPM's wander, and with another number of steps the same start ends elsewhere. In five steps many
 //! samples stop between the modes. In fifty nearly all reach one, and lie a little too close to its centre: the spread is
 //! still below the data's, DDPM's more than DDIM's. The denoiser is exact, so that all of this is the samplers' error.
-
-#[path = "support/mod.rs"]
-mod support;
 
 use std::error::Error;
 use std::f64::consts::TAU;
@@ -24,9 +21,11 @@ use diffusion_sampler::{
     solver::FirstOrder,
 };
 use ndarray::Array2;
+use pictures::canvas::{
+    Align, Canvas, INK, Marker, PALETTE, Rect, Rgb, Shape, Stroke, Text, WHITE,
+};
+use pictures::plot::{Axes, Axis, Key, legend_row};
 use rand::{SeedableRng, rngs::SmallRng};
-use support::canvas::{Align, Canvas, INK, Marker, PALETTE, Rect, Rgb, Shape, Stroke, Text, WHITE};
-use support::plot::{Axes, Axis, Key, legend_row};
 
 const MODES: usize = 8;
 const RADIUS: f64 = 2.0;
@@ -57,7 +56,7 @@ struct Run {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let path = support::output::path("mixture_2d.png")?;
+    let path = pictures::output::path("mixture_2d.png")?;
     let data = ring()?;
     let mut runs = Vec::new();
     for (name, solver) in [("DDIM", FirstOrder::ddim()), ("DDPM", FirstOrder::ddpm())] {

@@ -1,4 +1,4 @@
-//! The 8×8 handwritten digits of `examples/data`.
+//! The 8×8 handwritten digits of `tests/data`.
 
 use std::error::Error;
 use std::io::Cursor;
@@ -23,9 +23,9 @@ pub struct Digits {
 }
 
 impl Digits {
-    /// Decodes the file that is compiled into the example.
+    /// Decodes the file that is compiled into the program.
     pub fn load() -> Result<Self, Box<dyn Error>> {
-        let file = Cursor::new(include_bytes!("../data/digits.png"));
+        let file = Cursor::new(include_bytes!("digits.png"));
         let mut reader = png::Decoder::new(file).read_info()?;
         let layout = (reader.info().color_type, reader.info().bit_depth);
         if layout != (png::ColorType::Grayscale, png::BitDepth::Eight) {

@@ -1,9 +1,9 @@
-//! Where the examples write.
+//! Where the programs write.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-/// The path of `file` in the folder that the first argument names, or in the crate's `target` without one.
+/// The path of `file` in the folder that the first argument names, or in the workspace's `target` without one.
 ///
 /// # Errors
 ///
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 pub fn path(file: &str) -> Result<PathBuf, Box<dyn Error>> {
     let mut arguments = std::env::args_os().skip(1);
     let folder = match (arguments.next(), arguments.next()) {
-        (None, _) => Path::new(env!("CARGO_MANIFEST_DIR")).join("target"),
+        (None, _) => Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target"),
         (Some(folder), None) => PathBuf::from(folder),
         (Some(_), Some(second)) => {
             let second = second.display();

@@ -1,0 +1,12 @@
+//! What the programs of this package share: the digits and an exact model of them, a canvas that saves PNGs, axes, and
+//! sheets of images. Unpublished: it draws the pictures of diffusion-sampler's documentation.
+
+pub mod canvas;
+mod font;
+pub mod model;
+pub mod output;
+pub mod plot;
+pub mod sheet;
+
+#[path = "../../tests/data/digits.rs"]
+pub mod digits;
