@@ -6,7 +6,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use diffusion_sampler::{
     Grid, Prediction, Sampler, from_fn,
     schedule::TableSchedule,
-    solver::{DpmSolverPp2M, FirstOrder, Heun, Solver},
+    solver::{DpmSolverPlusPlus, FirstOrder, Heun, Path, Solver},
 };
 use ndarray::{ArrayRef, Ix2};
 
@@ -18,8 +18,8 @@ fn whole_runs(criterion: &mut Criterion) {
     let solvers: [(&str, Box<dyn Solver>); 4] = [
         ("ddim", Box::new(FirstOrder::ddim())),
         ("ddpm", Box::new(FirstOrder::ddpm())),
-        ("2m", Box::new(DpmSolverPp2M::new())),
-        ("heun", Box::new(Heun)),
+        ("2m", Box::new(DpmSolverPlusPlus::new())),
+        ("heun", Box::new(Heun::new())),
     ];
     let mut group = criterion.benchmark_group("run of 20 steps");
     group.sample_size(20);
@@ -29,7 +29,7 @@ fn whole_runs(criterion: &mut Criterion) {
         return;
     };
     for (name, solver) in solvers {
-        let Ok(sampler) = Sampler::new(&grid, &*solver) else {
+        let Ok(sampler) = Sampler::along(&Path::without_schedule(&grid), &*solver) else {
             continue;
         };
         for elements in [1 << 10, 1 << 16, 3 << 18] {

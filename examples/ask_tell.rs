@@ -3,22 +3,27 @@
 //! `cargo run --release --example ask_tell`
 
 use diffusion_sampler::{
-    Grid, KeyedNoise, Prediction, Sampler, from_fn, schedule::TableSchedule, solver::DpmSolverPp2M,
+    Grid, KeyedNoise, Prediction, Sampler, from_fn, schedule::TableSchedule,
+    solver::DpmSolverPlusPlus,
 };
 use ndarray::{Array2, ArrayRef, Ix2};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let schedule = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;
-    let sampler = Sampler::new(&Grid::trailing(&schedule, 10)?, &DpmSolverPp2M::new())?;
+    let sampler = Sampler::new(
+        &schedule,
+        &Grid::trailing(&schedule, 10)?,
+        &DpmSolverPlusPlus::new(),
+    )?;
 
     let mut run = sampler.start((4, 3), Prediction::Noise, KeyedNoise::new(7))?;
     while let Some(question) = run.ask()? {
         println!(
             "the model is asked at time {:.0}",
-            question.level.model_time()
+            question.level().model_time()
         );
         // A call to a server, a session, another thread: here σ x, exact for standard normal data.
-        let noise: Array2<f32> = question.x * question.level.sigma() as f32;
+        let noise: Array2<f32> = question.x * question.level().sigma() as f32;
         run.tell(&noise)?;
     }
     let told: Array2<f32> = run.into_state();

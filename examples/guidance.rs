@@ -21,7 +21,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
     let mixture = GaussianMixture::new(&[0.5, 0.5], vec![left, right], vec![0, 1])?;
     let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
-    let sampler = Sampler::new(&Grid::trailing(&schedule, 20)?, &FirstOrder::ddim())?;
+    let sampler = Sampler::new(
+        &schedule,
+        &Grid::trailing(&schedule, 20)?,
+        &FirstOrder::ddim(),
+    )?;
 
     let mut shares = Vec::new();
     // Scale 0 ignores the class, 1 is plain conditional, more is guidance.

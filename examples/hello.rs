@@ -3,7 +3,7 @@
 //! `cargo run --release --example hello`
 
 use diffusion_sampler::{
-    Grid, Prediction, Sampler, from_fn, schedule::TableSchedule, solver::DpmSolverPp2M,
+    Grid, Prediction, Sampler, from_fn, schedule::TableSchedule, solver::DpmSolverPlusPlus,
 };
 use ndarray::{Array2, ArrayRef, Ix2};
 
@@ -13,7 +13,11 @@ const DEVIATION: f64 = 0.5;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
-    let sampler = Sampler::new(&Grid::trailing(&schedule, 20)?, &DpmSolverPp2M::new())?;
+    let sampler = Sampler::new(
+        &schedule,
+        &Grid::trailing(&schedule, 20)?,
+        &DpmSolverPlusPlus::new(),
+    )?;
 
     // Your network goes here. This one predicts E[ε | x] = σ (x − α m) / (α² s² + σ²): exact for the data above.
     let mut model = from_fn(

@@ -24,7 +24,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let data = GaussianMixture::new(&[0.5, 0.5], vec![kind(-1.0)?, kind(1.0)?], vec![0, 1])?;
     let mut model = data.denoiser(Prediction::Noise);
     let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
-    let sampler = Sampler::new(&Grid::trailing(&schedule, 200)?, &FirstOrder::ddpm())?;
+    let sampler = Sampler::new(
+        &schedule,
+        &Grid::trailing(&schedule, 200)?,
+        &FirstOrder::ddpm(),
+    )?;
 
     let mut run = sampler.start((SAMPLES, PIXELS), Prediction::Noise, KeyedNoise::new(42))?;
     let mut rng = SmallRng::seed_from_u64(1);

@@ -15,7 +15,7 @@ use diffusion_sampler::{
     },
     noise::Stream,
     schedule::TableSchedule,
-    solver::{DdimInversion, DpmSolverPp2M, FirstOrder, Heun, Solver},
+    solver::{DdimInversion, DpmSolverPlusPlus, FirstOrder, Heun, Solver},
 };
 use ndarray::{Array, ArrayRef, Axis, Dim, Dimension, IntoDimension, Ix2, Ix4, IxDyn, Slice};
 
@@ -116,17 +116,25 @@ fn solvers() -> [(&'static str, Box<dyn Solver>); 6] {
     [
         ("DDIM", Box::new(FirstOrder::ddim())),
         ("DDPM", Box::new(FirstOrder::ddpm())),
-        ("2M", Box::new(DpmSolverPp2M::new())),
-        ("SDE 2M", Box::new(DpmSolverPp2M::stochastic(1.0).unwrap())),
-        ("Heun", Box::new(Heun)),
-        ("inversion", Box::new(DdimInversion)),
+        ("2M", Box::new(DpmSolverPlusPlus::new())),
+        (
+            "SDE 2M",
+            Box::new(DpmSolverPlusPlus::new().with_tau(1.0).unwrap()),
+        ),
+        ("Heun", Box::new(Heun::new())),
+        ("inversion", Box::new(DdimInversion::new())),
     ]
 }
 
 /// Plain, and clipped both ways.
 fn samplers(solver: &dyn Solver) -> [Sampler; 3] {
     let schedule = TableSchedule::linear(1000, 1e-4, 0.02).unwrap();
-    let sampler = Sampler::new(&Grid::trailing(&schedule, STEPS).unwrap(), solver).unwrap();
+    let sampler = Sampler::new(
+        &schedule,
+        &Grid::trailing(&schedule, STEPS).unwrap(),
+        solver,
+    )
+    .unwrap();
     let clip = Clip::new(-1.0, 1.0).unwrap();
     [
         sampler.clone(),
@@ -227,7 +235,7 @@ fn telling_allocates_nothing() {
                 let (count, asked) = allocations(|| match run.ask() {
                     Ok(Some(question)) => {
                         output.assign(question.x);
-                        Some(question.step)
+                        Some(question.step())
                     }
                     _ => None,
                 });
@@ -248,8 +256,9 @@ fn an_observed_run_allocates_once_for_its_estimates() {
         for sampler in samplers(&*solver) {
             let mut run = begin::<f32, Ix2>(&sampler, Dim([3, 70]));
             run.advance(&mut Plain).unwrap();
-            let (count, outcome) =
-                allocations(|| run.run_with(&mut Plain, |_| std::ops::ControlFlow::Continue(())));
+            let (count, outcome) = allocations(|| {
+                run.complete_with(&mut Plain, |_| std::ops::ControlFlow::Continue(()))
+            });
             assert!(outcome.unwrap().is_continue());
             assert_eq!(count, 1, "{name}");
         }

@@ -15,7 +15,7 @@ use diffusion_sampler::{
         Edm, LambdaRange, NoiseSchedule, RectifiedFlow, TableSchedule, VarianceExploding,
         VariancePreserving,
     },
-    solver::{DpmSolverPp2M, FirstOrder, Solver},
+    solver::{DpmSolverPlusPlus, FirstOrder, Path, Solver},
     training::LossWeight,
 };
 use ndarray::{Array0, Array1, Array2, arr0, array};
@@ -375,9 +375,12 @@ fn posteriors_refuse_what_is_no_policy_and_hold_no_nan_otherwise() -> Outcome {
         );
         let plan = FirstOrder::ddpm()
             .with_reverse_variance(ReverseVariance::Explicit(a))
-            .plan(&Grid::from_levels(vec![t, NoiseLevel::clean()], 1.0)?);
+            .plan(&Path::without_schedule(&Grid::from_levels(
+                vec![t, NoiseLevel::clean()],
+                1.0,
+            )?));
         judged(plan, not_negative(a), a);
-        judged(DpmSolverPp2M::stochastic(a), not_negative(a), a);
+        judged(DpmSolverPlusPlus::new().with_tau(a), not_negative(a), a);
     }
     let degenerate = |result: Result<StridedPosterior, Error>, from: f64, to: f64| {
         assert!(
@@ -545,7 +548,8 @@ fn guidance_clips_combinations_and_likelihoods_refuse_bad_numbers() -> Outcome {
         // The value refused is the sum, in which −0 is 0.
         judged(Combination::new(&[a], &[]), a == 1.0, a + 0.0);
         judged(
-            Sampler::new(&grid, &FirstOrder::ddim())?.with_start_variance(a),
+            Sampler::along(&Path::without_schedule(&grid), &FirstOrder::ddim())?
+                .with_start_variance(a),
             not_negative(a),
             a,
         );
@@ -800,7 +804,7 @@ fn array_calls_refuse_shapes_that_do_not_fit() -> Outcome {
 fn samplers_refuse_shapes_and_solvers_lists_that_cannot_run() -> Outcome {
     let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
     let grid = Grid::trailing(&schedule, 4)?;
-    let sampler = Sampler::new(&grid, &FirstOrder::ddim())?;
+    let sampler = Sampler::along(&Path::without_schedule(&grid), &FirstOrder::ddim())?;
     let start = |shape: (usize, usize)| {
         sampler
             .start::<f64, _, _>(shape, Prediction::Noise, KeyedNoise::new(0))
@@ -819,7 +823,7 @@ fn samplers_refuse_shapes_and_solvers_lists_that_cannot_run() -> Outcome {
     ));
     for (count, wanted) in [(0, 4), (3, 4), (5, 4)] {
         assert_eq!(
-            FirstOrder::per_edge(vec![Kappa::Ddim; count]).plan(&grid),
+            FirstOrder::per_edge(vec![Kappa::Ddim; count]).plan(&Path::without_schedule(&grid)),
             Err(Error::WrongLength {
                 name: "kappa policies",
                 expected: wanted,

@@ -9,7 +9,7 @@ use diffusion_sampler::{
     schedule::{
         Edm, NoiseSchedule, RectifiedFlow, TableSchedule, VarianceExploding, VariancePreserving,
     },
-    solver::{FirstOrder, Solver},
+    solver::{FirstOrder, Path, Solver},
 };
 use ndarray::array;
 use proptest::collection::vec;
@@ -164,7 +164,7 @@ proptest! {
         let schedule = kind.schedule().map_err(failed)?;
         let grid = stride(&*schedule, list, clean).map_err(failed)?;
         let kappas = grid.levels()[1..].iter().zip(&picks).map(|(to, pick)| pick.on(to)).collect();
-        let plan = FirstOrder::per_edge(kappas).plan(&grid).map_err(failed)?;
+        let plan = FirstOrder::per_edge(kappas).plan(&Path::without_schedule(&grid)).map_err(failed)?;
         keeps_marginals(&plan, data)?;
     }
 
@@ -180,7 +180,7 @@ proptest! {
         let steps = schedule.table_len().map_or(steps, |len| steps.min(len));
         for grid in [Grid::trailing(&*schedule, steps), Grid::quadratic(&*schedule, steps)] {
             let grid = grid.map_err(failed)?;
-            let plan = FirstOrder::new(Kappa::Eta(eta)).plan(&grid).map_err(failed)?;
+            let plan = FirstOrder::new(Kappa::Eta(eta)).plan(&Path::without_schedule(&grid)).map_err(failed)?;
             prop_assert_eq!(plan.steps().len(), steps);
             keeps_marginals(&plan, data)?;
         }

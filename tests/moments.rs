@@ -9,7 +9,7 @@ use diffusion_sampler::{
         Edm, LambdaRange, NoiseSchedule, RectifiedFlow, TableSchedule, VarianceExploding,
         VariancePreserving,
     },
-    solver::{DdimInversion, DpmSolverPp2M, FirstOrder, Heun, SecondOrderForm, Solver},
+    solver::{DdimInversion, DpmSolverPlusPlus, FirstOrder, Heun, Path, SecondOrderForm, Solver},
 };
 use ndarray::{Array2, array};
 
@@ -25,23 +25,23 @@ type Named = (&'static str, Box<dyn Solver>);
 
 /// Every present solver.
 fn solvers() -> Result<Vec<Named>, Error> {
-    let exact = DpmSolverPp2M::new().with_form(SecondOrderForm::Exact);
-    let noisy = DpmSolverPp2M::stochastic(1.0)?;
+    let exact = DpmSolverPlusPlus::new().with_form(SecondOrderForm::Exact);
+    let noisy = DpmSolverPlusPlus::new().with_tau(1.0)?;
     Ok(vec![
         ("DDIM", Box::new(FirstOrder::ddim())),
         ("DDPM", Box::new(FirstOrder::ddpm())),
         ("η = ½", Box::new(FirstOrder::new(Kappa::Eta(0.5)))),
         ("τ = 1.5", Box::new(FirstOrder::new(Kappa::Tau(1.5)))),
         ("fresh", Box::new(FirstOrder::new(Kappa::Fresh))),
-        ("2M", Box::new(DpmSolverPp2M::new())),
+        ("2M", Box::new(DpmSolverPlusPlus::new())),
         ("2M, exact", Box::new(exact)),
         ("2M SDE", Box::new(noisy)),
         (
             "2M SDE, exact",
             Box::new(noisy.with_form(SecondOrderForm::Exact)),
         ),
-        ("Heun", Box::new(Heun)),
-        ("inversion", Box::new(DdimInversion)),
+        ("Heun", Box::new(Heun::new())),
+        ("inversion", Box::new(DdimInversion::new())),
     ])
 }
 
@@ -88,7 +88,7 @@ fn every_solver_keeps_the_mean_given_the_data() -> Outcome {
         for steps in [2, 3, 10, 50] {
             for grid in grids(&*schedule, steps)? {
                 for (name, solver) in solvers()? {
-                    let plan = match solver.plan(&grid) {
+                    let plan = match solver.plan(&Path::without_schedule(&grid)) {
                         Ok(plan) => plan,
                         // DDIM inversion does not reach α = 0.
                         Err(_) if name == "inversion" && grid.start().alpha() == 0.0 => continue,
@@ -164,7 +164,7 @@ fn run(
 ) -> Result<Array2<f64>, Box<dyn std::error::Error>> {
     let mut model = data.denoiser(Prediction::Data);
     let mut run = sampler.start_from(x, Prediction::Data, KeyedNoise::new(0))?;
-    run.run(&mut model)?;
+    run.complete(&mut model)?;
     Ok(run.into_state())
 }
 
@@ -172,9 +172,9 @@ fn run(
 fn moments_of_correlated_data_are_the_affine_map_that_runs_apply() -> Outcome {
     let data = correlated()?;
     let grid = Grid::trailing(&TableSchedule::linear(1000, 1e-4, 0.02)?, 7)?;
-    let solvers: [&dyn Solver; 3] = [&FirstOrder::ddim(), &DpmSolverPp2M::new(), &Heun];
+    let solvers: [&dyn Solver; 3] = [&FirstOrder::ddim(), &DpmSolverPlusPlus::new(), &Heun::new()];
     for solver in solvers {
-        let sampler = Sampler::new(&grid, solver)?;
+        let sampler = Sampler::along(&Path::without_schedule(&grid), solver)?;
         // Rows: the image of 0, then of the unit vectors.
         let mut x = Array2::zeros((4, 3));
         for i in 0..3 {
@@ -201,7 +201,7 @@ fn moments_of_correlated_data_are_the_affine_map_that_runs_apply() -> Outcome {
 fn axes_are_shared_or_the_error_names_the_first_that_is_not() -> Outcome {
     let (data, flat) = (correlated()?, Gaussian::centred(3, 2.0)?);
     let grid = Grid::trailing(&RectifiedFlow::new(), 4)?;
-    let plan = FirstOrder::ddim().plan(&grid)?;
+    let plan = FirstOrder::ddim().plan(&Path::without_schedule(&grid))?;
     assert!(plan.moments(&data, &data).is_ok());
     // An isotropic data set takes the axes of the initial distribution.
     let states = plan.moments(&flat, &data)?;
@@ -254,7 +254,10 @@ fn a_heun_step_of_26_has_a_variance() -> Outcome {
             NoiseLevel::from_logs(time, log_alpha, log_alpha - lambda)
         };
         let grid = Grid::from_levels(vec![level(1.0, from)?, level(0.0, to)?], 1.0)?;
-        variance_is_the_square_of_the_runs_factor(&Sampler::new(&grid, &Heun)?, 1e-6)?;
+        variance_is_the_square_of_the_runs_factor(
+            &Sampler::along(&Path::without_schedule(&grid), &Heun::new())?,
+            1e-6,
+        )?;
     }
     Ok(())
 }
@@ -264,9 +267,12 @@ fn a_step_of_rounding_before_an_ordinary_one_has_a_variance() -> Outcome {
     let flow = RectifiedFlow::new();
     let start = flow.level(0.1 * 3.0)?;
     let grid = Grid::trailing(&flow, 10)?.starting_at(&flow, start)?;
-    let solvers: [&dyn Solver; 3] = [&FirstOrder::ddim(), &DpmSolverPp2M::new(), &Heun];
+    let solvers: [&dyn Solver; 3] = [&FirstOrder::ddim(), &DpmSolverPlusPlus::new(), &Heun::new()];
     for solver in solvers {
-        variance_is_the_square_of_the_runs_factor(&Sampler::new(&grid, solver)?, 1e-4)?;
+        variance_is_the_square_of_the_runs_factor(
+            &Sampler::along(&Path::without_schedule(&grid), solver)?,
+            1e-4,
+        )?;
     }
     Ok(())
 }
@@ -315,7 +321,8 @@ fn overflow_is_an_error_with_its_step_and_never_a_number() -> Outcome {
 #[test]
 fn a_clipped_sampler_has_no_moments() -> Outcome {
     let grid = Grid::trailing(&RectifiedFlow::new(), 3)?;
-    let sampler = Sampler::new(&grid, &Heun)?.with_clip(Clip::new(-1.0, 1.0)?);
+    let sampler = Sampler::along(&Path::without_schedule(&grid), &Heun::new())?
+        .with_clip(Clip::new(-1.0, 1.0)?);
     assert!(matches!(
         sampler.moments(&correlated()?),
         Err(Error::UnsupportedPlan { .. })
@@ -331,7 +338,10 @@ fn a_thousand_steps_come_close_to_data_in_64_correlated_dimensions() -> Outcome 
     let covariance = covariance.dot(&covariance.t());
     let data = Gaussian::new(&[0.5; 64], &covariance)?;
     let grid = Grid::trailing(&TableSchedule::linear(1000, 1e-4, 0.02)?, 1000)?;
-    let sampler = Sampler::new(&grid, &DpmSolverPp2M::stochastic(1.0)?)?;
+    let sampler = Sampler::along(
+        &Path::without_schedule(&grid),
+        &DpmSolverPlusPlus::new().with_tau(1.0)?,
+    )?;
     let states = sampler.moments(&data)?;
     let squared = states[999].wasserstein_squared(&data)?;
     let power: f64 = data.variances().iter().sum();

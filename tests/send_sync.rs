@@ -69,7 +69,7 @@ types!(schedules_are_shared_and_copied, copied:
 
 types!(solvers_are_shared_and_copied, copied:
     ds::solver::DdimInversion,
-    ds::solver::DpmSolverPp2M,
+    ds::solver::DpmSolverPlusPlus,
     ds::solver::FirstOrder,
     ds::solver::Heun,
     ds::solver::SecondOrderForm,

@@ -7,7 +7,7 @@ use diffusion_sampler::{
     plan::{MAX_SLOTS, Plan, Stage, Step, Store, Update},
     posterior::Kappa,
     schedule::{Edm, LambdaRange, NoiseSchedule, TableSchedule, VariancePreserving},
-    solver::{DdimInversion, DpmSolverPp2M, FirstOrder, Heun, SecondOrderForm, Solver},
+    solver::{DdimInversion, DpmSolverPlusPlus, FirstOrder, Heun, Path, SecondOrderForm, Solver},
 };
 use ndarray::{Array2, ArrayRef, Ix2, array};
 
@@ -24,9 +24,9 @@ fn run(
     solver: &dyn Solver,
     start: &Array2<f64>,
 ) -> Result<Array2<f64>, Box<dyn StdError>> {
-    let sampler = Sampler::new(grid, solver)?;
+    let sampler = Sampler::along(&Path::without_schedule(grid), solver)?;
     let mut run = sampler.start_from(start.clone(), Prediction::Data, KeyedNoise::new(0))?;
-    run.run(&mut from_fn(
+    run.complete(&mut from_fn(
         Prediction::Data,
         |x: &ArrayRef<f64, Ix2>, level: &NoiseLevel, out: &mut ArrayRef<f64, Ix2>| {
             out.zip_mut_with(x, |o, &x| *o = denoise(x, level));
@@ -50,7 +50,7 @@ fn heun_in_place_is_the_textbook_form() -> Outcome {
     for (schedule, range) in schedules {
         for steps in [1, 2, 7, 40] {
             let grid = Grid::karras(schedule, steps, range, 7.0)?;
-            let plan = Heun.plan(&grid)?;
+            let plan = Heun::new().plan(&Path::without_schedule(&grid))?;
             assert_eq!(plan.evaluations(), 2 * steps - 1);
             let scale = grid.start().sigma();
             let growth = grid
@@ -60,7 +60,7 @@ fn heun_in_place_is_the_textbook_form() -> Outcome {
                 .map(|pair| (pair[1].lambda() - pair[0].lambda()).exp())
                 .fold(1.0, f64::max);
             let start = states() * scale;
-            let found = run(&grid, &Heun, &start)?;
+            let found = run(&grid, &Heun::new(), &start)?;
             let expected = start.mapv(|mut x| {
                 for pair in grid.levels().windows(2) {
                     let (t, s) = (pair[0], pair[1]);
@@ -101,7 +101,7 @@ fn inversion_climbs_the_grid_and_takes_noise_where_it_stands() -> Outcome {
         };
         for steps in [1, 2, 5, 50] {
             let grid = Grid::trailing(&schedule, steps)?;
-            let plan = DdimInversion.plan(&grid)?;
+            let plan = DdimInversion::new().plan(&Path::without_schedule(&grid))?;
             assert_eq!(
                 (plan.steps().len(), plan.evaluations(), plan.slots()),
                 (steps, steps, 0)
@@ -122,7 +122,7 @@ fn inversion_climbs_the_grid_and_takes_noise_where_it_stands() -> Outcome {
                 assert_eq!(step.stages.len(), 1);
                 assert_eq!(step.stages[0].evaluate, Some(pair[0]));
             }
-            let found = run(&grid, &DdimInversion, &states())?;
+            let found = run(&grid, &DdimInversion::new(), &states())?;
             let expected = states().mapv(|mut x| {
                 for pair in up.windows(2) {
                     let (from, to) = (pair[0], pair[1]);
@@ -159,7 +159,7 @@ fn inversions_round_trip_error_halves_with_twice_the_steps() -> Outcome {
             .collect();
         let grid = Grid::from_lambdas(&vp, &lambdas)?;
         let start = states();
-        let noise = run(&grid, &DdimInversion, &start)?;
+        let noise = run(&grid, &DdimInversion::new(), &start)?;
         let back = run(&grid, &FirstOrder::ddim(), &noise)?;
         Ok(start
             .iter()
@@ -184,9 +184,12 @@ fn a_guarded_2m_is_second_order_exactly_on_short_even_steps() -> Outcome {
     }
     let grid = Grid::from_lambdas(&vp, &lambdas)?;
     for form in [SecondOrderForm::Midpoint, SecondOrderForm::Exact] {
-        let solver = DpmSolverPp2M::new().with_form(form);
-        let (plain, guarded) = (solver.plan(&grid)?, solver.guarded().plan(&grid)?);
-        let first = FirstOrder::ddim().plan(&grid)?;
+        let solver = DpmSolverPlusPlus::new().with_form(form);
+        let (plain, guarded) = (
+            solver.plan(&Path::without_schedule(&grid))?,
+            solver.guarded().plan(&Path::without_schedule(&grid))?,
+        );
+        let first = FirstOrder::ddim().plan(&Path::without_schedule(&grid))?;
         for (k, expected) in second.into_iter().enumerate() {
             let update = |plan: &Plan| plan.steps()[k].stages[0].update.clone();
             assert_eq!(!update(&guarded).history.is_empty(), expected, "step {k}");
@@ -212,21 +215,22 @@ fn second_order_ends_where_lambda_does() -> Outcome {
     // Zero terminal SNR: the first knot has α = 0 and never enters the history; the last step is onto σ = 0.
     let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?.zero_terminal_snr()?;
     let grid = Grid::trailing(&schedule, 6)?;
-    let history: Vec<usize> = DpmSolverPp2M::new()
-        .plan(&grid)?
+    let history: Vec<usize> = DpmSolverPlusPlus::new()
+        .plan(&Path::without_schedule(&grid))?
         .stages()
         .map(|stage| stage.update.history.len())
         .collect();
     assert_eq!(history, [0, 0, 1, 1, 1, 0]);
-    let stages: Vec<usize> = Heun
-        .plan(&grid)?
+    let stages: Vec<usize> = Heun::new()
+        .plan(&Path::without_schedule(&grid))?
         .steps()
         .iter()
         .map(|step| step.stages.len())
         .collect();
     assert_eq!(stages, [1, 2, 2, 2, 2, 1]);
     // One step has no history at all.
-    let one = DpmSolverPp2M::new().plan(&Grid::trailing(&schedule, 1)?)?;
+    let one =
+        DpmSolverPlusPlus::new().plan(&Path::without_schedule(&Grid::trailing(&schedule, 1)?))?;
     assert_eq!(
         (one.slots(), one.steps()[0].stages[0].update.store),
         (0, None)
@@ -240,9 +244,10 @@ fn any_finite_tau_gives_finite_weights() -> Outcome {
     let grid = Grid::trailing(&schedule, 10)?;
     for tau in [0.0, 1e-200, 1e-8, 1.0, 1e3, 1e100, 1e155, f64::MAX] {
         for form in [SecondOrderForm::Midpoint, SecondOrderForm::Exact] {
-            let plan = DpmSolverPp2M::stochastic(tau)?
+            let plan = DpmSolverPlusPlus::new()
+                .with_tau(tau)?
                 .with_form(form)
-                .plan(&grid)?;
+                .plan(&Path::without_schedule(&grid))?;
             for (step, pair) in plan.steps().iter().zip(grid.levels().windows(2)) {
                 let update = &step.stages[0].update;
                 // The weights of D sum to α_s(1 − e^−z) with z = (1 + τ²)h, whatever the order.
@@ -252,7 +257,7 @@ fn any_finite_tau_gives_finite_weights() -> Outcome {
                 assert!((sum - expected).abs() < 1e-13, "{tau}: {sum} {expected}");
             }
         }
-        let plan = FirstOrder::new(Kappa::Tau(tau)).plan(&grid)?;
+        let plan = FirstOrder::new(Kappa::Tau(tau)).plan(&Path::without_schedule(&grid))?;
         assert!(plan.stages().all(|stage| stage.update.noise.is_finite()));
     }
     Ok(())
@@ -263,11 +268,13 @@ fn per_edge_policies_are_those_of_their_edges() -> Outcome {
     let schedule = TableSchedule::cosine(1000)?;
     let grid = Grid::trailing(&schedule, 3)?;
     let kappas = [Kappa::Ddim, Kappa::Fresh, Kappa::Ddpm];
-    let mixed = FirstOrder::per_edge(kappas.to_vec()).plan(&grid)?;
+    let mixed = FirstOrder::per_edge(kappas.to_vec()).plan(&Path::without_schedule(&grid))?;
     for (k, kappa) in kappas.into_iter().enumerate() {
         assert_eq!(
             mixed.steps()[k],
-            FirstOrder::new(kappa).plan(&grid)?.steps()[k]
+            FirstOrder::new(kappa)
+                .plan(&Path::without_schedule(&grid))?
+                .steps()[k]
         );
     }
     assert_eq!(mixed.steps()[0].stages[0].update.noise, 0.0);
@@ -407,10 +414,10 @@ fn a_plan_prints_a_line_for_its_head_and_each_stage() -> Outcome {
     let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
     let grid = Grid::trailing(&schedule, 5)?;
     let plans = [
-        FirstOrder::ddpm().plan(&grid)?,
-        Heun.plan(&grid)?,
-        DpmSolverPp2M::new().plan(&grid)?,
-        DdimInversion.plan(&grid)?,
+        FirstOrder::ddpm().plan(&Path::without_schedule(&grid))?,
+        Heun::new().plan(&Path::without_schedule(&grid))?,
+        DpmSolverPlusPlus::new().plan(&Path::without_schedule(&grid))?,
+        DdimInversion::new().plan(&Path::without_schedule(&grid))?,
     ];
     for plan in plans {
         let text = plan.to_string();
@@ -448,12 +455,12 @@ fn every_solver_takes_a_grid_that_reaches_noise_beyond_all_floating_point_data()
     let grid = Grid::trailing(&schedule, 4).unwrap();
     let solvers: [Box<dyn Solver>; 4] = [
         Box::new(FirstOrder::ddim()),
-        Box::new(DpmSolverPp2M::new()),
-        Box::new(Heun),
-        Box::new(DdimInversion),
+        Box::new(DpmSolverPlusPlus::new()),
+        Box::new(Heun::new()),
+        Box::new(DdimInversion::new()),
     ];
     for solver in solvers {
-        let plan = solver.plan(&grid).unwrap();
+        let plan = solver.plan(&Path::without_schedule(&grid)).unwrap();
         assert_eq!(plan.steps().len(), 4);
     }
 }

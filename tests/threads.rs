@@ -16,7 +16,7 @@ use diffusion_sampler::{
     posterior::Kappa,
     run::DdimStep,
     schedule::{NoiseSchedule, RectifiedFlow, VariancePreserving},
-    solver::{DpmSolverPp2M, FirstOrder, Heun, Solver},
+    solver::{DpmSolverPlusPlus, FirstOrder, Heun, Path, Solver},
 };
 use ndarray::{Array2, ArrayRef, Axis, Ix2, Slice};
 use rand::{SeedableRng, rngs::SmallRng};
@@ -99,7 +99,7 @@ fn whole_equals_shards<A: Real>(sampler: &Sampler, what: &str) -> Outcome {
         };
         let mut model = BatchedClassifierFree::new(model, weight.clone());
         let mut run = sampler.start::<A, _, _>(shape, Prediction::Noise, noise)?;
-        run.run(&mut model)?;
+        run.complete(&mut model)?;
         Ok(run.into_state())
     };
     let wholes = in_pools(|| run(SHAPE, KeyedNoise::new(5)).map_err(|e| e.to_string()))?;
@@ -125,9 +125,12 @@ fn solvers() -> Result<Vec<Named>, Error> {
     Ok(vec![
         ("ddim", Box::new(FirstOrder::ddim())),
         ("ddpm", Box::new(FirstOrder::ddpm())),
-        ("2m", Box::new(DpmSolverPp2M::new())),
-        ("noisy 2m", Box::new(DpmSolverPp2M::stochastic(0.7)?)),
-        ("heun", Box::new(Heun)),
+        ("2m", Box::new(DpmSolverPlusPlus::new())),
+        (
+            "noisy 2m",
+            Box::new(DpmSolverPlusPlus::new().with_tau(0.7)?),
+        ),
+        ("heun", Box::new(Heun::new())),
     ])
 }
 
@@ -135,7 +138,7 @@ fn solvers() -> Result<Vec<Named>, Error> {
 fn a_guided_run_by_any_number_of_threads_is_that_of_its_shards() -> Outcome {
     let grid = Grid::trailing(&VariancePreserving::default(), 3)?;
     for (name, solver) in solvers()? {
-        let sampler = Sampler::new(&grid, &*solver)?;
+        let sampler = Sampler::along(&Path::without_schedule(&grid), &*solver)?;
         whole_equals_shards::<f32>(&sampler, name)?;
         whole_equals_shards::<f64>(&sampler, name)?;
         let clipped = sampler.with_clip(Clip::new(-0.5, 0.5)?);
@@ -356,7 +359,7 @@ fn a_value_that_is_not_finite_is_found_and_located_by_any_number_of_threads() ->
         (FirstOrder::ddim(), f32::NAN),
         (FirstOrder::ddpm(), f32::INFINITY),
     ] {
-        let sampler = Sampler::new(&grid, &solver)?;
+        let sampler = Sampler::along(&Path::without_schedule(&grid), &solver)?;
         for (sample, element) in places {
             for error in in_pools(|| {
                 let mut calls = 0;

@@ -9,7 +9,7 @@ use diffusion_sampler::{
     oracle::{Gaussian, GaussianMixture, Oracle},
     posterior::Kappa,
     schedule::TableSchedule,
-    solver::{DpmSolverPp2M, FirstOrder, Heun, Solver},
+    solver::{DpmSolverPlusPlus, FirstOrder, Heun, Solver},
 };
 use ndarray::{Array2, Ix2};
 
@@ -41,7 +41,7 @@ fn run<A: Real>(
     model: &mut impl Denoiser<A, Ix2, Error = diffusion_sampler::Error>,
 ) -> Result<u64, Box<dyn Error>> {
     let schedule = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;
-    let sampler = Sampler::new(&Grid::trailing(&schedule, 8)?, solver)?;
+    let sampler = Sampler::new(&schedule, &Grid::trailing(&schedule, 8)?, solver)?;
     Ok(fingerprint(&sampler.sample(model, (5, 3), 2024)?))
 }
 
@@ -69,13 +69,13 @@ fn values_of_solvers_are_pinned() -> Outcome {
         ),
         (
             "SDE 2M",
-            Box::new(DpmSolverPp2M::stochastic(1.0)?),
+            Box::new(DpmSolverPlusPlus::new().with_tau(1.0)?),
             0x43A37E0406E677C0,
             0x6BEDDD31E6812136,
         ),
         (
             "Heun",
-            Box::new(Heun),
+            Box::new(Heun::new()),
             0xF9AF02F39B0510ED,
             0x576B876BD5774C81,
         ),
@@ -99,7 +99,7 @@ fn values_of_guided_samples_are_pinned() -> Outcome {
         GuidanceWeight::constant(2.0)?,
     );
     assert_eq!(
-        run::<f32>(&DpmSolverPp2M::new(), &mut guided)?,
+        run::<f32>(&DpmSolverPlusPlus::new(), &mut guided)?,
         0x246CF662612E4D44
     );
     Ok(())

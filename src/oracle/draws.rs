@@ -64,11 +64,7 @@ impl<R: Rng> Normals<R> {
     /// The next point's.
     pub(super) fn next(&mut self) -> &[f64] {
         // A generator's noise ignores the key.
-        let key = NoiseKey {
-            row: 0,
-            step: 0,
-            stream: Stream::User(0),
-        };
+        let key = NoiseKey::new(0, 0, Stream::User(0));
         self.source.fill(key, 0, &mut self.z);
         &self.z
     }

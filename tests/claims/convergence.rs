@@ -6,7 +6,7 @@ use diffusion_sampler::{
     Grid, KeyedNoise, NoiseLevel, Prediction, Sampler,
     oracle::{Gaussian, GaussianMixture, Oracle},
     schedule::{TableSchedule, VariancePreserving},
-    solver::{DdimInversion, DpmSolverPp2M, FirstOrder, Heun, SecondOrderForm, Solver},
+    solver::{DdimInversion, DpmSolverPlusPlus, FirstOrder, Heun, Path, SecondOrderForm, Solver},
 };
 use ndarray::{Array2, array};
 
@@ -87,11 +87,14 @@ fn mixture(variance: f64) -> Result<GaussianMixture, Box<dyn Error>> {
 
 /// The largest error of the three runs at the end.
 fn error(solver: &dyn Solver, variance: f64, steps: usize) -> Result<f64, Box<dyn Error>> {
-    let sampler = Sampler::new(&uniform_lambda(steps, LAMBDA)?, solver)?;
+    let sampler = Sampler::along(
+        &Path::without_schedule(&uniform_lambda(steps, LAMBDA)?),
+        solver,
+    )?;
     let mut model = mixture(variance)?.denoiser(Prediction::Noise);
     let x = array![[STARTS[0]], [STARTS[1]], [STARTS[2]]];
     let mut run = sampler.start_from(x, Prediction::Noise, KeyedNoise::new(0))?;
-    run.run(&mut model)?;
+    run.complete(&mut model)?;
     Ok(run
         .state()
         .iter()
@@ -101,12 +104,16 @@ fn error(solver: &dyn Solver, variance: f64, steps: usize) -> Result<f64, Box<dy
 }
 
 fn strong() -> Result<Vec<Claim>, Box<dyn Error>> {
-    let exact = DpmSolverPp2M::new().with_form(SecondOrderForm::Exact);
+    let exact = DpmSolverPlusPlus::new().with_form(SecondOrderForm::Exact);
     let (first, second) = (Accept::Within(0.95, 1.05), Accept::Within(1.9, 2.1));
     let solvers: [(&str, &dyn Solver, Accept); 4] = [
         ("DDIM", &FirstOrder::ddim(), first),
-        ("Heun", &Heun, second),
-        ("DPM-Solver++(2M), midpoint", &DpmSolverPp2M::new(), second),
+        ("Heun", &Heun::new(), second),
+        (
+            "DPM-Solver++(2M), midpoint",
+            &DpmSolverPlusPlus::new(),
+            second,
+        ),
         ("DPM-Solver++(2M), exact", &exact, second),
     ];
     let halving = VARIANCES
@@ -140,7 +147,7 @@ fn weak() -> Result<Vec<Claim>, Box<dyn Error>> {
     let data = Gaussian::diagonal(&[0.0; 4], &[0.05, 0.3, 1.0, 3.0])?;
     let error = |solver: &dyn Solver, steps: usize| -> Result<f64, Box<dyn Error>> {
         let grid = uniform_lambda(steps, LAMBDA)?;
-        let plan = solver.plan(&grid)?;
+        let plan = solver.plan(&Path::without_schedule(&grid))?;
         let laws = plan.moments(&data, &data.at_level(&grid.start())?)?;
         let exact = data.at_level(&grid.end())?;
         Ok(laws[steps - 1]
@@ -150,7 +157,7 @@ fn weak() -> Result<Vec<Claim>, Box<dyn Error>> {
             .map(|(v, w)| (v / w - 1.0).abs())
             .fold(0.0, f64::max))
     };
-    let midpoint = DpmSolverPp2M::stochastic(1.0)?;
+    let midpoint = DpmSolverPlusPlus::new().with_tau(1.0)?;
     let exact = midpoint.with_form(SecondOrderForm::Exact);
     let solvers: [(&str, &dyn Solver, Accept); 3] = [
         ("DDPM", &FirstOrder::ddpm(), Accept::Within(0.88, 1.08)),
@@ -182,18 +189,18 @@ fn weak() -> Result<Vec<Claim>, Box<dyn Error>> {
 fn inversion_error(variance: f64, grid: &Grid) -> Result<f64, Box<dyn Error>> {
     let mut model = mixture(variance)?.denoiser(Prediction::Noise);
     let data: Array2<f64> = array![[-1.1], [-0.7], [-0.2], [0.3], [0.8], [1.3]];
-    let mut up = Sampler::new(grid, &DdimInversion)?.start_from(
+    let mut up = Sampler::along(&Path::without_schedule(grid), &DdimInversion::new())?.start_from(
         data.clone(),
         Prediction::Noise,
         KeyedNoise::new(0),
     )?;
-    up.run(&mut model)?;
-    let mut down = Sampler::new(grid, &FirstOrder::ddim())?.start_from(
+    up.complete(&mut model)?;
+    let mut down = Sampler::along(&Path::without_schedule(grid), &FirstOrder::ddim())?.start_from(
         up.into_state(),
         Prediction::Noise,
         KeyedNoise::new(0),
     )?;
-    down.run(&mut model)?;
+    down.complete(&mut model)?;
     Ok((&data - &down.into_state())
         .iter()
         .fold(0.0, |largest, d| f64::max(largest, d.abs())))

@@ -10,7 +10,7 @@ use diffusion_sampler::{
     oracle::{Gaussian, GaussianMixture, Oracle, frechet_distance, sample_moments},
     posterior::Kappa,
     schedule::TableSchedule,
-    solver::FirstOrder,
+    solver::{FirstOrder, Path},
 };
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayRef, ArrayView1, Axis, Ix2};
@@ -194,13 +194,16 @@ fn grid(steps: usize) -> Result<Grid, Box<dyn Error>> {
 
 /// `DRAWS` samples of `steps` steps with DDIM's η, on two threads.
 fn sample(model: &Batched, steps: usize, eta: f64) -> Result<Array2<f32>, Box<dyn Error>> {
-    let sampler = &Sampler::new(&grid(steps)?, &FirstOrder::new(Kappa::Eta(eta)))?;
+    let sampler = &Sampler::along(
+        &Path::without_schedule(&grid(steps)?),
+        &FirstOrder::new(Kappa::Eta(eta)),
+    )?;
     let dim = model.axes.nrows();
     let mut draws = Array2::zeros((DRAWS, dim));
     let fill = |first: usize, rows: &mut ArrayRef<f32, Ix2>| -> Result<(), RunError<Infallible>> {
         let noise = KeyedNoise::new(SEED).with_first_sample(first as u64)?;
         let mut run = sampler.start((SHARD, dim), Prediction::Data, noise)?;
-        run.run(&mut model.denoiser())?;
+        run.complete(&mut model.denoiser())?;
         rows.assign(run.state());
         Ok(())
     };

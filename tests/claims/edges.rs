@@ -11,7 +11,7 @@ use diffusion_sampler::{
     posterior::{Kappa, ReverseVariance, StridedPosterior},
     run::DdimStep,
     schedule::{LambdaRange, NoiseSchedule, TableSchedule, VariancePreserving},
-    solver::{DdimInversion, DpmSolverPp2M, FirstOrder, Heun, SecondOrderForm, Solver},
+    solver::{DdimInversion, DpmSolverPlusPlus, FirstOrder, Heun, Path, SecondOrderForm, Solver},
     training::LossWeight,
 };
 use ndarray::{Array2, ArrayRef, Ix2};
@@ -146,7 +146,9 @@ fn marginals() -> Outcome<Vec<Claim>> {
                 .max(off(variance_32, sigma * sigma, sigma * sigma));
         }
         // The same law from the plan: data of variance 0 are one x₀.
-        let plan = FirstOrder::per_edge(policies).plan(&Grid::from_levels(levels.clone(), 1.0)?)?;
+        let plan = FirstOrder::per_edge(policies).plan(&Path::without_schedule(
+            &Grid::from_levels(levels.clone(), 1.0)?,
+        ))?;
         let point = Gaussian::diagonal(&[data], &[0.0])?;
         for (law, level) in plan
             .moments(&point, &point.at_level(&start)?)?
@@ -604,12 +606,12 @@ fn whole_runs() -> Outcome<f64> {
     let grid = Grid::uniform_lambda(&schedule, 20, LambdaRange::new(-3.0, 5.0)?)?;
     let solvers: [&dyn Solver; 3] = [
         &FirstOrder::new(Kappa::Eta(0.5)),
-        &Heun,
-        &DpmSolverPp2M::new(),
+        &Heun::new(),
+        &DpmSolverPlusPlus::new(),
     ];
     let mut worst = 0.0f64;
     for solver in solvers {
-        let sampler = Sampler::new(&grid, solver)?;
+        let sampler = Sampler::along(&Path::without_schedule(&grid), solver)?;
         let run = |prediction: Prediction| {
             let mut model = from_fn(
                 prediction,
@@ -642,8 +644,8 @@ fn changes_of_variables() -> Outcome<Vec<Claim>> {
     let solvers: [(&str, Box<dyn Solver>); 4] = [
         ("DDIM", Box::new(FirstOrder::ddim())),
         ("η = 0.5", Box::new(FirstOrder::new(Kappa::Eta(0.5)))),
-        ("Heun", Box::new(Heun)),
-        ("2M", Box::new(DpmSolverPp2M::stochastic(0.5)?)),
+        ("Heun", Box::new(Heun::new())),
+        ("2M", Box::new(DpmSolverPlusPlus::new().with_tau(0.5)?)),
     ];
     for _ in 0..25 {
         let mut lambdas: Vec<f64> = (0..16).map(|_| rng.random_range(-4.0..5.0)).collect();
@@ -658,7 +660,7 @@ fn changes_of_variables() -> Outcome<Vec<Claim>> {
                     .collect::<Result<_, _>>()?;
                 levels.push(NoiseLevel::clean());
                 let grid = Grid::from_levels(levels.clone(), 1.0)?;
-                let sampler = Sampler::new(&grid, &**solver)?;
+                let sampler = Sampler::along(&Path::without_schedule(&grid), &**solver)?;
                 // The same x/α at the start, and a model that depends on x/α and ρ alone.
                 let alpha = levels[0].alpha();
                 let x = Array2::from_shape_fn((3, 2), |(i, j)| {
@@ -672,7 +674,7 @@ fn changes_of_variables() -> Outcome<Vec<Claim>> {
                     },
                 );
                 let mut run = sampler.start_from(x, Prediction::Data, KeyedNoise::new(7))?;
-                run.run(&mut model)?;
+                run.complete(&mut model)?;
                 ends.push(run.into_state());
             }
             for other in &ends[1..] {
@@ -702,7 +704,10 @@ fn same_methods() -> Outcome<Vec<Claim>> {
     let mut worst = [0.0f64; 5];
     for _ in 0..20_000 {
         let (t, s) = edge(&mut rng)?;
-        let plan = FirstOrder::ddim().plan(&Grid::from_levels(vec![t, s], 1.0)?)?;
+        let plan = FirstOrder::ddim().plan(&Path::without_schedule(&Grid::from_levels(
+            vec![t, s],
+            1.0,
+        )?))?;
         let update = &plan.steps()[0].stages[0].update;
         let (x, d): (f64, f64) = (rng.random_range(-2.0..2.0), rng.random_range(-2.0..2.0));
         let found = update.state * x + update.data * d;
@@ -793,11 +798,12 @@ fn adams() -> Outcome<Vec<Claim>> {
         let z = (1.0 + tau * tau) * h;
         let (mu_0, mu_1) = (weight_moment(0, z), weight_moment(1, z));
         for form in [SecondOrderForm::Exact, SecondOrderForm::Midpoint] {
-            let plan = DpmSolverPp2M::stochastic(tau)?
+            let plan = DpmSolverPlusPlus::new()
+                .with_tau(tau)?
                 .with_form(form)
-                .plan(&grid)?;
+                .plan(&Path::without_schedule(&grid))?;
             let warm_up = &plan.steps()[0].stages[0].update;
-            let sde = FirstOrder::new(Kappa::Tau(tau)).plan(&grid)?;
+            let sde = FirstOrder::new(Kappa::Tau(tau)).plan(&Path::without_schedule(&grid))?;
             let single = &sde.steps()[0].stages[0].update;
             first = first
                 .max(off(warm_up.state, single.state, 1.0))
@@ -944,12 +950,12 @@ fn extreme_runs() -> Outcome<(usize, usize)> {
         Box::new(FirstOrder::new(Kappa::Fresh)),
         Box::new(FirstOrder::ddpm().with_reverse_variance(ReverseVariance::FixedLarge)),
         Box::new(FirstOrder::ddpm().with_reverse_variance(ReverseVariance::Explicit(0.1))),
-        Box::new(Heun),
-        Box::new(DpmSolverPp2M::new()),
-        Box::new(DpmSolverPp2M::new().with_form(SecondOrderForm::Exact)),
-        Box::new(DpmSolverPp2M::new().guarded()),
-        Box::new(DpmSolverPp2M::stochastic(1.0)?),
-        Box::new(DdimInversion),
+        Box::new(Heun::new()),
+        Box::new(DpmSolverPlusPlus::new()),
+        Box::new(DpmSolverPlusPlus::new().with_form(SecondOrderForm::Exact)),
+        Box::new(DpmSolverPlusPlus::new().guarded()),
+        Box::new(DpmSolverPlusPlus::new().with_tau(1.0)?),
+        Box::new(DdimInversion::new()),
     ];
     let (mut tried, mut wrong) = (0, 0);
     for schedule in &schedules {
@@ -958,7 +964,7 @@ fn extreme_runs() -> Outcome<(usize, usize)> {
                 continue;
             };
             for solver in &solvers {
-                let sampler = Sampler::new(&grid, &**solver)?;
+                let sampler = Sampler::along(&Path::without_schedule(&grid), &**solver)?;
                 for prediction in PREDICTIONS {
                     tried += 1;
                     wrong += usize::from(!extreme_run(&sampler, prediction));
@@ -990,7 +996,7 @@ fn extreme_run(sampler: &Sampler, prediction: Prediction) -> bool {
     let run = sampler
         .start_from(state, prediction, KeyedNoise::new(160))
         .map_err(RunError::Sampler)
-        .and_then(|mut run| run.run(&mut model).map(|()| run.into_state()));
+        .and_then(|mut run| run.complete(&mut model).map(|()| run.into_state()));
     match run {
         Ok(x) => {
             x.iter().all(|value| value.is_finite())

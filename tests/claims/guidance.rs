@@ -8,7 +8,7 @@ use diffusion_sampler::{
     guidance::{ClassifierFree, ClassifierGuided, GuidanceWeight},
     moments::AffineEstimate,
     oracle::{Gaussian, GaussianMixture, LabelledOracle, Oracle},
-    solver::{DpmSolverPp2M, FirstOrder, Heun, Solver},
+    solver::{DpmSolverPlusPlus, FirstOrder, Heun, Path, Solver},
 };
 use ndarray::{Array2, ArrayRef, Dimension, array};
 
@@ -50,7 +50,7 @@ fn sample<M: Denoiser<f64, ndarray::Ix2, Error = diffusion_sampler::Error>>(
     solver: &dyn Solver,
     model: &mut M,
 ) -> Result<Array2<f64>, Box<dyn Error>> {
-    Ok(Sampler::new(&grid()?, solver)?.sample(model, (64, 2), 5)?)
+    Ok(Sampler::along(&Path::without_schedule(&grid()?), solver)?.sample(model, (64, 2), 5)?)
 }
 
 /// The largest difference of two results, relative to the larger of the values and one.
@@ -103,8 +103,8 @@ fn equivalences() -> Result<Vec<Claim>, Box<dyn Error>> {
     let solvers: [&dyn Solver; 4] = [
         &FirstOrder::ddim(),
         &FirstOrder::ddpm(),
-        &DpmSolverPp2M::new(),
-        &Heun,
+        &DpmSolverPlusPlus::new(),
+        &Heun::new(),
     ];
     let kinds = [
         Prediction::Noise,
@@ -286,7 +286,7 @@ const RANGE: (f64, f64) = (-6.0, 6.0);
 /// The guided ODE's standard deviation at the end.
 fn guided_deviation(solver: &dyn Solver, w: f64, steps: usize) -> Result<f64, Box<dyn Error>> {
     let all = Gaussian::centred(1, 1.0)?;
-    let plan = solver.plan(&uniform_lambda(steps, RANGE)?)?;
+    let plan = solver.plan(&Path::without_schedule(&uniform_lambda(steps, RANGE)?))?;
     let laws = plan.moments_with(&all, |_, level| {
         let c = AffineEstimate::of_gaussian(0.0, 0.25, level);
         let u = AffineEstimate::of_gaussian(0.0, 1.0, level);
@@ -315,8 +315,10 @@ fn law() -> Result<Vec<Claim>, Box<dyn Error>> {
             0.25 * a2 + (1.0 - a2)
         });
         let exact = (end / start).powf(0.5 * (1.0 + w));
-        let solvers: [(&str, &dyn Solver); 2] =
-            [("DPM-Solver++(2M)", &DpmSolverPp2M::new()), ("Heun", &Heun)];
+        let solvers: [(&str, &dyn Solver); 2] = [
+            ("DPM-Solver++(2M)", &DpmSolverPlusPlus::new()),
+            ("Heun", &Heun::new()),
+        ];
         for (name, solver) in solvers {
             let order = slope(|steps| Ok((guided_deviation(solver, w, steps)? - exact).abs()))?;
             claims.push(Claim::new(

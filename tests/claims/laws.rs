@@ -34,6 +34,7 @@ fn predicted_and_sampled(
         .map(|k| (1000.0 * (STEPS - k) as f64 / STEPS as f64).round_ties_even())
         .collect();
     let sampler = Sampler::new(
+        &schedule,
         &Grid::from_times(&schedule, &knots)?,
         &FirstOrder::new(Kappa::Eta(eta)),
     )?;

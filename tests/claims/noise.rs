@@ -8,7 +8,7 @@ use diffusion_sampler::{
     noise::{NoiseKey, NoiseSource, Stream},
     oracle::{Gaussian, Oracle},
     schedule::TableSchedule,
-    solver::DpmSolverPp2M,
+    solver::DpmSolverPlusPlus,
 };
 use ndarray::{Array2, Axis, concatenate};
 
@@ -30,13 +30,14 @@ const DIM: usize = 37;
 fn run<A: Real>(first: usize, count: usize) -> Result<Array2<A>, Box<dyn Error + Send + Sync>> {
     let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
     let sampler = Sampler::new(
+        &schedule,
         &Grid::trailing(&schedule, 6)?,
-        &DpmSolverPp2M::stochastic(1.0)?,
+        &DpmSolverPlusPlus::new().with_tau(1.0)?,
     )?;
     let mut model = Gaussian::isotropic(&[0.5; DIM], 0.3)?.denoiser(Prediction::Velocity);
     let noise = KeyedNoise::new(17).with_first_sample(first as u64)?;
     let mut run = sampler.start((count, DIM), Prediction::Velocity, noise)?;
-    run.run(&mut model)?;
+    run.complete(&mut model)?;
     Ok(run.into_state())
 }
 

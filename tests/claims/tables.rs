@@ -8,7 +8,7 @@ use diffusion_sampler::{
     oracle::{Gaussian, Oracle},
     posterior::{Kappa, ReverseVariance},
     schedule::TableSchedule,
-    solver::FirstOrder,
+    solver::{FirstOrder, Path},
 };
 
 use super::{Accept, Claim};
@@ -44,7 +44,10 @@ fn wasserstein() -> Result<Vec<Claim>, Box<dyn Error>> {
     for (steps, row) in TABLE {
         let grid = Grid::trailing(&schedule, steps)?;
         for (eta, expected) in [0.0, 0.5, 1.0].into_iter().zip(row) {
-            let sampler = Sampler::new(&grid, &FirstOrder::new(Kappa::Eta(eta)))?;
+            let sampler = Sampler::along(
+                &Path::without_schedule(&grid),
+                &FirstOrder::new(Kappa::Eta(eta)),
+            )?;
             let laws = sampler.moments(&data)?;
             let distance = laws[steps - 1].wasserstein_squared(&data)?;
             claims.push(Claim::new(

@@ -22,7 +22,7 @@ where
         .with_first_sample(first as u64)
         .unwrap();
     let mut run = sampler.start((count, DIM), KIND, noise).unwrap();
-    run.run(&mut Smooth(KIND)).unwrap();
+    run.complete(&mut Smooth(KIND)).unwrap();
     run.into_state()
 }
 
@@ -85,10 +85,10 @@ fn a_run_that_moves_to_another_thread_goes_on_bit_for_bit() {
         .start::<f32, _, _>((3, DIM), KIND, KeyedNoise::new(SEED))
         .unwrap();
     let mut stays = run.clone();
-    stays.run(&mut Smooth(KIND)).unwrap();
+    stays.complete(&mut Smooth(KIND)).unwrap();
     run.advance(&mut Smooth(KIND)).unwrap();
     let moved = std::thread::spawn(move || {
-        run.run(&mut Smooth(KIND)).unwrap();
+        run.complete(&mut Smooth(KIND)).unwrap();
         run.into_state()
     });
     assert_eq!(bits(&moved.join().unwrap()), bits(stays.state()));

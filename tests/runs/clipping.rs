@@ -6,7 +6,7 @@ use diffusion_sampler::{
     forward::fill_normal,
     noise::Stream,
     posterior::Kappa,
-    solver::{DpmSolverPp2M, FirstOrder},
+    solver::{DpmSolverPlusPlus, FirstOrder},
 };
 use ndarray::Array2;
 
@@ -72,7 +72,7 @@ fn clipped_ddim_is_its_formula_with_the_clipped_estimate() {
                 naive_ddim(&grid(STEPS), eta, clip.noise(), run.state().to_owned());
             let all = STEPS * SHAPE.0 * SHAPE.1;
             assert!(outside > all / 10 && outside < all, "{outside} of {all}");
-            run.run(&mut Smooth(Prediction::Noise)).unwrap();
+            run.complete(&mut Smooth(Prediction::Noise)).unwrap();
             assert!(
                 difference(run.state(), &expected) < 1e-11,
                 "η = {eta}, {clip:?}"
@@ -86,7 +86,7 @@ fn clipped_ddim_is_its_formula_with_the_clipped_estimate() {
 #[test]
 fn clipped_2m_extrapolates_clipped_estimates() {
     for clip in clips() {
-        let sampler = sampler(&DpmSolverPp2M::new(), STEPS).with_clip(clip);
+        let sampler = sampler(&DpmSolverPlusPlus::new(), STEPS).with_clip(clip);
         let mut run = sampler
             .start::<f64, _, _>(SHAPE, Prediction::Noise, KeyedNoise::new(SEED))
             .unwrap();
@@ -149,7 +149,7 @@ fn reports_show_the_clipped_estimate() {
         };
         let (mut run, mut shadow) = (start(), start());
         let flow = run
-            .run_with(&mut Smooth(Prediction::Noise), |report| {
+            .complete_with(&mut Smooth(Prediction::Noise), |report| {
                 let expected = shadow
                     .state()
                     .mapv(|x| estimates(x, &report.from, clip.noise()).0);

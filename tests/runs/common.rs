@@ -6,7 +6,7 @@ use diffusion_sampler::{
     Denoiser, Grid, KeyedNoise, NoiseLevel, Prediction, Query, Real, Sampler, Trajectory,
     posterior::Kappa,
     schedule::TableSchedule,
-    solver::{DpmSolverPp2M, FirstOrder, Heun, Solver},
+    solver::{DpmSolverPlusPlus, FirstOrder, Heun, Path, Solver},
 };
 use ndarray::{Array, ArrayRef, Dimension};
 
@@ -19,7 +19,7 @@ pub(crate) fn grid(steps: usize) -> Grid {
 }
 
 pub(crate) fn sampler(solver: &dyn Solver, steps: usize) -> Sampler {
-    Sampler::new(&grid(steps), solver).unwrap()
+    Sampler::along(&Path::without_schedule(&grid(steps)), solver).unwrap()
 }
 
 /// Every kind of plan: with and without noise, history and a second stage.
@@ -28,9 +28,12 @@ pub(crate) fn solvers() -> Vec<(&'static str, Box<dyn Solver>)> {
         ("DDIM", Box::new(FirstOrder::ddim())),
         ("DDPM", Box::new(FirstOrder::ddpm())),
         ("η = ½", Box::new(FirstOrder::new(Kappa::Eta(0.5)))),
-        ("2M", Box::new(DpmSolverPp2M::new())),
-        ("SDE 2M", Box::new(DpmSolverPp2M::stochastic(1.0).unwrap())),
-        ("Heun", Box::new(Heun)),
+        ("2M", Box::new(DpmSolverPlusPlus::new())),
+        (
+            "SDE 2M",
+            Box::new(DpmSolverPlusPlus::new().with_tau(1.0).unwrap()),
+        ),
+        ("Heun", Box::new(Heun::new())),
     ]
 }
 
@@ -85,7 +88,7 @@ pub(crate) fn difference<A: Real, B: Real, D: Dimension>(
 /// Drives a run to its end by ask and tell.
 pub(crate) fn drive<A: Real, D: Dimension>(run: &mut Trajectory<A, D, KeyedNoise>) -> Array<A, D> {
     while let Some(question) = run.ask().unwrap() {
-        let output = question.x.mapv(|x| Smooth::at(x, &question.level));
+        let output = question.x.mapv(|x| Smooth::at(x, &question.level()));
         run.tell(&output).unwrap();
     }
     run.state().to_owned()

@@ -27,12 +27,12 @@ fn ask_and_tell_advance_and_run_give_the_same_bits() {
                 .unwrap()
         };
         let (mut whole, mut stepped, mut told) = (start(), start(), start());
-        whole.run(&mut Smooth(KIND)).unwrap();
+        whole.complete(&mut Smooth(KIND)).unwrap();
         while !stepped.is_finished() {
             stepped.advance(&mut Smooth(KIND)).unwrap();
             while told.step() < stepped.step() {
                 let question = told.ask().unwrap().unwrap();
-                let output = question.x.mapv(|x| Smooth::at(x, &question.level));
+                let output = question.x.mapv(|x| Smooth::at(x, &question.level()));
                 told.tell(&output).unwrap();
             }
             assert_eq!(bits(stepped.state()), bits(told.state()), "{name}");
@@ -46,7 +46,7 @@ fn ask_and_tell_advance_and_run_give_the_same_bits() {
 
 #[test]
 fn asking_again_changes_nothing() {
-    let mut run = sampler(&Heun, 3)
+    let mut run = sampler(&Heun::new(), 3)
         .start::<f64, _, _>(SHAPE, KIND, KeyedNoise::new(3))
         .unwrap();
     while let Some(question) = run.ask().unwrap() {
@@ -64,7 +64,7 @@ fn asking_again_changes_nothing() {
             question.stage,
         );
         assert_eq!(first, again);
-        let output = question.x.mapv(|x| Smooth::at(x, &question.level));
+        let output = question.x.mapv(|x| Smooth::at(x, &question.level()));
         run.tell(&output).unwrap();
     }
 }
@@ -79,14 +79,14 @@ fn a_clone_goes_on_bit_for_bit_from_every_evaluation() {
         let mut between_stages = 0;
         while let Some(question) = run.ask().unwrap() {
             between_stages += usize::from(question.stage > 0);
-            let output = question.x.mapv(|x| Smooth::at(x, &question.level));
+            let output = question.x.mapv(|x| Smooth::at(x, &question.level()));
             // One copy is driven by ask and tell; the other by a model, from the middle of a step.
             assert_eq!(bits(&drive(&mut run.clone())), expected, "{name}");
             let mut copy = run.clone();
             let step = copy.step();
             copy.advance(&mut Smooth(KIND)).unwrap();
             assert_eq!(copy.step(), step + 1, "{name}");
-            copy.run(&mut Smooth(KIND)).unwrap();
+            copy.complete(&mut Smooth(KIND)).unwrap();
             assert_eq!(bits(copy.state()), expected, "{name}");
             run.tell(&output).unwrap();
         }
@@ -104,14 +104,14 @@ fn a_cloned_generator_resumes_the_run() {
         run.advance(&mut Smooth(KIND)).unwrap();
     }
     let mut copy = run.clone();
-    run.run(&mut Smooth(KIND)).unwrap();
-    copy.run(&mut Smooth(KIND)).unwrap();
+    run.complete(&mut Smooth(KIND)).unwrap();
+    copy.complete(&mut Smooth(KIND)).unwrap();
     assert_eq!(bits(run.state()), bits(copy.state()));
     let other: Array2<f32> = {
         let mut run = sampler(&FirstOrder::ddpm(), STEPS)
             .start(SHAPE, KIND, RngNoise::new(SmallRng::seed_from_u64(5)))
             .unwrap();
-        run.run(&mut Smooth(KIND)).unwrap();
+        run.complete(&mut Smooth(KIND)).unwrap();
         run.into_state()
     };
     assert_ne!(bits(run.state()), bits(&other));
@@ -129,7 +129,7 @@ fn reports_show_the_state_the_levels_and_the_data_estimate() {
         let (mut run, mut shadow) = (start(), start());
         let mut seen = 0;
         let flow = run
-            .run_with(&mut Smooth(KIND), |report| {
+            .complete_with(&mut Smooth(KIND), |report| {
                 let before = shadow.state().to_owned();
                 assert_eq!((report.step, report.steps), (seen, STEPS));
                 assert_eq!((report.from, shadow.level()), (shadow.level(), report.from));
@@ -158,10 +158,10 @@ fn an_observer_stops_a_run_that_can_go_on() {
                 .unwrap()
         };
         let (mut whole, mut run) = (start(), start());
-        whole.run(&mut Smooth(KIND)).unwrap();
+        whole.complete(&mut Smooth(KIND)).unwrap();
         let mut calls = 0;
         let flow = run
-            .run_with(&mut Smooth(KIND), |report| {
+            .complete_with(&mut Smooth(KIND), |report| {
                 calls += 1;
                 if report.step == 2 {
                     ControlFlow::Break(())
@@ -171,7 +171,7 @@ fn an_observer_stops_a_run_that_can_go_on() {
             })
             .unwrap();
         assert_eq!((calls, run.step(), flow), (3, 3, ControlFlow::Break(())));
-        run.run(&mut Smooth(KIND)).unwrap();
+        run.complete(&mut Smooth(KIND)).unwrap();
         assert_eq!(bits(run.state()), bits(whole.state()), "{name}");
     }
 }
@@ -181,7 +181,7 @@ fn a_finished_run_refuses_more_and_keeps_its_state() {
     let mut run = sampler(&FirstOrder::ddim(), 2)
         .start::<f64, _, _>(SHAPE, KIND, KeyedNoise::new(9))
         .unwrap();
-    run.run(&mut Smooth(KIND)).unwrap();
+    run.complete(&mut Smooth(KIND)).unwrap();
     let state = run.state().to_owned();
     let finished = Error::RunFinished { steps: 2 };
     assert_eq!(run.tell(&state), Err(finished.clone()));
@@ -190,7 +190,7 @@ fn a_finished_run_refuses_more_and_keeps_its_state() {
         Err(RunError::Sampler(finished))
     );
     assert!(run.ask().unwrap().is_none());
-    assert_eq!(run.run(&mut Smooth(KIND)), Ok(()));
+    assert_eq!(run.complete(&mut Smooth(KIND)), Ok(()));
     assert_eq!((run.step(), run.level()), (2, run.plan().end()));
     assert_eq!(bits(run.state()), bits(&state));
 }

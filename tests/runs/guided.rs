@@ -8,7 +8,7 @@ use diffusion_sampler::{
     guidance::{BatchedClassifierFree, ClassifierFree, Combination, GuidanceWeight},
     noise::Stream,
     schedule::NoiseSchedule,
-    solver::FirstOrder,
+    solver::{FirstOrder, Path},
 };
 use ndarray::{Array3, ArrayRef, Axis, Ix3, Slice, s};
 
@@ -176,7 +176,7 @@ fn edits_of_the_state_enter_the_next_step_alone() {
                 let question = told.ask().unwrap().unwrap();
                 assert!(!first || bits(question.x) == bits(&before), "{name}");
                 first = false;
-                let output = question.x.mapv(|x| Smooth::at(x, &question.level));
+                let output = question.x.mapv(|x| Smooth::at(x, &question.level()));
                 told.tell(&output).unwrap();
             }
             assert_eq!(bits(told.state()), bits(run.state()), "{name}");
@@ -197,7 +197,7 @@ fn image_to_image_starts_exactly_at_the_level_it_promises() {
         [623.25, 600.0, 500.0, 400.0, 300.0, 200.0, 100.0, 0.0]
     );
     for (name, solver) in solvers() {
-        let sampler = Sampler::new(&grid, &*solver).unwrap();
+        let sampler = Sampler::along(&Path::without_schedule(&grid), &*solver).unwrap();
         let image = Array3::from_shape_fn(SHAPE, |(i, j, k)| 0.1 * (i + 2 * j + 3 * k) as f64);
         let mut x = image.clone();
         diffuse(&mut x, &[start], &mut KeyedNoise::new(9), 0).unwrap();

@@ -9,7 +9,7 @@ use diffusion_sampler::{
     posterior::Kappa,
     run::DdimStep,
     schedule::{NoiseSchedule, VarianceExploding},
-    solver::DdimInversion,
+    solver::{DdimInversion, Path},
 };
 use ndarray::{Array2, ArrayRef, Axis, Ix2, Slice, s};
 
@@ -57,8 +57,8 @@ fn an_output_buffer_that_lost_its_shape_is_refused_and_the_run_can_go_on() {
         let mut other = run.clone();
         let refused = run.advance(&mut Careless(change));
         assert_eq!(refused, Err(RunError::Sampler(changed.clone())));
-        run.run(&mut Smooth(Prediction::Noise)).unwrap();
-        other.run(&mut Smooth(Prediction::Noise)).unwrap();
+        run.complete(&mut Smooth(Prediction::Noise)).unwrap();
+        other.complete(&mut Smooth(Prediction::Noise)).unwrap();
         assert_eq!(bits(run.state()), bits(other.state()));
 
         let (t, s) = (
@@ -84,7 +84,7 @@ fn a_state_that_lost_its_samples_is_refused() {
         .unwrap();
     run.state_mut().slice_collapse(s![0..0, ..]);
     let changed = Error::LayoutChanged { name: "state" };
-    let refused = run.run(&mut Smooth(Prediction::Noise));
+    let refused = run.complete(&mut Smooth(Prediction::Noise));
     assert_eq!(refused, Err(RunError::Sampler(changed)));
 }
 
@@ -152,7 +152,7 @@ fn samples_that_want_other_kinds_of_outputs_are_refused_in_one_step() {
     ];
     let step = DdimStep::per_sample(&[t, s], &to, Kappa::Ddim).unwrap();
     let (mut x, mut buffer) = (Array2::ones((2, 4)), Array2::zeros((6, 4)));
-    let refused = step.run(&mut x, &mut model, &mut buffer, &mut KeyedNoise::new(0), 0);
+    let refused = step.complete(&mut x, &mut model, &mut buffer, &mut KeyedNoise::new(0), 0);
     assert!(matches!(
         refused,
         Err(RunError::Sampler(Error::UnsupportedPlan { .. }))
@@ -169,14 +169,14 @@ fn a_stored_run_goes_on_bit_for_bit_between_any_two_evaluations() {
             .unwrap();
         let mut stored = Vec::new();
         while let Some(question) = run.ask().unwrap() {
-            let output = question.x.mapv(|x| Smooth::at(x, &question.level));
+            let output = question.x.mapv(|x| Smooth::at(x, &question.level()));
             stored.push(run.snapshot());
             run.tell(&output).unwrap();
         }
         stored.push(run.snapshot());
         for snapshot in stored {
             let mut resumed = sampler.resume(snapshot, kind, KeyedNoise::new(9)).unwrap();
-            resumed.run(&mut Smooth(kind)).unwrap();
+            resumed.complete(&mut Smooth(kind)).unwrap();
             assert_eq!(bits(resumed.state()), bits(run.state()), "{name}");
         }
     }
@@ -219,7 +219,8 @@ fn a_snapshot_that_does_not_fit_the_plan_is_refused() {
 
 #[test]
 fn an_inversion_has_no_start_law() {
-    let inversion = Sampler::new(&grid(4), &DdimInversion).unwrap();
+    let inversion =
+        Sampler::along(&Path::without_schedule(&grid(4)), &DdimInversion::new()).unwrap();
     let data = Gaussian::centred(2, 0.25).unwrap();
     let started = inversion.start::<f64, _, _>(SHAPE, Prediction::Noise, KeyedNoise::new(1));
     assert!(matches!(started, Err(Error::UnsupportedPlan { .. })));

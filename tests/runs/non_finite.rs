@@ -60,7 +60,7 @@ fn a_bad_output_is_reported_with_its_place_and_stays_readable() {
             let mut run = sampler
                 .start::<f64, _, _>(SHAPE, KIND, KeyedNoise::new(1))
                 .unwrap();
-            match run.run(&mut from_fn(KIND, failing(3, value))) {
+            match run.complete(&mut from_fn(KIND, failing(3, value))) {
                 Err(RunError::Sampler(error)) => {
                     assert!(expected(3, value)(&error), "{clip:?}: {error}");
                 }
@@ -112,17 +112,17 @@ fn a_bad_unconditional_output_and_a_bad_second_stage_are_found() {
         from_fn(KIND, failing(2, f64::NAN)),
         GuidanceWeight::constant(1.5).unwrap(),
     );
-    let error = run.run(&mut model).unwrap_err();
+    let error = run.complete(&mut model).unwrap_err();
     assert!(matches!(error, RunError::Sampler(error) if expected(2, f64::NAN)(&error)));
     assert_eq!(run.outputs().unwrap().shape(), [8, 2, 3]);
     assert!(run.outputs().unwrap()[[4 + 2, 1, 1]].is_nan());
 
-    let mut run = sampler(&Heun, 6)
+    let mut run = sampler(&Heun::new(), 6)
         .start::<f64, _, _>(SHAPE, KIND, KeyedNoise::new(1))
         .unwrap();
     // The sixth call is the second stage of step 2.
     let error = run
-        .run(&mut from_fn(KIND, failing(5, f64::NAN)))
+        .complete(&mut from_fn(KIND, failing(5, f64::NAN)))
         .unwrap_err();
     assert!(matches!(error, RunError::Sampler(error) if expected(2, f64::NAN)(&error)));
     assert_eq!(run.step(), 2);
@@ -220,7 +220,7 @@ fn the_denoisers_own_error_comes_back_and_the_run_can_go_on() {
                 .unwrap()
         };
         let (mut run, mut whole) = (start(), start());
-        whole.run(&mut Smooth(KIND)).unwrap();
+        whole.complete(&mut Smooth(KIND)).unwrap();
         let mut calls = 0;
         let mut model = try_from_fn(KIND, |x: &Image, level, out: &mut Image| {
             calls += 1;
@@ -230,10 +230,10 @@ fn the_denoisers_own_error_comes_back_and_the_run_can_go_on() {
             out.zip_mut_with(x, |o, &x| *o = Smooth::at(x, level));
             Ok(())
         });
-        let error = run.run(&mut model).unwrap_err();
+        let error = run.complete(&mut model).unwrap_err();
         assert_eq!(error, RunError::Denoiser(OutOfMemory(7)), "{name}");
         // The failed evaluation is repeated, not its step's earlier ones.
-        run.run(&mut Smooth(KIND)).unwrap();
+        run.complete(&mut Smooth(KIND)).unwrap();
         assert_eq!(bits(run.state()), bits(whole.state()), "{name}");
     }
 }

@@ -8,7 +8,7 @@ use diffusion_sampler::{
     oracle::Gaussian,
     plan::{Plan, Stage, Step, Update},
     schedule::{LambdaRange, NoiseSchedule},
-    solver::{FirstOrder, Solver},
+    solver::{FirstOrder, Path, Solver},
 };
 use ndarray::{Array2, ArrayRef, Ix2};
 
@@ -85,7 +85,7 @@ fn an_own_solver_on_an_own_schedule_converges_to_the_exact_flow() {
             .collect();
         let grid = Grid::from_times(&QuarterCircle, &times).unwrap();
         assert!((grid.end().lambda() - range.clean()).abs() < 1e-9);
-        let plan = solver.plan(&grid).unwrap();
+        let plan = solver.plan(&Path::without_schedule(&grid)).unwrap();
         let initial = data.at_level(&grid.start()).unwrap();
         let laws = plan.moments(&data, &initial).unwrap();
         let exact = data.at_level(&grid.end()).unwrap();
@@ -101,7 +101,7 @@ fn an_own_solver_on_an_own_schedule_converges_to_the_exact_flow() {
 fn an_own_solver_runs_as_its_plan_says() {
     let times: Vec<f64> = (0..=10).map(|k| 0.98 - 0.09 * k as f64).collect();
     let grid = Grid::from_times(&QuarterCircle, &times).unwrap();
-    let sampler = Sampler::new(&grid, &EulerInTime).unwrap();
+    let sampler = Sampler::along(&Path::without_schedule(&grid), &EulerInTime).unwrap();
     let kind = Prediction::Noise;
     let mut run = sampler
         .start::<f64, _, _>((5, 3), kind, KeyedNoise::new(2))
@@ -118,7 +118,7 @@ fn an_own_solver_runs_as_its_plan_says() {
             x + dt * (t.alpha() * e - t.sigma() * d)
         });
     }
-    run.run(&mut Smooth(kind)).unwrap();
+    run.complete(&mut Smooth(kind)).unwrap();
     assert!(difference(run.state(), &x) < 1e-11);
 }
 
@@ -243,7 +243,12 @@ fn an_own_classifier_bends_the_noise() {
 #[test]
 fn classifier_guidance_is_refused_where_it_is_undefined() {
     let zero = crate::common::schedule().zero_terminal_snr().unwrap();
-    let sampler = Sampler::new(&Grid::trailing(&zero, 4).unwrap(), &FirstOrder::ddim()).unwrap();
+    let sampler = Sampler::new(
+        &zero,
+        &Grid::trailing(&zero, 4).unwrap(),
+        &FirstOrder::ddim(),
+    )
+    .unwrap();
     let kind = Prediction::Velocity;
     let start = || {
         sampler
@@ -252,7 +257,7 @@ fn classifier_guidance_is_refused_where_it_is_undefined() {
     };
     let guided = |weight| ClassifierGuided::new(Smooth(kind), Well(0.5), weight);
     let everywhere = GuidanceWeight::constant(1.0).unwrap();
-    let refused = start().run(&mut guided(everywhere)).unwrap_err();
+    let refused = start().complete(&mut guided(everywhere)).unwrap_err();
     assert!(matches!(
         refused,
         RunError::Sampler(Error::PredictionUndefined {
@@ -263,5 +268,5 @@ fn classifier_guidance_is_refused_where_it_is_undefined() {
     ));
     // Guidance that starts below the undefined level runs.
     let below = GuidanceWeight::interval(1.0, 0.0, 1e3).unwrap();
-    assert_eq!(start().run(&mut guided(below)), Ok(()));
+    assert_eq!(start().complete(&mut guided(below)), Ok(()));
 }

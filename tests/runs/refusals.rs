@@ -3,7 +3,7 @@
 use diffusion_sampler::{
     Error, Grid, KeyedNoise, Prediction, RunError, Sampler,
     guidance::{BatchedClassifierFree, ClassifierFree, Combination, GuidanceWeight},
-    solver::{DdimInversion, FirstOrder, Heun},
+    solver::{DdimInversion, FirstOrder, Heun, Path},
 };
 use ndarray::{Array2, Array3, Axis, Slice, arr0, s};
 
@@ -35,7 +35,7 @@ fn a_model_of_another_prediction_is_refused_and_nothing_moves() {
     let weight = GuidanceWeight::constant(1.0).unwrap();
     let mut mixed =
         ClassifierFree::new(Smooth(Prediction::Noise), Smooth(Prediction::Data), weight);
-    assert_eq!(run.run(&mut mixed), Err(RunError::Sampler(mismatch)));
+    assert_eq!(run.complete(&mut mixed), Err(RunError::Sampler(mismatch)));
     assert_eq!((run.step(), bits(run.state())), (0, before));
 }
 
@@ -45,7 +45,7 @@ fn at_zero_terminal_snr_only_predictions_that_determine_the_data_can_start() {
     for steps in [1, 2, 10] {
         let grid = Grid::trailing(&zero, steps).unwrap();
         for (name, solver) in solvers() {
-            let sampler = Sampler::new(&grid, &*solver).unwrap();
+            let sampler = Sampler::along(&Path::without_schedule(&grid), &*solver).unwrap();
             for kind in EVERY_KIND {
                 let started = sampler.start::<f64, _, _>(SHAPE, kind, KeyedNoise::new(1));
                 let defined = matches!(
@@ -54,7 +54,7 @@ fn at_zero_terminal_snr_only_predictions_that_determine_the_data_can_start() {
                 );
                 match started {
                     Ok(mut run) if defined => {
-                        run.run(&mut Smooth(kind)).unwrap();
+                        run.complete(&mut Smooth(kind)).unwrap();
                         assert!(run.state().iter().all(|x| x.is_finite()), "{name}");
                     }
                     Err(Error::PredictionUndefined {
@@ -75,7 +75,8 @@ fn inversion_up_to_zero_terminal_snr_ends_on_the_estimated_noise() {
     let zero = schedule().zero_terminal_snr().unwrap();
     for steps in [1, 2, 10] {
         let grid = Grid::trailing(&zero, steps).unwrap();
-        let sampler = Sampler::new(&grid, &DdimInversion).unwrap();
+        let sampler =
+            Sampler::along(&Path::without_schedule(&grid), &DdimInversion::new()).unwrap();
         let x = Array2::from_shape_fn(SHAPE, |(i, j)| 0.3 * i as f64 - 0.2 * j as f64);
         let kind = Prediction::Velocity;
         let mut run = sampler.start_from(x, kind, KeyedNoise::new(1)).unwrap();
@@ -173,7 +174,7 @@ fn a_guidance_weight_that_is_not_finite_stops_the_run() {
     let mut run = sampler
         .start::<f64, _, _>(SHAPE, Prediction::Noise, KeyedNoise::new(1))
         .unwrap();
-    let refused = run.run(&mut pair).unwrap_err();
+    let refused = run.complete(&mut pair).unwrap_err();
     assert!(matches!(
         refused,
         RunError::Sampler(Error::InvalidParameter { name: "guidance weight", value, .. }) if value.is_nan()
@@ -232,7 +233,7 @@ fn a_state_that_lost_its_shape_or_order_is_refused() {
 
 #[test]
 fn a_start_variance_has_to_be_a_variance() {
-    let plan = || sampler(&Heun, 3).plan().clone();
+    let plan = || sampler(&Heun::new(), 3).plan().clone();
     for bad in [-1.0, f64::NAN, f64::INFINITY] {
         assert!(matches!(
             Sampler::from_plan(plan(), bad),

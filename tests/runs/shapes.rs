@@ -44,7 +44,7 @@ where
         let sampler = sampler(&*solver, 4);
         let mut results = [standard.clone(), other.clone()].map(|x| {
             let mut run = sampler.start_from(x, KIND, KeyedNoise::new(3)).unwrap();
-            run.run(&mut Smooth(KIND)).unwrap();
+            run.complete(&mut Smooth(KIND)).unwrap();
             run.into_state()
         });
         assert!(results.iter_mut().all(|x| x.is_standard_layout()));
@@ -77,7 +77,7 @@ fn outputs_told_in_any_layout_give_the_same_bits() {
             .unwrap();
         let mut copies = [run.clone(), run.clone(), run.clone()];
         while let Some(question) = run.ask().unwrap() {
-            let output = question.x.mapv(|x| Smooth::at(x, &question.level));
+            let output = question.x.mapv(|x| Smooth::at(x, &question.level()));
             let mut columns = Array3::zeros(shape.f());
             columns.assign(&output);
             let mut padded = Array3::zeros((8, 3, 6));
@@ -118,7 +118,7 @@ fn an_empty_batch_runs_without_calling_the_model() {
                 .start::<f64, _, _>(shape, KIND, KeyedNoise::new(1))
                 .unwrap();
             let mut steps = 0;
-            let flow = run.run_with(&mut never, |report| {
+            let flow = run.complete_with(&mut never, |report| {
                 assert_eq!((report.x.dim(), report.data.dim()), (shape, shape));
                 steps += 1;
                 ControlFlow::Continue(())
@@ -156,7 +156,7 @@ fn one_step_returns_the_estimate_of_the_data() {
         let expected = run
             .state()
             .mapv(|x| (x - level.sigma() * Smooth::at(x, &level)) / level.alpha());
-        run.run(&mut Smooth(KIND)).unwrap();
+        run.complete(&mut Smooth(KIND)).unwrap();
         assert!(
             crate::common::difference(run.state(), &expected) < 1e-14,
             "{name}"
@@ -173,12 +173,12 @@ fn a_strange_sample_axis_is_still_the_sample_axis() {
     let mut run = sampler
         .start_from(x.clone(), KIND, KeyedNoise::new(3))
         .unwrap();
-    run.run(&mut Smooth(KIND)).unwrap();
+    run.complete(&mut Smooth(KIND)).unwrap();
     for row in 0..5 {
         let noise = KeyedNoise::new(3).with_first_sample(row as u64).unwrap();
         let own = x.slice(ndarray::s![row..=row, ..]).to_owned();
         let mut alone = sampler.start_from(own, KIND, noise).unwrap();
-        alone.run(&mut Smooth(KIND)).unwrap();
+        alone.complete(&mut Smooth(KIND)).unwrap();
         assert_eq!(bits(alone.state())[0], bits(run.state())[row]);
     }
 }

@@ -138,7 +138,7 @@ fn a_guided_single_step_is_the_step_of_a_guided_run() {
         let step = DdimStep::new(pair[0], pair[1], Kappa::Ddpm).unwrap();
         let mut x = run.state().to_owned();
         let mut noise = KeyedNoise::new(SEED);
-        step.run(&mut x, &mut guided(), &mut buffer, &mut noise, k as u32)
+        step.complete(&mut x, &mut guided(), &mut buffer, &mut noise, k as u32)
             .unwrap();
         run.advance(&mut guided()).unwrap();
         assert_eq!(bits(&x), bits(run.state()), "step {k}");
@@ -170,7 +170,7 @@ fn the_model_sees_the_level_of_every_sample() {
     let from = levels([1000.0, 640.0, 333.5, 20.0]);
     let step = DdimStep::per_sample(&from, &[NoiseLevel::clean(); 4], Kappa::Ddim).unwrap();
     let (mut x, mut buffer) = (state(), state());
-    step.run(&mut x, &mut Times, &mut buffer, &mut KeyedNoise::new(0), 0)
+    step.complete(&mut x, &mut Times, &mut buffer, &mut KeyedNoise::new(0), 0)
         .unwrap();
     assert_eq!(x.column(3).to_vec(), [1000.0, 640.0, 333.5, 20.0]);
 }
@@ -224,7 +224,7 @@ fn what_does_not_fit_is_refused() {
         GuidanceWeight::interval(1.0, 0.5, 2.0).unwrap(),
     );
     let mut buffer = Array2::zeros((8, 6));
-    let refused = step.run(&mut x, &mut pair, &mut buffer, &mut noise, 0);
+    let refused = step.complete(&mut x, &mut pair, &mut buffer, &mut noise, 0);
     assert!(matches!(
         refused,
         Err(RunError::Sampler(Error::UnsupportedPlan { .. }))

@@ -89,7 +89,7 @@ fn each_advance_takes_one_step_also_through_updates_without_a_model() {
         assert!(difference(stepped.state(), expected) < 1e-14);
     }
     let mut seen = Vec::new();
-    let flow = run.run_with(&mut Smooth(Prediction::Data), |report| {
+    let flow = run.complete_with(&mut Smooth(Prediction::Data), |report| {
         assert!(difference(report.x, &expected[report.step]) < 1e-14);
         seen.push(report.step);
         ControlFlow::Continue(())
@@ -107,11 +107,11 @@ fn asking_runs_the_updates_without_a_model() {
             .unwrap()
     };
     let (mut run, mut told) = (start(), start());
-    run.run(&mut Smooth(Prediction::Data)).unwrap();
+    run.complete(&mut Smooth(Prediction::Data)).unwrap();
     let mut asked = Vec::new();
     while let Some(question) = told.ask().unwrap() {
         asked.push((question.step, question.stage, question.level));
-        let output = question.x.mapv(|x| Smooth::at(x, &question.level));
+        let output = question.x.mapv(|x| Smooth::at(x, &question.level()));
         told.tell(&output).unwrap();
     }
     assert_eq!(asked, [(0, 0, level(9.0)), (2, 1, level(3.0))]);
@@ -162,11 +162,11 @@ fn history_read_and_written_in_one_update_takes_its_old_value() {
         .start_from(x, Prediction::Data, KeyedNoise::new(0))
         .unwrap();
     let mut told = run.clone();
-    run.run(&mut Smooth(Prediction::Data)).unwrap();
+    run.complete(&mut Smooth(Prediction::Data)).unwrap();
     assert!(difference(run.state(), &expected) < 1e-14);
     // The same with outputs told in another layout.
     while let Some(question) = told.ask().unwrap() {
-        let output = question.x.mapv(|x| Smooth::at(x, &question.level));
+        let output = question.x.mapv(|x| Smooth::at(x, &question.level()));
         let mut transposed = Array2::zeros((2, 3)).reversed_axes();
         transposed.assign(&output);
         assert!(transposed.as_slice().is_none());

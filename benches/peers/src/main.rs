@@ -14,7 +14,7 @@ use candle_transformers::models::stable_diffusion::ddpm::{DDPMScheduler, DDPMSch
 use candle_transformers::models::stable_diffusion::schedulers::{
     BetaSchedule, Scheduler, SchedulerConfig, TimestepSpacing,
 };
-use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler, Trajectory, kernel::simd_level, posterior::Kappa, run::DdimStep, schedule::{NoiseSchedule, TableSchedule}, solver::FirstOrder};
+use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler, Trajectory, kernel::simd_level, posterior::Kappa, run::DdimStep, schedule::{NoiseSchedule, TableSchedule}, solver::{Path, FirstOrder}};
 use ndarray::{Array, Array2, Dimension, IntoDimension, IxDyn};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -231,7 +231,7 @@ impl<D: Dimension> Tell<D> {
             .take_while(|&time| time > 0.0)
             .collect();
         let grid = Grid::from_times(&schedule()?, &times)?;
-        let sampler = Sampler::new(&grid, &FirstOrder::new(kappa))?;
+        let sampler = Sampler::along(&Path::without_schedule(&grid), &FirstOrder::new(kappa))?;
         let shape = shape.into_dimension();
         let x = Array::from_shape_vec(shape.clone(), data.x.clone())?;
         let start = sampler.start_from(x, Prediction::Noise, KeyedNoise::new(1))?;

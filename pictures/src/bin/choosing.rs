@@ -13,7 +13,7 @@ use diffusion_sampler::{
     Grid, KeyedNoise, Prediction, Sampler, from_fn,
     oracle::Gaussian,
     schedule::{NoiseSchedule, TableSchedule},
-    solver::{DpmSolverPp2M, FirstOrder, Heun, Solver},
+    solver::{DpmSolverPlusPlus, FirstOrder, Heun, Path, Solver},
 };
 use ndarray::{Array1, ArrayRef, Ix1};
 
@@ -52,7 +52,7 @@ fn spectrum() -> Result<Gaussian, Refused> {
 /// The 2-Wasserstein distance between what the sampler draws and the Gaussian data, in percent of the data's rms.
 fn gaussian_miss(solver: &dyn Solver, grid: &Grid) -> Result<f64, Box<dyn Error>> {
     let data = spectrum()?;
-    let states = Sampler::new(grid, solver)?.moments(&data)?;
+    let states = Sampler::along(&Path::without_schedule(grid), solver)?.moments(&data)?;
     let power: f64 = data.variances().iter().sum();
     let drawn = states.last().ok_or("a plan without steps")?;
     Ok(100.0 * (drawn.wasserstein_squared(&data)? / power).sqrt())
@@ -97,13 +97,13 @@ fn two_mode_miss(solver: &dyn Solver, grid: &Grid) -> Result<f64, Box<dyn Error>
             });
         },
     );
-    let sampler = Sampler::new(grid, solver)?;
+    let sampler = Sampler::along(&Path::without_schedule(grid), solver)?;
     let deviation = sampler.start_variance().sqrt();
     let start: Array1<f64> = (0..QUANTILES)
         .map(|i| deviation * normal_quantile(probability(i)))
         .collect();
     let mut run = sampler.start_from(start, Prediction::Data, KeyedNoise::new(0))?;
-    run.run(&mut model)?;
+    run.complete(&mut model)?;
     let mut drawn = run.into_state().to_vec();
     drawn.sort_by(f64::total_cmp);
     let (mut miss, mut power) = (0.0, 0.0);
@@ -140,11 +140,11 @@ fn table(candidates: &[Candidate<'_>], miss: Miss) -> Result<(), Box<dyn Error>>
 
 fn main() -> Result<(), Box<dyn Error>> {
     let (ddim, ddpm) = (FirstOrder::ddim(), FirstOrder::ddpm());
-    let multistep = DpmSolverPp2M::new();
-    let stochastic = DpmSolverPp2M::stochastic(1.0)?;
+    let multistep = DpmSolverPlusPlus::new();
+    let stochastic = DpmSolverPlusPlus::new().with_tau(1.0)?;
     let deterministic: [Candidate<'_>; 4] = [
         ("DDIM", &ddim, false),
-        ("Heun", &Heun, true),
+        ("Heun", &Heun::new(), true),
         ("2M", &multistep, false),
         ("2M guarded", &multistep.guarded(), false),
     ];

@@ -25,7 +25,7 @@ use diffusion_sampler::{
     guidance::{ClassifierFree, GuidanceWeight},
     oracle::{GaussianMixture, LabelledOracle, Oracle, frechet_distance, sample_moments},
     schedule::TableSchedule,
-    solver::FirstOrder,
+    solver::{FirstOrder, Path},
 };
 use ndarray::{Array2, ArrayView1, Axis, concatenate};
 use pictures::canvas::{Canvas, GREY, Text, WHITE, bilinear, text_height};
@@ -118,7 +118,7 @@ fn sample_class(
 ) -> Result<Array2<f32>, Box<dyn Error>> {
     let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
     let grid = Grid::trailing(&schedule, setting.steps)?;
-    let sampler = Sampler::new(&grid, &FirstOrder::ddim())?;
+    let sampler = Sampler::along(&Path::without_schedule(&grid), &FirstOrder::ddim())?;
     let mut model = ClassifierFree::new(
         mixture.condition(label)?.denoiser(Prediction::Noise),
         mixture.denoiser(Prediction::Noise),
@@ -127,7 +127,7 @@ fn sample_class(
     // The classes are parts of one large batch. Its noise depends on nothing but the seed and a sample's place in it.
     let noise = KeyedNoise::new(SEED).with_first_sample((label * PER_CLASS) as u64)?;
     let mut run = sampler.start((PER_CLASS, SIDE * SIDE), Prediction::Noise, noise)?;
-    run.run(&mut model)?;
+    run.complete(&mut model)?;
     Ok(run.into_state())
 }
 

@@ -95,11 +95,11 @@ impl Run {
         steps: usize,
     ) -> Result<Self, Box<dyn Error>> {
         let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
-        let sampler = Sampler::new(&Grid::trailing(&schedule, steps)?, solver)?;
+        let sampler = Sampler::new(&schedule, &Grid::trailing(&schedule, steps)?, solver)?;
         let mut model = data.denoiser(Prediction::Noise);
         let mut run = sampler.start((SAMPLES, 2), Prediction::Noise, KeyedNoise::new(SEED))?;
         let mut states = vec![run.state().to_owned()];
-        let _ = run.run_with(&mut model, |report| {
+        let _ = run.complete_with(&mut model, |report| {
             states.push(report.x.to_owned());
             ControlFlow::Continue(())
         })?;
