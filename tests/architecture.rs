@@ -21,7 +21,15 @@ const FLOORS: [&[&str]; 5] = [
         "training",
     ],
     &["plan", "solver"],
-    &["denoiser", "fold", "forward", "guidance", "oracle"],
+    &[
+        "apply",
+        "denoiser",
+        "fold",
+        "forward",
+        "guidance",
+        "on_arrays",
+        "oracle",
+    ],
     &["likelihood", "moments", "run", "sampler"],
 ];
 

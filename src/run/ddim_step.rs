@@ -2,11 +2,11 @@
 
 use ndarray::{ArrayRef, Axis, Dimension, Slice};
 
+use crate::apply::{apply, filler};
 use crate::combination::Combination;
 use crate::denoiser::{Denoiser, Query};
 use crate::error::{Error, RunError};
 use crate::fold::{self, Estimate};
-use crate::forward::{apply, filler};
 use crate::kernel::find_non_finite;
 use crate::level::NoiseLevel;
 use crate::noise::{NoiseSource, Stream};

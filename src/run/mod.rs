@@ -12,12 +12,12 @@ use std::sync::Arc;
 
 use ndarray::{Array, ArrayRef, Axis, Dimension, Slice};
 
+use crate::apply::filler;
 use crate::clip::Clip;
 use crate::combination::{Combination, MAX_OUTPUTS};
 use crate::denoiser::{Denoiser, Query};
 use crate::error::{Error, RunError};
 use crate::fold::{self, Estimate};
-use crate::forward::filler;
 use crate::kernel::{self, MAX_INPUTS};
 use crate::level::NoiseLevel;
 use crate::noise::{KeyedNoise, NoiseSource, Stream};

@@ -1,0 +1,51 @@
+//! Affine forms on arrays: what the functions on arrays, the runs and the sampler share.
+
+use ndarray::{ArrayRef, Dimension};
+
+use crate::error::Error;
+use crate::kernel::{self, FillNoise, Form, Forms, Row};
+use crate::noise::{NoiseSource, StepNoise, Stream};
+use crate::real::Real;
+
+/// The form x' = a·x + b·input + n·z.
+pub(crate) fn affine(state: f64, input: f64, noise: f64) -> Form {
+    let mut x = Row::ZERO;
+    x.x = state;
+    x.inputs[0] = input;
+    Form {
+        x,
+        x_from_y: 0.0,
+        noise,
+        y: None,
+        clip: None,
+    }
+}
+
+/// Applies one form, or one per sample; a batch has as many forms as samples.
+pub(crate) fn apply<A: Real, D: Dimension>(
+    forms: &[Form],
+    x: &mut ArrayRef<A, D>,
+    inputs: &[&ArrayRef<A, D>],
+    noise: Option<FillNoise<'_, A>>,
+) -> Result<bool, Error> {
+    let forms = match forms {
+        [one] => Forms::Same(one),
+        many => Forms::PerSample(many),
+    };
+    kernel::update(forms, x, None, inputs, noise)
+}
+
+/// Lends a noise source to the kernels for one step of one stream.
+pub(crate) fn filler<N>(noise: &mut N, step: u32, stream: Stream) -> StepNoise<&mut N> {
+    StepNoise::new(noise, step, stream)
+}
+
+/// The initial distribution: x ← x + deviation·z on zeros.
+pub(crate) fn start_noise<A: Real, D: Dimension, N: NoiseSource<A>>(
+    x: &mut ArrayRef<A, D>,
+    deviation: f64,
+    noise: &mut N,
+) -> Result<(), Error> {
+    let mut fill = filler(noise, 0, Stream::Start);
+    apply(&[affine(0.0, 0.0, deviation)], x, &[], Some(&mut fill)).map(drop)
+}
