@@ -120,6 +120,68 @@ pub enum Error {
         /// The time of the edge's target.
         to: f64,
     },
+    /// η needs a γ beyond σ_s on this edge.
+    EtaOutOfRange {
+        /// η, as given.
+        eta: f64,
+        /// The largest η of the edge, 1/√(1 − r²).
+        max: f64,
+        /// The time of the edge's start.
+        from: f64,
+        /// The time of the edge's target.
+        to: f64,
+    },
+    /// A coefficient of the edge overflows: α or σ of its two levels differ by too many orders of
+    /// magnitude.
+    EdgeOverflow {
+        /// Which coefficient: that on the state, on the data or on the noise.
+        coefficient: &'static str,
+        /// Its value.
+        value: f64,
+        /// The time of the edge's start.
+        from: f64,
+        /// The time of the edge's target.
+        to: f64,
+    },
+    /// A coefficient between predictions overflows: α or σ is too small or too large.
+    ConversionOverflow {
+        /// The prediction.
+        prediction: &'static str,
+        /// α of the level.
+        alpha: f64,
+        /// σ of the level.
+        sigma: f64,
+        /// The time of the level.
+        time: f64,
+    },
+    /// A cost of the likelihood bound overflows.
+    CostOverflow {
+        /// Which cost.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// A list is empty that needs at least one entry.
+    EmptyList {
+        /// Which list.
+        name: &'static str,
+    },
+    /// A section of a grid that is empty or reaches beyond the grid.
+    SectionOutOfRange {
+        /// The first step requested.
+        start: usize,
+        /// The end of the range, exclusive.
+        end: usize,
+        /// The number of steps of the grid.
+        steps: usize,
+    },
+    /// The replaced end of a grid does not have less noise than the knot before it.
+    EndNotBelow {
+        /// The time of the knot before it.
+        before: f64,
+        /// The time of the end that was given.
+        end: f64,
+    },
     /// An edge between levels for which the formula is not defined: it leaves the clean level, leads the wrong way, or
     /// leads from α = 0 to α = 0; `requirement` says which.
     DegenerateEdge {
@@ -421,10 +483,10 @@ impl fmt::Display for Error {
                 "lambda runs from {noisy} to {clean}: a grid in lambda or rho needs finite ends, give an explicit LambdaRange"
             ),
             Self::StepCount { steps, min, max } if *max == usize::MAX => {
-                write!(f, "{steps} steps asked for, at least {min} are needed")
+                write!(f, "expected at least {min} steps, got {steps}")
             }
             Self::StepCount { steps, min, max } => {
-                write!(f, "{steps} steps asked for, possible are {min} to {max}")
+                write!(f, "expected {min} to {max} steps, got {steps}")
             }
             Self::SpacingImpossible {
                 spacing,
@@ -456,6 +518,41 @@ impl fmt::Display for Error {
                 f,
                 "gamma must lie in [0, {sigma_to}] on the edge from time {from} to {to}, got {gamma}"
             ),
+            Self::EtaOutOfRange { eta, max, from, to } => write!(
+                f,
+                "eta must be at most {max} on the edge from time {from} to {to}, got {eta}: a larger eta adds more noise than the level {to} has"
+            ),
+            Self::EdgeOverflow {
+                coefficient,
+                value,
+                from,
+                to,
+            } => write!(
+                f,
+                "the coefficient on the {coefficient} of the edge from time {from} to {to} is {value}: alpha or sigma of the two levels differ by more than f64 can hold, rescale the levels"
+            ),
+            Self::ConversionOverflow {
+                prediction,
+                alpha,
+                sigma,
+                time,
+            } => write!(
+                f,
+                "{prediction} prediction overflows f64 at time {time}, where alpha is {alpha} and sigma is {sigma}: rescale the level"
+            ),
+            Self::CostOverflow { name, value } => write!(
+                f,
+                "the {name} is {value}, more than f64 can hold: take a larger variance or a smaller data error"
+            ),
+            Self::EmptyList { name } => write!(f, "{name} must have at least one entry, got none"),
+            Self::SectionOutOfRange { start, end, steps } => write!(
+                f,
+                "the section {start}..{end} must not be empty and must lie within the grid's {steps} steps"
+            ),
+            Self::EndNotBelow { before, end } => write!(
+                f,
+                "the end at time {end} must have less noise than the knot before it, at time {before}: leave that knot out, or shift the grid up (offset 1 for leading spacing that ends at knot 1)"
+            ),
             Self::DegenerateEdge {
                 from,
                 to,
@@ -466,6 +563,15 @@ impl fmt::Display for Error {
             Self::EdgesDoNotMeet { end, start } => write!(
                 f,
                 "the first edge ends at time {end}, the second starts at {start}"
+            ),
+            Self::PredictionUndefined {
+                prediction,
+                alpha,
+                sigma,
+                time,
+            } if *alpha == 0.0 => write!(
+                f,
+                "{prediction} prediction is undefined at time {time}, where alpha is 0 (sigma is {sigma}): checkpoints of rectified flow or zero terminal SNR predict flow or velocity, check the prediction, or start at a level with alpha > 0"
             ),
             Self::PredictionUndefined {
                 prediction,
@@ -691,6 +797,53 @@ pub(crate) fn require(
     }
 }
 
+/// Checks every entry of a named list; `valid` is the requirement in code, `requirement` in words.
+pub(crate) fn require_all(
+    name: &'static str,
+    values: &[f64],
+    valid: impl Fn(usize, f64) -> bool,
+    requirement: &'static str,
+) -> Result<(), Error> {
+    match values
+        .iter()
+        .enumerate()
+        .find(|&(index, &value)| !valid(index, value))
+    {
+        None => Ok(()),
+        Some((index, &value)) => Err(Error::InvalidEntry {
+            name,
+            index,
+            value,
+            requirement,
+        }),
+    }
+}
+
+/// Checks the length of a named list.
+pub(crate) fn require_length(
+    name: &'static str,
+    expected: usize,
+    found: usize,
+) -> Result<(), Error> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(Error::WrongLength {
+        name,
+        expected,
+        found,
+    })
+}
+
+/// Checks a cost in nats: it must not have overflowed.
+pub(crate) fn require_cost(name: &'static str, value: f64) -> Result<f64, Error> {
+    if value.is_finite() {
+        Ok(value)
+    } else {
+        Err(Error::CostOverflow { name, value })
+    }
+}
+
 /// Checks that a named parameter is finite and at least 0.
 pub(crate) fn require_non_negative(name: &'static str, value: f64) -> Result<(), Error> {
     require(
@@ -709,6 +862,22 @@ pub(crate) fn require_positive(name: &'static str, value: f64) -> Result<(), Err
         value,
         "positive and finite",
     )
+}
+
+/// Checks the shape of a named array.
+pub(crate) fn require_shape(
+    name: &'static str,
+    expected: &[usize],
+    found: &[usize],
+) -> Result<(), Error> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(Error::ShapeMismatch {
+        name,
+        expected: expected.to_vec(),
+        found: found.to_vec(),
+    })
 }
 
 /// Checks that an array of this many elements can exist at all.

@@ -63,14 +63,8 @@ impl NoiseLevel {
         }
         // Adding 0 turns −0 into 0: ρ = σ/α at α = −0 would be −∞.
         let (alpha, sigma) = (alpha + 0.0, sigma + 0.0);
-        Ok(Self {
-            time,
-            model_time: time,
-            alpha,
-            sigma,
-            log_alpha: libm::log(alpha),
-            log_sigma: libm::log(sigma),
-        })
+        let logs = (libm::log(alpha), libm::log(sigma));
+        Ok(Self::from_parts(time, (alpha, sigma), logs))
     }
 
     /// The level with the given ln α and ln σ: the form that is stable at both ends. −∞ stands for α = 0 or σ = 0.
@@ -80,12 +74,9 @@ impl NoiseLevel {
     /// [`Error::InvalidLevel`] (which shows α and σ) when a value is NaN or +∞, α or σ overflows, or both are 0.
     pub fn from_logs(time: f64, log_alpha: f64, log_sigma: f64) -> Result<Self, Error> {
         let (alpha, sigma) = (libm::exp(log_alpha), libm::exp(log_sigma));
-        let level = Self::new(time, alpha, sigma)?;
-        Ok(Self {
-            log_alpha,
-            log_sigma,
-            ..level
-        })
+        Self::new(time, alpha, sigma)?;
+        let logs = (log_alpha, log_sigma);
+        Ok(Self::from_parts(time, (alpha, sigma), logs))
     }
 
     /// The variance-preserving level (α² + σ² = 1) with the given ln α² ≤ 0: σ² = −expm1(ln α²).
@@ -108,25 +99,31 @@ impl NoiseLevel {
         } else {
             libm::log(variance)
         };
-        Ok(Self {
+        let logs = (0.5 * la, 0.5 * log_variance);
+        Ok(Self::from_parts(time, (alpha, sigma), logs))
+    }
+
+    /// A level from its parts, each in its own stable form. All levels are made here.
+    ///
+    /// α = 0 and ln α = −∞ are the same statement, and so are σ = 0 and ln σ = −∞: where α or σ
+    /// underflows, its logarithm is −∞, so that what is clean in σ is clean in λ.
+    pub(crate) fn from_parts(time: f64, alpha_sigma: (f64, f64), logs: (f64, f64)) -> Self {
+        let joined = |value: f64, log: f64| {
+            if value == 0.0 || log == f64::NEG_INFINITY {
+                (0.0, f64::NEG_INFINITY)
+            } else {
+                (value, log)
+            }
+        };
+        let (alpha, log_alpha) = joined(alpha_sigma.0, logs.0);
+        let (sigma, log_sigma) = joined(alpha_sigma.1, logs.1);
+        Self {
             time,
             model_time: time,
             alpha,
             sigma,
-            log_alpha: 0.5 * la,
-            log_sigma: 0.5 * log_variance,
-        })
-    }
-
-    /// A level whose parts a schedule has computed, each in its own stable form.
-    pub(crate) fn from_parts(time: f64, alpha_sigma: (f64, f64), logs: (f64, f64)) -> Self {
-        Self {
-            time,
-            model_time: time,
-            alpha: alpha_sigma.0,
-            sigma: alpha_sigma.1,
-            log_alpha: logs.0,
-            log_sigma: logs.1,
+            log_alpha,
+            log_sigma,
         }
     }
 
@@ -182,8 +179,28 @@ impl NoiseLevel {
         ratio * ratio
     }
 
-    /// Whether σ = 0.
+    /// α²v + σ², the variance of x_t for data of variance v. With v = 1 it is 1 at every level of a
+    /// variance-preserving schedule.
+    pub fn marginal_variance(&self, data_variance: f64) -> f64 {
+        self.alpha * self.alpha * data_variance + self.sigma * self.sigma
+    }
+
+    /// Whether σ = 0, which is λ = +∞.
     pub fn is_clean(&self) -> bool {
         self.sigma == 0.0
+    }
+}
+
+/// The time, α, σ and λ on one line.
+impl std::fmt::Display for NoiseLevel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "time {} (alpha {:.6e}, sigma {:.6e}, lambda {:.6})",
+            self.time,
+            self.alpha,
+            self.sigma,
+            self.lambda()
+        )
     }
 }

@@ -21,14 +21,14 @@
 //! |---|---|
 //! | noise levels and schedules | [`NoiseLevel`], [`NoiseSchedule`](schedule::NoiseSchedule), [`TableSchedule`](schedule::TableSchedule), [`VariancePreserving`](schedule::VariancePreserving), [`VarianceExploding`](schedule::VarianceExploding), [`Edm`](schedule::Edm), [`RectifiedFlow`](schedule::RectifiedFlow) |
 //! | strides | [`Grid`], [`LambdaRange`](schedule::LambdaRange) |
-//! | the posterior on an edge | [`StridedPosterior`](posterior::StridedPosterior), [`Kappa`](posterior::Kappa), [`ReverseVariance`](posterior::ReverseVariance), [`Upward`](posterior::Upward) |
+//! | the posterior on an edge | [`StridedPosterior`](posterior::StridedPosterior), [`Kappa`](posterior::Kappa), [`ReverseVariance`](posterior::ReverseVariance), [`Transition`](posterior::Transition) |
 //! | what a network predicts | [`Prediction`], [`Conversion`](prediction::Conversion), [`Linear`](prediction::Linear), [`Target`](prediction::Target), [`LossWeight`](training::LossWeight) |
 //! | solvers and plans | [`Solver`](solver::Solver), [`FirstOrder`](solver::FirstOrder), [`DpmSolverPp2M`](solver::DpmSolverPp2M), [`Heun`](solver::Heun), [`DdimInversion`](solver::DdimInversion), [`Plan`](plan::Plan), [`Step`](plan::Step), [`Stage`](plan::Stage), [`Update`](plan::Update), [`Store`](plan::Store) |
 //! | models | [`Denoiser`], [`Query`], [`from_fn`], [`try_from_fn`] |
 //! | guidance | [`ClassifierFree`](guidance::ClassifierFree), [`BatchedClassifierFree`](guidance::BatchedClassifierFree), [`ClassifierGuided`](guidance::ClassifierGuided), [`Classifier`](guidance::Classifier), [`GuidanceWeight`](guidance::GuidanceWeight), [`Combination`](guidance::Combination) |
 //! | runs | [`Sampler`], [`Trajectory`], [`Question`](run::Question), [`StepReport`](run::StepReport), [`Snapshot`](run::Snapshot), [`Clip`], [`DdimStep`](run::DdimStep) |
 //! | noise | [`KeyedNoise`], [`RngNoise`](noise::RngNoise), [`NoiseSource`](noise::NoiseSource), [`NoiseKey`](noise::NoiseKey), [`Stream`](noise::Stream), [`fill_normal`](forward::fill_normal) |
-//! | training and the forward chain | [`diffuse`](forward::diffuse), [`diffuse_with`](forward::diffuse_with), [`Prediction::write_target`], [`LossWeight`](training::LossWeight) |
+//! | training and the forward chain | [`diffuse`](forward::diffuse), [`diffuse_with`](forward::diffuse_with), [`Prediction::target_in_place`], [`LossWeight`](training::LossWeight) |
 //! | exact models | [`Oracle`](oracle::Oracle), [`LabelledOracle`](oracle::LabelledOracle), [`Gaussian`](oracle::Gaussian), [`GaussianMixture`](oracle::GaussianMixture), [`Empirical`](oracle::Empirical), [`ExactDenoiser`](oracle::ExactDenoiser), [`ExactClassifier`](oracle::ExactClassifier), [`frechet_distance`](oracle::frechet_distance) |
 //! | moments and likelihood | [`Sampler::moments`], [`Plan::moments`](plan::Plan::moments), [`AffineEstimate`](moments::AffineEstimate), [`Plan::mean_defect`](plan::Plan::mean_defect), [`Elbo`](likelihood::Elbo), [`Bound`](likelihood::Bound), [`Decoder`](likelihood::Decoder), [`discretised_gaussian_nats`](likelihood::discretised_gaussian_nats) |
 //! | arrays | [`linear_combination`](kernel::linear_combination) |
@@ -48,6 +48,7 @@
 //! - `rayon` (off by default): large arrays and their keyed noise are shared by the threads of rayon's current pool, with the
 //!   same bits.
 
+mod apply;
 pub mod clip;
 pub mod denoiser;
 mod error;
@@ -61,6 +62,7 @@ pub mod likelihood;
 mod linalg;
 pub mod moments;
 pub mod noise;
+mod on_arrays;
 pub mod oracle;
 pub mod plan;
 pub mod posterior;

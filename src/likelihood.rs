@@ -1,11 +1,15 @@
 //! The price of each edge: the variational bound for any stride.
 
-use std::f64::consts::{E, PI};
+use std::f64::consts::PI;
 
-use crate::error::{Error, require, require_non_negative, require_positive};
+use crate::error::{
+    Error, require, require_all, require_cost, require_length, require_non_negative,
+    require_positive,
+};
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
 use crate::posterior::{Kappa, ReverseVariance, StridedPosterior};
+use crate::special::LOG_TAU;
 
 /// The variational bound on −ln p(x₀) for a stride: KL terms for all edges but the last, a decoder for the edge onto the
 /// clean end, and the prior's KL.
@@ -94,7 +98,6 @@ impl Elbo {
     /// the grid ends clean; [`Error::InvalidParameter`] for a start variance of 0; as [`StridedPosterior::new`] and
     /// [`StridedPosterior::reverse_variance`].
     pub fn new(grid: &Grid, kappa: Kappa, variance: EdgeVariance) -> Result<Self, Error> {
-        let levels = grid.levels();
         if !grid.end().is_clean() {
             return Err(Error::DegenerateEdge {
                 from: grid.start().time(),
@@ -108,18 +111,18 @@ impl Elbo {
             grid.start_variance(),
             "positive for a likelihood",
         )?;
-        let edges = levels
-            .windows(2)
+        let edges = grid
+            .edges()
             .take(grid.steps() - 1)
-            .map(|pair| {
-                let posterior = StridedPosterior::new(pair[0], pair[1], kappa)?;
+            .map(|(from, to)| {
+                let posterior = StridedPosterior::new(from, to, kappa)?;
                 posterior.elbo_weight()?;
                 if let EdgeVariance::Policy(policy) = variance
                     && posterior.reverse_variance(policy)? == 0.0
                 {
                     return Err(Error::DeterministicLikelihood {
-                        from: pair[0].time(),
-                        to: pair[1].time(),
+                        from: from.time(),
+                        to: to.time(),
                     });
                 }
                 Ok(posterior)
@@ -144,7 +147,8 @@ impl Elbo {
     /// # Errors
     ///
     /// [`Error::WrongLength`] unless there are K errors; [`Error::InvalidEntry`] and [`Error::InvalidParameter`] for a
-    /// negative or non-finite value, and a vanishing M_t or variance where a Gaussian decoder needs one.
+    /// negative or non-finite value, and a vanishing M_t or variance where a Gaussian decoder needs one;
+    /// [`Error::CostOverflow`] for a cost that f64 cannot hold.
     pub fn evaluate(
         &self,
         dim: usize,
@@ -152,24 +156,13 @@ impl Elbo {
         second_moment: f64,
         decoder: Decoder,
     ) -> Result<Bound, Error> {
-        if data_errors.len() != self.edges.len() + 1 {
-            return Err(Error::WrongLength {
-                name: "data errors",
-                expected: self.edges.len() + 1,
-                found: data_errors.len(),
-            });
-        }
-        if let Some(index) = data_errors
-            .iter()
-            .position(|m| !(m.is_finite() && *m >= 0.0))
-        {
-            return Err(Error::InvalidEntry {
-                name: "data errors",
-                index,
-                value: data_errors[index],
-                requirement: "finite and at least 0",
-            });
-        }
+        require_length("data errors", self.edges.len() + 1, data_errors.len())?;
+        require_all(
+            "data errors",
+            data_errors,
+            |_, error| error.is_finite() && error >= 0.0,
+            "finite and at least 0",
+        )?;
         require_non_negative("second moment of the data", second_moment)?;
         let edges = self
             .edges
@@ -178,7 +171,7 @@ impl Elbo {
             .map(|(posterior, &error)| self.edge(posterior, dim, error))
             .collect::<Result<_, Error>>()?;
         Ok(Bound {
-            prior: self.prior(dim, second_moment),
+            prior: require_cost("prior's KL", self.prior(dim, second_moment))?,
             edges,
             decoder: decoder.nats(dim, data_errors[self.edges.len()])?,
             dim,
@@ -202,7 +195,10 @@ impl Elbo {
             EdgeVariance::Optimal if dim == 0 => Ok(0.0),
             EdgeVariance::Optimal => {
                 let d = dim as f64;
-                Ok(0.5 * d * libm::log1p(2.0 * posterior.elbo_weight()? * error / d))
+                require_cost(
+                    "optimal cost of an edge",
+                    0.5 * d * libm::log1p(2.0 * posterior.elbo_weight()? * error / d),
+                )
             }
         }
     }
@@ -215,11 +211,15 @@ impl Decoder {
             Self::GaussianOptimal if dim == 0 => Ok(0.0),
             Self::GaussianOptimal => {
                 require_positive("last data error", error)?;
-                Ok(0.5 * d * libm::log(2.0 * PI * E * error / d))
+                // The sum of logarithms: the product 2πe·M/d may overflow.
+                Ok(0.5 * d * (LOG_TAU + 1.0 + (libm::log(error) - libm::log(d))))
             }
             Self::Gaussian(variance) => {
                 require_positive("decoder variance", variance)?;
-                Ok(0.5 * (d * libm::log(2.0 * PI * variance) + error / variance))
+                require_cost(
+                    "Gaussian decoder's cost",
+                    0.5 * (d * (LOG_TAU + libm::log(variance)) + error / variance),
+                )
             }
             Self::Nats(nats) => {
                 require(nats.is_finite(), "decoder nats", nats, "finite")?;

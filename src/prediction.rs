@@ -1,4 +1,5 @@
-//! What a network predicts, as two scalars on (x, output).
+//! What a network predicts, as two scalars on (x, output). Its methods on arrays are in
+//! `on_arrays.rs`.
 
 use crate::error::{Error, require_positive};
 use crate::level::NoiseLevel;
@@ -96,6 +97,7 @@ impl Prediction {
     /// # Errors
     ///
     /// [`Error::PredictionUndefined`] where the output does not determine x₀: ε, score and EDM at α = 0.
+    /// [`Error::ConversionOverflow`] where a coefficient overflows.
     /// [`Error::InvalidParameter`] for an EDM data standard deviation that is not positive and finite.
     pub fn data(&self, level: &NoiseLevel) -> Result<Linear, Error> {
         let (alpha, sigma) = (level.alpha(), level.sigma());
@@ -103,8 +105,8 @@ impl Prediction {
         let data = match *self {
             Self::Data => linear(0.0, 1.0),
             Self::Velocity => {
-                let norm = alpha * alpha + sigma * sigma;
-                linear(alpha / norm, -sigma / norm)
+                let (a, s) = over_variance(level);
+                linear(a, -s)
             }
             Self::Flow => {
                 let norm = alpha + sigma;
@@ -114,7 +116,7 @@ impl Prediction {
                 return Err(self.undefined(level));
             }
             Self::Noise => linear(1.0 / alpha, -sigma / alpha),
-            Self::Score => linear(1.0 / alpha, sigma * sigma / alpha),
+            Self::Score => linear(1.0 / alpha, sigma * (sigma / alpha)),
             Self::Edm { data_std } => {
                 let s = self.edm_std(data_std)?;
                 let rho = level.rho();
@@ -123,7 +125,7 @@ impl Prediction {
                 linear(ratio * ratio / alpha, rho * ratio)
             }
         };
-        Ok(data)
+        self.finite(level, data)
     }
 
     /// D and E as linear forms in (x, output).
@@ -139,8 +141,8 @@ impl Prediction {
         let noise = match *self {
             Self::Noise => linear(0.0, 1.0),
             Self::Velocity => {
-                let norm = alpha * alpha + sigma * sigma;
-                linear(sigma / norm, alpha / norm)
+                let (a, s) = over_variance(level);
+                linear(s, a)
             }
             Self::Flow => {
                 let norm = alpha + sigma;
@@ -159,6 +161,7 @@ impl Prediction {
                 linear(ratio * ratio / sigma, -data_std / norm)
             }
         };
+        let noise = self.finite(level, noise)?;
         Ok(Conversion { data, noise })
     }
 
@@ -176,10 +179,11 @@ impl Prediction {
         }
         let c = self.conversion(level)?;
         let t = target.target(level)?;
-        Ok(Linear {
+        let converted = Linear {
             x: t.data * c.data.x + t.noise * c.noise.x,
             output: t.data * c.data.output + t.noise * c.noise.output,
-        })
+        };
+        self.finite(level, converted)
     }
 
     /// The training target as a linear form in (x₀, ε): what the output should be when x = αx₀ + σε.
@@ -191,7 +195,7 @@ impl Prediction {
     pub fn target(&self, level: &NoiseLevel) -> Result<Target, Error> {
         let (alpha, sigma) = (level.alpha(), level.sigma());
         let target = |data: f64, noise: f64| Target { data, noise };
-        Ok(match *self {
+        let target = match *self {
             Self::Noise => target(0.0, 1.0),
             Self::Data => target(1.0, 0.0),
             Self::Velocity => target(-sigma, alpha),
@@ -206,6 +210,17 @@ impl Prediction {
                 let norm = libm::hypot(rho, s);
                 target(rho / (s * norm), -s / norm)
             }
+        };
+        let finite = self.finite(
+            level,
+            Linear {
+                x: target.data,
+                output: target.noise,
+            },
+        )?;
+        Ok(Target {
+            data: finite.x,
+            noise: finite.output,
         })
     }
 
@@ -245,6 +260,19 @@ impl Prediction {
         Ok(data_std)
     }
 
+    /// Refuses coefficients that f64 cannot hold.
+    fn finite(&self, level: &NoiseLevel, linear: Linear) -> Result<Linear, Error> {
+        if linear.x.is_finite() && linear.output.is_finite() {
+            return Ok(linear);
+        }
+        Err(Error::ConversionOverflow {
+            prediction: self.name(),
+            alpha: level.alpha(),
+            sigma: level.sigma(),
+            time: level.time(),
+        })
+    }
+
     fn undefined(&self, level: &NoiseLevel) -> Error {
         Error::PredictionUndefined {
             prediction: self.name(),
@@ -253,6 +281,18 @@ impl Prediction {
             time: level.time(),
         }
     }
+}
+
+/// α/(α² + σ²) and σ/(α² + σ²).
+fn over_variance(level: &NoiseLevel) -> (f64, f64) {
+    let (alpha, sigma) = (level.alpha(), level.sigma());
+    let norm = level.marginal_variance(1.0);
+    if norm.is_normal() {
+        return (alpha / norm, sigma / norm);
+    }
+    // The squares overflow or underflow; the quotients need not.
+    let root = libm::hypot(alpha, sigma);
+    (alpha / root / root, sigma / root / root)
 }
 
 /// A training target a·x₀ + b·ε.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use ndarray::{Array, Dimension, IntoDimension};
 
+use crate::apply::start_noise;
 use crate::clip::Clip;
 use crate::denoiser::Denoiser;
 use crate::error::{Error, RunError, require_non_negative};
-use crate::forward::start_noise;
 use crate::grid::Grid;
 use crate::noise::{KeyedNoise, NoiseSource};
 use crate::oracle::Gaussian;

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 /// The modules of each floor, from the ground up.
 const FLOORS: [&[&str]; 5] = [
     &[
-        "error", "kernel", "linalg", "noise", "real", "simd", "special",
+        "error", "kernel", "linalg", "memory", "noise", "real", "simd", "special",
     ],
     &[
         "clip",
-        "combination",
         "grid",
+        "guidance",
         "level",
         "posterior",
         "prediction",
@@ -22,7 +22,13 @@ const FLOORS: [&[&str]; 5] = [
     ],
     &["plan", "solver"],
     &[
-        "denoiser", "fold", "forward", "guidance", "moments", "oracle",
+        "apply",
+        "denoiser",
+        "fold",
+        "forward",
+        "moments",
+        "on_arrays",
+        "oracle",
     ],
     &["likelihood", "run", "sampler"],
 ];

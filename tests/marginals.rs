@@ -4,7 +4,7 @@ use diffusion_sampler::{
     Error, Grid, KeyedNoise, NoiseLevel, Prediction,
     oracle::Gaussian,
     plan::Plan,
-    posterior::{Kappa, StridedPosterior},
+    posterior::{Kappa, StridedPosterior, Transition},
     run::DdimStep,
     schedule::{
         Edm, NoiseSchedule, RectifiedFlow, TableSchedule, VarianceExploding, VariancePreserving,
@@ -268,9 +268,9 @@ proptest! {
         prop_assert!(two.kappa() < one.kappa());
     }
 
-    /// The chain upwards is the same joint law: x_t given x_s has the marginal of t.
+    /// The forward step is the same joint distribution: x_t given x_s has the marginal of t.
     #[test]
-    fn the_chain_upwards_keeps_marginals_and_inverts_the_joint_law(
+    fn the_forward_step_keeps_marginals_and_inverts_the_joint_distribution(
         lambdas in (-6.0..0.9f64, 1.0..8.0f64),
         alphas in (0.05..20.0f64, 0.05..20.0f64),
         pick in choices(),
@@ -279,18 +279,18 @@ proptest! {
         let t = level(2.0, alphas.0, lambdas.0).map_err(failed)?;
         let s = level(1.0, alphas.1, lambdas.1).map_err(failed)?;
         let q = StridedPosterior::new(t, s, pick.on(&s)).map_err(failed)?;
-        let up = q.upward().map_err(failed)?;
+        let up = q.forward_step().map_err(failed)?;
         let scale = t.alpha() + up.state.abs() * s.alpha();
         prop_assert!((up.state * s.alpha() + up.data - t.alpha()).abs() < 1e-13 * scale);
-        let variance = (up.state * s.sigma()).powi(2) + up.deviation.powi(2);
+        let variance = (up.state * s.sigma()).powi(2) + up.noise.powi(2);
         prop_assert!(off(variance, t.sigma().powi(2)) < 1e-13);
         // Both directions have the covariance κ σ_t σ_s.
         let covariance = q.state_coefficient() * t.sigma().powi(2);
         prop_assert!((up.state * s.sigma().powi(2) - covariance).abs() < 1e-13 * t.sigma() * s.sigma());
-        let ddpm = StridedPosterior::new(t, s, Kappa::Ddpm).map_err(failed)?.upward().map_err(failed)?;
-        let step = StridedPosterior::up_step(&s, &t).map_err(failed)?;
+        let ddpm = StridedPosterior::new(t, s, Kappa::Ddpm).map_err(failed)?.forward_step().map_err(failed)?;
+        let step = Transition::forward_step(&s, &t).map_err(failed)?;
         prop_assert_eq!(ddpm.data, 0.0);
         prop_assert!(off(ddpm.state, step.state) < 1e-13);
-        prop_assert!(off(ddpm.deviation, step.deviation) < 1e-13);
+        prop_assert!(off(ddpm.noise, step.noise) < 1e-13);
     }
 }

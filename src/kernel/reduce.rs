@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayRef, Dimension};
 
-use crate::error::Error;
+use crate::error::{Error, require_shape};
 use crate::real::Real;
 
 /// |target − Σ c_j·in_j|² of every sample, in f64, summed in row-major order.
@@ -14,13 +14,7 @@ pub(crate) fn squared_residuals<A: Real, D: Dimension>(
         return Err(Error::NoSampleAxis);
     };
     for (_, input) in terms {
-        if input.shape() != target.shape() {
-            return Err(Error::ShapeMismatch {
-                name: "input",
-                expected: target.shape().to_vec(),
-                found: input.shape().to_vec(),
-            });
-        }
+        require_shape("input", target.shape(), input.shape())?;
     }
     let per_sample = (target.len() / samples.max(1)).max(1);
     let mut inputs: Vec<_> = terms.iter().map(|(c, input)| (*c, input.iter())).collect();

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::posterior::Transition;
 
 /// The scalars of one update, in place, with D the model's estimate of x₀ at this stage, H_j the
 /// history slots and z standard normal noise:
@@ -30,7 +31,25 @@ pub struct Update {
     pub store: Option<Store>,
 }
 
+/// A transition with D in the place of x₀: what a first-order solver makes of one.
+impl From<Transition> for Update {
+    fn from(transition: Transition) -> Self {
+        Self {
+            state: transition.state,
+            data: transition.data,
+            noise: transition.noise,
+            ..Self::default()
+        }
+    }
+}
+
 impl Update {
+    /// The same update with another noise.
+    #[must_use]
+    pub fn with_noise(self, noise: f64) -> Self {
+        Self { noise, ..self }
+    }
+
     /// The same update, which also keeps something.
     #[must_use]
     pub fn storing(self, store: Store) -> Self {

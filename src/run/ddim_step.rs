@@ -9,11 +9,10 @@ use crate::denoiser::Denoiser;
 use crate::error::{Error, RunError};
 use crate::level::NoiseLevel;
 use crate::noise::NoiseSource;
-use crate::plan::Stage;
+use crate::plan::{Stage, Update};
 use crate::posterior::{Kappa, ReverseVariance, StridedPosterior};
 use crate::prediction::Prediction;
 use crate::real::Real;
-use crate::solver::posterior_update;
 
 /// One DDIM step (or DDPM, or any other κ) between two levels, for the whole batch or with levels of
 /// each sample's own.
@@ -78,8 +77,7 @@ impl DdimStep {
         let stages = posteriors
             .iter()
             .map(|posterior| {
-                let update = posterior_update(posterior, posterior.gamma());
-                Stage::evaluating(posterior.from(), update)
+                Stage::evaluating(posterior.from(), Update::from(posterior.transition()))
             })
             .collect();
         Ok(Self {

@@ -8,7 +8,7 @@ use crate::level::NoiseLevel;
 ///
 /// Karras, Aittala, Aila and Laine (2022), "Elucidating the Design Space of Diffusion-Based Generative Models", Table 1.
 /// σ_min and σ_max bound the grids in λ and ρ; the network's conditioning c_noise is
-/// [`Prediction::edm_noise`](crate::Prediction::edm_noise). The start law is N(0, σ² I).
+/// [`Prediction::edm_noise`](crate::Prediction::edm_noise). The initial distribution is N(0, σ² I).
 ///
 /// ```
 /// use diffusion_sampler::schedule::{Edm, NoiseSchedule};

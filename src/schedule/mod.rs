@@ -27,7 +27,8 @@ use crate::level::NoiseLevel;
 /// | [`Edm`] | 1 | t | 0..σ_max |
 /// | [`RectifiedFlow`] | 1 − σ | shifted t | 0..1 |
 ///
-/// The extending guide in `docs/` shows an own schedule; these four methods are all it needs.
+/// The extending guide in `docs/` shows a custom schedule; these four methods are all it needs.
+#[doc(alias("scheduler", "sigma"))]
 pub trait NoiseSchedule: std::fmt::Debug + Send + Sync {
     /// The level at `time`. Time 0 is clean: α = 1, σ = 0.
     ///
@@ -51,7 +52,7 @@ pub trait NoiseSchedule: std::fmt::Debug + Send + Sync {
     /// one, +∞ for a continuous schedule that reaches the clean state.
     fn lambda_range(&self) -> LambdaRange;
 
-    /// v_T, the variance of the start law N(0, v_T I) of a run that starts at `level`: 1 unless the schedule says otherwise.
+    /// v_T, the variance of the initial distribution N(0, v_T I) of a run that starts at `level`: 1 unless the schedule says otherwise.
     fn start_variance(&self, level: &NoiseLevel) -> f64 {
         let _ = level;
         1.0
@@ -97,17 +98,22 @@ impl LambdaRange {
         Ok(Self { noisy, clean })
     }
 
-    /// The range from `noisy` to the clean state itself, λ = +∞: that of a schedule which reaches it. A `noisy` that is not
-    /// less than +∞ counts as −∞.
-    pub fn up_to_clean(noisy: f64) -> Self {
-        Self {
-            noisy: if noisy < f64::INFINITY {
-                noisy
-            } else {
-                f64::NEG_INFINITY
-            },
+    /// The range from `noisy` to the clean state itself, λ = +∞: that of a schedule which reaches it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] for a `noisy` that is NaN or +∞.
+    pub fn up_to_clean(noisy: f64) -> Result<Self, Error> {
+        require(
+            noisy < f64::INFINITY,
+            "noisy end of the lambda range",
+            noisy,
+            "a number below +inf",
+        )?;
+        Ok(Self {
+            noisy,
             clean: f64::INFINITY,
-        }
+        })
     }
 
     /// The range of ρ = σ/α = e^−λ from `max` down to `min`: EDM's σ_max and σ_min.
@@ -161,7 +167,7 @@ impl LambdaRange {
         self.clean
     }
 
-    /// Refuses a λ outside the range: what [`NoiseSchedule::time_of_lambda`] of an own schedule begins with.
+    /// Refuses a λ outside the range: what [`NoiseSchedule::time_of_lambda`] of a custom schedule begins with.
     ///
     /// # Errors
     ///

@@ -2,7 +2,7 @@
 
 use super::variance_preserving::log_alpha_squared;
 use super::{LambdaRange, NoiseSchedule, check_time};
-use crate::error::Error;
+use crate::error::{Error, require_all};
 use crate::level::NoiseLevel;
 
 /// A variance-preserving schedule given by T betas or ᾱ's, the form in which most checkpoints are trained.
@@ -46,6 +46,17 @@ impl TableSchedule {
     /// As [`linear`](Self::linear).
     pub fn scaled_linear(steps: usize, first: f64, last: f64) -> Result<Self, Error> {
         check_table_len(steps)?;
+        // A negative end has no root; the error must show the end that was given, not NaN.
+        for (index, value) in [(0, first), (steps - 1, last)] {
+            if value.is_nan() || value < 0.0 {
+                return Err(Error::InvalidEntry {
+                    name: "betas",
+                    index,
+                    value,
+                    requirement: BETAS,
+                });
+            }
+        }
         let roots = ramp(steps, first.sqrt(), last.sqrt());
         Self::from_betas(&roots.iter().map(|root| root * root).collect::<Vec<_>>())
     }
@@ -61,17 +72,43 @@ impl TableSchedule {
         const OFFSET: f64 = 0.008;
         const MAX_BETA: f64 = 0.999;
         check_table_len(steps)?;
-        let angle = |i: usize| {
-            let u = i as f64 / steps as f64;
-            (u + OFFSET) / (1.0 + OFFSET) * std::f64::consts::FRAC_PI_2
+        let quarter = std::f64::consts::FRAC_PI_2 / (1.0 + OFFSET);
+        let part = |knot: usize| knot as f64 / steps as f64;
+        let first = OFFSET * quarter;
+        // ln ᾱ in closed form, which sums no rounding. The angle is taken from the nearer end: at the
+        // noisy end cos(angle) = sin(π/2 − angle), with π/2 − angle = quarter·(T − k)/T.
+        let closed = |knot: usize| {
+            let sine = libm::sin(part(knot) * quarter);
+            let cos = libm::cos(first);
+            // 1 − ᾱ = sin(b − a) sin(b + a)/cos²a: no difference of nearly equal numbers.
+            let one_minus = sine * libm::sin((part(knot) + 2.0 * OFFSET) * quarter) / (cos * cos);
+            if one_minus < 0.5 {
+                libm::log1p(-one_minus)
+            } else {
+                2.0 * (libm::log(libm::sin(part(steps - knot) * quarter)) - libm::log(cos))
+            }
         };
-        // 1 − cos²b/cos²a = sin(b − a) sin(b + a)/cos²a: no difference of nearly equal numbers.
-        let beta = |i: usize| {
-            let (a, b) = (angle(i), angle(i + 1));
-            let cos = libm::cos(a);
-            (libm::sin(b - a) * libm::sin(b + a) / (cos * cos)).min(MAX_BETA)
-        };
-        Self::from_betas(&(0..steps).map(beta).collect::<Vec<_>>())
+        // The largest fall of ln ᾱ in one interval.
+        let clipped = libm::log1p(-MAX_BETA);
+        let mut logs = Vec::with_capacity(steps);
+        let (mut before, mut log) = (0.0, 0.0);
+        let mut exact = true;
+        for knot in 1..=steps {
+            let after = closed(knot);
+            exact &= after - before >= clipped;
+            log = match exact {
+                true => after,
+                false => log + (after - before).max(clipped),
+            };
+            before = after;
+            logs.push(log);
+        }
+        let betas: Vec<f64> = std::iter::once(0.0)
+            .chain(logs.iter().copied())
+            .zip(&logs)
+            .map(|(before, after)| -libm::expm1(after - before))
+            .collect();
+        Self::from_logs(logs, "betas", &betas)
     }
 
     /// β_i = `first` + (`last` − `first`)·s(z_i), s the logistic function and z linear from −6 to 6 (the schedule that
@@ -93,20 +130,16 @@ impl TableSchedule {
     ///
     /// # Errors
     ///
-    /// [`Error::StepCount`] for an empty table; [`Error::InvalidEntry`] for a beta out of range, or one so small that the
+    /// [`Error::EmptyList`] for an empty table; [`Error::InvalidEntry`] for a beta out of range, or one so small that the
     /// noise does not grow in f64.
     pub fn from_betas(betas: &[f64]) -> Result<Self, Error> {
         let last = betas.len().saturating_sub(1);
-        for (index, &value) in betas.iter().enumerate() {
-            if !(value > 0.0 && (value < 1.0 || (value == 1.0 && index == last))) {
-                return Err(Error::InvalidEntry {
-                    name: "betas",
-                    index,
-                    value,
-                    requirement: "in (0, 1), the last in (0, 1]",
-                });
-            }
-        }
+        require_all(
+            "betas",
+            betas,
+            |index, beta| beta > 0.0 && (beta < 1.0 || (beta == 1.0 && index == last)),
+            BETAS,
+        )?;
         let logs = betas.iter().scan(0.0, |sum, &beta| {
             *sum += libm::log1p(-beta);
             Some(*sum)
@@ -118,20 +151,17 @@ impl TableSchedule {
     ///
     /// # Errors
     ///
-    /// [`Error::StepCount`] for an empty table; [`Error::InvalidEntry`] for an entry out of range or not below the one
+    /// [`Error::EmptyList`] for an empty table; [`Error::InvalidEntry`] for an entry out of range or not below the one
     /// before it.
+    #[doc(alias = "alphas_cumprod")]
     pub fn from_alphas_cumprod(alphas_cumprod: &[f64]) -> Result<Self, Error> {
         let last = alphas_cumprod.len().saturating_sub(1);
-        for (index, &value) in alphas_cumprod.iter().enumerate() {
-            if !(value < 1.0 && (value > 0.0 || (value == 0.0 && index == last))) {
-                return Err(Error::InvalidEntry {
-                    name: "alphas_cumprod",
-                    index,
-                    value,
-                    requirement: "in (0, 1), the last in [0, 1)",
-                });
-            }
-        }
+        require_all(
+            "alphas_cumprod",
+            alphas_cumprod,
+            |index, value| value < 1.0 && (value > 0.0 || (value == 0.0 && index == last)),
+            "in (0, 1), the last in [0, 1)",
+        )?;
         let logs = alphas_cumprod.iter().map(|&value| libm::log(value));
         Self::from_logs(logs.collect(), "alphas_cumprod", alphas_cumprod)
     }
@@ -173,16 +203,13 @@ impl TableSchedule {
 
     fn from_logs(logs: Vec<f64>, name: &'static str, source: &[f64]) -> Result<Self, Error> {
         if logs.is_empty() {
-            return Err(Error::StepCount {
-                steps: 0,
-                min: 1,
-                max: usize::MAX,
-            });
+            return Err(Error::EmptyList { name });
         }
         let mut table = Vec::with_capacity(logs.len() + 1);
         table.push(0.0);
         for (index, log) in logs.into_iter().enumerate() {
-            if log >= table[index] {
+            // Where α has underflowed to 0 there is no more noise to come.
+            if log >= table[index] || libm::exp(0.5 * table[index]) == 0.0 {
                 return Err(Error::InvalidEntry {
                     name,
                     index,
@@ -201,6 +228,9 @@ impl TableSchedule {
 /// The longest table that a constructor makes from a count: the count comes from the caller, and the table has to fit into
 /// memory.
 const MAX_TABLE: usize = 1 << 24;
+
+/// What betas must be.
+const BETAS: &str = "in (0, 1), the last in (0, 1]";
 
 fn check_table_len(steps: usize) -> Result<(), Error> {
     if (1..=MAX_TABLE).contains(&steps) {

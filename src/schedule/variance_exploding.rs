@@ -8,7 +8,7 @@ use crate::level::NoiseLevel;
 ///
 /// Song et al. (2021), "Score-Based Generative Modeling through Stochastic Differential Equations". The path never
 /// reaches the clean state: σ falls to σ_min as t → 0 and jumps to 0 at t = 0, which is clean as in every schedule. The
-/// start law is N(0, σ² I).
+/// initial distribution is N(0, σ² I).
 ///
 /// ```
 /// use diffusion_sampler::schedule::{NoiseSchedule, VarianceExploding};

@@ -77,16 +77,6 @@ impl FirstOrder {
     }
 }
 
-/// The step of a posterior: its model is evaluated where it starts.
-pub(crate) fn posterior_update(posterior: &StridedPosterior, noise: f64) -> Update {
-    Update {
-        state: posterior.state_coefficient(),
-        data: posterior.data_coefficient(),
-        noise,
-        ..Update::default()
-    }
-}
-
 impl Solver for FirstOrder {
     /// # Errors
     ///
@@ -114,7 +104,8 @@ impl Solver for FirstOrder {
                 ReverseVariance::Posterior => posterior.gamma(),
                 policy => posterior.reverse_variance(policy)?.sqrt(),
             };
-            Ok(Step::simple(from, to, posterior_update(&posterior, noise)))
+            let update = Update::from(posterior.transition()).with_noise(noise);
+            Ok(Step::simple(from, to, update))
         });
         Plan::new(steps.collect::<Result<_, Error>>()?, 0)
     }

@@ -1,6 +1,5 @@
 //! Heun's method in ρ.
 
-use super::first_order::posterior_update;
 use super::{Path, Solver};
 use crate::error::Error;
 use crate::level::NoiseLevel;
@@ -54,7 +53,7 @@ impl Solver for Heun {
 
 fn step(from: NoiseLevel, to: NoiseLevel) -> Result<Step, Error> {
     let posterior = StridedPosterior::new(from, to, Kappa::Ddim)?;
-    let predictor = posterior_update(&posterior, 0.0);
+    let predictor = Update::from(posterior.transition());
     // ρ_t/ρ_s − 1 = e^h − 1.
     let weight = 0.5 * libm::expm1(posterior.step_size()) * to.alpha();
     let stages = if from.alpha() == 0.0 || !weight.is_finite() {

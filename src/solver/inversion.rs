@@ -1,6 +1,5 @@
 //! DDIM run upwards.
 
-use super::first_order::posterior_update;
 use super::{Path, Solver};
 use crate::error::Error;
 use crate::level::NoiseLevel;
@@ -73,7 +72,10 @@ fn up_edge(from: NoiseLevel, to: NoiseLevel) -> Result<Step, Error> {
         ]
     } else {
         let posterior = StridedPosterior::new(from, to, Kappa::Ddim)?;
-        vec![Stage::evaluating(from, posterior_update(&posterior, 0.0))]
+        vec![Stage::evaluating(
+            from,
+            Update::from(posterior.transition()),
+        )]
     };
     Ok(Step { from, to, stages })
 }

@@ -12,8 +12,6 @@ pub use inversion::DdimInversion;
 pub use multistep::{DpmSolverPlusPlus, SecondOrderForm};
 pub use path::Path;
 
-pub(crate) use first_order::posterior_update;
-
 use std::fmt::Debug;
 
 use crate::error::Error;

@@ -301,7 +301,7 @@ fn ancestral_variance() -> Outcome<Vec<Claim>> {
         let tilde = beta * (s.sigma() / t.sigma()).powi(2);
         let ddpm = StridedPosterior::new(t, s, Kappa::Ddpm)?;
         neighbours = neighbours
-            .max(off(ddpm.forward_variance(), beta, beta))
+            .max(off(ddpm.forward_variance()?, beta, beta))
             .max(off(ddpm.variance(), tilde, tilde));
     }
     // Where β > σ_s² no γ of the family is as large: asked for as one, it is refused.

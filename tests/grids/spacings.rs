@@ -139,14 +139,11 @@ fn linspace_is_the_half_even_division_at_every_number_of_steps_but_1() -> Outcom
             }
         }
         match Grid::linspace(&schedule, 1) {
-            Err(Error::SpacingImpossible {
-                spacing: "linspace",
+            Err(Error::StepCount {
                 steps: 1,
-                table: TABLE,
-                knot,
-            }) => {
-                assert_eq!(knot, 1.0);
-            }
+                min: 2,
+                max: TABLE,
+            }) => {}
             other => return Err(format!("{other:?}").into()),
         }
     }
@@ -207,11 +204,10 @@ fn ddims_own_quadratic_starts_at_four_fifths_and_repeats_exactly_from_30_steps_o
         }
         assert!(matches!(
             Grid::ddim_quadratic(&schedule, 1),
-            Err(Error::SpacingImpossible {
-                spacing: "DDIM quadratic",
+            Err(Error::StepCount {
                 steps: 1,
-                table: TABLE,
-                ..
+                min: 2,
+                max: TABLE,
             })
         ));
     }
@@ -253,21 +249,21 @@ fn well_known_lists_of_indices_come_out() -> Outcome {
 #[test]
 fn step_counts_outside_the_table_are_refused_with_the_count() -> Outcome {
     for schedule in tables()? {
-        let constructors: [(&str, Constructor<'_>); 5] = [
-            ("trailing", &|k| Grid::trailing(&schedule, k)),
-            ("leading", &|k| Grid::leading(&schedule, k, 0)),
-            ("linspace", &|k| Grid::linspace(&schedule, k)),
-            ("quadratic", &|k| Grid::quadratic(&schedule, k)),
-            ("ddim_quadratic", &|k| Grid::ddim_quadratic(&schedule, k)),
+        let constructors: [(&str, usize, Constructor<'_>); 5] = [
+            ("trailing", 1, &|k| Grid::trailing(&schedule, k)),
+            ("leading", 1, &|k| Grid::leading(&schedule, k, 0)),
+            ("linspace", 2, &|k| Grid::linspace(&schedule, k)),
+            ("quadratic", 1, &|k| Grid::quadratic(&schedule, k)),
+            ("ddim_quadratic", 2, &|k| Grid::ddim_quadratic(&schedule, k)),
         ];
-        for (name, constructor) in constructors {
+        for (name, least, constructor) in constructors {
             for asked in [0, TABLE + 1, usize::MAX] {
                 match constructor(asked) {
                     Err(Error::StepCount {
                         steps,
-                        min: 1,
+                        min,
                         max: TABLE,
-                    }) => assert_eq!(steps, asked),
+                    }) => assert_eq!((steps, min), (asked, least)),
                     other => return Err(format!("{name}({asked}): {other:?}").into()),
                 }
             }
@@ -584,10 +580,9 @@ fn a_grid_can_end_at_knot_1_and_nowhere_above_the_knot_before() -> Outcome {
     for refused in [before, schedule.level(900.0)?] {
         assert_eq!(
             grid.clone().ending_at(refused),
-            Err(Error::NoiseNotDecreasing {
-                knot: 50,
-                lambda_before: before.lambda(),
-                lambda: refused.lambda(),
+            Err(Error::EndNotBelow {
+                before: before.time(),
+                end: refused.time(),
             })
         );
     }

@@ -1,0 +1,45 @@
+//! Affine forms on arrays: what the functions on arrays, the runs and the sampler share.
+
+use ndarray::{ArrayRef, Dimension};
+
+use crate::error::Error;
+use crate::kernel::{self, FillNoise, Form, Forms};
+use crate::noise::{NoiseSource, StepNoise, Stream};
+use crate::real::Real;
+
+/// The form x' = a·x + b·input + n·z.
+pub(crate) fn affine(state: f64, input: f64, noise: f64) -> Form {
+    Form {
+        noise,
+        ..kernel::affine(state, &[input])
+    }
+}
+
+/// Applies one form, or one per sample; a batch has as many forms as samples.
+pub(crate) fn apply<A: Real, D: Dimension>(
+    forms: &[Form],
+    x: &mut ArrayRef<A, D>,
+    inputs: &[&ArrayRef<A, D>],
+    noise: Option<FillNoise<'_, A>>,
+) -> Result<bool, Error> {
+    let forms = match forms {
+        [one] => Forms::Same(one),
+        many => Forms::PerSample(many),
+    };
+    kernel::update(forms, x, None, inputs, noise)
+}
+
+/// Lends a noise source to the kernels for rows outside a step.
+pub(crate) fn filler<N>(noise: &mut N, step: u32, stream: Stream) -> StepNoise<'_, &mut N> {
+    StepNoise::new(noise, step, stream, &[])
+}
+
+/// The initial distribution: x ← x + deviation·z on zeros.
+pub(crate) fn start_noise<A: Real, D: Dimension, N: NoiseSource<A>>(
+    x: &mut ArrayRef<A, D>,
+    deviation: f64,
+    noise: &mut N,
+) -> Result<(), Error> {
+    let mut fill = filler(noise, 0, Stream::Start);
+    apply(&[affine(0.0, 0.0, deviation)], x, &[], Some(&mut fill)).map(drop)
+}
