@@ -56,6 +56,7 @@ mod fold;
 pub mod forward;
 pub mod grid;
 pub mod guidance;
+pub mod guide;
 pub mod kernel;
 mod level;
 pub mod likelihood;
@@ -90,18 +91,7 @@ pub use ndarray;
 pub use num_traits;
 pub use rand;
 
-/// The guides' code blocks, compiled and run with the documentation tests.
+/// The README's code blocks, compiled and run with the documentation tests; those of the guides are in [`guide`].
 #[cfg(doctest)]
-mod pages {
-    #[doc = include_str!("../README.md")]
-    struct Readme;
-
-    #[doc = include_str!("../docs/choosing.md")]
-    struct Choosing;
-
-    #[doc = include_str!("../docs/extending.md")]
-    struct Extending;
-
-    #[doc = include_str!("../docs/mathematics.md")]
-    struct Mathematics;
-}
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 5] = [
         "training",
     ],
     &["plan", "solver"],
-    &["denoiser", "fold", "forward", "guidance", "oracle"],
+    &["denoiser", "fold", "forward", "guidance", "guide", "oracle"],
     &["likelihood", "moments", "run", "sampler"],
 ];
 
