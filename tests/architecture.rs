@@ -26,6 +26,7 @@ const FLOORS: [&[&str]; 5] = [
         "denoiser",
         "fold",
         "forward",
+        "guide",
         "moments",
         "on_arrays",
         "oracle",

@@ -1,0 +1,34 @@
+//! The guides, as pages of this documentation. They are the files of the repository's `docs` folder.
+//!
+//! - [`choosing`]: which schedule, stride and solver to take, with measured figures.
+//! - [`extending`]: custom schedules, solvers, models, loops and noise.
+//! - [`mathematics`]: the formulas and where they come from.
+//! - [`verification`]: every claim with its oracle, the measured value and the threshold.
+//! - [`performance`]: what a step costs.
+
+// A page's links to other pages are reference links. The definitions here come before those of the file, and the first
+// one counts: the same page links to modules here and to files in the repository.
+
+pub mod choosing {
+    //! [mathematics-guidance]: super::mathematics#7-guidance
+    #![doc = include_str!("../docs/choosing.md")]
+}
+
+pub mod extending {
+    //! [mathematics]: super::mathematics
+    #![doc = include_str!("../docs/extending.md")]
+}
+
+pub mod mathematics {
+    //! [choosing]: super::choosing
+    //! [verification]: super::verification
+    #![doc = include_str!("../docs/mathematics.md")]
+}
+
+pub mod performance {
+    #![doc = include_str!("../docs/performance.md")]
+}
+
+pub mod verification {
+    #![doc = include_str!("../docs/verification.md")]
+}
