@@ -252,7 +252,8 @@ impl Sampler {
     ///
     /// // How far DDIM in 10 steps misses N(2, 0.5²): exactly, without a sample drawn.
     /// let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
-    /// let sampler = Sampler::new(&Grid::trailing(&schedule, 10)?, &FirstOrder::ddim())?;
+    /// let grid = Grid::trailing(&schedule, 10)?;
+    /// let sampler = Sampler::new(&schedule, &grid, &FirstOrder::ddim())?;
     /// let states = sampler.moments(&Gaussian::isotropic(&[2.0], 0.25)?)?;
     /// let last = &states[9];
     /// println!("mean {}, sd {}", last.mean()[0], last.variances()[0].sqrt());

@@ -129,7 +129,7 @@ fn predict(
 /// [`LabelledOracle::classifier`].
 ///
 /// ```
-/// use diffusion_sampler::{NoiseLevel, Query, guidance::Classifier, oracle::{Gaussian, GaussianMixture, LabelledOracle}};
+/// use diffusion_sampler::{NoiseLevel, Query, denoiser::Classifier, oracle::{Gaussian, GaussianMixture, LabelledOracle}};
 /// use ndarray::array;
 ///
 /// let data = GaussianMixture::new(
