@@ -199,6 +199,31 @@ pub enum Error {
         /// The time at which the second edge starts.
         start: f64,
     },
+    /// A knot of a run that lies outside a [`BrownianPath`](crate::noise::BrownianPath).
+    KnotOutsidePath {
+        /// λ of the knot.
+        lambda: f64,
+        /// λ at the path's noisy end.
+        noisy: f64,
+        /// λ at the path's clean end.
+        clean: f64,
+    },
+    /// Two knots of a run within one cell of a [`BrownianPath`](crate::noise::BrownianPath).
+    KnotsTooClose {
+        /// λ of the noisier knot.
+        from: f64,
+        /// λ of the other.
+        to: f64,
+        /// The length of a cell in λ.
+        cell: f64,
+    },
+    /// A run that draws noise upwards or over the same levels twice, which one path cannot give.
+    PathRetraced {
+        /// λ that the run had reached.
+        from: f64,
+        /// λ to which it goes from there, not above.
+        to: f64,
+    },
     /// The prediction says nothing about x₀ or ε at this level: ε, score and EDM at α = 0, score and EDM at σ = 0.
     PredictionUndefined {
         /// The prediction.
@@ -477,6 +502,22 @@ impl fmt::Display for Error {
             } => write!(
                 f,
                 "lambda {lambda} lies outside the schedule's [{noisy}, {clean}]"
+            ),
+            Self::KnotOutsidePath {
+                lambda,
+                noisy,
+                clean,
+            } => write!(
+                f,
+                "lambda {lambda} lies outside the noise path's [{noisy}, {clean}]"
+            ),
+            Self::KnotsTooClose { from, to, cell } => write!(
+                f,
+                "the knots at lambda {from} and {to} lie in one cell of the noise path, of length {cell}"
+            ),
+            Self::PathRetraced { from, to } => write!(
+                f,
+                "noise from lambda {from} to {to}: a noise path is followed once, towards less noise"
             ),
             Self::UnboundedLambda { noisy, clean } => write!(
                 f,

@@ -487,6 +487,7 @@ fn value_stability_pins() {
 fn sources_can_be_sent_and_shared() {
     fn assert<T: Send + Sync>() {}
     assert::<KeyedNoise>();
+    assert::<diffusion_sampler::noise::BrownianPath>();
     assert::<RngNoise<StdRng>>();
     assert::<NoiseKey>();
 }

@@ -4,7 +4,7 @@ mod claims;
 
 use std::error::Error;
 
-use claims::{TOPICS, Topic, convergence, digits, edges, guidance, laws, noise, tables};
+use claims::{TOPICS, Topic, brownian, convergence, digits, edges, guidance, laws, noise, tables};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -27,13 +27,14 @@ fn assert_topic(topic: Topic) -> Result<(), Box<dyn Error>> {
 }
 
 /// The topics that the tests below assert.
-const ASSERTED: [Topic; 7] = [
+const ASSERTED: [Topic; 8] = [
     edges::claims,
     tables::claims,
     convergence::claims,
     guidance::claims,
     laws::claims,
     noise::claims,
+    brownian::claims,
     digits::claims,
 ];
 
@@ -83,4 +84,9 @@ fn more_noise_and_fewer_steps_are_worse_on_digits() -> Outcome {
 #[test]
 fn noise_has_its_law_and_bits_do_not_depend_on_how_they_are_made() -> Outcome {
     assert_topic(noise::claims)
+}
+
+#[test]
+fn runs_of_other_numbers_of_steps_follow_one_brownian_path() -> Outcome {
+    assert_topic(brownian::claims)
 }

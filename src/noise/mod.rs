@@ -3,6 +3,7 @@
 
 mod block;
 mod box_muller;
+mod brownian;
 mod buffers;
 mod key;
 mod keyed;
@@ -12,6 +13,7 @@ mod rng;
 mod rows;
 mod source;
 
+pub use brownian::BrownianPath;
 pub use key::{Interval, NoiseKey, Stream};
 pub use keyed::KeyedNoise;
 pub use normal::NormalElement;

@@ -37,6 +37,14 @@ pub trait NormalElement: Copy + sealed::Sealed {
     /// Writes the next normals of a generator to `out`.
     #[doc(hidden)]
     fn drawn<R: Rng>(rng: &mut R, buffers: &mut Buffers, out: &mut [Self]);
+
+    /// This value as an `f64`, exactly.
+    #[doc(hidden)]
+    fn wide(self) -> f64;
+
+    /// Rounds an `f64` to this type.
+    #[doc(hidden)]
+    fn narrow(value: f64) -> Self;
 }
 
 impl NormalElement for f32 {
@@ -47,6 +55,16 @@ impl NormalElement for f32 {
     fn drawn<R: Rng>(rng: &mut R, buffers: &mut Buffers, out: &mut [Self]) {
         buffers.singles.fill(rng, out);
     }
+
+    #[inline(always)]
+    fn wide(self) -> f64 {
+        self.into()
+    }
+
+    #[inline(always)]
+    fn narrow(value: f64) -> Self {
+        value as Self
+    }
 }
 
 impl NormalElement for f64 {
@@ -56,6 +74,16 @@ impl NormalElement for f64 {
 
     fn drawn<R: Rng>(rng: &mut R, buffers: &mut Buffers, out: &mut [Self]) {
         buffers.doubles.fill(rng, out);
+    }
+
+    #[inline(always)]
+    fn wide(self) -> f64 {
+        self
+    }
+
+    #[inline(always)]
+    fn narrow(value: f64) -> Self {
+        value
     }
 }
 

@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::fmt;
 
+pub(crate) mod brownian;
 pub(crate) mod convergence;
 pub(crate) mod digits;
 pub(crate) mod edges;
@@ -107,5 +108,6 @@ pub(crate) const TOPICS: &[(&str, Topic)] = &[
     ("Guidance", guidance::claims),
     ("Predicted and sampled laws", laws::claims),
     ("Noise and bits", noise::claims),
+    ("Brownian paths", brownian::claims),
     ("Shape of DDIM's Table 1", digits::claims),
 ];
