@@ -60,6 +60,7 @@ pub mod kernel;
 mod level;
 pub mod likelihood;
 mod linalg;
+mod memory;
 pub mod moments;
 pub mod noise;
 pub mod oracle;

@@ -6,9 +6,10 @@ use ndarray::{Array, Dimension, IntoDimension};
 
 use crate::clip::Clip;
 use crate::denoiser::Denoiser;
-use crate::error::{Error, RunError, require_non_negative, require_size};
+use crate::error::{Error, RunError, require_non_negative};
 use crate::forward::start_noise;
 use crate::grid::Grid;
+use crate::memory;
 use crate::noise::{KeyedNoise, NoiseSource};
 use crate::plan::Plan;
 use crate::prediction::Prediction;
@@ -143,8 +144,7 @@ impl Sampler {
     {
         self.check_start()?;
         let shape = shape.into_dimension();
-        require_size::<A>(shape.slice())?;
-        let mut x = Array::zeros(shape);
+        let mut x = memory::zeros(shape)?;
         let deviation = self.start_variance.sqrt();
         start_noise(&mut x, deviation, &mut noise)?;
         self.start_from(x, prediction, noise)

@@ -18,7 +18,7 @@ use crate::denoiser::{Denoiser, Query};
 use crate::error::{Error, RunError};
 use crate::fold::{self, Estimate};
 use crate::forward::filler;
-use crate::kernel::{self, MAX_INPUTS};
+use crate::kernel::{self, Forms, MAX_INPUTS};
 use crate::level::NoiseLevel;
 use crate::noise::{KeyedNoise, NoiseSource, Stream};
 use crate::plan::{Plan, Stage};
@@ -488,7 +488,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
             Some(y) => Some(own_slice_mut(y, "history")?),
         };
         Ok(kernel::update_slices(
-            &form,
+            Forms::Same(&form),
             samples,
             own_slice_mut(&mut self.x, "state")?,
             y,
@@ -504,7 +504,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         outputs_of(&self.outputs, self.x.len(), &mut inputs)?;
         // What is not finite is reported by the update itself, with its place.
         kernel::update_slices(
-            &fold::data_form(estimate),
+            Forms::Same(&fold::data_form(estimate)),
             self.x.shape()[0],
             own_slice_mut(data, "data estimate")?,
             None,
