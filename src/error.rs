@@ -371,7 +371,7 @@ pub enum Error {
         /// Which array.
         name: &'static str,
     },
-    /// More elements than an array can hold.
+    /// More elements than an array can hold, or than there is memory for.
     TooLarge {
         /// The shape asked for.
         shape: Vec<usize>,
@@ -718,7 +718,7 @@ impl fmt::Display for Error {
             Self::TooLarge { shape } => {
                 write!(
                     f,
-                    "shape {shape:?} has more elements than an array can hold"
+                    "shape {shape:?} has more elements than an array or the memory can hold"
                 )
             }
             Self::TooManyTerms { found, max } => {

@@ -381,7 +381,7 @@ pub(crate) fn combined<A: Real, D: Dimension>(
         let mut arrays = vec![x];
         arrays.extend(&inputs);
         grams.resize(samples, Gram::ZERO);
-        kernel::gram(&arrays, &mut grams);
+        kernel::gram(&arrays, &mut grams)?;
     }
     let form = |sample: usize| {
         let at = at(sample);

@@ -76,6 +76,7 @@ pub mod kernel;
 mod level;
 pub mod likelihood;
 mod linalg;
+mod memory;
 pub mod moments;
 pub mod noise;
 mod on_arrays;

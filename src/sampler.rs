@@ -9,12 +9,13 @@ use crate::clip::Clip;
 use crate::denoiser::Denoiser;
 use crate::error::{Error, RunError, require_non_negative};
 use crate::grid::Grid;
+use crate::memory;
 use crate::noise::{KeyedNoise, NoiseSource};
 use crate::oracle::Gaussian;
 use crate::plan::Plan;
 use crate::prediction::Prediction;
 use crate::real::Real;
-use crate::run::{self, Machine, Snapshot, Trajectory};
+use crate::run::{Machine, Snapshot, Trajectory};
 use crate::schedule::NoiseSchedule;
 use crate::solver::{Path, Solver};
 
@@ -160,7 +161,7 @@ impl Sampler {
     {
         self.check_start()?;
         let shape = shape.into_dimension();
-        let mut x = run::zeros(shape)?;
+        let mut x = memory::zeros(shape)?;
         let deviation = self.start_variance.sqrt();
         start_noise(&mut x, deviation, &mut noise)?;
         self.start_from(x, prediction, noise)

@@ -1,4 +1,4 @@
-//! Which instruction set the kernels run on; the crate's only `unsafe`.
+//! Which instruction set the kernels run on; with one call in `memory.rs`, the crate's only `unsafe`.
 //!
 //! A kernel is one safe body, written once and generic over nothing but data: a [`Task`] whose `run` is
 //! `#[inline(always)]`. [`dispatch`] calls it from inside a function that may use AVX2 (or AVX-512), into which it is

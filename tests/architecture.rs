@@ -1,5 +1,5 @@
 //! The floors of the house: a file imports from its own floor or below, scalars know nothing of arrays, and `unsafe` stays
-//! in the dispatch. docs/architecture.md says why.
+//! in the dispatch and in one call for huge pages. docs/architecture.md says why.
 
 use std::error::Error;
 use std::fs;
@@ -130,13 +130,13 @@ fn scalar_floors_never_name_arrays() -> Result<(), Box<dyn Error>> {
 }
 
 #[test]
-fn unsafe_stays_in_the_dispatch() -> Result<(), Box<dyn Error>> {
+fn unsafe_stays_in_the_dispatch_and_in_the_call_for_huge_pages() -> Result<(), Box<dyn Error>> {
     for (path, _, code) in files()? {
         let names_unsafe = code
             .split(|c: char| !(c.is_alphanumeric() || c == '_'))
             .any(|word| word == "unsafe");
         assert!(
-            !names_unsafe || path == "simd.rs",
+            !names_unsafe || ["simd.rs", "memory.rs"].contains(&path.as_str()),
             "{path} holds unsafe code"
         );
     }

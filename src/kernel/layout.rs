@@ -12,18 +12,12 @@
 use ndarray::iter::{Iter, LanesIter};
 use ndarray::{ArrayRef, ArrayView, ArrayViewMut, Axis, Dimension};
 
-use super::slices::{self, Operands};
-#[cfg(feature = "rayon")]
-use super::threads::Threads;
-use super::{FillNoise, Forms, MAX_INPUTS};
+use super::pieces::{Noise, Run, with_room};
+use super::{FillNoise, Forms, MAX_INPUTS, threads};
 use crate::real::Real;
 
 /// Elements that do not lie in rows are gathered in blocks of this length.
 const GATHER: usize = 64;
-
-/// The noise is asked for in pieces of this length, short enough for L1. A stochastic step of 64 Ki takes 1.14 times as
-/// long as its normals alone with pieces of 1024, 1.37 times with 256 (medians of five runs taken in turn).
-pub(super) const NOISE: usize = 1024;
 
 /// Rows shorter than this are gathered too: a call for each would cost more.
 const SHORT_ROW: usize = 16;
@@ -39,16 +33,8 @@ pub(super) fn update<A: Real, D: Dimension>(
 ) -> bool {
     // Rooms of their own for the block of noise and for the views: a plain call does not pay for either.
     match noise {
-        Some(fill) if is_noisy(forms) => with_noise(forms, x, y, inputs, fill),
+        Some(fill) if forms.noisy() => with_noise(forms, x, y, inputs, fill),
         _ => run(forms, x, y, inputs, None),
-    }
-}
-
-#[inline(always)]
-fn is_noisy(forms: Forms<'_>) -> bool {
-    match forms {
-        Forms::Same(form) => form.noise != 0.0,
-        Forms::PerSample(forms) => forms.iter().any(|form| form.noise != 0.0),
     }
 }
 
@@ -58,25 +44,27 @@ pub(super) fn update_slices<A: Real>(
     forms: Forms<'_>,
     samples: usize,
     x: &mut [A],
-    y: Option<&mut [A]>,
+    mut y: Option<&mut [A]>,
     inputs: &[&[A]],
     noise: Option<FillNoise<'_, A>>,
 ) -> bool {
-    let mut run = Run {
-        forms,
-        per_sample: (x.len() / samples.max(1)).max(1),
-        noise: None,
-        finite: true,
-    };
+    debug_assert!(
+        x.len().is_multiple_of(samples.max(1)),
+        "slices of whole rows"
+    );
+    if x.is_empty() {
+        return true;
+    }
+    let per_sample = (x.len() / samples.max(1)).max(1);
+    let mut run = Run::new(forms, per_sample, None);
     match noise {
-        Some(fill) if is_noisy(forms) && !x.is_empty() => {
-            let mut noise = Noise::new(fill);
-            run.noise = Some(&mut noise);
-            run.slices(0, x, y, inputs);
+        Some(fill) if forms.noisy() => with_room(fill, per_sample, &mut |noise| {
+            let mut run = Run::new(forms, per_sample, Some(noise));
+            threads::slices(&mut run, 0, x, y.as_deref_mut(), inputs);
             run.finite
-        }
+        }),
         _ => {
-            run.slices(0, x, y, inputs);
+            threads::slices(&mut run, 0, x, y, inputs);
             run.finite
         }
     }
@@ -86,63 +74,55 @@ pub(super) fn update_slices<A: Real>(
 fn with_noise<A: Real, D: Dimension>(
     forms: Forms<'_>,
     x: &mut ArrayRef<A, D>,
-    y: Option<&mut ArrayRef<A, D>>,
+    mut y: Option<&mut ArrayRef<A, D>>,
     inputs: &[&ArrayRef<A, D>],
     fill: FillNoise<'_, A>,
 ) -> bool {
-    run(forms, x, y, inputs, Some(&mut Noise::new(fill)))
+    let per_sample = x.len() / x.shape().first().map_or(1, |&samples| samples.max(1));
+    with_room(fill, per_sample, &mut |noise| {
+        run(forms, x, y.as_deref_mut(), inputs, Some(noise))
+    })
 }
 
 #[inline(always)]
 fn run<A: Real, D: Dimension>(
     forms: Forms<'_>,
     x: &mut ArrayRef<A, D>,
-    y: Option<&mut ArrayRef<A, D>>,
+    mut y: Option<&mut ArrayRef<A, D>>,
     inputs: &[&ArrayRef<A, D>],
     noise: Option<&mut Noise<'_, A>>,
 ) -> bool {
     let samples = x.shape().first().map_or(1, |&samples| samples.max(1));
-    let run = Run {
-        forms,
-        per_sample: x.len() / samples,
-        noise,
-        finite: true,
-    };
-    // The usual few inputs are not made to pay for the room of the most.
-    let few = inputs.len() <= 2;
-    if x.is_standard_layout()
-        && y.as_ref().is_none_or(|y| y.is_standard_layout())
-        && inputs.iter().all(|input| input.is_standard_layout())
-    {
-        if few {
-            standard::<A, D, 2>(run, x, y, inputs)
-        } else {
-            standard::<A, D, MAX_INPUTS>(run, x, y, inputs)
-        }
-    } else if few {
-        strided::<A, D, 2>(run, x, y, inputs)
+    let mut run = Run::new(forms, x.len() / samples, noise);
+    // The common case avoids the large stack array.
+    if inputs.len() <= 2 {
+        standard::<A, D, 2>(&mut run, x, y.as_deref_mut(), inputs)
+            .unwrap_or_else(|| strided::<A, D, 2>(run, x, y, inputs))
     } else {
-        strided::<A, D, MAX_INPUTS>(run, x, y, inputs)
+        standard::<A, D, MAX_INPUTS>(&mut run, x, y.as_deref_mut(), inputs)
+            .unwrap_or_else(|| strided::<A, D, MAX_INPUTS>(run, x, y, inputs))
     }
 }
 
-/// At most N inputs, all in standard layout.
+/// At most N inputs; `None`, and nothing done, unless all is in standard layout.
 #[inline(always)]
 fn standard<A: Real, D: Dimension, const N: usize>(
-    mut run: Run<'_, '_, A>,
+    run: &mut Run<'_, '_, A>,
     x: &mut ArrayRef<A, D>,
     y: Option<&mut ArrayRef<A, D>>,
     inputs: &[&ArrayRef<A, D>],
-) -> bool {
+) -> Option<bool> {
     let mut slices: [&[A]; N] = [&[]; N];
     for (slice, input) in slices.iter_mut().zip(inputs) {
-        // Always there: the caller has asked for the standard layout; so below.
-        *slice = input.as_slice().unwrap_or_default();
+        *slice = input.as_slice()?;
     }
     let slices = &slices[..inputs.len().min(N)];
-    let x = x.as_slice_mut().unwrap_or_default();
-    run.slices(0, x, y.and_then(ArrayRef::as_slice_mut), slices);
-    run.finite
+    let y = match y {
+        Some(y) => Some(y.as_slice_mut()?),
+        None => None,
+    };
+    threads::slices(run, 0, x.as_slice_mut()?, y, slices);
+    Some(run.finite)
 }
 
 /// At most N inputs, any layout.
@@ -188,18 +168,23 @@ fn rows<A: Real, D: Dimension, const N: usize>(
     });
     let mut start = 0;
     for mut x in views.x.rows_mut() {
-        // The strides are 1, so every row is a slice.
-        let x = x.as_slice_mut().unwrap_or_default();
         let mut y = ys.as_mut().and_then(Iterator::next);
         let y = y.as_mut().and_then(|y| y.as_slice_mut());
         let mut slices: [&[A]; N] = [&[]; N];
+        let mut whole = y.is_some() == ys.is_some();
         for (slice, reader) in slices.iter_mut().zip(readers.iter_mut().flatten()) {
-            *slice = reader
-                .next()
-                .and_then(|row| row.to_slice())
-                .unwrap_or_default();
+            match reader.next().and_then(|row| row.to_slice()) {
+                Some(row) => *slice = row,
+                None => whole = false,
+            }
         }
-        run.slices(start, x, y, &slices[..count]);
+        // Always so: the caller has found every row's stride to be 1, and the shapes agree. If it were not, the rest
+        // would stay as it is, which must not pass for a finished update.
+        let (Some(x), true) = (x.as_slice_mut(), whole) else {
+            debug_assert!(false, "a row is not a slice");
+            return false;
+        };
+        threads::slices(&mut run, start, x, y, &slices[..count]);
         start += x.len();
     }
     run.finite
@@ -237,7 +222,7 @@ fn elements<A: Real, D: Dimension, const N: usize>(
             *slice = &values[..block];
         }
         let y_block = has_y.then_some(&mut y[..block]);
-        run.slices(start, &mut x[..block], y_block, &slices[..count]);
+        threads::slices(&mut run, start, &mut x[..block], y_block, &slices[..count]);
         for (to, &value) in to_x.into_iter().flatten().zip(&x) {
             *to = value;
         }
@@ -331,116 +316,5 @@ impl<A, D: Dimension, const N: usize> Views<'_, A, D, N> {
                 input.merge_axes(take, into);
             }
         }
-    }
-}
-
-/// What stays the same from slice to slice, and the result so far.
-pub(super) struct Run<'r, 'n, A> {
-    pub(super) forms: Forms<'r>,
-    /// The elements of a sample.
-    pub(super) per_sample: usize,
-    pub(super) noise: Option<&'r mut Noise<'n, A>>,
-    /// Whether everything so far is finite.
-    pub(super) finite: bool,
-}
-
-impl<A: Real> Run<'_, '_, A> {
-    /// The elements from `start` on, in slices.
-    #[inline(always)]
-    fn slices(&mut self, start: usize, x: &mut [A], y: Option<&mut [A]>, inputs: &[&[A]]) {
-        #[cfg(feature = "rayon")]
-        if let Some(threads) = Threads::worth(self, x.len()) {
-            self.finite &= threads.slices(start, x, y, inputs);
-            return;
-        }
-        self.in_order(start, x, y, inputs);
-    }
-
-    /// The same by this thread.
-    #[inline(always)]
-    pub(super) fn in_order(
-        &mut self,
-        start: usize,
-        x: &mut [A],
-        y: Option<&mut [A]>,
-        inputs: &[&[A]],
-    ) {
-        if let (Forms::Same(form), None) = (self.forms, &self.noise) {
-            let z = None;
-            self.finite &= slices::apply(form, Operands { x, y, inputs, z });
-        } else {
-            self.pieces(start, x, y, inputs);
-        }
-    }
-
-    /// The same cut where a new sample or a new block of noise begins.
-    #[inline(never)]
-    fn pieces(&mut self, start: usize, x: &mut [A], mut y: Option<&mut [A]>, inputs: &[&[A]]) {
-        let mut sample = start / self.per_sample;
-        let mut element = start % self.per_sample;
-        let mut done = 0;
-        let mut parts: [&[A]; MAX_INPUTS] = [&[]; MAX_INPUTS];
-        while done < x.len() {
-            let form = match self.forms {
-                Forms::Same(form) => form,
-                Forms::PerSample(forms) => &forms[sample],
-            };
-            let mut len = (self.per_sample - element).min(x.len() - done);
-            let z = match &mut self.noise {
-                Some(noise) if form.noise != 0.0 => {
-                    let z = noise.from(sample, element, self.per_sample);
-                    len = len.min(z.len());
-                    Some(&z[..len])
-                }
-                _ => None,
-            };
-            let piece = done..done + len;
-            for (part, input) in parts.iter_mut().zip(inputs) {
-                *part = &input[piece.clone()];
-            }
-            self.finite &= slices::apply(
-                form,
-                Operands {
-                    x: &mut x[piece.clone()],
-                    y: y.as_deref_mut().map(|y| &mut y[piece]),
-                    inputs: &parts[..inputs.len()],
-                    z,
-                },
-            );
-            done += len;
-            element += len;
-            if element == self.per_sample {
-                (sample, element) = (sample + 1, 0);
-            }
-        }
-    }
-}
-
-/// The noise, a block at a time. Which pieces are asked for depends on the shape alone, not on the layout.
-pub(super) struct Noise<'n, A> {
-    pub(super) fill: FillNoise<'n, A>,
-    /// The sample and first element of the block that is held.
-    at: Option<(usize, usize)>,
-    block: [A; NOISE],
-}
-
-impl<'n, A: Real> Noise<'n, A> {
-    pub(super) fn new(fill: FillNoise<'n, A>) -> Self {
-        Self {
-            fill,
-            at: None,
-            block: [A::zero(); NOISE],
-        }
-    }
-
-    /// The normals from `element` to the end of its block.
-    fn from(&mut self, sample: usize, element: usize, per_sample: usize) -> &[A] {
-        let first = element - element % NOISE;
-        let len = NOISE.min(per_sample - first);
-        if self.at != Some((sample, first)) {
-            self.fill.fill(sample, first, &mut self.block[..len]);
-            self.at = Some((sample, first));
-        }
-        &self.block[element - first..len]
     }
 }

@@ -59,16 +59,18 @@
 //! in L3, 2.2 in L1 and L2, where 13 vector operations stand against 4. Leaving terms with c_j = 0 out would save two of
 //! them, and lose the NaN of 0 · ∞.
 
+#[doc(hidden)]
+pub mod bench;
 mod gram;
 mod layout;
 mod linear;
 #[cfg(test)]
 mod naive;
+mod pieces;
 mod reduce;
 mod slices;
 #[cfg(test)]
 mod tests;
-#[cfg(feature = "rayon")]
 mod threads;
 
 #[doc(hidden)]
@@ -148,7 +150,27 @@ pub(crate) enum Forms<'a> {
     PerSample(&'a [Form]),
 }
 
-/// Noise for the kernels: asked for in pieces of at most 256 elements, in ascending order unless it can be shared.
+impl<'a> Forms<'a> {
+    /// The form of a sample, if it has one.
+    #[inline(always)]
+    fn of(self, sample: usize) -> Option<&'a Form> {
+        match self {
+            Self::Same(form) => Some(form),
+            Self::PerSample(forms) => forms.get(sample),
+        }
+    }
+
+    /// Whether any sample's form has noise.
+    #[inline(always)]
+    fn noisy(self) -> bool {
+        match self {
+            Self::Same(form) => form.noise != 0.0,
+            Self::PerSample(forms) => forms.iter().any(|form| form.noise != 0.0),
+        }
+    }
+}
+
+/// Noise for the kernels: requested in pieces of at most 1024 elements, in ascending order unless it can be shared.
 pub(crate) type FillNoise<'a, A> = &'a mut dyn RowNoise<A>;
 
 /// Applies an update in place, in one pass. Returns whether every new x (and y, and D before its clamp) is finite.
@@ -174,8 +196,8 @@ pub(crate) fn update<A: Real, D: Dimension>(
     Ok(layout::update(forms, x, y, inputs, noise))
 }
 
-/// The update of slices of equal length that hold `samples` rows, all of one form; at most [`MAX_INPUTS`] inputs. Returns
-/// whether everything is finite.
+/// The update of slices of equal length that hold `samples` rows; one form, or one per sample; at most [`MAX_INPUTS`]
+/// inputs. Returns whether everything is finite.
 #[inline]
 pub(crate) fn update_slices<A: Real>(
     forms: Forms<'_>,

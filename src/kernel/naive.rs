@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayRef, Dimension};
 
-use super::{FillNoise, Form, Forms, MAX_INPUTS, Row};
+use super::{FillNoise, Form, Forms, Row, check};
 use crate::error::Error;
 use crate::real::Real;
 
@@ -62,45 +62,12 @@ pub(super) fn update<A: Real, D: Dimension>(
     inputs: &[&ArrayRef<A, D>],
     mut noise: Option<FillNoise<'_, A>>,
 ) -> Result<bool, Error> {
-    let shape = x.shape().to_vec();
-    let Some(&samples) = shape.first() else {
-        return Err(Error::NoSampleAxis);
-    };
-    if inputs.len() > MAX_INPUTS {
-        return Err(Error::TooManyTerms {
-            found: inputs.len(),
-            max: MAX_INPUTS,
-        });
-    }
-    let mismatch = |name, found: &[usize]| Error::ShapeMismatch {
-        name,
-        expected: shape.clone(),
-        found: found.to_vec(),
-    };
-    for input in inputs {
-        if input.shape() != shape {
-            return Err(mismatch("input", input.shape()));
-        }
-    }
-    if let Some(y) = &y
-        && y.shape() != shape
-    {
-        return Err(mismatch("second output", y.shape()));
-    }
-    if let Forms::PerSample(forms) = forms
-        && forms.len() != samples
-    {
-        return Err(Error::WrongLength {
-            name: "levels",
-            expected: samples,
-            found: forms.len(),
-        });
-    }
+    check(forms, x, y.as_deref(), inputs)?;
     let len = x.len();
     if len == 0 {
         return Ok(true);
     }
-    let per_sample = len / samples;
+    let per_sample = len / x.shape()[0];
     let mut finite = true;
     let mut readers: Vec<_> = inputs.iter().map(|input| input.iter()).collect();
     let mut ys = y.map(|y| y.iter_mut());
@@ -120,7 +87,7 @@ pub(super) fn update<A: Real, D: Dimension>(
             fill.fill(sample, 0, &mut z);
         }
         for (value, reader) in values.iter_mut().zip(&mut readers) {
-            *value = reader.next().copied().unwrap_or_default();
+            *value = reader.next().map_or(A::nan(), |&input| input);
         }
         let y = ys.as_mut().and_then(Iterator::next);
         let old_y = y.as_ref().map(|y| **y);

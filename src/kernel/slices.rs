@@ -388,11 +388,11 @@ impl<A: Real, const N: usize> Scalars<A, N> {
         }
     }
 
+    /// One chunk. That x and y are arguments of their own, not fields, tells the compiler that nothing overlaps.
     #[expect(
         clippy::needless_range_loop,
         reason = "indices on both sides read like the formula"
     )]
-    /// One chunk. That x and y are arguments of their own, not fields, tells the compiler that nothing overlaps.
     #[inline(always)]
     fn chunk<const L: usize, const Y: bool, const E: bool, const C: bool>(
         &self,

@@ -328,7 +328,7 @@ fn fast_equals_naive<A: Real>(case: &Case) -> Result<(), TestCaseError> {
             for &(row, _, _) in &expected.2 {
                 let mut next = 0;
                 while next < per_sample {
-                    let len = (per_sample - next).min(super::layout::NOISE);
+                    let len = (per_sample - next).min(super::pieces::NOISE);
                     prop_assert_eq!(pieces.next(), Some(&(row, next, len)));
                     next += len;
                 }
@@ -384,8 +384,13 @@ fn slices_are_updated_like_arrays() {
         special: 0,
         seed: 5,
     };
-    for _ in 0..50 {
-        let form = mix.form(&case);
+    for round in 0..50 {
+        let each = [(); 3].map(|()| mix.form(&case));
+        let forms = if round % 2 == 0 {
+            Forms::Same(&each[0])
+        } else {
+            Forms::PerSample(&each)
+        };
         let [x, y, e, g] =
             [(); 4].map(|()| Array::from_shape_simple_fn((3, 300), || mix.value::<f32>(0)));
         let fill = |row: usize, first: usize, out: &mut [f32]| {
@@ -395,7 +400,7 @@ fn slices_are_updated_like_arrays() {
         };
         let (mut x_array, mut y_array) = (x.clone(), y.clone());
         let finite = update(
-            Forms::Same(&form),
+            forms,
             &mut x_array,
             Some(&mut y_array),
             &[&e, &g],
@@ -403,7 +408,7 @@ fn slices_are_updated_like_arrays() {
         );
         let (mut x_slice, mut y_slice) = (x.into_raw_vec_and_offset().0, y.clone());
         let finite_slice = update_slices(
-            &form,
+            forms,
             3,
             &mut x_slice,
             y_slice.as_slice_mut(),

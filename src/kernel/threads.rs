@@ -4,117 +4,142 @@
 //! and noise is shared only if it is a pure function of its place, so neither the cut nor the number of threads changes a
 //! bit. Noise that depends on the order in which it is asked for stays with one thread.
 
-use super::layout::{Noise, Run};
-use super::{Forms, MAX_INPUTS};
-use crate::noise::{KeyedNoise, StepNoise};
+use super::pieces::Run;
 use crate::real::Real;
 
-/// Shorter slices without noise stay with one thread: a pool that is called from outside has to be woken, which takes 10 to
-/// 20 µs, up to 1 Mi elements as long as half of the update. (Short lengths let the tests of the kernels come here.)
-const PLAIN: usize = if cfg!(test) { 128 } else { 1 << 20 };
-
-/// Shorter slices with noise stay with one thread: a normal takes over ten times as long as the rest.
-const NOISY: usize = if cfg!(test) { 128 } else { 128 << 10 };
-
-/// The shortest slices that are worth it are cut into so many pieces.
-const PIECES: usize = 8;
-
-/// A run that threads share.
-pub(super) struct Threads<'r> {
-    forms: Forms<'r>,
-    per_sample: usize,
-    noise: Option<StepNoise<'static, KeyedNoise>>,
-    /// The elements of a piece; a multiple of a block of noise, so that few blocks are made twice.
-    piece: usize,
+/// The elements from `start` on, in slices: by the threads of the pool where that is worth it, else by this one.
+#[inline(always)]
+pub(super) fn slices<A: Real>(
+    run: &mut Run<'_, '_, A>,
+    start: usize,
+    x: &mut [A],
+    y: Option<&mut [A]>,
+    inputs: &[&[A]],
+) {
+    #[cfg(feature = "rayon")]
+    if let Some(threads) = pool::Threads::worth(run, x.len()) {
+        run.finite &= threads.slices(start, x, y, inputs);
+        return;
+    }
+    run.in_order(start, x, y, inputs);
 }
 
-impl<'r> Threads<'r> {
-    /// The run for threads, if slices of this length are worth it and the noise can be shared.
-    #[inline(always)]
-    pub(super) fn worth<A: Real>(run: &Run<'r, '_, A>, len: usize) -> Option<Self> {
-        let least = if run.noise.is_some() { NOISY } else { PLAIN };
-        if len < least {
-            return None;
-        }
-        Self::share(run, least / PIECES)
+#[cfg(feature = "rayon")]
+mod pool {
+    use super::super::pieces::{Run, with_room};
+    use super::super::{Forms, MAX_INPUTS};
+    use crate::noise::{KeyedNoise, StepNoise};
+    use crate::real::Real;
+
+    /// Shorter slices without noise stay with one thread: a pool that is called from outside has to be woken, which takes 10 to
+    /// 20 µs, up to 1 Mi elements as long as half of the update. (Short lengths let the tests of the kernels come here.)
+    const PLAIN: usize = if cfg!(test) { 128 } else { 1 << 20 };
+
+    /// Shorter slices with noise stay with one thread: a normal takes over ten times as long as the rest.
+    const NOISY: usize = if cfg!(test) { 128 } else { 128 << 10 };
+
+    /// The shortest slices that are worth it are cut into so many pieces.
+    const PIECES: usize = 8;
+
+    /// A run that threads share.
+    pub(super) struct Threads<'r> {
+        forms: Forms<'r>,
+        per_sample: usize,
+        noise: Option<StepNoise<KeyedNoise>>,
+        /// The elements of a piece; a multiple of a block of noise, so that few blocks are made twice.
+        piece: usize,
     }
 
-    #[inline(never)]
-    fn share<A: Real>(run: &Run<'r, '_, A>, piece: usize) -> Option<Self> {
-        let noise = match &run.noise {
-            Some(noise) => Some(noise.fill.shared()?),
-            None => None,
-        };
-        (rayon::current_num_threads() > 1).then_some(Self {
-            forms: run.forms,
-            per_sample: run.per_sample,
-            noise,
-            piece,
-        })
-    }
-
-    /// The elements from `start` on, in slices. Returns whether everything is finite.
-    #[inline(never)]
-    pub(super) fn slices<A: Real>(
-        &self,
-        start: usize,
-        x: &mut [A],
-        y: Option<&mut [A]>,
-        inputs: &[&[A]],
-    ) -> bool {
-        self.halves(start, 0, x, y, inputs)
-    }
-
-    /// The elements from `at` on of slices that begin with element `start`; `x` and `y` are cut already, the inputs are
-    /// not.
-    fn halves<A: Real>(
-        &self,
-        start: usize,
-        at: usize,
-        x: &mut [A],
-        y: Option<&mut [A]>,
-        inputs: &[&[A]],
-    ) -> bool {
-        if x.len() <= self.piece {
-            return self.piece(start, at, x, y, inputs);
-        }
-        let half = x.len().div_ceil(self.piece) / 2 * self.piece;
-        let (x, x_rest) = x.split_at_mut(half);
-        let (y, y_rest) = match y {
-            Some(y) => {
-                let (y, rest) = y.split_at_mut(half);
-                (Some(y), Some(rest))
+    impl<'r> Threads<'r> {
+        /// The run for threads, if slices of this length are worth it and the noise can be shared.
+        #[inline(always)]
+        pub(super) fn worth<A: Real>(run: &Run<'r, '_, A>, len: usize) -> Option<Self> {
+            let least = if run.noise.is_some() { NOISY } else { PLAIN };
+            if len < least {
+                return None;
             }
-            None => (None, None),
-        };
-        let (finite, rest_finite) = rayon::join(
-            || self.halves(start, at, x, y, inputs),
-            || self.halves(start, at + half, x_rest, y_rest, inputs),
-        );
-        finite && rest_finite
-    }
-
-    fn piece<A: Real>(
-        &self,
-        start: usize,
-        at: usize,
-        x: &mut [A],
-        y: Option<&mut [A]>,
-        inputs: &[&[A]],
-    ) -> bool {
-        let mut parts: [&[A]; MAX_INPUTS] = [&[]; MAX_INPUTS];
-        for (part, input) in parts.iter_mut().zip(inputs) {
-            *part = &input[at..at + x.len()];
+            Self::share(run, least / PIECES)
         }
-        let mut fill = self.noise;
-        let mut noise = fill.as_mut().map(|fill| Noise::new(fill));
-        let mut run = Run {
-            forms: self.forms,
-            per_sample: self.per_sample,
-            noise: noise.as_mut(),
-            finite: true,
-        };
-        run.in_order(start + at, x, y, &parts[..inputs.len()]);
-        run.finite
+
+        #[inline(never)]
+        fn share<A: Real>(run: &Run<'r, '_, A>, piece: usize) -> Option<Self> {
+            let noise = match &run.noise {
+                Some(noise) => Some(noise.fill.shared()?),
+                None => None,
+            };
+            (rayon::current_num_threads() > 1).then_some(Self {
+                forms: run.forms,
+                per_sample: run.per_sample,
+                noise,
+                piece,
+            })
+        }
+
+        /// The elements from `start` on, in slices. Returns whether everything is finite.
+        #[inline(never)]
+        pub(super) fn slices<A: Real>(
+            &self,
+            start: usize,
+            x: &mut [A],
+            y: Option<&mut [A]>,
+            inputs: &[&[A]],
+        ) -> bool {
+            self.halves(start, 0, x, y, inputs)
+        }
+
+        /// The elements from `at` on of slices that begin with element `start`; `x` and `y` are cut already, the inputs are
+        /// not.
+        fn halves<A: Real>(
+            &self,
+            start: usize,
+            at: usize,
+            x: &mut [A],
+            y: Option<&mut [A]>,
+            inputs: &[&[A]],
+        ) -> bool {
+            if x.len() <= self.piece {
+                return self.piece(start, at, x, y, inputs);
+            }
+            let half = x.len().div_ceil(self.piece) / 2 * self.piece;
+            let (x, x_rest) = x.split_at_mut(half);
+            let (y, y_rest) = match y {
+                Some(y) => {
+                    let (y, rest) = y.split_at_mut(half);
+                    (Some(y), Some(rest))
+                }
+                None => (None, None),
+            };
+            let (finite, rest_finite) = rayon::join(
+                || self.halves(start, at, x, y, inputs),
+                || self.halves(start, at + half, x_rest, y_rest, inputs),
+            );
+            finite && rest_finite
+        }
+
+        fn piece<A: Real>(
+            &self,
+            start: usize,
+            at: usize,
+            x: &mut [A],
+            mut y: Option<&mut [A]>,
+            inputs: &[&[A]],
+        ) -> bool {
+            let mut parts: [&[A]; MAX_INPUTS] = [&[]; MAX_INPUTS];
+            for (part, input) in parts.iter_mut().zip(inputs) {
+                *part = &input[at..at + x.len()];
+            }
+            let inputs = &parts[..inputs.len()];
+            let (forms, per_sample, start) = (self.forms, self.per_sample, start + at);
+            let Some(mut fill) = self.noise else {
+                let mut run = Run::new(forms, per_sample, None);
+                run.in_order(start, x, y, inputs);
+                return run.finite;
+            };
+            with_room(&mut fill, per_sample, &mut |noise| {
+                let mut run = Run::new(forms, per_sample, Some(noise));
+                run.in_order(start, x, y.as_deref_mut(), inputs);
+                run.finite
+            })
+        }
     }
 }

@@ -6,8 +6,9 @@ use std::ops::Range;
 use ndarray::{Array, ArrayRef, Dimension};
 
 use super::machine::Outputs;
-use crate::error::{Error, require_size};
+use crate::error::Error;
 use crate::kernel::{self, FillNoise, Forms, MAX_INPUTS};
+use crate::memory;
 use crate::real::Real;
 
 /// The history slots but the one that is written.
@@ -113,15 +114,9 @@ pub(super) fn standard<A: Real, D: Dimension>(array: Array<A, D>) -> Array<A, D>
     }
 }
 
-pub(crate) fn zeros<A: Real, D: Dimension>(shape: D) -> Result<Array<A, D>, Error> {
-    require_size::<A>(shape.slice())?;
-    Ok(Array::zeros(shape))
-}
-
 /// A buffer that no model has written yet.
 pub(super) fn unwritten<A: Real, D: Dimension>(shape: D) -> Result<Array<A, D>, Error> {
-    require_size::<A>(shape.slice())?;
-    Ok(Array::from_elem(shape, A::unwritten()))
+    memory::filled(shape, A::unwritten())
 }
 
 /// Marks the first and the last element of each of the first `rows` rows as unwritten: a row that the

@@ -10,6 +10,7 @@ use crate::error::{Error, RunError};
 use crate::fold::{self, Estimate};
 use crate::guidance::{Combination, Guidance, MAX_OUTPUTS, Unguided};
 use crate::kernel::{self, Form, Forms, Gram, MAX_INPUTS};
+use crate::memory;
 use crate::noise::{Interval, NoiseSource, StepNoise, Stream};
 use crate::prediction::Prediction;
 use crate::real::Real;
@@ -138,7 +139,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         // Slices are cheaper than strides: the machine's arrays are always in standard layout.
         let mut own: Vec<_> = history.into_iter().map(buffers::standard).collect();
         while own.len() < slots {
-            own.push(buffers::zeros(x.raw_dim())?);
+            own.push(memory::zeros(x.raw_dim())?);
         }
         Ok(Self {
             x: buffers::standard(x),
@@ -604,7 +605,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         }
         let (x_len, samples) = (self.x.len(), self.x.shape()[0]);
         if self.memory.is_none() {
-            self.memory = Some(buffers::zeros(self.x.raw_dim())?);
+            self.memory = Some(memory::zeros(self.x.raw_dim())?);
         }
         let inputs = Inputs::new(&self.outputs, x_len, outputs);
         // With one output nothing was guided, and nothing is remembered.
@@ -640,7 +641,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
             *array = slice;
             count += 1;
         }
-        kernel::gram_slices(&arrays[..count], &mut self.work.grams);
+        kernel::gram_slices(samples, &arrays[..count], &mut self.work.grams);
         Ok(())
     }
 

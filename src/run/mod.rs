@@ -15,5 +15,3 @@ pub use instruction::Instruction;
 pub use machine::Machine;
 pub use snapshot::Snapshot;
 pub use trajectory::{Question, StepReport, Trajectory};
-
-pub(crate) use buffers::zeros;

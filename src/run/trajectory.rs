@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use ndarray::{Array, ArrayRef, ArrayViewMut, Dimension};
 
-use super::buffers;
 use super::cursor::Cursor;
 use super::instruction::Instruction;
 use super::machine::{Combine, Machine, Outputs};
@@ -16,6 +15,7 @@ use crate::fold;
 use crate::guidance::{Combination, Guidance, Unguided};
 use crate::kernel::{Form, Forms};
 use crate::level::NoiseLevel;
+use crate::memory;
 use crate::noise::{Interval, KeyedNoise, NoiseSource};
 use crate::plan::Plan;
 use crate::prediction::Prediction;
@@ -292,7 +292,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         M: Denoiser<A, D> + ?Sized,
         F: FnMut(&mut StepReport<'_, A, D>) -> ControlFlow<()>,
     {
-        let mut data = buffers::zeros(self.machine.state().raw_dim())?;
+        let mut data = memory::zeros(self.machine.state().raw_dim())?;
         while !self.is_finished() {
             let step = self.cursor.step();
             self.advance_observed(model, Some(&mut data))?;

@@ -107,6 +107,8 @@ fn shapes_that_are_too_large_are_refused_before_anything_is_allocated() {
         [usize::MAX, 2],
         [usize::MAX / 8, 4],
         [1 << 31, 1 << 31],
+        // An index can count them, no memory can hold them.
+        [1 << 30, 1 << 24],
         [0, usize::MAX],
     ];
     for shape in huge {
