@@ -169,11 +169,13 @@ impl NoiseLevel {
     }
 
     /// ρ = σ/α = e^−λ, which EDM and k-diffusion call sigma; 0 when clean, +∞ at α = 0.
+    #[doc(alias = "sigma")]
     pub fn rho(&self) -> f64 {
         self.sigma / self.alpha
     }
 
     /// snr = (α/σ)², the signal-to-noise ratio; +∞ when clean, 0 at α = 0.
+    #[doc(alias = "signal-to-noise ratio")]
     pub fn snr(&self) -> f64 {
         let ratio = self.alpha / self.sigma;
         ratio * ratio

@@ -1,4 +1,4 @@
-//! The price of each edge: the variational bound for any stride.
+//! The cost of each edge: the variational bound for any grid.
 
 use std::f64::consts::PI;
 
@@ -11,7 +11,7 @@ use crate::level::NoiseLevel;
 use crate::posterior::{Kappa, ReverseVariance, StridedPosterior};
 use crate::special::LOG_TAU;
 
-/// The variational bound on −ln p(x₀) for a stride: KL terms for all edges but the last, a decoder for the edge onto the
+/// The variational bound on −ln p(x₀) for a grid: KL terms for all edges but the last, a decoder for the edge onto the
 /// clean end, and the prior's KL.
 ///
 /// An edge t → s with reverse variance v_p and squared data error M_t = E|x₀ − D(x_t)|² (summed over the d elements) costs
@@ -43,6 +43,7 @@ pub struct Elbo {
 
 /// The reverse variance v_p of the bound.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum EdgeVariance {
     /// A sampler's policy.
     Policy(ReverseVariance),
@@ -52,6 +53,7 @@ pub enum EdgeVariance {
 
 /// The last edge, onto the clean end: what turns the last estimate into a likelihood of data.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Decoder {
     /// N(D, v I) with the best v = M_t/d: (d/2) ln(2πe M_t/d).
     GaussianOptimal,
@@ -90,7 +92,7 @@ impl Bound {
 }
 
 impl Elbo {
-    /// The bound for the stride `grid` and the posteriors of `kappa`.
+    /// The bound for the knots of `grid` and the posteriors of `kappa`.
     ///
     /// # Errors
     ///
@@ -232,7 +234,7 @@ impl Decoder {
 /// −ln P(value) of one pixel under a Gaussian discretised to `bins` values spread evenly over \[−1, 1\]: the mass of the
 /// pixel's bin, the outermost bins reaching to infinity (Ho, Jain and Abbeel 2020, section 3.3, with 256 bins).
 ///
-/// Both tails are computed without cancellation, so that far pixels have a large finite price.
+/// Both tails are computed without cancellation, so that far pixels have a large finite cost.
 ///
 /// ```
 /// let nats = diffusion_sampler::likelihood::discretised_gaussian_nats(0.5, 0.49, 0.05, 256)?;
@@ -295,7 +297,7 @@ pub fn discretised_gaussian_nats(
     Ok(0.0 - (log_upper_tail(near) + libm::log1p(-tail_ratio(near, far))))
 }
 
-/// Beyond these the square of the distance in deviations, and with it the price, would overflow.
+/// Beyond these the square of the distance in deviations, and with it the cost, would overflow.
 const MAX_MEAN: f64 = 1e100;
 const MIN_DEVIATION: f64 = 1e-50;
 

@@ -1,7 +1,7 @@
 //! What a network predicts, as two scalars on (x, output). Its methods on arrays are in
 //! `on_arrays.rs`.
 
-use crate::error::{Error, require_positive};
+use crate::error::{Error, require, require_positive};
 use crate::level::NoiseLevel;
 
 /// What a network's output means. Every kind is linear in (x, output), so that converting it costs two scalars.
@@ -16,6 +16,7 @@ use crate::level::NoiseLevel;
 /// | [`Score`](Self::Score) | −ε/σ | (x + σ²o)/α | −σo | α = 0 |
 /// | [`Flow`](Self::Flow) | u = ε − x₀ | (x − σo)/(α+σ) | (x + αo)/(α+σ) | |
 /// | [`Edm`](Self::Edm) | F | c_skip x/α + c_out o | (x − αD)/σ | α = 0 |
+/// | [`Linear`](Self::Linear) | px₀ + qε | (qx − σo)/(αq − σp) | (αo − px)/(αq − σp) | αq = σp |
 ///
 /// EDM's preconditioning with data standard deviation s (Karras et al. 2022, "Elucidating the Design Space of
 /// Diffusion-Based Generative Models", Table 1): c_skip = s²/(ρ²+s²), c_out = ρs/√(ρ²+s²), and the network sees
@@ -36,22 +37,46 @@ use crate::level::NoiseLevel;
 /// # Ok::<(), diffusion_sampler::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+#[doc(alias("prediction_type", "parameterization"))]
 pub enum Prediction {
     /// The noise ε.
+    #[doc(alias = "epsilon")]
     Noise,
     /// The data x₀.
+    #[doc(alias("sample", "x0"))]
     Data,
     /// The velocity v = αε − σx₀.
+    #[doc(alias("v_prediction", "v"))]
     Velocity,
     /// The score ∇ log p_t(x) = −E/σ.
     Score,
     /// The velocity of a rectified flow, u = ε − x₀.
+    #[doc(alias = "flow_prediction")]
     Flow,
     /// The raw network F of EDM's preconditioning.
     Edm {
         /// The data's standard deviation, σ_data in the paper; 0.5 there.
         data_std: f64,
     },
+    /// Any fixed combination px₀ + qε: a flow in the other direction, u = x₀ − ε, has p = 1 and q = −1.
+    Linear {
+        /// p, the coefficient on x₀.
+        data: f64,
+        /// q, the coefficient on ε.
+        noise: f64,
+    },
+}
+
+/// The kind, with its parameters.
+impl std::fmt::Display for Prediction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Edm { data_std } => write!(f, "EDM (data_std {data_std})"),
+            Self::Linear { data, noise } => write!(f, "linear ({data} x0 + {noise} noise)"),
+            kind => f.pad(kind.name()),
+        }
+    }
 }
 
 /// A linear form a·x + b·o in the state x and the model's output o.
@@ -89,6 +114,7 @@ impl Prediction {
             Self::Score => "score",
             Self::Flow => "flow",
             Self::Edm { .. } => "EDM",
+            Self::Linear { .. } => "linear",
         }
     }
 
@@ -123,6 +149,16 @@ impl Prediction {
                 let norm = libm::hypot(rho, s);
                 let ratio = s / norm;
                 linear(ratio * ratio / alpha, rho * ratio)
+            }
+            Self::Linear { data, noise } => {
+                let (p, q) = combination(data, noise)?;
+                // x₀ alone is its own estimate at every level, also where σ = 0.
+                if q == 0.0 {
+                    linear(0.0, 1.0 / p)
+                } else {
+                    let determinant = self.determinant(level, p, q)?;
+                    linear(q / determinant, -sigma / determinant)
+                }
             }
         };
         self.finite(level, data)
@@ -159,6 +195,15 @@ impl Prediction {
                 let norm = libm::hypot(rho, data_std);
                 let ratio = rho / norm;
                 linear(ratio * ratio / sigma, -data_std / norm)
+            }
+            Self::Linear { data, noise } => {
+                let (p, q) = combination(data, noise)?;
+                if p == 0.0 {
+                    linear(0.0, 1.0 / q)
+                } else {
+                    let determinant = self.determinant(level, p, q)?;
+                    linear(-p / determinant, alpha / determinant)
+                }
             }
         };
         let noise = self.finite(level, noise)?;
@@ -210,6 +255,10 @@ impl Prediction {
                 let norm = libm::hypot(rho, s);
                 target(rho / (s * norm), -s / norm)
             }
+            Self::Linear { data, noise } => {
+                let (p, q) = combination(data, noise)?;
+                target(p, q)
+            }
         };
         let finite = self.finite(
             level,
@@ -224,11 +273,27 @@ impl Prediction {
         })
     }
 
-    /// The factor on x at the network's input: c_in/α for EDM, 1 for all others. The [`Denoiser`](crate::Denoiser) applies it.
+    /// The factor on x at the network's input: c_in/α for EDM, 1 for all others.
+    ///
+    /// A run hands the model the unscaled x; the model multiplies by this factor in
+    /// [`denoise`](crate::Denoiser::denoise). Libraries that keep x/α as their state (k-diffusion, and
+    /// diffusers' Euler schedulers) scale ε networks by 1/√(ρ² + 1) for the same reason; with this
+    /// crate's x = αx₀ + σε that factor is already in a variance-preserving x.
+    ///
+    /// ```
+    /// use diffusion_sampler::{NoiseLevel, Prediction};
+    ///
+    /// let level = NoiseLevel::new(2.0, 1.0, 2.0)?;
+    /// let scale = Prediction::Edm { data_std: 0.5 }.input_scale(&level)?;
+    /// assert!((scale - 1.0 / (4.0f64 + 0.25).sqrt()).abs() < 1e-15);
+    /// assert_eq!(Prediction::Noise.input_scale(&level)?, 1.0);
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
     /// [`Error::InvalidParameter`] for an EDM data standard deviation that is not positive and finite.
+    #[doc(alias("scale_model_input", "c_in"))]
     pub fn input_scale(&self, level: &NoiseLevel) -> Result<f64, Error> {
         Ok(match *self {
             Self::Edm { data_std } => {
@@ -260,6 +325,15 @@ impl Prediction {
         Ok(data_std)
     }
 
+    /// αq − σp, which is 0 where px₀ + qε is a multiple of x and says nothing else.
+    fn determinant(&self, level: &NoiseLevel, p: f64, q: f64) -> Result<f64, Error> {
+        let determinant = level.alpha() * q - level.sigma() * p;
+        if determinant == 0.0 {
+            return Err(self.undefined(level));
+        }
+        Ok(determinant)
+    }
+
     /// Refuses coefficients that f64 cannot hold.
     fn finite(&self, level: &NoiseLevel, linear: Linear) -> Result<Linear, Error> {
         if linear.x.is_finite() && linear.output.is_finite() {
@@ -281,6 +355,24 @@ impl Prediction {
             time: level.time(),
         }
     }
+}
+
+/// (p, q) of a linear prediction: finite, not both 0.
+fn combination(data: f64, noise: f64) -> Result<(f64, f64), Error> {
+    require(data.is_finite(), "coefficient on the data", data, "finite")?;
+    require(
+        noise.is_finite(),
+        "coefficient on the noise",
+        noise,
+        "finite",
+    )?;
+    require(
+        data != 0.0 || noise != 0.0,
+        "coefficient on the noise",
+        noise,
+        "different from 0 where that on the data is 0",
+    )?;
+    Ok((data, noise))
 }
 
 /// α/(α² + σ²) and σ/(α² + σ²).

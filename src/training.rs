@@ -14,7 +14,7 @@ use crate::prediction::Prediction;
 /// | [`Simple`](Self::Simple) | that of the plain loss on the output: snr for ε, 1 for x₀, snr + 1 for v (VP) |
 /// | [`Snr`](Self::Snr) | snr = (α/σ)², the plain ε loss |
 /// | [`MinSnr`](Self::MinSnr) | min(snr, cap) (Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Weighting Strategy"; cap 5) |
-/// | [`Omega`](Self::Omega) | ω of an edge, from [`StridedPosterior::elbo_weight`](crate::posterior::StridedPosterior::elbo_weight): the loss is then a bound on −ln p for the stride that the edges make |
+/// | [`Omega`](Self::Omega) | ω of an edge, from [`StridedPosterior::elbo_weight`](crate::posterior::StridedPosterior::elbo_weight): the loss is then a bound on −ln p for the grid that the edges make |
 ///
 /// ```
 /// use diffusion_sampler::{NoiseLevel, Prediction, training::LossWeight};
@@ -26,6 +26,7 @@ use crate::prediction::Prediction;
 /// # Ok::<(), diffusion_sampler::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum LossWeight {
     /// 1 on the network's own output.
     Simple,

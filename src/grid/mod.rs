@@ -53,7 +53,7 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// Any levels of strictly decreasing noise, and the variance of the start law at the first.
+    /// Any levels of strictly decreasing noise, and the variance of the initial distribution at the first.
     ///
     /// # Errors
     ///

@@ -11,6 +11,7 @@ impl Grid {
     /// # Errors
     ///
     /// [`Error::StepCount`] unless 1 ≤ `steps`, and `steps` ≤ T on a table (2²⁴ on a continuous schedule).
+    #[doc(alias = "timestep_spacing")]
     pub fn trailing(schedule: &dyn NoiseSchedule, steps: usize) -> Result<Self, Error> {
         check_steps(schedule, steps)?;
         let last = schedule.last_time();

@@ -17,12 +17,16 @@
 /// DDIM and η are Song, Meng and Ermon's (2021, "Denoising Diffusion Implicit Models"); τ is the constant noise rate of
 /// the stochastic exponential integrators (its square is k-diffusion's eta); `Fresh` is the step of consistency models.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+#[doc(alias("DDIM", "DDPM", "ancestral", "eta", "noise policy"))]
 pub enum Kappa {
     /// γ = 0: deterministic. On an up-edge (s noisier than t) this is DDIM inversion's step.
     Ddim,
     /// The ancestral sampler: γ² is the variance of the Markov chain's own posterior ("fixed small").
+    #[doc(alias = "ancestral")]
     Ddpm,
     /// η times the ancestral γ; 0 is DDIM, 1 is DDPM.
+    #[doc(alias = "eta")]
     Eta(f64),
     /// Constant noise rate τ; 0 is DDIM, 1 is DDPM.
     Tau(f64),
@@ -32,12 +36,28 @@ pub enum Kappa {
     Fresh,
 }
 
+/// The policy's name, with its parameter.
+impl std::fmt::Display for Kappa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ddim => f.pad("DDIM"),
+            Self::Ddpm => f.pad("DDPM"),
+            Self::Eta(eta) => write!(f, "eta {eta}"),
+            Self::Tau(tau) => write!(f, "tau {tau}"),
+            Self::Gamma(gamma) => write!(f, "gamma {gamma}"),
+            Self::Fresh => f.pad("fresh"),
+        }
+    }
+}
+
 /// What the reverse step adds as noise, apart from what q is: the reverse variance v_p.
 ///
 /// γ² belongs to q; a sampler may use another variance for p. Ho, Jain and Abbeel (2020, section 3.2) give two choices at
 /// κ = r: [`Posterior`](Self::Posterior) is right for data that are a single point, [`FixedLarge`](Self::FixedLarge) for
 /// standard normal data. The mean keeps the κ of q.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
+#[non_exhaustive]
+#[doc(alias = "variance_type")]
 pub enum ReverseVariance {
     /// v_p = γ².
     #[default]

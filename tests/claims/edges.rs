@@ -485,13 +485,18 @@ fn monte_carlo() -> Outcome<f64> {
     Ok((q.kl(1, (x_0 - d) * (x_0 - d), v_p)? - average) / error)
 }
 
-const PREDICTIONS: [Prediction; 6] = [
+const PREDICTIONS: [Prediction; 7] = [
     Prediction::Noise,
     Prediction::Data,
     Prediction::Velocity,
     Prediction::Score,
     Prediction::Flow,
     Prediction::Edm { data_std: 0.7 },
+    // A flow in the other direction; αq − σp = −(α + σ) is never near 0.
+    Prediction::Linear {
+        data: 1.0,
+        noise: -1.0,
+    },
 ];
 
 /// The network's output for the estimate D at x, from each definition.
@@ -509,6 +514,8 @@ fn output_of(prediction: Prediction, level: &NoiseLevel, x: f64, d: f64) -> f64 
             let norm = (rho * rho + s * s).sqrt();
             (d - s * s / (norm * norm) * x / alpha) / (rho * s / norm)
         }
+        Prediction::Linear { data, noise } => data * d + noise * e,
+        _ => f64::NAN,
     }
 }
 

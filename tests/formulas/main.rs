@@ -1,0 +1,7 @@
+//! The scalars of levels, predictions, posteriors and likelihoods against their formulas.
+
+mod levels;
+mod likelihood;
+mod marginals;
+mod posteriors;
+mod predictions;
