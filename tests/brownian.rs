@@ -8,7 +8,7 @@ use diffusion_sampler::{
     oracle::{Gaussian, GaussianMixture, Oracle},
     posterior::Kappa,
     run::DdimStep,
-    solver::{DpmSolverPp2M, FirstOrder, Solver},
+    solver::{DpmSolverPlusPlus, FirstOrder, Path, Solver},
 };
 use ndarray::{Array2, ArrayRef, Axis, Ix2, array, concatenate};
 
@@ -129,9 +129,9 @@ where
     M: Denoiser<f64, Ix2>,
     M::Error: StdError + 'static,
 {
-    let sampler = Sampler::new(&grid(steps)?, solver)?;
+    let sampler = Sampler::along(&Path::without_schedule(&grid(steps)?), solver)?;
     let mut run = sampler.start((rows, 3), model.prediction(), noise)?;
-    run.run(model)?;
+    run.complete(model)?;
     Ok(run.into_state())
 }
 
@@ -194,7 +194,7 @@ fn stochastic_solvers_converge_strongly_along_the_path() -> Outcome {
     for (name, model) in [("Gaussian", &gaussian), ("mixture", &mixture)] {
         for tau in [0.5, 1.0] {
             let first = order(&FirstOrder::new(Kappa::Tau(tau)), tau, model)?;
-            let multistep = order(&DpmSolverPp2M::stochastic(tau)?, tau, model)?;
+            let multistep = order(&DpmSolverPlusPlus::new().with_tau(tau)?, tau, model)?;
             // Euler–Maruyama with additive noise has strong order 1.
             assert!((0.9..=1.1).contains(&first), "{name} {tau}: {first}");
             assert!(
@@ -332,7 +332,7 @@ fn what_the_path_cannot_give_is_refused_before_a_run() -> Outcome {
     // A run asks; without noise it does not matter.
     let short = path.with_interval(Interval::new(-1.0, 1.0))?;
     let start = |solver: &dyn Solver| -> Result<(), Error> {
-        let sampler = Sampler::new(&grid(4)?, solver)?;
+        let sampler = Sampler::along(&Path::without_schedule(&grid(4)?), solver)?;
         sampler
             .start::<f32, _, _>((1, 1), Prediction::Data, short)
             .map(drop)

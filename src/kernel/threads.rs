@@ -45,7 +45,7 @@ mod pool {
     pub(super) struct Threads<'r> {
         forms: Forms<'r>,
         per_sample: usize,
-        noise: Option<StepNoise<KeyedNoise>>,
+        noise: Option<StepNoise<'static, KeyedNoise>>,
         /// The elements of a piece; a multiple of a block of noise, so that few blocks are made twice.
         piece: usize,
     }

@@ -54,11 +54,13 @@ const PIECE: usize = 256;
 /// a step (x_T, the forward chain) are those of [`KeyedNoise`] with the same seed.
 ///
 /// ```
-/// use diffusion_sampler::{Grid, Prediction, Sampler, noise::BrownianPath, schedule::TableSchedule, solver::FirstOrder};
+/// use diffusion_sampler::{Grid, Prediction, Sampler, noise::BrownianPath};
+/// use diffusion_sampler::{schedule::TableSchedule, solver::FirstOrder};
 ///
 /// let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
 /// for steps in [50, 100] {
-///     let sampler = Sampler::new(&Grid::trailing(&schedule, steps)?, &FirstOrder::ddpm())?;
+///     let grid = Grid::trailing(&schedule, steps)?;
+///     let sampler = Sampler::new(&schedule, &grid, &FirstOrder::ddpm())?;
 ///     let run = sampler.start::<f32, _, _>((4, 2), Prediction::Noise, BrownianPath::new(7))?;
 ///     assert_eq!(run.step(), 0);
 /// }

@@ -7,7 +7,7 @@ use diffusion_sampler::{
     noise::BrownianPath,
     oracle::{Gaussian, GaussianMixture, Oracle},
     posterior::Kappa,
-    solver::{DpmSolverPp2M, FirstOrder, Solver},
+    solver::{DpmSolverPlusPlus, FirstOrder, Path, Solver},
 };
 use ndarray::Array2;
 
@@ -29,7 +29,7 @@ pub(crate) fn claims() -> Result<Vec<Claim>, Box<dyn Error>> {
         vec![0, 1],
     )?;
     let ddpm = FirstOrder::new(Kappa::Tau(1.0));
-    let multistep = DpmSolverPp2M::stochastic(1.0)?;
+    let multistep = DpmSolverPlusPlus::new().with_tau(1.0)?;
     let solvers: [(&str, &dyn Solver); 2] = [("DDPM", &ddpm), ("SDE 2M", &multistep)];
     let mut claims = Vec::new();
     for (data, model) in [("a Gaussian", &gaussian), ("a mixture", &mixture)] {
@@ -76,8 +76,11 @@ fn sample(
             NoiseLevel::variance_preserving(-lambda, -libm::log1p(libm::exp(-2.0 * lambda)))
         })
         .collect::<Result<_, _>>()?;
-    let sampler = Sampler::new(&Grid::from_levels(levels, 1.0)?, solver)?;
+    let sampler = Sampler::along(
+        &Path::without_schedule(&Grid::from_levels(levels, 1.0)?),
+        solver,
+    )?;
     let mut run = sampler.start((200, 3), Prediction::Data, BrownianPath::new(21))?;
-    run.run(&mut model.denoiser(Prediction::Data))?;
+    run.complete(&mut model.denoiser(Prediction::Data))?;
     Ok(run.into_state())
 }
