@@ -127,6 +127,54 @@ pub(crate) struct Form {
     pub(crate) clip: Option<Clipped>,
 }
 
+/// What a coefficient must be.
+const FITS: &str = "finite in the element type";
+
+/// Whether a coefficient is finite after it is rounded to the element type.
+#[inline(always)]
+fn fits<A: Real>(coefficient: f64) -> bool {
+    A::cast(coefficient).is_finite()
+}
+
+impl Form {
+    /// Refuses coefficients of x, of the first `inputs` inputs, of the old y and of the noise that are not finite in the
+    /// element type: an update with them would be reported as a model's output that is not finite.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`], [`Error::InvalidEntry`].
+    pub(crate) fn require_fits<A: Real>(&self, inputs: usize) -> Result<(), Error> {
+        let rows = [
+            Some(&self.x),
+            self.y.as_ref(),
+            self.clip.as_ref().map(|clip| &clip.data),
+        ];
+        for row in rows.into_iter().flatten() {
+            require_fits::<A>("coefficient of the state", row.x)?;
+            for (index, &value) in row.inputs.iter().take(inputs).enumerate() {
+                if !fits::<A>(value) {
+                    return Err(Error::InvalidEntry {
+                        name: "coefficients of the inputs",
+                        index,
+                        value,
+                        requirement: FITS,
+                    });
+                }
+            }
+        }
+        if let Some(clip) = &self.clip {
+            require_fits::<A>("coefficient of the clipped estimate", clip.into_x)?;
+            require_fits::<A>("coefficient of the clipped estimate", clip.into_y)?;
+        }
+        require_fits::<A>("coefficient of the second array", self.x_from_y)?;
+        require_fits::<A>("coefficient of the noise", self.noise)
+    }
+}
+
+fn require_fits<A: Real>(name: &'static str, value: f64) -> Result<(), Error> {
+    crate::error::require(fits::<A>(value), name, value, FITS)
+}
+
 /// The forms of a batch: one for all samples, or one per sample.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Forms<'a> {
@@ -164,7 +212,8 @@ pub(crate) type FillNoise<'a, A> = &'a mut dyn RowNoise<A>;
 /// # Errors
 ///
 /// [`Error::NoSampleAxis`], [`Error::ShapeMismatch`], [`Error::WrongLength`] (forms per sample),
-/// [`Error::TooManyTerms`].
+/// [`Error::TooManyTerms`], and [`Error::InvalidParameter`] or [`Error::InvalidEntry`] for a coefficient that is not finite
+/// in the element type.
 #[inline(always)]
 pub(crate) fn update<A: Real, D: Dimension>(
     forms: Forms<'_>,
@@ -174,6 +223,24 @@ pub(crate) fn update<A: Real, D: Dimension>(
     noise: Option<FillNoise<'_, A>>,
 ) -> Result<bool, Error> {
     check(forms, x, y.as_deref(), inputs)?;
+    match forms {
+        Forms::Same(form) => form.require_fits::<A>(inputs.len())?,
+        Forms::PerSample(forms) => forms
+            .iter()
+            .try_for_each(|form| form.require_fits::<A>(inputs.len()))?,
+    }
+    apply(forms, x, y, inputs, noise)
+}
+
+/// The same of arrays and coefficients that fit.
+#[inline(always)]
+fn apply<A: Real, D: Dimension>(
+    forms: Forms<'_>,
+    x: &mut ArrayRef<A, D>,
+    y: Option<&mut ArrayRef<A, D>>,
+    inputs: &[&ArrayRef<A, D>],
+    noise: Option<FillNoise<'_, A>>,
+) -> Result<bool, Error> {
     if x.is_empty() {
         return Ok(true);
     }
