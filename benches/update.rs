@@ -3,7 +3,6 @@
 //! `cargo bench --bench update [-- --quick]`. The limit is a hand-unrolled triad on the same buffers, measured alternately with the step in slices of at most
 //! 200 µs whose order flips each time. Printed are the median, p10 and p90 of limit ÷ step; the exit status is 1 if a
 //! median stays below its gate (0.85; 0.70 in L1) twice. Criterion's own report of the step follows.
-#![allow(unsafe_code)]
 
 #[path = "support/mod.rs"]
 mod support;
@@ -16,6 +15,7 @@ use std::time::Duration;
 use criterion::Criterion;
 use diffusion_sampler::kernel::{linear_combination, simd_level};
 use ndarray::{Array1, ArrayView1, ArrayViewMut1};
+use support::limits::triad;
 use support::{Compared, compare};
 
 /// a + b = 1 and e = x keep the state where it is, so that no slice meets other numbers than the one before.
@@ -30,57 +30,6 @@ const SIZES: [(&str, usize, f64); 5] = [
     ("768 Ki", 768 << 10, 0.85),
     ("16 Mi", 16 << 20, 0.85),
 ];
-
-/// The limit: aligned 256-bit loads and stores, four to a round.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn triad_avx2(x: &mut [f32], e: &[f32]) {
-    use std::arch::x86_64::*;
-    let len = x.len().min(e.len());
-    let head = (x.as_ptr().addr().wrapping_neg() % 32 / 4).min(len);
-    for i in 0..head {
-        x[i] = A * x[i] + B * e[i];
-    }
-    let (a, b) = (_mm256_set1_ps(A), _mm256_set1_ps(B));
-    let mut i = head;
-    while i + 32 <= len {
-        // SAFETY: i + 32 ≤ len, and x + i is a multiple of 32 bytes.
-        unsafe {
-            let (px, pe) = (x.as_mut_ptr().add(i), e.as_ptr().add(i));
-            let step = |k: usize| {
-                let ax = _mm256_mul_ps(a, _mm256_load_ps(px.add(k)));
-                _mm256_add_ps(ax, _mm256_mul_ps(b, _mm256_loadu_ps(pe.add(k))))
-            };
-            let (v0, v1, v2, v3) = (step(0), step(8), step(16), step(24));
-            _mm256_store_ps(px, v0);
-            _mm256_store_ps(px.add(8), v1);
-            _mm256_store_ps(px.add(16), v2);
-            _mm256_store_ps(px.add(24), v3);
-        }
-        i += 32;
-    }
-    for i in i..len {
-        x[i] = A * x[i] + B * e[i];
-    }
-}
-
-fn triad(x: &mut [f32], e: &[f32]) {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
-        // SAFETY: AVX2 is there.
-        return unsafe { triad_avx2(x, e) };
-    }
-    let (chunks, rest) = x.as_chunks_mut::<64>();
-    let (e_chunks, e_rest) = e.as_chunks::<64>();
-    for (x, e) in chunks.iter_mut().zip(e_chunks) {
-        for (x, e) in x.iter_mut().zip(e) {
-            *x = A * *x + B * e;
-        }
-    }
-    for (x, e) in rest.iter_mut().zip(e_rest) {
-        *x = A * *x + B * e;
-    }
-}
 
 fn step(x: &mut [f32], e: &[f32]) {
     let result = linear_combination(
@@ -99,7 +48,7 @@ fn report(name: &str, len: usize, seconds: f64) -> f64 {
     let x = RefCell::new(state);
     let Compared { ratio, times } = compare(
         seconds,
-        || triad(black_box(&mut x.borrow_mut()), black_box(&e)),
+        || triad(black_box(&mut x.borrow_mut()), black_box(&e), [A, B]),
         || step(black_box(&mut x.borrow_mut()), black_box(&e)),
     );
     let [limit, step] = times.map(|time| time / len as f64 * 1e9);

@@ -254,7 +254,7 @@ pub(crate) fn check_cast<A: Real>(form: &Form, step: usize) -> Result<(), Error>
         .chain(y)
         .chain(clip)
     {
-        if !A::cast(value).is_finite() {
+        if !kernel::fits::<A>(value) {
             return Err(Error::CoefficientOverflow { step, value });
         }
     }

@@ -1,5 +1,7 @@
 //! Two pieces of code against each other on a noisy machine: short slices, taken in turn, in an order that flips.
 
+pub(crate) mod limits;
+
 use std::time::Instant;
 
 /// What a comparison measured.

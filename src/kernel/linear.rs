@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayRef, Dimension};
 
-use super::{Form, Forms, MAX_INPUTS, Row, update};
+use super::{FITS, Form, Forms, MAX_INPUTS, Row, apply, check, fits};
 use crate::error::Error;
 use crate::real::Real;
 
@@ -17,7 +17,7 @@ use crate::real::Real;
 ///
 /// # Errors
 ///
-/// [`Error::InvalidParameter`] or [`Error::InvalidEntry`] for a coefficient that is not finite,
+/// [`Error::InvalidParameter`] or [`Error::InvalidEntry`] for a coefficient that is not finite in the element type,
 /// [`Error::ShapeMismatch`], [`Error::NoSampleAxis`] for 0-dimensional arrays, and [`Error::TooManyTerms`]. x is then
 /// unchanged.
 ///
@@ -36,11 +36,11 @@ pub fn linear_combination<A: Real, D: Dimension>(
     x_coefficient: f64,
     terms: &[(f64, &ArrayRef<A, D>)],
 ) -> Result<(), Error> {
-    if !x_coefficient.is_finite() {
+    if !fits::<A>(x_coefficient) {
         return Err(Error::InvalidParameter {
             name: "x_coefficient",
             value: x_coefficient,
-            requirement: "finite",
+            requirement: FITS,
         });
     }
     if terms.len() > MAX_INPUTS {
@@ -58,19 +58,21 @@ pub fn linear_combination<A: Real, D: Dimension>(
     };
     form.x.x = x_coefficient;
     for (index, (slot, &(value, _))) in form.x.inputs.iter_mut().zip(terms).enumerate() {
-        if !value.is_finite() {
+        if !fits::<A>(value) {
             return Err(Error::InvalidEntry {
                 name: "terms",
                 index,
                 value,
-                requirement: "finite",
+                requirement: FITS,
             });
         }
         *slot = value;
     }
     // Whether the result is finite is the caller's business here.
     let mut run = |inputs: &[&ArrayRef<A, D>]| {
-        update(Forms::Same(&form), x, None, inputs, None).map(|_finite| ())
+        let forms = Forms::Same(&form);
+        check(forms, x, None, inputs)?;
+        apply(forms, x, None, inputs, None).map(|_finite| ())
     };
     match *terms {
         [] => run(&[]),

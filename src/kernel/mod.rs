@@ -143,6 +143,15 @@ pub(crate) fn affine(state: f64, inputs: &[f64]) -> Form {
     }
 }
 
+/// What a coefficient must be.
+const FITS: &str = "finite in the element type";
+
+/// Whether a coefficient is finite after it is rounded to the element type.
+#[inline(always)]
+pub(crate) fn fits<A: Real>(coefficient: f64) -> bool {
+    A::cast(coefficient).is_finite()
+}
+
 /// The forms of a batch: one for all samples, or one per sample.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Forms<'a> {
@@ -180,7 +189,8 @@ pub(crate) type FillNoise<'a, A> = &'a mut dyn RowNoise<A>;
 /// # Errors
 ///
 /// [`Error::NoSampleAxis`], [`Error::ShapeMismatch`], [`Error::WrongLength`] (forms per sample),
-/// [`Error::TooManyTerms`].
+/// [`Error::TooManyTerms`], and [`Error::InvalidParameter`] or [`Error::InvalidEntry`] for a coefficient that is not finite
+/// in the element type.
 #[inline(always)]
 pub(crate) fn update<A: Real, D: Dimension>(
     forms: Forms<'_>,
@@ -190,6 +200,24 @@ pub(crate) fn update<A: Real, D: Dimension>(
     noise: Option<FillNoise<'_, A>>,
 ) -> Result<bool, Error> {
     check(forms, x, y.as_deref(), inputs)?;
+    match forms {
+        Forms::Same(form) => form.require_fits::<A>(inputs.len())?,
+        Forms::PerSample(forms) => forms
+            .iter()
+            .try_for_each(|form| form.require_fits::<A>(inputs.len()))?,
+    }
+    apply(forms, x, y, inputs, noise)
+}
+
+/// The same of arrays and coefficients that fit.
+#[inline(always)]
+fn apply<A: Real, D: Dimension>(
+    forms: Forms<'_>,
+    x: &mut ArrayRef<A, D>,
+    y: Option<&mut ArrayRef<A, D>>,
+    inputs: &[&ArrayRef<A, D>],
+    noise: Option<FillNoise<'_, A>>,
+) -> Result<bool, Error> {
     if x.is_empty() {
         return Ok(true);
     }

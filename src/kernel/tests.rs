@@ -543,3 +543,49 @@ fn a_linear_combination_checks_its_coefficients() {
         assert_eq!(x[1], 2.0 + 0.5 * terms as f64);
     }
 }
+
+#[test]
+fn a_coefficient_that_overflows_the_element_type_is_refused_and_x_left_alone() {
+    let mut x = Array::<f32, _>::ones(3);
+    let e = x.clone();
+    let requirement = "finite in the element type";
+    assert_eq!(
+        linear_combination(&mut x, 1e39, &[]),
+        Err(Error::InvalidParameter {
+            name: "x_coefficient",
+            value: 1e39,
+            requirement
+        })
+    );
+    assert_eq!(
+        linear_combination(&mut x, 1.0, &[(1.0, &*e), (-1e39, &*e)]),
+        Err(Error::InvalidEntry {
+            name: "terms",
+            index: 1,
+            value: -1e39,
+            requirement
+        })
+    );
+    let noisy = Form {
+        noise: 1e39,
+        ..plain(1.0, &[])
+    };
+    assert_eq!(
+        update(
+            Forms::PerSample(&[plain(1.0, &[]), noisy, noisy]),
+            &mut x,
+            None,
+            &[],
+            None
+        ),
+        Err(Error::InvalidParameter {
+            name: "coefficient of the noise",
+            value: 1e39,
+            requirement
+        })
+    );
+    assert_eq!(x, e);
+    let mut wide = Array::<f64, _>::ones(3);
+    assert_eq!(linear_combination(&mut wide, 1e39, &[]), Ok(()));
+    assert_eq!(wide[2], 1e39);
+}
