@@ -6,7 +6,7 @@ use ndarray::{ArrayRef, Axis, Dimension};
 use crate::clip::Bounds;
 use crate::error::Error;
 use crate::guidance::{Combination, Evaluation, Guidance, Products};
-use crate::kernel::{self, Clipped, Form, Forms, Gram, Row};
+use crate::kernel::{self, Clipped, Form, Forms, Gram, MAX_INPUTS, Row};
 use crate::level::NoiseLevel;
 use crate::plan::{Kept, Stage, Update};
 use crate::prediction::Prediction;
@@ -243,26 +243,15 @@ pub(crate) fn data_form(estimate: &Estimate) -> Form {
     form(&update, estimate)
 }
 
-/// Refuses coefficients that the element type cannot hold.
+/// Refuses coefficients that the element type cannot hold, with the step.
 pub(crate) fn check_cast<A: Real>(form: &Form, step: usize) -> Result<(), Error> {
-    let y = form.y.iter().flat_map(row_values);
-    let clip = form.clip.iter().flat_map(|clip| {
-        row_values(&clip.data).chain([clip.low, clip.high, clip.into_x, clip.into_y])
-    });
-    for value in row_values(&form.x)
-        .chain([form.x_from_y, form.noise])
-        .chain(y)
-        .chain(clip)
-    {
-        if !kernel::fits::<A>(value) {
-            return Err(Error::CoefficientOverflow { step, value });
-        }
-    }
-    Ok(())
-}
-
-fn row_values(row: &Row) -> impl Iterator<Item = f64> {
-    std::iter::once(row.x).chain(row.inputs)
+    form.require_fits::<A>(MAX_INPUTS)
+        .map_err(|error| match error {
+            Error::InvalidParameter { value, .. } | Error::InvalidEntry { value, .. } => {
+                Error::CoefficientOverflow { step, value }
+            }
+            other => other,
+        })
 }
 
 /// The combination of a plain model's one output, which needs nothing but the stage.

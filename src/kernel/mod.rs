@@ -148,8 +148,47 @@ const FITS: &str = "finite in the element type";
 
 /// Whether a coefficient is finite after it is rounded to the element type.
 #[inline(always)]
-pub(crate) fn fits<A: Real>(coefficient: f64) -> bool {
+fn fits<A: Real>(coefficient: f64) -> bool {
     A::cast(coefficient).is_finite()
+}
+
+impl Form {
+    /// Refuses coefficients of x, of the first `inputs` inputs, of the old y and of the noise that are not finite in the
+    /// element type: an update with them would be reported as a model's output that is not finite.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`], [`Error::InvalidEntry`].
+    pub(crate) fn require_fits<A: Real>(&self, inputs: usize) -> Result<(), Error> {
+        let rows = [
+            Some(&self.x),
+            self.y.as_ref(),
+            self.clip.as_ref().map(|clip| &clip.data),
+        ];
+        for row in rows.into_iter().flatten() {
+            require_fits::<A>("coefficient of the state", row.x)?;
+            for (index, &value) in row.inputs.iter().take(inputs).enumerate() {
+                if !fits::<A>(value) {
+                    return Err(Error::InvalidEntry {
+                        name: "coefficients of the inputs",
+                        index,
+                        value,
+                        requirement: FITS,
+                    });
+                }
+            }
+        }
+        if let Some(clip) = &self.clip {
+            require_fits::<A>("coefficient of the clipped estimate", clip.into_x)?;
+            require_fits::<A>("coefficient of the clipped estimate", clip.into_y)?;
+        }
+        require_fits::<A>("coefficient of the second array", self.x_from_y)?;
+        require_fits::<A>("coefficient of the noise", self.noise)
+    }
+}
+
+fn require_fits<A: Real>(name: &'static str, value: f64) -> Result<(), Error> {
+    crate::error::require(fits::<A>(value), name, value, FITS)
 }
 
 /// The forms of a batch: one for all samples, or one per sample.

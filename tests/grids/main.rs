@@ -1,4 +1,7 @@
 //! Grids: every spacing at every number of steps, and the parts of grids.
 
+mod common;
+mod lambda;
+mod lists;
 mod parts;
-mod spacings;
+mod time;

@@ -1,0 +1,207 @@
+//! Guidance, clips, combinations and likelihoods.
+
+use diffusion_sampler::{
+    Clip, Error, Grid, KeyedNoise, NoiseLevel, Sampler,
+    guidance::{Combination, GuidanceWeight},
+    likelihood::{Decoder, EdgeVariance, Elbo, discretised_gaussian_nats},
+    moments::DiagonalGaussian,
+    posterior::{Kappa, StridedPosterior},
+    schedule::{NoiseSchedule, TableSchedule},
+    solver::FirstOrder,
+};
+
+use super::common::{BAD, Outcome, judged, judged_or_overflow, not_negative, pair, positive};
+
+#[test]
+fn guidance_clips_combinations_and_likelihoods_refuse_bad_numbers() -> Outcome {
+    let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
+    let grid = Grid::trailing(&schedule, 3)?;
+    let elbo = Elbo::new(&grid, Kappa::Ddpm, EdgeVariance::Optimal)?;
+    for a in BAD {
+        judged(GuidanceWeight::constant(a), a.is_finite(), a);
+        judged(GuidanceWeight::from_scale(a), a.is_finite(), a);
+        judged(GuidanceWeight::interval(a, 0.1, 1.0), a.is_finite(), a);
+        judged(
+            GuidanceWeight::interval(1.0, a, f64::INFINITY),
+            (0.0..f64::INFINITY).contains(&a),
+            a,
+        );
+        let weight = GuidanceWeight::by_level(move |_| a);
+        judged(weight.at(&NoiseLevel::clean()), a.is_finite(), a);
+        judged(Clip::new(a, f64::MAX), a.is_finite() && a < f64::MAX, a);
+        judged(Clip::new(-2.0, a), a.is_finite() && a > -2.0, a);
+        judged(Combination::new(&[1.0], &[a]), a.is_finite(), a);
+        judged(Combination::single().with_gradient(a), a.is_finite(), a);
+        // The value refused is the sum, in which −0 is 0.
+        judged(Combination::new(&[a], &[]), a == 1.0, a + 0.0);
+        judged(
+            Sampler::new(&grid, &FirstOrder::ddim())?.with_start_variance(a),
+            not_negative(a),
+            a,
+        );
+        judged(DiagonalGaussian::centred(1, a), not_negative(a), a);
+        judged(DiagonalGaussian::new(vec![a], vec![1.0]), a.is_finite(), a);
+        judged(
+            DiagonalGaussian::new(vec![0.0], vec![a]),
+            not_negative(a),
+            a,
+        );
+        let errors = [1.0, 0.5, a];
+        judged(
+            elbo.evaluate(2, &errors, 1.0, Decoder::Nats(0.0)),
+            not_negative(a),
+            a,
+        );
+        judged(
+            elbo.evaluate(2, &errors, 1.0, Decoder::GaussianOptimal),
+            positive(a),
+            a,
+        );
+        judged(
+            elbo.evaluate(2, &[1.0; 3], a, Decoder::Nats(0.0)),
+            not_negative(a),
+            a,
+        );
+        judged(
+            elbo.evaluate(2, &[1.0; 3], 1.0, Decoder::Nats(a)),
+            a.is_finite(),
+            a,
+        );
+        judged_or_overflow(
+            elbo.evaluate(2, &[1.0; 3], 1.0, Decoder::Gaussian(a)),
+            positive(a),
+            a,
+        );
+        judged(
+            discretised_gaussian_nats(a, 0.0, 0.1, 256),
+            (-1.0..=1.0).contains(&a),
+            a,
+        );
+        judged(
+            discretised_gaussian_nats(0.0, a, 0.1, 256),
+            a.abs() <= 1e100,
+            a,
+        );
+        judged(
+            discretised_gaussian_nats(0.0, 0.0, a, 256),
+            a.is_finite() && a >= 1e-50,
+            a,
+        );
+    }
+    assert!(Combination::new(&[], &[1.0]).is_err());
+    assert!(matches!(
+        Combination::new(&[1.0; 4], &[1.0; 3]),
+        Err(Error::TooManyTerms { found: 7, max: 6 })
+    ));
+    for bins in [0, 1] {
+        assert!(discretised_gaussian_nats(0.0, 0.0, 1.0, bins).is_err());
+    }
+    assert_eq!(
+        elbo.evaluate(2, &[1.0; 2], 1.0, Decoder::Nats(0.0)),
+        Err(Error::WrongLength {
+            name: "data errors",
+            expected: 3,
+            found: 2
+        })
+    );
+    for kappa in [
+        Kappa::Ddim,
+        Kappa::Eta(0.0),
+        Kappa::Tau(0.0),
+        Kappa::Gamma(0.0),
+    ] {
+        assert!(matches!(
+            Elbo::new(&grid, kappa, EdgeVariance::Optimal),
+            Err(Error::DeterministicLikelihood {
+                from: 1000.0,
+                to: 667.0
+            })
+        ));
+    }
+    let open = grid.clone().ending_at(schedule.level(1.0)?)?;
+    assert!(matches!(
+        Elbo::new(&open, Kappa::Ddpm, EdgeVariance::Optimal),
+        Err(Error::DegenerateEdge {
+            from: 1000.0,
+            to: 1.0,
+            ..
+        })
+    ));
+    let (one, two) = (
+        DiagonalGaussian::centred(1, 1.0)?,
+        DiagonalGaussian::centred(2, 1.0)?,
+    );
+    let lengths = Err(Error::WrongLength {
+        name: "coordinates",
+        expected: 1,
+        found: 2,
+    });
+    assert_eq!(one.kl(&two), lengths);
+    assert_eq!(one.wasserstein_squared(&two), lengths);
+    assert!(one.kl(&DiagonalGaussian::centred(1, 0.0)?).is_err());
+    assert!(DiagonalGaussian::new(vec![0.0], vec![]).is_err());
+    assert_eq!(
+        KeyedNoise::new(0).first_sample(1 << 53),
+        Err(Error::InvalidParameter {
+            name: "first_sample",
+            value: 9007199254740992.0,
+            requirement: "less than 2^53",
+        })
+    );
+    Ok(())
+}
+
+#[test]
+fn the_kl_of_far_variances_is_finite_and_exact() -> Outcome {
+    let (t, s) = pair()?;
+    let q = StridedPosterior::new(t, s, Kappa::Ddpm)?;
+    for exponent in [-300, -40, -17, -10, 10, 17, 40, 300] {
+        // v = γ²·10^−e: ratio 10^e, ½(10^e − 1 − e ln 10).
+        let ratio = 10f64.powi(exponent);
+        let expected = 0.5 * (ratio - 1.0 - f64::from(exponent) * std::f64::consts::LN_10);
+        let kl = q.kl(1, 0.0, q.variance() / ratio)?;
+        assert!((kl / expected - 1.0).abs() < 1e-13, "{kl} {expected}");
+        let (a, b) = (
+            DiagonalGaussian::centred(1, ratio)?,
+            DiagonalGaussian::centred(1, 1.0)?,
+        );
+        assert!((a.kl(&b)? / expected - 1.0).abs() < 1e-13);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_bin_far_narrower_than_the_deviation_has_a_finite_price() -> Outcome {
+    for deviation in [1e2, 1e6, 1e17, 1e150, 1e300, f64::MAX] {
+        for bins in [2usize, 3, 256, 65536, 1 << 40] {
+            let nats = discretised_gaussian_nats(0.0, 0.0, deviation, bins)?;
+            let half = 1.0 / (bins - 1) as f64;
+            if bins == 2 {
+                // The one bin of value 0 reaches to both ends.
+                assert_eq!(nats, 0.0);
+                continue;
+            }
+            // ln √(2π) + ln deviation − ln 2 half, the density being flat to (half/deviation)²/6.
+            let expected = 0.5 * std::f64::consts::TAU.ln() + deviation.ln() - (2.0 * half).ln();
+            let flat = (half / deviation).powi(2) / 6.0;
+            assert!(
+                (nats - expected).abs() < 1e-13 * expected + 1.1 * flat,
+                "{nats} {expected}"
+            );
+        }
+    }
+    // The farthest pixel has a finite price, and certainty costs nothing.
+    let farthest = discretised_gaussian_nats(-0.5, 1e100, 1e-50, 256)?;
+    assert!(farthest > 1e299 && farthest.is_finite());
+    assert_eq!(discretised_gaussian_nats(0.5, 0.5, 1e-50, 256)?, 0.0);
+    // The two branches meet: the price is continuous in the deviation.
+    for mean in [0.0, 0.3, -0.9] {
+        let at = |deviation| discretised_gaussian_nats(0.1, mean, deviation, 256);
+        let crossing = (0..200).map(|i| 1.0 * 1.05f64.powi(i));
+        for deviation in crossing {
+            let (a, b) = (at(deviation)?, at(deviation * (1.0 + 1e-9))?);
+            assert!((a - b).abs() < 1e-8, "{a} {b} at {deviation}");
+        }
+    }
+    Ok(())
+}
