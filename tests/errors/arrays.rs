@@ -3,13 +3,13 @@
 use diffusion_sampler::{
     Clip, Error, Grid, KeyedNoise, Prediction, Sampler,
     forward::{diffuse, diffuse_with},
-    moments::DiagonalGaussian,
     noise::Stream,
+    oracle::Gaussian,
     plan::Plan,
     posterior::{Kappa, StridedPosterior},
-    run::DdimStep,
+    run::{DdimStep, Machine},
     schedule::TableSchedule,
-    solver::{FirstOrder, Solver},
+    solver::{FirstOrder, Path, Solver},
 };
 use ndarray::{Array0, Array1, Array2, arr0, array};
 
@@ -22,20 +22,20 @@ fn array_calls_refuse_shapes_that_do_not_fit() -> Outcome {
     let mut noise = KeyedNoise::new(0);
     let mut x = Array2::<f64>::zeros((2, 3));
     let wrong = Array2::<f64>::zeros((3, 2));
+    let mut machine = Machine::new(x.clone(), 0)?;
     assert_eq!(
-        step.apply(&mut x, &wrong, Prediction::Data, &mut noise, 0),
+        step.tell(&mut machine, Prediction::Data, &wrong, &mut noise, 0),
         Err(Error::ShapeMismatch {
-            name: "input",
+            name: "model output",
             expected: vec![2, 3],
             found: vec![3, 2]
         })
     );
     let mut point: Array0<f64> = arr0(1.0);
-    let data = point.clone();
-    assert_eq!(
-        step.apply(&mut point, &data, Prediction::Data, &mut noise, 0),
+    assert!(matches!(
+        Machine::new(point.clone(), 0),
         Err(Error::NoSampleAxis)
-    );
+    ));
     assert_eq!(
         DdimStep::per_sample(&[t, t], &[s], Kappa::Ddim).err(),
         Some(Error::WrongLength {
@@ -47,21 +47,24 @@ fn array_calls_refuse_shapes_that_do_not_fit() -> Outcome {
     let many = DdimStep::per_sample(&[t; 3], &[s; 3], Kappa::Ddim)?;
     let data = x.clone();
     assert!(matches!(
-        many.apply(&mut x, &data, Prediction::Data, &mut noise, 0),
+        many.tell(&mut machine, Prediction::Data, &data, &mut noise, 0),
         Err(Error::WrongLength {
             expected: 2,
             found: 3,
             ..
         })
     ));
-    let none = DdimStep::per_sample(&[], &[], Kappa::Ddim)?;
-    assert!(
-        none.apply(&mut x, &data, Prediction::Data, &mut noise, 0)
-            .is_err()
+    assert_eq!(
+        DdimStep::per_sample(&[], &[], Kappa::Ddim).err(),
+        Some(Error::WrongLength {
+            name: "target levels",
+            expected: 1,
+            found: 0
+        })
     );
-    let mut empty = Array2::<f64>::zeros((0, 3));
-    let nothing = empty.clone();
-    none.apply(&mut empty, &nothing, Prediction::Data, &mut noise, 0)?;
+    let empty = Array2::<f64>::zeros((0, 3));
+    let mut idle = Machine::new(empty.clone(), 0)?;
+    step.tell(&mut idle, Prediction::Data, &empty, &mut noise, 0)?;
     assert!(diffuse(&mut x, &[t; 3], &mut noise, 0).is_err());
     assert!(diffuse(&mut point, &[t], &mut noise, 0).is_err());
     assert!(diffuse_with(&mut x, &wrong, &[t]).is_err());
@@ -79,14 +82,10 @@ fn array_calls_refuse_shapes_that_do_not_fit() -> Outcome {
         Err(Error::InvalidParameter { value, .. }) if value == up.data
     ));
     // A model output that is not finite is found where it is.
-    let mut row: Array1<f64> = array![1.0, 2.0];
-    match step.apply(
-        &mut row,
-        &array![0.0, f64::NAN],
-        Prediction::Data,
-        &mut noise,
-        9,
-    ) {
+    let row: Array1<f64> = array![1.0, 2.0];
+    let mut machine = Machine::new(row, 0)?;
+    let bad = array![0.0, f64::NAN];
+    match step.tell(&mut machine, Prediction::Data, &bad, &mut noise, 9) {
         Err(Error::NonFinite {
             step: 9,
             sample: 1,
@@ -105,7 +104,7 @@ fn array_calls_refuse_shapes_that_do_not_fit() -> Outcome {
 fn samplers_refuse_shapes_and_solvers_lists_that_cannot_run() -> Outcome {
     let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
     let grid = Grid::trailing(&schedule, 4)?;
-    let sampler = Sampler::new(&grid, &FirstOrder::ddim())?;
+    let sampler = Sampler::along(&Path::without_schedule(&grid), &FirstOrder::ddim())?;
     let start = |shape: (usize, usize)| {
         sampler
             .start::<f64, _, _>(shape, Prediction::Noise, KeyedNoise::new(0))
@@ -124,7 +123,7 @@ fn samplers_refuse_shapes_and_solvers_lists_that_cannot_run() -> Outcome {
     ));
     for (count, wanted) in [(0, 4), (3, 4), (5, 4)] {
         assert_eq!(
-            FirstOrder::per_edge(vec![Kappa::Ddim; count]).plan(&grid),
+            FirstOrder::per_edge(vec![Kappa::Ddim; count]).plan(&Path::without_schedule(&grid)),
             Err(Error::WrongLength {
                 name: "kappa policies",
                 expected: wanted,
@@ -134,8 +133,8 @@ fn samplers_refuse_shapes_and_solvers_lists_that_cannot_run() -> Outcome {
     }
     let clipped = sampler.clone().with_clip(Clip::new(-1.0, 1.0)?);
     assert!(matches!(
-        clipped.moments(&DiagonalGaussian::centred(1, 1.0)?),
-        Err(Error::UnsupportedPlan { .. })
+        clipped.moments(&Gaussian::centred(1, 1.0)?),
+        Err(Error::ClippedMoments)
     ));
     assert_eq!(
         Plan::new(Vec::new(), 0),

@@ -4,10 +4,10 @@ use diffusion_sampler::{
     Clip, Error, Grid, KeyedNoise, NoiseLevel, Sampler,
     guidance::{Combination, GuidanceWeight},
     likelihood::{Decoder, EdgeVariance, Elbo, discretised_gaussian_nats},
-    moments::DiagonalGaussian,
+    oracle::Gaussian,
     posterior::{Kappa, StridedPosterior},
     schedule::{NoiseSchedule, TableSchedule},
-    solver::FirstOrder,
+    solver::{FirstOrder, Path},
 };
 
 use super::common::{BAD, Outcome, judged, judged_or_overflow, not_negative, pair, positive};
@@ -30,22 +30,23 @@ fn guidance_clips_combinations_and_likelihoods_refuse_bad_numbers() -> Outcome {
         judged(weight.at(&NoiseLevel::clean()), a.is_finite(), a);
         judged(Clip::new(a, f64::MAX), a.is_finite() && a < f64::MAX, a);
         judged(Clip::new(-2.0, a), a.is_finite() && a > -2.0, a);
-        judged(Combination::new(&[1.0], &[a]), a.is_finite(), a);
-        judged(Combination::single().with_gradient(a), a.is_finite(), a);
+        let is_weight = a.abs() <= 1e9;
+        judged(Combination::weighted(&[1.0, a]), is_weight, a);
+        judged(Combination::single().with_gradient(a), is_weight, a);
+        judged(Combination::single().with_memory(a), is_weight, a);
+        judged(Combination::single().with_noise(&[a]), is_weight, a);
         // The value refused is the sum, in which −0 is 0.
-        judged(Combination::new(&[a], &[]), a == 1.0, a + 0.0);
+        judged(Combination::affine(&[a]), a == 1.0, a + 0.0);
         judged(
-            Sampler::new(&grid, &FirstOrder::ddim())?.with_start_variance(a),
+            Sampler::along(&Path::without_schedule(&grid), &FirstOrder::ddim())?
+                .with_start_variance(a),
             not_negative(a),
             a,
         );
-        judged(DiagonalGaussian::centred(1, a), not_negative(a), a);
-        judged(DiagonalGaussian::new(vec![a], vec![1.0]), a.is_finite(), a);
-        judged(
-            DiagonalGaussian::new(vec![0.0], vec![a]),
-            not_negative(a),
-            a,
-        );
+        let is_variance = a == 0.0 || (1e-60..=1e60).contains(&a);
+        judged(Gaussian::centred(1, a), is_variance, a);
+        judged(Gaussian::diagonal(&[a], &[1.0]), a.abs() <= 1e30, a);
+        judged(Gaussian::diagonal(&[0.0], &[a]), is_variance, a);
         let errors = [1.0, 0.5, a];
         judged(
             elbo.evaluate(2, &errors, 1.0, Decoder::Nats(0.0)),
@@ -88,11 +89,24 @@ fn guidance_clips_combinations_and_likelihoods_refuse_bad_numbers() -> Outcome {
             a,
         );
     }
-    assert!(Combination::new(&[], &[1.0]).is_err());
-    assert!(matches!(
-        Combination::new(&[1.0; 4], &[1.0; 3]),
-        Err(Error::TooManyTerms { found: 7, max: 6 })
-    ));
+    for count in [0, 7] {
+        assert_eq!(
+            Combination::weighted(&vec![1.0; count]),
+            Err(Error::OutputCount {
+                found: count,
+                max: 6
+            })
+        );
+    }
+    let full = Combination::affine(&[1.0, 0.0, 0.0, 0.0, 0.0, 0.0])?;
+    assert_eq!(
+        full.with_gradient(1.0),
+        Err(Error::OutputCount { found: 7, max: 6 })
+    );
+    // Sums that rounding hides, and those that overflow.
+    for weights in [[1e15, -1e15], [1e308, 1e308], [1e9, 1.0 - 1e9 + 1e-5]] {
+        assert!(Combination::affine(&weights).is_err(), "{weights:?}");
+    }
     for bins in [0, 1] {
         assert!(discretised_gaussian_nats(0.0, 0.0, 1.0, bins).is_err());
     }
@@ -127,10 +141,7 @@ fn guidance_clips_combinations_and_likelihoods_refuse_bad_numbers() -> Outcome {
             ..
         })
     ));
-    let (one, two) = (
-        DiagonalGaussian::centred(1, 1.0)?,
-        DiagonalGaussian::centred(2, 1.0)?,
-    );
+    let (one, two) = (Gaussian::centred(1, 1.0)?, Gaussian::centred(2, 1.0)?);
     let lengths = Err(Error::WrongLength {
         name: "coordinates",
         expected: 1,
@@ -138,10 +149,10 @@ fn guidance_clips_combinations_and_likelihoods_refuse_bad_numbers() -> Outcome {
     });
     assert_eq!(one.kl(&two), lengths);
     assert_eq!(one.wasserstein_squared(&two), lengths);
-    assert!(one.kl(&DiagonalGaussian::centred(1, 0.0)?).is_err());
-    assert!(DiagonalGaussian::new(vec![0.0], vec![]).is_err());
+    assert!(one.kl(&Gaussian::centred(1, 0.0)?).is_err());
+    assert!(Gaussian::diagonal(&[0.0], &[]).is_err());
     assert_eq!(
-        KeyedNoise::new(0).first_sample(1 << 53),
+        KeyedNoise::new(0).with_first_sample(1 << 53),
         Err(Error::InvalidParameter {
             name: "first_sample",
             value: 9007199254740992.0,
@@ -161,11 +172,11 @@ fn the_kl_of_far_variances_is_finite_and_exact() -> Outcome {
         let expected = 0.5 * (ratio - 1.0 - f64::from(exponent) * std::f64::consts::LN_10);
         let kl = q.kl(1, 0.0, q.variance() / ratio)?;
         assert!((kl / expected - 1.0).abs() < 1e-13, "{kl} {expected}");
-        let (a, b) = (
-            DiagonalGaussian::centred(1, ratio)?,
-            DiagonalGaussian::centred(1, 1.0)?,
-        );
-        assert!((a.kl(&b)? / expected - 1.0).abs() < 1e-13);
+        let unit = Gaussian::centred(1, 1.0)?;
+        match Gaussian::centred(1, ratio) {
+            Ok(a) => assert!((a.kl(&unit)? / expected - 1.0).abs() < 1e-13),
+            Err(_) => assert_eq!(exponent.abs(), 300, "beyond the range of a variance"),
+        }
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use diffusion_sampler::{
     Error, Grid, NoiseLevel, Prediction,
     posterior::{Kappa, ReverseVariance, StridedPosterior, Transition},
-    solver::{DpmSolverPp2M, FirstOrder, Solver},
+    solver::{DpmSolverPlusPlus, FirstOrder, Path, Solver},
     training::LossWeight,
 };
 
@@ -75,9 +75,12 @@ fn posteriors_refuse_what_is_no_policy_and_hold_no_nan_otherwise() -> Outcome {
         );
         let plan = FirstOrder::ddpm()
             .with_reverse_variance(ReverseVariance::Explicit(a))
-            .plan(&Grid::from_levels(vec![t, NoiseLevel::clean()], 1.0)?);
+            .plan(&Path::without_schedule(&Grid::from_levels(
+                vec![t, NoiseLevel::clean()],
+                1.0,
+            )?));
         judged(plan, not_negative(a), a);
-        judged(DpmSolverPp2M::stochastic(a), not_negative(a), a);
+        judged(DpmSolverPlusPlus::new().with_tau(a), not_negative(a), a);
     }
     let degenerate = |result: Result<StridedPosterior, Error>, from: f64, to: f64| {
         assert!(

@@ -5,7 +5,7 @@ use diffusion_sampler::{
     plan::Plan,
     posterior::{Kappa, ReverseVariance, StridedPosterior},
     schedule::TableSchedule,
-    solver::{DdimInversion, DpmSolverPp2M, FirstOrder, Heun, SecondOrderForm, Solver},
+    solver::{DdimInversion, DpmSolverPlusPlus, FirstOrder, Heun, Path, SecondOrderForm, Solver},
 };
 use ndarray::{Array2, ArrayRef, Ix2};
 use rand::{SeedableRng, rngs::SmallRng};
@@ -113,12 +113,12 @@ fn extreme_runs() -> Outcome<(usize, usize)> {
         Box::new(FirstOrder::new(Kappa::Fresh)),
         Box::new(FirstOrder::ddpm().with_reverse_variance(ReverseVariance::FixedLarge)),
         Box::new(FirstOrder::ddpm().with_reverse_variance(ReverseVariance::Explicit(0.1))),
-        Box::new(Heun),
-        Box::new(DpmSolverPp2M::new()),
-        Box::new(DpmSolverPp2M::new().with_form(SecondOrderForm::Exact)),
-        Box::new(DpmSolverPp2M::new().guarded()),
-        Box::new(DpmSolverPp2M::stochastic(1.0)?),
-        Box::new(DdimInversion),
+        Box::new(Heun::new()),
+        Box::new(DpmSolverPlusPlus::new()),
+        Box::new(DpmSolverPlusPlus::new().with_form(SecondOrderForm::Exact)),
+        Box::new(DpmSolverPlusPlus::new().guarded()),
+        Box::new(DpmSolverPlusPlus::new().with_tau(1.0)?),
+        Box::new(DdimInversion::new()),
     ];
     let (mut tried, mut wrong) = (0, 0);
     for schedule in &schedules {
@@ -127,7 +127,7 @@ fn extreme_runs() -> Outcome<(usize, usize)> {
                 continue;
             };
             for solver in &solvers {
-                let sampler = Sampler::new(&grid, &**solver)?;
+                let sampler = Sampler::along(&Path::without_schedule(&grid), &**solver)?;
                 for prediction in PREDICTIONS {
                     tried += 1;
                     wrong += usize::from(!extreme_run(&sampler, prediction));
@@ -159,7 +159,7 @@ fn extreme_run(sampler: &Sampler, prediction: Prediction) -> bool {
     let run = sampler
         .start_from(state, prediction, KeyedNoise::new(160))
         .map_err(RunError::Sampler)
-        .and_then(|mut run| run.run(&mut model).map(|()| run.into_state()));
+        .and_then(|mut run| run.complete(&mut model).map(|()| run.into_state()));
     match run {
         Ok(x) => {
             x.iter().all(|value| value.is_finite())

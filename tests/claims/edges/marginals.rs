@@ -2,10 +2,10 @@
 
 use diffusion_sampler::{
     Grid, NoiseLevel, Prediction,
-    moments::DiagonalGaussian,
+    oracle::Gaussian,
     posterior::{Kappa, StridedPosterior},
-    run::DdimStep,
-    solver::{FirstOrder, Solver},
+    run::{DdimStep, Machine},
+    solver::{FirstOrder, Path, Solver},
 };
 use ndarray::Array2;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
@@ -53,17 +53,19 @@ pub(crate) fn marginals() -> Outcome<Vec<Claim>> {
                 .max(off(variance_32, sigma * sigma, sigma * sigma));
         }
         // The same law from the plan: data of variance 0 are one x₀.
-        let plan = FirstOrder::per_edge(policies).plan(&Grid::from_levels(levels.clone(), 1.0)?)?;
-        let point = DiagonalGaussian::new(vec![data], vec![0.0])?;
+        let plan = FirstOrder::per_edge(policies).plan(&Path::without_schedule(
+            &Grid::from_levels(levels.clone(), 1.0)?,
+        ))?;
+        let point = Gaussian::diagonal(&[data], &[0.0])?;
         for (law, level) in plan
-            .moments(&point, &point.at_level(&start))?
+            .moments(&point, &point.at_level(&start)?)?
             .iter()
             .zip(&levels[1..])
         {
             let (alpha, variance) = (level.alpha(), level.sigma() * level.sigma());
             plans = plans
                 .max(off(law.mean()[0], alpha * data, alpha * data.abs()))
-                .max(off(law.variance()[0], variance, variance));
+                .max(off(law.variances()[0], variance, variance));
         }
     }
     let claim = |text: &str, measured, limit| {
@@ -85,16 +87,16 @@ pub(crate) fn marginals() -> Outcome<Vec<Claim>> {
 /// The coefficients on x, x₀ and z as the f32 kernel applies them, read off unit arrays.
 fn probe_kernel(from: NoiseLevel, to: NoiseLevel, kappa: Kappa) -> Outcome<(f64, f64, f64)> {
     let step = DdimStep::new(from, to, kappa)?;
-    let mut x = Array2::from_shape_vec((1, 2), vec![1.0f32, 0.0])?;
+    let mut x = Machine::new(Array2::from_shape_vec((1, 2), vec![1.0f32, 0.0])?, 0)?;
     let data = Array2::from_shape_vec((1, 2), vec![0.0f32, 1.0])?;
-    step.apply(&mut x, &data, Prediction::Data, &mut Zeros, 0)?;
-    let mut z = Array2::<f32>::zeros((1, 1));
-    let zero = z.clone();
-    step.apply(&mut z, &zero, Prediction::Data, &mut Ones, 0)?;
+    step.tell(&mut x, Prediction::Data, &data, &mut Zeros, 0)?;
+    let zero = Array2::<f32>::zeros((1, 1));
+    let mut z = Machine::new(zero.clone(), 0)?;
+    step.tell(&mut z, Prediction::Data, &zero, &mut Ones, 0)?;
     Ok((
-        f64::from(x[[0, 0]]),
-        f64::from(x[[0, 1]]),
-        f64::from(z[[0, 0]]),
+        f64::from(x.state()[[0, 0]]),
+        f64::from(x.state()[[0, 1]]),
+        f64::from(z.state()[[0, 0]]),
     ))
 }
 

@@ -3,7 +3,7 @@
 use diffusion_sampler::{
     Grid, NoiseLevel,
     posterior::Kappa,
-    solver::{DpmSolverPp2M, FirstOrder, SecondOrderForm, Solver},
+    solver::{DpmSolverPlusPlus, FirstOrder, Path, SecondOrderForm, Solver},
 };
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
@@ -17,7 +17,10 @@ pub(crate) fn same_methods() -> Outcome<Vec<Claim>> {
     let mut worst = [0.0f64; 5];
     for _ in 0..20_000 {
         let (t, s) = edge(&mut rng)?;
-        let plan = FirstOrder::ddim().plan(&Grid::from_levels(vec![t, s], 1.0)?)?;
+        let plan = FirstOrder::ddim().plan(&Path::without_schedule(&Grid::from_levels(
+            vec![t, s],
+            1.0,
+        )?))?;
         let update = &plan.steps()[0].stages[0].update;
         let (x, d): (f64, f64) = (rng.random_range(-2.0..2.0), rng.random_range(-2.0..2.0));
         let found = update.state * x + update.data * d;
@@ -108,11 +111,12 @@ fn adams() -> Outcome<Vec<Claim>> {
         let z = (1.0 + tau * tau) * h;
         let (mu_0, mu_1) = (weight_moment(0, z), weight_moment(1, z));
         for form in [SecondOrderForm::Exact, SecondOrderForm::Midpoint] {
-            let plan = DpmSolverPp2M::stochastic(tau)?
+            let plan = DpmSolverPlusPlus::new()
+                .with_tau(tau)?
                 .with_form(form)
-                .plan(&grid)?;
+                .plan(&Path::without_schedule(&grid))?;
             let warm_up = &plan.steps()[0].stages[0].update;
-            let sde = FirstOrder::new(Kappa::Tau(tau)).plan(&grid)?;
+            let sde = FirstOrder::new(Kappa::Tau(tau)).plan(&Path::without_schedule(&grid))?;
             let single = &sde.steps()[0].stages[0].update;
             first = first
                 .max(off(warm_up.state, single.state, 1.0))
@@ -121,7 +125,7 @@ fn adams() -> Outcome<Vec<Claim>> {
             let update = &plan.steps()[1].stages[0].update;
             let w_1 = match form {
                 SecondOrderForm::Exact => -mu_1 / q,
-                SecondOrderForm::Midpoint => -(1.0 - (-z).exp()) / (2.0 * q),
+                _ => -(1.0 - (-z).exp()) / (2.0 * q),
             };
             let w_0 = mu_0 - w_1;
             let scale = s.alpha() * (w_0.abs() + w_1.abs());
@@ -134,7 +138,7 @@ fn adams() -> Outcome<Vec<Claim>> {
                 .max(off(update.noise, noise, s.sigma()));
             match form {
                 SecondOrderForm::Exact => exact = exact.max(error),
-                SecondOrderForm::Midpoint => midpoint = midpoint.max(error),
+                _ => midpoint = midpoint.max(error),
             }
         }
     }

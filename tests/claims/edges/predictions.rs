@@ -3,9 +3,9 @@
 use diffusion_sampler::{
     Grid, KeyedNoise, NoiseLevel, Prediction, Sampler, from_fn,
     posterior::{Kappa, StridedPosterior},
-    run::DdimStep,
+    run::{DdimStep, Machine},
     schedule::{LambdaRange, VariancePreserving},
-    solver::{DpmSolverPp2M, FirstOrder, Heun, Solver},
+    solver::{DpmSolverPlusPlus, FirstOrder, Heun, Path, Solver},
     training::LossWeight,
 };
 use ndarray::{Array2, ArrayRef, Ix2};
@@ -91,10 +91,10 @@ pub(crate) fn predictions() -> Outcome<Vec<Claim>> {
             let found = q.state_coefficient() * x + q.data_coefficient() * c.data.of(x, output);
             let scale = (q.state_coefficient() * x).abs() + q.data_coefficient() * d_scale;
             scalars = scalars.max(off(found, expected, scale));
-            let mut state = Array2::from_elem((1, 1), x);
+            let mut machine = Machine::new(Array2::from_elem((1, 1), x), 0)?;
             let out = Array2::from_elem((1, 1), output);
-            step.apply(&mut state, &out, prediction, &mut Zeros, 0)?;
-            arrays = arrays.max(off(state[[0, 0]], expected, scale));
+            step.tell(&mut machine, prediction, &out, &mut Zeros, 0)?;
+            arrays = arrays.max(off(machine.state()[[0, 0]], expected, scale));
             // |output − target|² is its weight times |x₀ − D|²: move the output by one.
             let moved = c.data.of(x, output + 1.0) - c.data.of(x, output);
             let weight = LossWeight::Simple.on_data(prediction, &t)?;
@@ -143,12 +143,12 @@ fn whole_runs() -> Outcome<f64> {
     let grid = Grid::uniform_lambda(&schedule, 20, LambdaRange::new(-3.0, 5.0)?)?;
     let solvers: [&dyn Solver; 3] = [
         &FirstOrder::new(Kappa::Eta(0.5)),
-        &Heun,
-        &DpmSolverPp2M::new(),
+        &Heun::new(),
+        &DpmSolverPlusPlus::new(),
     ];
     let mut worst = 0.0f64;
     for solver in solvers {
-        let sampler = Sampler::new(&grid, solver)?;
+        let sampler = Sampler::along(&Path::without_schedule(&grid), solver)?;
         let run = |prediction: Prediction| {
             let mut model = from_fn(
                 prediction,
@@ -181,8 +181,8 @@ pub(crate) fn changes_of_variables() -> Outcome<Vec<Claim>> {
     let solvers: [(&str, Box<dyn Solver>); 4] = [
         ("DDIM", Box::new(FirstOrder::ddim())),
         ("η = 0.5", Box::new(FirstOrder::new(Kappa::Eta(0.5)))),
-        ("Heun", Box::new(Heun)),
-        ("2M", Box::new(DpmSolverPp2M::stochastic(0.5)?)),
+        ("Heun", Box::new(Heun::new())),
+        ("2M", Box::new(DpmSolverPlusPlus::new().with_tau(0.5)?)),
     ];
     for _ in 0..25 {
         let mut lambdas: Vec<f64> = (0..16).map(|_| rng.random_range(-4.0..5.0)).collect();
@@ -197,7 +197,7 @@ pub(crate) fn changes_of_variables() -> Outcome<Vec<Claim>> {
                     .collect::<Result<_, _>>()?;
                 levels.push(NoiseLevel::clean());
                 let grid = Grid::from_levels(levels.clone(), 1.0)?;
-                let sampler = Sampler::new(&grid, &**solver)?;
+                let sampler = Sampler::along(&Path::without_schedule(&grid), &**solver)?;
                 // The same x/α at the start, and a model that depends on x/α and ρ alone.
                 let alpha = levels[0].alpha();
                 let x = Array2::from_shape_fn((3, 2), |(i, j)| {
@@ -211,7 +211,7 @@ pub(crate) fn changes_of_variables() -> Outcome<Vec<Claim>> {
                     },
                 );
                 let mut run = sampler.start_from(x, Prediction::Data, KeyedNoise::new(7))?;
-                run.run(&mut model)?;
+                run.complete(&mut model)?;
                 ends.push(run.into_state());
             }
             for other in &ends[1..] {
