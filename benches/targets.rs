@@ -22,7 +22,7 @@ use ndarray::{Array1, Array2, Array4, ArrayD, Axis, IxDyn};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use rand_distr::StandardNormal;
 
-use support::limits::{guided as guided_limit, read, triad};
+use support::limits::{guided, read, triad};
 use support::{Compared, compare};
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -88,7 +88,6 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     println!("SIMD level {:?}\n", simd_level());
     println!("| ratio | median | p10 to p90 | target (gate) | |");
     println!("|---|---|---|---|---|");
-    guided(&mut report)?;
     guided_against_its_limit(&mut report);
     pages(&mut report)?;
     reduction(&mut report);
@@ -98,36 +97,6 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     stochastic_parts(&mut report)?;
     calls(&mut report)?;
     Ok(ExitCode::from(u8::from(report.failed)))
-}
-
-/// One pass over x and two outputs (4 streams) against two passes in place (6 streams).
-fn guided(report: &mut Report) -> Outcome {
-    for (name, len) in [("32 Ki", 1 << 15), ("768 Ki", 3 << 18), ("16 Mi", 1 << 24)] {
-        let mut x = Array1::<f32>::from_elem(len, 0.5);
-        let mut y = x.clone();
-        let (c, u) = (x.clone(), x.clone());
-        report.at_most(
-            &format!("fused guided step ÷ two passes, {name} f32"),
-            (0.65, 0.75),
-            |seconds| {
-                compare(
-                    seconds,
-                    || {
-                        drop(linear_combination(
-                            black_box(&mut x),
-                            0.5,
-                            &[(1.0, &*c), (-0.5, &*u)],
-                        ))
-                    },
-                    || {
-                        drop(linear_combination(black_box(&mut y), 0.5, &[(1.0, &*c)]));
-                        drop(linear_combination(black_box(&mut y), 1.0, &[(-0.5, &*u)]));
-                    },
-                )
-            },
-        );
-    }
-    Ok(())
 }
 
 /// The hand-unrolled guided step against ours, on the same buffers.
@@ -145,7 +114,7 @@ fn guided_against_its_limit(report: &mut Report) {
                         if let (Some(x), Some(e), Some(f)) =
                             (x.borrow_mut().as_slice_mut(), e.as_slice(), f.as_slice())
                         {
-                            guided_limit(black_box(x), black_box([e, f]), [0.5, 0.75, -0.25]);
+                            guided(black_box(x), black_box([e, f]), [0.5, 0.75, -0.25]);
                         }
                     },
                     || {

@@ -4,6 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use diffusion_sampler::kernel::bench::gram_of_arrays;
 use diffusion_sampler::kernel::linear_combination;
 use ndarray::{Array, ArrayD, Axis, IxDyn};
 
@@ -62,6 +63,22 @@ fn no_layout_and_no_number_of_inputs_allocates() {
                 let terms = vec![(0.25, &**input); count];
                 assert_eq!(allocations(&mut x, &terms), 0);
             }
+        }
+    }
+}
+
+#[test]
+fn sums_and_inner_products_allocate_in_no_layout() {
+    let standard = array();
+    let mut inverted = array();
+    inverted.invert_axis(Axis(2));
+    for first in [&standard, &inverted] {
+        for count in 1..=8 {
+            let arrays = vec![&**first; count];
+            let before = ALLOCATIONS.with(Cell::get);
+            let found = gram_of_arrays(&arrays);
+            assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0);
+            assert!(found.is_ok_and(|inner| inner > 0.0));
         }
     }
 }
