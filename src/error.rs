@@ -1,8 +1,9 @@
-//! What the crate refuses, with the values that made it refuse.
+//! The errors of this crate, each with the values that caused it.
 
 use std::fmt;
 
-/// What the crate refuses. Each variant names the violated condition and carries the values that violated it.
+/// The errors of this crate. Each variant names the violated condition and carries the values that
+/// violated it.
 ///
 /// ```
 /// use diffusion_sampler::{Error, NoiseLevel};
@@ -16,7 +17,7 @@ use std::fmt;
 pub enum Error {
     /// A level needs a finite time, finite α ≥ 0 and σ ≥ 0, not both 0.
     InvalidLevel {
-        /// The time asked for.
+        /// The time requested.
         time: f64,
         /// The amplitude.
         alpha: f64,
@@ -29,7 +30,7 @@ pub enum Error {
         name: &'static str,
         /// Its value.
         value: f64,
-        /// What it has to be.
+        /// What it must be.
         requirement: &'static str,
     },
     /// An entry of a list of numbers lies outside its range.
@@ -40,7 +41,7 @@ pub enum Error {
         index: usize,
         /// Its value.
         value: f64,
-        /// What it has to be.
+        /// What it must be.
         requirement: &'static str,
     },
     /// A list has the wrong length.
@@ -54,14 +55,14 @@ pub enum Error {
     },
     /// A time outside the schedule.
     TimeOutOfRange {
-        /// The time asked for.
+        /// The time requested.
         time: f64,
         /// The schedule's last time; the first is 0.
         last: f64,
     },
     /// A λ = ln(α/σ) that the schedule does not reach.
     LambdaOutOfRange {
-        /// The λ asked for.
+        /// The λ requested.
         lambda: f64,
         /// λ at the noisy end.
         noisy: f64,
@@ -77,7 +78,7 @@ pub enum Error {
     },
     /// The number of steps is 0, or more than the schedule's table has.
     StepCount {
-        /// The number asked for.
+        /// The number requested.
         steps: usize,
         /// The least that is possible.
         min: usize,
@@ -88,7 +89,7 @@ pub enum Error {
     SpacingImpossible {
         /// The spacing.
         spacing: &'static str,
-        /// The number of steps asked for.
+        /// The number of steps requested.
         steps: usize,
         /// The table's length T.
         table: usize,
@@ -100,7 +101,7 @@ pub enum Error {
         /// The spacing.
         spacing: &'static str,
     },
-    /// Noise has to decrease strictly from each knot to the next.
+    /// Noise must decrease strictly from each knot to the next.
     NoiseNotDecreasing {
         /// The position of the first knot that does not have less noise than the one before it.
         knot: usize,
@@ -182,8 +183,8 @@ pub enum Error {
         /// The time of the end that was given.
         end: f64,
     },
-    /// An edge between levels for which the formula is not defined: it leaves the clean level, leads the wrong way, or
-    /// leads from α = 0 to α = 0; `requirement` says which.
+    /// An edge between levels for which the formula is not defined: it leaves the clean level,
+    /// leads the wrong way, or leads from α = 0 to α = 0; `requirement` says which.
     DegenerateEdge {
         /// The time of the edge's start.
         from: f64,
@@ -225,6 +226,8 @@ pub enum Error {
         to: f64,
     },
     /// The prediction says nothing about x₀ or ε at this level: ε, score and EDM at α = 0, score and EDM at σ = 0.
+    /// The prediction says nothing about x₀ or ε at this level: ε, score and EDM at α = 0, score
+    /// and EDM at σ = 0.
     PredictionUndefined {
         /// The prediction.
         prediction: &'static str,
@@ -242,7 +245,8 @@ pub enum Error {
         /// What the model declares.
         found: &'static str,
     },
-    /// γ = 0 or v_p = 0 has no likelihood bound: the KL of a point mass from a density, or the reverse, is infinite.
+    /// γ = 0 or v_p = 0 has no likelihood bound: the KL of a point mass from a density, or the
+    /// reverse, is infinite.
     DeterministicLikelihood {
         /// The time of the edge's start.
         from: f64,
@@ -355,7 +359,7 @@ pub enum Error {
         /// The form.
         guidance: &'static str,
     },
-    /// Arrays whose shapes have to agree do not.
+    /// Arrays whose shapes must agree do not.
     ShapeMismatch {
         /// Which array.
         name: &'static str,
@@ -366,14 +370,15 @@ pub enum Error {
     },
     /// A 0-dimensional array has no sample axis.
     NoSampleAxis,
-    /// A run's own array no longer has its shape or standard layout: somebody who was lent it has changed them.
+    /// A run's own array no longer has its shape or standard layout: somebody who was lent it has
+    /// changed them.
     LayoutChanged {
         /// Which array.
         name: &'static str,
     },
     /// More elements than an array can hold, or than there is memory for.
     TooLarge {
-        /// The shape asked for.
+        /// The shape requested.
         shape: Vec<usize>,
     },
     /// More outputs, history slots or guidance terms than one update can combine.
@@ -388,8 +393,8 @@ pub enum Error {
         /// The number of steps in the plan.
         steps: usize,
     },
-    /// The model's output or the new state is not finite. The state is left as the failed step wrote it; the step and
-    /// the model's outputs stay readable.
+    /// The model's output or the new state is not finite. The state is left as the failed step
+    /// wrote it; the step and the model's outputs stay readable.
     NonFinite {
         /// The step, counted from 0 at the noisy end.
         step: usize,
@@ -446,12 +451,12 @@ pub enum Error {
     },
     /// A label that no component or data point carries.
     UnknownLabel {
-        /// The label asked for.
+        /// The label requested.
         label: usize,
         /// The number of labels; they are 0..count.
         count: usize,
     },
-    /// A matrix that has to be symmetric and positive semi-definite is not.
+    /// A matrix that must be symmetric and positive semi-definite is not.
     NotACovariance {
         /// The row of the offending entry or the index of the eigenvalue.
         index: usize,

@@ -70,7 +70,8 @@ pub fn diffuse<A: Real, D: Dimension, N: NoiseSource<A>>(
     apply(&forms, x, &[], Some(&mut fill)).map(drop)
 }
 
-/// x_t = αx₀ + σε in place for a given ε, with one level for the batch or one per sample: the input of training.
+/// x_t = αx₀ + σε in place for a given ε, with one level for the batch or one per sample: the input
+/// of training.
 ///
 /// # Errors
 ///
@@ -88,9 +89,9 @@ pub fn diffuse_with<A: Real, D: Dimension>(
 }
 
 impl Transition {
-    /// A sample of this transition in place: x ← state·x + data·x₀ + noise·z. `step` and `stream` key
-    /// the noise; [`Stream::Forward`] is that of the forward process. `data` is not needed where its
-    /// coefficient is 0, as for [`forward_step`](Self::forward_step).
+    /// A sample of this transition in place: x ← state·x + data·x₀ + noise·z. `step` and `stream`
+    /// key the noise; [`Stream::Forward`] is that of the forward process. `data` is not needed
+    /// where its coefficient is 0, as for [`forward_step`](Self::forward_step).
     ///
     /// ```
     /// use diffusion_sampler::{KeyedNoise, noise::Stream, posterior::Transition};

@@ -13,7 +13,8 @@ use crate::error::Error;
 /// | ρ = σ/α = e^−λ | [`rho`](Self::rho) | what EDM and k-diffusion call sigma |
 /// | | [`model_time`](Self::model_time) | the time the network was trained with |
 ///
-/// ln α and ln σ are kept beside α and σ, so that differences of λ are exact to rounding at both ends.
+/// ln α and ln σ are kept beside α and σ, so that differences of λ are exact to rounding at both
+/// ends.
 ///
 /// ```
 /// use diffusion_sampler::NoiseLevel;
@@ -46,7 +47,8 @@ impl NoiseLevel {
         }
     }
 
-    /// The level with amplitude `alpha` and noise `sigma` at `time`, which is also the model's time.
+    /// The level with amplitude `alpha` and noise `sigma` at `time`, which is also the model's
+    /// time.
     ///
     /// # Errors
     ///
@@ -67,11 +69,13 @@ impl NoiseLevel {
         Ok(Self::from_parts(time, (alpha, sigma), logs))
     }
 
-    /// The level with the given ln α and ln σ: the form that is stable at both ends. −∞ stands for α = 0 or σ = 0.
+    /// The level with the given ln α and ln σ: the form that is stable at both ends. −∞ stands for
+    /// α = 0 or σ = 0.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidLevel`] (which shows α and σ) when a value is NaN or +∞, α or σ overflows, or both are 0.
+    /// [`Error::InvalidLevel`] (which shows α and σ) when a value is NaN or +∞, α or σ overflows,
+    /// or both are 0.
     pub fn from_logs(time: f64, log_alpha: f64, log_sigma: f64) -> Result<Self, Error> {
         let (alpha, sigma) = (libm::exp(log_alpha), libm::exp(log_sigma));
         Self::new(time, alpha, sigma)?;
@@ -93,7 +97,8 @@ impl NoiseLevel {
         if !(time.is_finite() && la <= 0.0) {
             return Err(Error::InvalidLevel { time, alpha, sigma });
         }
-        // ln σ² = ln(1 − e^la): near σ = 1 the logarithm of a number close to 1 must come from log1p.
+        // ln σ² = ln(1 − e^la): near σ = 1 the logarithm of a number close to 1 must come from
+        // log1p.
         let log_variance = if la < -std::f64::consts::LN_2 {
             libm::log1p(-libm::exp(la))
         } else {
@@ -127,7 +132,8 @@ impl NoiseLevel {
         }
     }
 
-    /// The same level with the time that the network expects, for example the index t − 1 at knot t of a table.
+    /// The same level with the time that the network expects, for example the index t − 1 at knot t
+    /// of a table.
     #[must_use]
     pub fn with_model_time(self, model_time: f64) -> Self {
         Self { model_time, ..self }
@@ -138,7 +144,8 @@ impl NoiseLevel {
         self.time
     }
 
-    /// The time that the network was trained with: the index t − 1 for a table of betas, the time itself otherwise.
+    /// The time that the network was trained with: the index t − 1 for a table of betas, the time
+    /// itself otherwise.
     pub fn model_time(&self) -> f64 {
         self.model_time
     }

@@ -11,17 +11,19 @@ use crate::level::NoiseLevel;
 use crate::posterior::{Kappa, ReverseVariance, StridedPosterior};
 use crate::special::LOG_TAU;
 
-/// The variational bound on −ln p(x₀) for a grid: KL terms for all edges but the last, a decoder for the edge onto the
-/// clean end, and the prior's KL.
+/// The variational bound on −ln p(x₀) for a grid: KL terms for all edges but the last, a decoder
+/// for the edge onto the clean end, and the prior's KL.
 ///
-/// An edge t → s with reverse variance v_p and squared data error M_t = E|x₀ − D(x_t)|² (summed over the d elements) costs
+/// An edge t → s with reverse variance v_p and squared data error M_t = E|x₀ − D(x_t)|² (summed
+/// over the d elements) costs
 ///
 /// ```text
 /// L = (d/2)[γ²/v_p − 1 − ln(γ²/v_p)] + c² M_t/(2 v_p)        c = α_s(1 − κr)
 /// ```
 ///
-/// nats, which is ω M_t for v_p = γ² ([`StridedPosterior::elbo_weight`]). α_s is that of the *strided* s. γ = 0 has no bound.
-/// Ho, Jain and Abbeel (2020) for κ = r on neighbouring knots; the general κ follows from the Gaussian KL.
+/// nats, which is ω M_t for v_p = γ² ([`StridedPosterior::elbo_weight`]). α_s is that of the
+/// *strided* s. γ = 0 has no bound. Ho, Jain and Abbeel (2020) for κ = r on neighbouring knots; the
+/// general κ follows from the Gaussian KL.
 ///
 /// ```
 /// use diffusion_sampler::{Grid, likelihood::{Decoder, EdgeVariance, Elbo}, posterior::Kappa, schedule::TableSchedule};
@@ -96,8 +98,9 @@ impl Elbo {
     ///
     /// # Errors
     ///
-    /// [`Error::DeterministicLikelihood`] where γ or v_p is 0 on an edge before the last; [`Error::DegenerateEdge`] unless
-    /// the grid ends clean; [`Error::InvalidParameter`] for a start variance of 0; as [`StridedPosterior::new`] and
+    /// [`Error::DeterministicLikelihood`] where γ or v_p is 0 on an edge before the last;
+    /// [`Error::DegenerateEdge`] unless the grid ends clean; [`Error::InvalidParameter`] for a
+    /// start variance of 0; as [`StridedPosterior::new`] and
     /// [`StridedPosterior::reverse_variance`].
     pub fn new(grid: &Grid, kappa: Kappa, variance: EdgeVariance) -> Result<Self, Error> {
         if !grid.end().is_clean() {
@@ -143,14 +146,15 @@ impl Elbo {
         &self.edges
     }
 
-    /// The bound for `dim` elements. `data_errors` are M_t = E|x₀ − D(x_t)|² at the K knots at which a step starts, from
-    /// the noisy end; `second_moment` is E|x₀|².
+    /// The bound for `dim` elements. `data_errors` are M_t = E|x₀ − D(x_t)|² at the K knots at
+    /// which a step starts, from the noisy end; `second_moment` is E|x₀|².
     ///
     /// # Errors
     ///
-    /// [`Error::WrongLength`] unless there are K errors; [`Error::InvalidEntry`] and [`Error::InvalidParameter`] for a
-    /// negative or non-finite value, and a vanishing M_t or variance where a Gaussian decoder needs one;
-    /// [`Error::CostOverflow`] for a cost that f64 cannot hold.
+    /// [`Error::WrongLength`] unless there are K errors; [`Error::InvalidEntry`] and
+    /// [`Error::InvalidParameter`] for a negative or non-finite value, and a vanishing M_t or
+    /// variance where a Gaussian decoder needs one; [`Error::CostOverflow`] for a cost that f64
+    /// cannot hold.
     pub fn evaluate(
         &self,
         dim: usize,
@@ -231,8 +235,9 @@ impl Decoder {
     }
 }
 
-/// −ln P(value) of one pixel under a Gaussian discretised to `bins` values spread evenly over \[−1, 1\]: the mass of the
-/// pixel's bin, the outermost bins reaching to infinity (Ho, Jain and Abbeel 2020, section 3.3, with 256 bins).
+/// −ln P(value) of one pixel under a Gaussian discretised to `bins` values spread evenly over \[−1,
+/// 1\]: the mass of the pixel's bin, the outermost bins reaching to infinity (Ho, Jain and Abbeel
+/// 2020, section 3.3, with 256 bins).
 ///
 /// Both tails are computed without cancellation, so that far pixels have a large finite cost.
 ///
@@ -244,8 +249,8 @@ impl Decoder {
 ///
 /// # Errors
 ///
-/// [`Error::InvalidParameter`] unless `value` lies in \[−1, 1\], |`mean`| ≤ 1e100, `deviation` is finite and at least 1e-50,
-/// and there are at least 2 bins.
+/// [`Error::InvalidParameter`] unless `value` lies in \[−1, 1\], |`mean`| ≤ 1e100, `deviation` is
+/// finite and at least 1e-50, and there are at least 2 bins.
 pub fn discretised_gaussian_nats(
     value: f64,
     mean: f64,
@@ -277,8 +282,8 @@ pub fn discretised_gaussian_nats(
     } else {
         (value + half - mean) / deviation
     };
-    // A bin far narrower than the deviation: its density at the middle, with the second derivative's correction; the
-    // difference of two tails would lose it to rounding.
+    // A bin far narrower than the deviation: its density at the middle, with the second
+    // derivative's correction; the difference of two tails would lose it to rounding.
     let (width, middle) = (high - low, 0.5 * (low + high));
     if width * (1.0 + middle.abs()) < 1e-3 {
         let curvature = width * width * (middle * middle - 1.0) / 24.0;
@@ -303,7 +308,8 @@ const MIN_DEVIATION: f64 = 1e-50;
 
 /// ln P(Z > z) of the standard normal.
 fn log_upper_tail(z: f64) -> f64 {
-    // erfc underflows beyond; there Mills' ratio 1/z(1 − 1/z² + 3/z⁴ − 15/z⁶) has a relative error below 1e-9.
+    // erfc underflows beyond; there Mills' ratio 1/z(1 − 1/z² + 3/z⁴ − 15/z⁶) has a relative error
+    // below 1e-9.
     if z < 25.0 {
         libm::log(0.5 * libm::erfc(z / std::f64::consts::SQRT_2))
     } else {

@@ -11,12 +11,13 @@ pub use transition::Transition;
 use crate::error::{Error, require_non_negative};
 use crate::level::NoiseLevel;
 
-/// The strided posterior q(x_s | x_t, x₀) = N(c_t x_t + c_0 x₀, γ² I) on the edge t → s, between any two levels of any
-/// schedule.
+/// The strided posterior q(x_s | x_t, x₀) = N(c_t x_t + c_0 x₀, γ² I) on the edge t → s, between
+/// any two levels of any schedule.
 ///
-/// c_t = (σ_s/σ_t) κ and c_0 = α_s (1 − κ r), with r = σ_s α_t/(σ_t α_s). For every κ in \[0, 1\] the marginal of x_s given
-/// x₀ is N(α_s x₀, σ_s² I) when that of x_t is N(α_t x₀, σ_t² I). The scalars are formed without subtracting nearly equal
-/// numbers: 1 − κr = (1 − κ) + κ(1 − r), 1 − r = −expm1(−h).
+/// c_t = (σ_s/σ_t) κ and c_0 = α_s (1 − κ r), with r = σ_s α_t/(σ_t α_s). For every κ in \[0, 1\]
+/// the marginal of x_s given x₀ is N(α_s x₀, σ_s² I) when that of x_t is N(α_t x₀, σ_t² I). The
+/// scalars are formed without subtracting nearly equal numbers: 1 − κr = (1 − κ) + κ(1 − r), 1 − r
+/// = −expm1(−h).
 ///
 /// ```
 /// use diffusion_sampler::{NoiseLevel, posterior::{Kappa, StridedPosterior}};
@@ -40,15 +41,16 @@ pub struct StridedPosterior {
 impl StridedPosterior {
     /// The posterior on the edge `from` → `to`.
     ///
-    /// Up-edges (`to` noisier than `from`) are allowed for [`Kappa::Ddim`], [`Kappa::Gamma`] and [`Kappa::Fresh`].
+    /// Up-edges (`to` noisier than `from`) are allowed for [`Kappa::Ddim`], [`Kappa::Gamma`] and
+    /// [`Kappa::Fresh`].
     ///
     /// # Errors
     ///
-    /// [`Error::DegenerateEdge`] when `from` is clean (ε is then undetermined), or for an up-edge under a policy that is
-    /// not defined there, or from α = 0 to α = 0; [`Error::InvalidParameter`] for η or τ that is
-    /// negative or not finite; [`Error::EtaOutOfRange`] for an η that would need γ > σ_s;
-    /// [`Error::GammaOutOfRange`] when γ is not in \[0, σ_s\]; [`Error::EdgeOverflow`] when a
-    /// coefficient overflows.
+    /// [`Error::DegenerateEdge`] when `from` is clean (ε is then undetermined), or for an up-edge
+    /// under a policy that is not defined there, or from α = 0 to α = 0;
+    /// [`Error::InvalidParameter`] for η or τ that is negative or not finite;
+    /// [`Error::EtaOutOfRange`] for an η that would need γ > σ_s; [`Error::GammaOutOfRange`] when γ
+    /// is not in \[0, σ_s\]; [`Error::EdgeOverflow`] when a coefficient overflows.
     pub fn new(from: NoiseLevel, to: NoiseLevel, kappa: Kappa) -> Result<Self, Error> {
         let h = check_ends(&from, &to)?;
         if h < 0.0 && matches!(kappa, Kappa::Ddpm | Kappa::Eta(_) | Kappa::Tau(_)) {
@@ -187,7 +189,8 @@ impl StridedPosterior {
         if h == f64::INFINITY || self.kappa == 0.0 {
             return alpha;
         }
-        // α_s(1 − r). Far up, where r > e, from the definition of r: there is no cancellation, and r may overflow.
+        // α_s(1 − r). Far up, where r > e, from the definition of r: there is no cancellation, and
+        // r may overflow.
         let fresh = if h < -1.0 {
             alpha - self.to.sigma() / self.from.sigma() * self.from.alpha()
         } else {
@@ -201,8 +204,8 @@ impl StridedPosterior {
     ///
     /// # Errors
     ///
-    /// [`Error::DegenerateEdge`] on an up-edge, where t is the less noisy end: the forward process does
-    /// not lead there.
+    /// [`Error::DegenerateEdge`] on an up-edge, where t is the less noisy end: the forward process
+    /// does not lead there.
     pub fn forward_variance(&self) -> Result<f64, Error> {
         let h = self.step_size();
         if h < 0.0 {
@@ -220,8 +223,9 @@ impl StridedPosterior {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidParameter`] for an explicit variance that is negative or not finite; [`Error::DegenerateEdge`] for
-    /// "fixed large" on an up-edge.
+    /// [`Error::EdgeOverflow`] where the variance overflows;
+    /// [`Error::InvalidParameter`] for an explicit variance that is negative or not finite;
+    /// [`Error::DegenerateEdge`] for "fixed large" on an up-edge.
     pub fn reverse_variance(&self, policy: ReverseVariance) -> Result<f64, Error> {
         if let ReverseVariance::Explicit(variance) = policy {
             require_non_negative("reverse variance", variance)?;
@@ -229,14 +233,16 @@ impl StridedPosterior {
         if self.to.is_clean() {
             return Ok(0.0);
         }
-        match policy {
-            ReverseVariance::Posterior => Ok(self.variance()),
+        let variance = match policy {
+            ReverseVariance::Posterior => self.variance(),
             ReverseVariance::FixedLarge => {
                 let norm = |level: &NoiseLevel| level.marginal_variance(1.0);
-                Ok(self.forward_variance()? * norm(&self.to) / norm(&self.from))
+                self.forward_variance()? * norm(&self.to) / norm(&self.from)
             }
-            ReverseVariance::Explicit(variance) => Ok(variance),
-        }
+            ReverseVariance::Explicit(variance) => variance,
+        };
+        check_finite(&self.from, &self.to, "noise", variance)?;
+        Ok(variance)
     }
 
     /// The posterior of the composed edge, this one followed by `next`: given x₀, κ multiplies.
@@ -269,7 +275,8 @@ impl StridedPosterior {
     }
 }
 
-/// h = λ_s − λ_t, from the logarithms of α and σ apart, which keeps neighbouring knots of a fine table exact.
+/// h = λ_s − λ_t, from the logarithms of α and σ apart, which keeps neighbouring knots of a fine
+/// table exact.
 pub(crate) fn step_size(from: &NoiseLevel, to: &NoiseLevel) -> f64 {
     (to.log_alpha() - from.log_alpha()) + (from.log_sigma() - to.log_sigma())
 }

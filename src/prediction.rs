@@ -4,7 +4,8 @@
 use crate::error::{Error, require, require_positive};
 use crate::level::NoiseLevel;
 
-/// What a network's output means. Every kind is linear in (x, output), so that converting it costs two scalars.
+/// What a network's output means. Every kind is linear in (x, output), so that converting it costs
+/// two scalars.
 ///
 /// With D the estimate of x₀ and E the estimate of ε, x = αD + σE:
 ///
@@ -18,12 +19,13 @@ use crate::level::NoiseLevel;
 /// | [`Edm`](Self::Edm) | F | c_skip x/α + c_out o | (x − αD)/σ | α = 0 |
 /// | [`Linear`](Self::Linear) | px₀ + qε | (qx − σo)/(αq − σp) | (αo − px)/(αq − σp) | αq = σp |
 ///
-/// EDM's preconditioning with data standard deviation s (Karras et al. 2022, "Elucidating the Design Space of
-/// Diffusion-Based Generative Models", Table 1): c_skip = s²/(ρ²+s²), c_out = ρs/√(ρ²+s²), and the network sees
-/// [`input_scale`](Self::input_scale) · x = c_in x/α with c_in = 1/√(ρ²+s²), and [`edm_noise`](Self::edm_noise) = ln(ρ)/4.
-/// Both are the model's to apply in [`denoise`](crate::Denoiser::denoise), which is given the unscaled x; c_skip and c_out
-/// are the crate's.
-/// The velocity is Salimans and Ho's (2022, "Progressive Distillation for Fast Sampling of Diffusion Models").
+/// EDM's preconditioning with data standard deviation s (Karras et al. 2022, "Elucidating the
+/// Design Space of Diffusion-Based Generative Models", Table 1): c_skip = s²/(ρ²+s²), c_out =
+/// ρs/√(ρ²+s²), and the network sees [`input_scale`](Self::input_scale) · x = c_in x/α with c_in =
+/// 1/√(ρ²+s²), and [`edm_noise`](Self::edm_noise) = ln(ρ)/4. Both are the model's to apply in
+/// [`denoise`](crate::Denoiser::denoise), which is given the unscaled x; c_skip and c_out are the
+/// crate's. The velocity is Salimans and Ho's (2022, "Progressive Distillation for Fast Sampling of
+/// Diffusion Models").
 ///
 /// ```
 /// use diffusion_sampler::{NoiseLevel, Prediction};
@@ -59,7 +61,8 @@ pub enum Prediction {
         /// The data's standard deviation, σ_data in the paper; 0.5 there.
         data_std: f64,
     },
-    /// Any fixed combination px₀ + qε: a flow in the other direction, u = x₀ − ε, has p = 1 and q = −1.
+    /// Any fixed combination px₀ + qε: a flow in the other direction, u = x₀ − ε, has p = 1 and q =
+    /// −1.
     Linear {
         /// p, the coefficient on x₀.
         data: f64,
@@ -122,9 +125,10 @@ impl Prediction {
     ///
     /// # Errors
     ///
-    /// [`Error::PredictionUndefined`] where the output does not determine x₀: ε, score and EDM at α = 0.
-    /// [`Error::ConversionOverflow`] where a coefficient overflows.
-    /// [`Error::InvalidParameter`] for an EDM data standard deviation that is not positive and finite.
+    /// [`Error::PredictionUndefined`] where the output does not determine x₀: ε, score and EDM at α
+    /// = 0. [`Error::ConversionOverflow`] where a coefficient overflows.
+    /// [`Error::InvalidParameter`] for an EDM data standard deviation that is not positive and
+    /// finite.
     pub fn data(&self, level: &NoiseLevel) -> Result<Linear, Error> {
         let (alpha, sigma) = (level.alpha(), level.sigma());
         let linear = |x: f64, output: f64| Linear { x, output };
@@ -168,8 +172,8 @@ impl Prediction {
     ///
     /// # Errors
     ///
-    /// As [`data`](Self::data); and [`Error::PredictionUndefined`] where the output does not determine ε: x₀, score and
-    /// EDM at σ = 0.
+    /// As [`data`](Self::data); and [`Error::PredictionUndefined`] where the output does not
+    /// determine ε: x₀, score and EDM at σ = 0.
     pub fn conversion(&self, level: &NoiseLevel) -> Result<Conversion, Error> {
         let (alpha, sigma) = (level.alpha(), level.sigma());
         let data = self.data(level)?;
@@ -214,7 +218,8 @@ impl Prediction {
     ///
     /// # Errors
     ///
-    /// [`Error::PredictionUndefined`] when either kind is undefined at the level; the same kind is itself everywhere.
+    /// [`Error::PredictionUndefined`] when either kind is undefined at the level; the same kind is
+    /// itself everywhere.
     pub fn convert_to(&self, target: Prediction, level: &NoiseLevel) -> Result<Linear, Error> {
         if *self == target {
             return Ok(Linear {
@@ -231,12 +236,14 @@ impl Prediction {
         self.finite(level, converted)
     }
 
-    /// The training target as a linear form in (x₀, ε): what the output should be when x = αx₀ + σε.
+    /// The training target as a linear form in (x₀, ε): what the output should be when x = αx₀ +
+    /// σε.
     ///
     /// # Errors
     ///
     /// [`Error::PredictionUndefined`]: EDM at α = 0, score and EDM at σ = 0.
-    /// [`Error::InvalidParameter`] for an EDM data standard deviation that is not positive and finite.
+    /// [`Error::InvalidParameter`] for an EDM data standard deviation that is not positive and
+    /// finite.
     pub fn target(&self, level: &NoiseLevel) -> Result<Target, Error> {
         let (alpha, sigma) = (level.alpha(), level.sigma());
         let target = |data: f64, noise: f64| Target { data, noise };
@@ -276,9 +283,9 @@ impl Prediction {
     /// The factor on x at the network's input: c_in/α for EDM, 1 for all others.
     ///
     /// A run hands the model the unscaled x; the model multiplies by this factor in
-    /// [`denoise`](crate::Denoiser::denoise). Libraries that keep x/α as their state (k-diffusion, and
-    /// diffusers' Euler schedulers) scale ε networks by 1/√(ρ² + 1) for the same reason; with this
-    /// crate's x = αx₀ + σε that factor is already in a variance-preserving x.
+    /// [`denoise`](crate::Denoiser::denoise). Libraries that keep x/α as their state (k-diffusion,
+    /// and diffusers' Euler schedulers) scale ε networks by 1/√(ρ² + 1) for the same reason; with
+    /// this crate's x = αx₀ + σε that factor is already in a variance-preserving x.
     ///
     /// ```
     /// use diffusion_sampler::{NoiseLevel, Prediction};
@@ -292,7 +299,8 @@ impl Prediction {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidParameter`] for an EDM data standard deviation that is not positive and finite.
+    /// [`Error::InvalidParameter`] for an EDM data standard deviation that is not positive and
+    /// finite.
     #[doc(alias("scale_model_input", "c_in"))]
     pub fn input_scale(&self, level: &NoiseLevel) -> Result<f64, Error> {
         Ok(match *self {

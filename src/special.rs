@@ -27,8 +27,8 @@ pub(crate) fn phi(k: usize, z: f64) -> f64 {
 
 /// a/b − 1 − ln(a/b) for positive a and b: the part of a Gaussian KL that the variances make.
 ///
-/// Where a and b are close the difference is taken before the logarithm; far apart, ln(1 + (a/b − 1)) would lose a small
-/// ratio's digits, and all of them below 1e-16.
+/// Where a and b are close the difference is taken before the logarithm; far apart, ln(1 + (a/b −
+/// 1)) would lose a small ratio's digits, and all of them below 1e-16.
 pub(crate) fn spread_excess(a: f64, b: f64) -> f64 {
     let excess = (a - b) / b;
     if excess.abs() < 0.5 {

@@ -6,7 +6,8 @@ use crate::prediction::Prediction;
 
 /// The weight of a training loss at a level.
 ///
-/// Weights are defined on the data error |x₀ − D|²; [`on_output`](Self::on_output) translates them to the network's own
+/// Weights are defined on the data error |x₀ − D|²; [`on_output`](Self::on_output) translates them
+/// to the network's own
 /// |output − target|², which differs by a factor for every prediction.
 ///
 /// | variant | weight on \|x₀ − D\|² |
@@ -43,8 +44,9 @@ impl LossWeight {
     ///
     /// # Errors
     ///
-    /// [`Error::PredictionUndefined`] where the prediction determines no D; [`Error::InvalidParameter`] for a cap or ω that
-    /// is not positive, and for an infinite weight at σ = 0.
+    /// [`Error::PredictionUndefined`] where the prediction determines no D;
+    /// [`Error::InvalidParameter`] for a cap or ω that is not positive, and for an infinite weight
+    /// at σ = 0.
     pub fn on_data(&self, prediction: Prediction, level: &NoiseLevel) -> Result<f64, Error> {
         let weight = match *self {
             Self::Simple => prediction.data_weight(level)?,

@@ -450,9 +450,16 @@ fn a_plan_prints_a_line_for_its_head_and_each_stage() -> Outcome {
 
 #[test]
 fn every_solver_takes_a_grid_that_reaches_noise_beyond_all_floating_point_data() {
-    // α underflows at the noisy end, while ln α is finite: r is 0 or ∞ there, and no coefficient may be NaN.
-    let schedule = VariancePreserving::new(0.1, 1e4).unwrap();
+    // Several knots at which α underflows to 0 are all pure noise: no grid has two of them.
+    let beyond = VariancePreserving::new(0.1, 1e4).unwrap();
+    assert!(matches!(
+        Grid::trailing(&beyond, 4),
+        Err(Error::NoiseNotDecreasing { knot: 1, lambda, .. }) if lambda == f64::NEG_INFINITY
+    ));
+    // One is where a run may start, here just before α = e^−562: no coefficient may be NaN.
+    let schedule = VariancePreserving::new(0.1, 4e3).unwrap();
     let grid = Grid::trailing(&schedule, 4).unwrap();
+    assert_eq!(grid.start().alpha(), 0.0);
     let solvers: [Box<dyn Solver>; 4] = [
         Box::new(FirstOrder::ddim()),
         Box::new(DpmSolverPlusPlus::new()),

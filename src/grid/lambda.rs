@@ -5,12 +5,13 @@ use crate::error::{Error, require_all, require_positive};
 use crate::schedule::{LambdaRange, NoiseSchedule};
 
 impl Grid {
-    /// K levels uniform in λ = ln(α/σ) over `range`, then clean; one step goes from the noisy end straight to clean.
+    /// K levels uniform in λ = ln(α/σ) over `range`, then clean; one step goes from the noisy end
+    /// straight to clean.
     ///
     /// # Errors
     ///
-    /// [`Error::StepCount`] at 0 or more than 2²⁴ steps, [`Error::UnboundedLambda`] where an end of `range` is infinite,
-    /// [`Error::LambdaOutOfRange`] where the schedule does not reach it.
+    /// [`Error::StepCount`] at 0 or more than 2²⁴ steps, [`Error::UnboundedLambda`] where an end of
+    /// `range` is infinite, [`Error::LambdaOutOfRange`] where the schedule does not reach it.
     pub fn uniform_lambda(
         schedule: &dyn NoiseSchedule,
         steps: usize,
@@ -19,12 +20,13 @@ impl Grid {
         Self::exponential(schedule, steps, range, 1.0)
     }
 
-    /// K levels with ρ^(1/`exponent`) uniform over `range`, then clean (Karras et al. 2022, exponent 7).
+    /// K levels with ρ^(1/`exponent`) uniform over `range`, then clean (Karras et al. 2022,
+    /// exponent 7).
     ///
     /// # Errors
     ///
-    /// As [`uniform_lambda`](Self::uniform_lambda), and [`Error::InvalidParameter`] unless `exponent` is positive and
-    /// finite.
+    /// As [`uniform_lambda`](Self::uniform_lambda), and [`Error::InvalidParameter`] unless
+    /// `exponent` is positive and finite.
     pub fn karras(
         schedule: &dyn NoiseSchedule,
         steps: usize,
@@ -32,16 +34,16 @@ impl Grid {
         exponent: f64,
     ) -> Result<Self, Error> {
         require_positive("exponent", exponent)?;
-        // −p ln(a + (b − a)u) with a = e^(−λ_noisy/p), b = e^(−λ_clean/p), divided by a under the logarithm: nothing
-        // overflows for any exponent.
+        // −p ln(a + (b − a)u) with a = e^(−λ_noisy/p), b = e^(−λ_clean/p), divided by a under the
+        // logarithm: nothing overflows for any exponent.
         let drop = libm::expm1((range.noisy() - range.clean()) / exponent);
         Self::of_ramp(schedule, steps, range, |u| {
             range.noisy() - exponent * libm::log1p(drop * u)
         })
     }
 
-    /// K levels with λ = λ_clean − (λ_clean − λ_noisy)(1 − u)^`power`, u uniform from 0 to 1, then clean: k-diffusion's
-    /// (poly)exponential ramp of ρ. Power 1 is uniform in λ.
+    /// K levels with λ = λ_clean − (λ_clean − λ_noisy)(1 − u)^`power`, u uniform from 0 to 1, then
+    /// clean: k-diffusion's (poly)exponential ramp of ρ. Power 1 is uniform in λ.
     ///
     /// # Errors
     ///
@@ -63,7 +65,8 @@ impl Grid {
     ///
     /// # Errors
     ///
-    /// [`Error::StepCount`] for fewer than two, [`Error::LambdaOutOfRange`], [`Error::NoiseNotDecreasing`].
+    /// [`Error::StepCount`] for fewer than two, [`Error::LambdaOutOfRange`],
+    /// [`Error::NoiseNotDecreasing`].
     pub fn from_lambdas(schedule: &dyn NoiseSchedule, lambdas: &[f64]) -> Result<Self, Error> {
         let own = schedule.lambda_range();
         Self::of_times_checked(
@@ -74,11 +77,13 @@ impl Grid {
         )
     }
 
-    /// Any ρ = σ/α of the schedule, strictly decreasing; 0 is clean. EDM and k-diffusion call ρ sigma.
+    /// Any ρ = σ/α of the schedule, strictly decreasing; 0 is clean. EDM and k-diffusion call ρ
+    /// sigma.
     ///
     /// # Errors
     ///
-    /// As [`from_lambdas`](Self::from_lambdas), and [`Error::InvalidEntry`] for a ρ that is negative or not a number.
+    /// As [`from_lambdas`](Self::from_lambdas), and [`Error::InvalidEntry`] for a ρ that is
+    /// negative or not a number.
     pub fn from_rhos(schedule: &dyn NoiseSchedule, rhos: &[f64]) -> Result<Self, Error> {
         require_all("rhos", rhos, |_, rho| rho >= 0.0, "at least 0")?;
         let lambdas: Vec<f64> = rhos.iter().map(|&rho| -libm::log(rho)).collect();

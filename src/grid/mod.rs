@@ -11,8 +11,9 @@ use crate::schedule::NoiseSchedule;
 
 /// The knots of a run: K + 1 levels of strictly decreasing noise make K steps.
 ///
-/// A step is an edge between two neighbouring knots; nothing is ever looked up by time. Every constructor gives exactly
-/// the number of steps requested, or a typed error; none clamps. With u_k = (K − k)/K, k = 0..K:
+/// A step is an edge between two neighbouring knots; nothing is ever looked up by time. Every
+/// constructor gives exactly the number of steps requested, or a typed error; none clamps. With u_k
+/// = (K − k)/K, k = 0..K:
 ///
 /// | constructor | knots |
 /// |---|---|
@@ -26,10 +27,10 @@ use crate::schedule::NoiseSchedule;
 /// | [`exponential`](Self::exponential) | K levels with ln ρ along a power ramp, then clean |
 /// | [`from_times`](Self::from_times), [`from_indices`](Self::from_indices), [`from_lambdas`](Self::from_lambdas), [`from_rhos`](Self::from_rhos), [`from_levels`](Self::from_levels) | the list given |
 ///
-/// Rounding is to the nearest integer, ties to even, of the exact quotient. `leading` and `linspace` are
-/// then the grids of the Python libraries whose checkpoints use these spacings. `trailing` differs from
-/// diffusers at 50 of the 1000 values of K for T = 1000: diffusers rounds a float ramp (`arange` with the
-/// step T/K), whose last digits move some ties.
+/// Rounding is to the nearest integer, ties to even, of the exact quotient. `leading` and
+/// `linspace` are then the grids of the Python libraries whose checkpoints use these spacings.
+/// `trailing` differs from diffusers at 50 of the 1000 values of K for T = 1000: diffusers rounds a
+/// float ramp (`arange` with the step T/K), whose last digits move some ties.
 ///
 /// A grid can be cut and joined: [`section`](Self::section), [`then`](Self::then),
 /// [`starting_at`](Self::starting_at), [`ending_at`](Self::ending_at),
@@ -53,19 +54,20 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// Any levels of strictly decreasing noise, and the variance of the initial distribution at the first.
+    /// Any levels of strictly decreasing noise, and the variance of the initial distribution at the
+    /// first.
     ///
     /// # Errors
     ///
-    /// [`Error::StepCount`] for fewer than two, [`Error::NoiseNotDecreasing`], [`Error::InvalidParameter`] for a variance
-    /// that is negative or not finite.
+    /// [`Error::StepCount`] for fewer than two, [`Error::NoiseNotDecreasing`],
+    /// [`Error::InvalidParameter`] for a variance that is negative or not finite.
     pub fn from_levels(levels: Vec<NoiseLevel>, start_variance: f64) -> Result<Self, Error> {
         let start_variances = vec![start_variance; levels.len()];
         Self::checked(levels, start_variances)
     }
 
-    /// A grid of at least one step, which every solver can take: noise decreases, and the coefficients
-    /// of each edge are finite.
+    /// A grid of at least one step, which every solver can take: noise decreases, and the
+    /// coefficients of each edge are finite.
     fn checked(levels: Vec<NoiseLevel>, start_variances: Vec<f64>) -> Result<Self, Error> {
         if levels.len() < 2 {
             return Err(Error::StepCount {
@@ -154,8 +156,8 @@ impl Grid {
     }
 }
 
-/// The most steps of a grid of a continuous schedule: a plan of more does not fit into memory, and the count comes from the
-/// caller.
+/// The most steps of a grid of a continuous schedule: a plan of more does not fit into memory, and
+/// the count comes from the caller.
 const MAX_STEPS: usize = 1 << 24;
 
 /// Grids are equal when their levels are, and v_T at the first.

@@ -9,12 +9,12 @@ use crate::schedule::NoiseSchedule;
 
 /// Two levels whose λ differ by less than this, relative to max(1, |λ|), are the same knot.
 ///
-/// Between time, λ and ρ every level has gone through a few rounded operations, and the condition number
-/// of λ in time, t·|dλ/dt|, multiplies their error: it is 1/(1 − t) for a flow and 5 to 10 on the usual
-/// tables. 2⁻³⁸ = 2¹⁴ roundings (4e-12) allows a condition number of some thousand, or a table's time
-/// printed with 13 digits. Nothing is lost: a step of this size moves the state by less than 1e-11 of
-/// itself. A start that lies 1e-6 of a knot above a knot is told apart: on the usual tables its λ
-/// differs by some 1e-9.
+/// Between time, λ and ρ every level has gone through a few rounded operations, and the condition
+/// number of λ in time, t·|dλ/dt|, multiplies their error: it is 1/(1 − t) for a flow and 5 to 10
+/// on the usual tables. 2⁻³⁸ = 2¹⁴ roundings (4e-12) allows a condition number of some thousand, or
+/// a table's time printed with 13 digits. Nothing is lost: a step of this size moves the state by
+/// less than 1e-11 of itself. A start that lies 1e-6 of a knot above a knot is told apart: on the
+/// usual tables its λ differs by some 1e-9.
 const SAME_KNOT: f64 = 1.0 / (1u64 << 38) as f64;
 
 /// The distance of two levels in λ, relative to max(1, |λ|); 0 for the same infinity.
@@ -34,8 +34,8 @@ fn same_knot(a: &NoiseLevel, b: &NoiseLevel) -> bool {
 }
 
 impl Grid {
-    /// The same grid with its last knot replaced: checkpoints that were configured without a clean end
-    /// stop at knot 1 (`set_alpha_to_one = false` elsewhere).
+    /// The same grid with its last knot replaced: checkpoints that were configured without a clean
+    /// end stop at knot 1 (`set_alpha_to_one = false` elsewhere).
     ///
     /// # Errors
     ///
@@ -53,12 +53,12 @@ impl Grid {
         Self::checked(self.levels, self.start_variances)
     }
 
-    /// The part of the grid below `start`, a level of `schedule`, which becomes the first knot: image to
-    /// image, or a run that starts between two knots. The number of steps shrinks by the knots left out;
-    /// the initial distribution is the schedule's at `start`.
+    /// The part of the grid below `start`, a level of `schedule`, which becomes the first knot:
+    /// image to image, or a run that starts between two knots. The number of steps shrinks by the
+    /// knots left out; the initial distribution is the schedule's at `start`.
     ///
-    /// A start within rounding of a knot *is* that knot: no step of nearly no length is made. λ of two
-    /// levels tells them apart from 4e-12 on, relative to max(1, |λ|).
+    /// A start within rounding of a knot *is* that knot: no step of nearly no length is made. λ of
+    /// two levels tells them apart from 4e-12 on, relative to max(1, |λ|).
     ///
     /// ```
     /// use diffusion_sampler::{Grid, schedule::{NoiseSchedule, RectifiedFlow}};
@@ -96,8 +96,8 @@ impl Grid {
     /// The steps `steps` of this grid, counted from 0 at the noisy end, as a grid of their own.
     ///
     /// Its initial distribution is the schedule's at its first knot. For a grid made by
-    /// [`from_levels`](Self::from_levels), which knows no schedule, v_T stays that of the whole grid; see
-    /// [`with_start_variance`](Self::with_start_variance).
+    /// [`from_levels`](Self::from_levels), which knows no schedule, v_T stays that of the whole
+    /// grid; see [`with_start_variance`](Self::with_start_variance).
     ///
     /// ```
     /// use diffusion_sampler::{Grid, schedule::TableSchedule};
@@ -126,12 +126,13 @@ impl Grid {
         })
     }
 
-    /// This grid followed by `next`, which starts where this one ends. The knot between them is this
-    /// grid's.
+    /// This grid followed by `next`, which starts where this one ends. The knot between them is
+    /// this grid's.
     ///
     /// # Errors
     ///
-    /// [`Error::EdgesDoNotMeet`] unless `next` starts at the level at which this grid ends, up to rounding.
+    /// [`Error::EdgesDoNotMeet`] unless `next` starts at the level at which this grid ends, up to
+    /// rounding.
     #[doc(alias = "concat")]
     pub fn then(&self, next: &Self) -> Result<Self, Error> {
         if !same_knot(&self.end(), &next.start()) {

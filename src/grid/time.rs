@@ -5,12 +5,13 @@ use crate::error::{Error, require_all};
 use crate::schedule::NoiseSchedule;
 
 impl Grid {
-    /// Uniform in time from the last time down to clean: t_k = T(K − k)/K, rounded on a table ("trailing" spacing: the
-    /// first knot is always T).
+    /// Uniform in time from the last time down to clean: t_k = T(K − k)/K, rounded on a table
+    /// ("trailing" spacing: the first knot is always T).
     ///
     /// # Errors
     ///
-    /// [`Error::StepCount`] unless 1 ≤ `steps`, and `steps` ≤ T on a table (2²⁴ on a continuous schedule).
+    /// [`Error::StepCount`] unless 1 ≤ `steps`, and `steps` ≤ T on a table (2²⁴ on a continuous
+    /// schedule).
     #[doc(alias = "timestep_spacing")]
     pub fn trailing(schedule: &dyn NoiseSchedule, steps: usize) -> Result<Self, Error> {
         check_steps(schedule, steps)?;
@@ -29,16 +30,18 @@ impl Grid {
         Self::of_times(schedule, times)
     }
 
-    /// Network indices k⌊T/K⌋ + `offset` ("leading" spacing; Stable Diffusion's offset is 1), then clean.
+    /// Network indices k⌊T/K⌋ + `offset` ("leading" spacing; Stable Diffusion's offset is 1), then
+    /// clean.
     ///
-    /// The first knot is (K − 1)⌊T/K⌋ + `offset` + 1, which lies below T (T = 1000, K = 20, offset 1: 952; K = 600: 601): the
-    /// run starts from noise of level T and calls it less noisy. That is the spacing's definition;
-    /// [`trailing`](Self::trailing) has no such flaw.
+    /// The first knot is (K − 1)⌊T/K⌋ + `offset` + 1, which lies below T (T = 1000, K = 20, offset
+    /// 1: 952; K = 600: 601): the run starts from noise of level T and calls it less noisy. That is
+    /// the spacing's definition; [`trailing`](Self::trailing) has no such flaw.
     ///
     /// # Errors
     ///
-    /// [`Error::StepCount`] as [`trailing`](Self::trailing), [`Error::SpacingNeedsTable`] for a continuous schedule,
-    /// [`Error::SpacingImpossible`] where the offset would need a knot beyond T.
+    /// [`Error::StepCount`] as [`trailing`](Self::trailing), [`Error::SpacingNeedsTable`] for a
+    /// continuous schedule, [`Error::SpacingImpossible`] where the offset would need a knot beyond
+    /// T.
     pub fn leading(
         schedule: &dyn NoiseSchedule,
         steps: usize,
@@ -61,12 +64,13 @@ impl Grid {
         )
     }
 
-    /// Network indices round(linspace(0, T − 1, K)), then clean ("linspace" spacing: the first knot is T, the last 1).
+    /// Network indices round(linspace(0, T − 1, K)), then clean ("linspace" spacing: the first knot
+    /// is T, the last 1).
     ///
     /// # Errors
     ///
-    /// As [`leading`](Self::leading); [`Error::StepCount`] also at one step, for which the definition gives
-    /// index 0 only: the run would start at the clean end.
+    /// As [`leading`](Self::leading); [`Error::StepCount`] also at one step, for which the
+    /// definition gives index 0 only: the run would start at the clean end.
     pub fn linspace(schedule: &dyn NoiseSchedule, steps: usize) -> Result<Self, Error> {
         let table = check_table(schedule, steps, 2, "linspace")?;
         // numpy's own arithmetic (k times the step, the last exact): ties fall where its users' do.
@@ -78,8 +82,8 @@ impl Grid {
         Self::of_indices(schedule, (0..steps).rev().map(index))
     }
 
-    /// Quadratic in time: t_k = T u_k² with u_k = (K − k)/K. On a table rounded to knots, and never below K − k, so that
-    /// all knots are distinct up to K = T.
+    /// Quadratic in time: t_k = T u_k² with u_k = (K − k)/K. On a table rounded to knots, and never
+    /// below K − k, so that all knots are distinct up to K = T.
     ///
     /// # Errors
     ///
@@ -103,13 +107,13 @@ impl Grid {
         Self::of_times(schedule, times)
     }
 
-    /// The quadratic spacing of DDIM's own code: network indices ⌊x²⌋ for x in linspace(0, √(0.8 T), K), then clean. It
-    /// starts at 0.8 T.
+    /// The quadratic spacing of DDIM's own code: network indices ⌊x²⌋ for x in linspace(0, √(0.8
+    /// T), K), then clean. It starts at 0.8 T.
     ///
     /// # Errors
     ///
-    /// As [`linspace`](Self::linspace); [`Error::NoiseNotDecreasing`] where the truncation repeats an index (for T = 1000
-    /// from K = 30 on), which DDIM's own code runs as an idle step.
+    /// As [`linspace`](Self::linspace); [`Error::NoiseNotDecreasing`] where the truncation repeats
+    /// an index (for T = 1000 from K = 30 on), which DDIM's own code runs as an idle step.
     pub fn ddim_quadratic(schedule: &dyn NoiseSchedule, steps: usize) -> Result<Self, Error> {
         let table = check_table(schedule, steps, 2, "DDIM quadratic")?;
         let root = (0.8 * table as f64).sqrt();
@@ -129,13 +133,14 @@ impl Grid {
     ///
     /// # Errors
     ///
-    /// [`Error::StepCount`] for fewer than two, [`Error::TimeOutOfRange`], [`Error::NoiseNotDecreasing`].
+    /// [`Error::StepCount`] for fewer than two, [`Error::TimeOutOfRange`],
+    /// [`Error::NoiseNotDecreasing`].
     pub fn from_times(schedule: &dyn NoiseSchedule, times: &[f64]) -> Result<Self, Error> {
         Self::of_times(schedule, times.iter().copied())
     }
 
-    /// The given network indices of a table, 0-based and strictly decreasing, then clean: the list that
-    /// other libraries call `timesteps`. An index may be fractional; index i is time i + 1.
+    /// The given network indices of a table, 0-based and strictly decreasing, then clean: the list
+    /// that other libraries call `timesteps`. An index may be fractional; index i is time i + 1.
     ///
     /// For a grid that stops at the last index, as checkpoints without a clean end want it, see
     /// [`without_clean_end`](Self::without_clean_end).
@@ -154,9 +159,9 @@ impl Grid {
     ///
     /// # Errors
     ///
-    /// [`Error::SpacingNeedsTable`] for a continuous schedule, [`Error::EmptyList`] for an empty list,
-    /// [`Error::InvalidEntry`] for an index outside \[0, T − 1\], [`Error::NoiseNotDecreasing`] for
-    /// indices that do not decrease.
+    /// [`Error::SpacingNeedsTable`] for a continuous schedule, [`Error::EmptyList`] for an empty
+    /// list, [`Error::InvalidEntry`] for an index outside \[0, T − 1\],
+    /// [`Error::NoiseNotDecreasing`] for indices that do not decrease.
     #[doc(alias = "timesteps")]
     pub fn from_indices(schedule: &dyn NoiseSchedule, indices: &[f64]) -> Result<Self, Error> {
         let spacing = "a list of network indices";

@@ -5,15 +5,15 @@ use crate::error::{Error, require_cost, require_non_negative};
 use crate::special::spread_excess;
 
 impl StridedPosterior {
-    /// ω = c_0²/(2γ²), the cost in nats of one unit of squared data error on this edge when v_p = γ²:
-    /// the ELBO's weight.
+    /// ω = c_0²/(2γ²), the cost in nats of one unit of squared data error on this edge when v_p =
+    /// γ²: the ELBO's weight.
     ///
     /// ω ≥ (snr_s − snr_t)/2, with equality exactly at DDPM's κ = r.
     ///
     /// # Errors
     ///
-    /// [`Error::DeterministicLikelihood`] at γ = 0, where the KL is infinite; [`Error::CostOverflow`]
-    /// for a γ so small that ω overflows.
+    /// [`Error::DeterministicLikelihood`] at γ = 0, where the KL is infinite;
+    /// [`Error::CostOverflow`] for a γ so small that ω overflows.
     pub fn elbo_weight(&self) -> Result<f64, Error> {
         self.require_density()?;
         let ratio = self.data_coefficient() / self.gamma;

@@ -13,16 +13,18 @@
 /// | [`Gamma`](Self::Gamma) | √(1 − γ²/σ_s²) | γ | – |
 /// | [`Fresh`](Self::Fresh) | 0 | σ_s | yes |
 ///
-/// "Composes" means that the chain over any subset of the knots agrees with the chain over all of them: κ multiplies.
-/// DDIM and η are Song, Meng and Ermon's (2021, "Denoising Diffusion Implicit Models"); τ is the constant noise rate of
-/// the stochastic exponential integrators (its square is k-diffusion's eta); `Fresh` is the step of consistency models.
+/// "Composes" means that the chain over any subset of the knots agrees with the chain over all of
+/// them: κ multiplies. DDIM and η are Song, Meng and Ermon's (2021, "Denoising Diffusion Implicit
+/// Models"); τ is the constant noise rate of the stochastic exponential integrators (its square is
+/// k-diffusion's eta); `Fresh` is the step of consistency models.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 #[doc(alias("DDIM", "DDPM", "ancestral", "eta", "noise policy"))]
 pub enum Kappa {
     /// γ = 0: deterministic. On an up-edge (s noisier than t) this is DDIM inversion's step.
     Ddim,
-    /// The ancestral sampler: γ² is the variance of the Markov chain's own posterior ("fixed small").
+    /// The ancestral sampler: γ² is the variance of the Markov chain's own posterior ("fixed
+    /// small").
     #[doc(alias = "ancestral")]
     Ddpm,
     /// η times the ancestral γ; 0 is DDIM, 1 is DDPM.
@@ -52,9 +54,10 @@ impl std::fmt::Display for Kappa {
 
 /// What the reverse step adds as noise, apart from what q is: the reverse variance v_p.
 ///
-/// γ² belongs to q; a sampler may use another variance for p. Ho, Jain and Abbeel (2020, section 3.2) give two choices at
-/// κ = r: [`Posterior`](Self::Posterior) is right for data that are a single point, [`FixedLarge`](Self::FixedLarge) for
-/// standard normal data. The mean keeps the κ of q.
+/// γ² belongs to q; a sampler may use another variance for p. Ho, Jain and Abbeel (2020, section
+/// 3.2) give two choices at κ = r: [`Posterior`](Self::Posterior) is right for data that are a
+/// single point, [`FixedLarge`](Self::FixedLarge) for standard normal data. The mean keeps the κ of
+/// q.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
 #[non_exhaustive]
 #[doc(alias = "variance_type")]
@@ -62,8 +65,8 @@ pub enum ReverseVariance {
     /// v_p = γ².
     #[default]
     Posterior,
-    /// "Fixed large": v_p = β_{t|s}(α_s² + σ_s²)/(α_t² + σ_t²) with β_{t|s} = σ_t² − (α_t/α_s)²σ_s², which is β_{t|s} for
-    /// a variance-preserving schedule. No noise onto σ_s = 0.
+    /// "Fixed large": v_p = β_{t|s}(α_s² + σ_s²)/(α_t² + σ_t²) with β_{t|s} = σ_t² −
+    /// (α_t/α_s)²σ_s², which is β_{t|s} for a variance-preserving schedule. No noise onto σ_s = 0.
     FixedLarge,
     /// v_p on every edge but one onto σ_s = 0, which gets none.
     Explicit(f64),

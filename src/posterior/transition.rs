@@ -37,8 +37,9 @@ impl Transition {
     /// The forward step q(x_t | x_s), which needs no x₀: x_t = (α_t/α_s) x_s + √β_{t|s} z with
     /// β_{t|s} = σ_t² − (α_t/α_s)² σ_s², from `from` to the noisier `to`.
     ///
-    /// This is the Markov chain of DDPM (Ho, Jain and Abbeel 2020, "Denoising Diffusion Probabilistic
-    /// Models") between any two levels: restarts, churn and the resampling steps of inpainting use it.
+    /// This is the Markov chain of DDPM (Ho, Jain and Abbeel 2020, "Denoising Diffusion
+    /// Probabilistic Models") between any two levels: restarts, churn and the resampling steps of
+    /// inpainting use it.
     ///
     /// ```
     /// use diffusion_sampler::{NoiseLevel, posterior::Transition};

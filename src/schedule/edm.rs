@@ -6,9 +6,10 @@ use crate::level::NoiseLevel;
 
 /// EDM's schedule: α = 1, σ = t, for t from 0 to σ_max.
 ///
-/// Karras, Aittala, Aila and Laine (2022), "Elucidating the Design Space of Diffusion-Based Generative Models", Table 1.
-/// σ_min and σ_max bound the grids in λ and ρ; the network's conditioning c_noise is
-/// [`Prediction::edm_noise`](crate::Prediction::edm_noise). The initial distribution is N(0, σ² I).
+/// Karras, Aittala, Aila and Laine (2022), "Elucidating the Design Space of Diffusion-Based
+/// Generative Models", Table 1. σ_min and σ_max bound the grids in λ and ρ; the network's
+/// conditioning c_noise is [`Prediction::edm_noise`](crate::Prediction::edm_noise). The initial
+/// distribution is N(0, σ² I).
 ///
 /// ```
 /// use diffusion_sampler::schedule::{Edm, NoiseSchedule};

@@ -6,11 +6,12 @@ use crate::level::NoiseLevel;
 
 /// Rectified flow: α = 1 − σ, with σ = t or, shifted by s, σ = st/(1 + (s − 1)t).
 ///
-/// Liu, Gong and Liu (2022), "Flow Straight and Fast"; the shift is Esser et al.'s (2024, "Scaling Rectified Flow
-/// Transformers for High-Resolution Image Synthesis"). A shift multiplies ρ = σ/α by s, that is λ → λ − ln s. Time is the
-/// unshifted t: a grid uniform in time is a uniform grid of the shifted schedule, and the shift is applied exactly once,
-/// here. The network's [`model_time`](NoiseLevel::model_time) is the shifted σ that it was trained with. λ is infinite at
-/// both ends, so that grids in λ or ρ need an explicit cut.
+/// Liu, Gong and Liu (2022), "Flow Straight and Fast"; the shift is Esser et al.'s (2024, "Scaling
+/// Rectified Flow Transformers for High-Resolution Image Synthesis"). A shift multiplies ρ = σ/α by
+/// s, that is λ → λ − ln s. Time is the unshifted t: a grid uniform in time is a uniform grid of
+/// the shifted schedule, and the shift is applied exactly once, here. The network's
+/// [`model_time`](NoiseLevel::model_time) is the shifted σ that it was trained with. λ is infinite
+/// at both ends, so that grids in λ or ρ need an explicit cut.
 ///
 /// ```
 /// use diffusion_sampler::schedule::{NoiseSchedule, RectifiedFlow};
@@ -56,8 +57,8 @@ impl RectifiedFlow {
         Ok(Self { shift })
     }
 
-    /// The shift s = e^μ with μ linear in the number of image tokens, through `(tokens, mu)` at two resolutions; Flux's
-    /// are (256, 0.5) and (4096, 1.15).
+    /// The shift s = e^μ with μ linear in the number of image tokens, through `(tokens, mu)` at two
+    /// resolutions; Flux's are (256, 0.5) and (4096, 1.15).
     ///
     /// # Errors
     ///
@@ -92,7 +93,8 @@ impl Default for RectifiedFlow {
 impl NoiseSchedule for RectifiedFlow {
     fn level(&self, time: f64) -> Result<NoiseLevel, Error> {
         check_time(time, 1.0)?;
-        // 1 + (s − 1)t as a sum of positive terms: the difference s − 1 loses a small shift's digits, all of them below 1e-16.
+        // 1 + (s − 1)t as a sum of positive terms: the difference s − 1 loses a small shift's
+        // digits, all of them below 1e-16.
         let norm = (1.0 - time) + self.shift * time;
         let (alpha, sigma) = ((1.0 - time) / norm, self.shift * time / norm);
         let excess = (self.shift - 1.0) * time;

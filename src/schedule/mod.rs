@@ -15,7 +15,8 @@ pub use variance_preserving::VariancePreserving;
 use crate::error::{Error, require, require_positive};
 use crate::level::NoiseLevel;
 
-/// A noise schedule: the levels α(t), σ(t) of the forward process, from t = 0, which is clean, to the last time.
+/// A noise schedule: the levels α(t), σ(t) of the forward process, from t = 0, which is clean, to
+/// the last time.
 ///
 /// λ = ln(α/σ) decreases strictly in t. Schedules are immutable plain data.
 ///
@@ -40,19 +41,21 @@ pub trait NoiseSchedule: std::fmt::Debug + Send + Sync {
     /// The last time, where there is most noise.
     fn last_time(&self) -> f64;
 
-    /// The time at which λ = ln(α/σ) has the given value; +∞ is the clean time 0. Also after rounding it lies in
-    /// 0..=[`last_time`](Self::last_time), so that [`level`](Self::level) takes it.
+    /// The time at which λ = ln(α/σ) has the given value; +∞ is the clean time 0. Also after
+    /// rounding it lies in 0..=[`last_time`](Self::last_time), so that [`level`](Self::level) takes
+    /// it.
     ///
     /// # Errors
     ///
     /// [`Error::LambdaOutOfRange`] for a λ that the schedule does not reach.
     fn time_of_lambda(&self, lambda: f64) -> Result<f64, Error>;
 
-    /// λ at the last time and at the least noisy level that the schedule trains: knot 1 of a table, σ_min where there is
-    /// one, +∞ for a continuous schedule that reaches the clean state.
+    /// λ at the last time and at the least noisy level that the schedule trains: knot 1 of a table,
+    /// σ_min where there is one, +∞ for a continuous schedule that reaches the clean state.
     fn lambda_range(&self) -> LambdaRange;
 
-    /// v_T, the variance of the initial distribution N(0, v_T I) of a run that starts at `level`: 1 unless the schedule says otherwise.
+    /// v_T, the variance of the initial distribution N(0, v_T I) of a run that starts at `level`: 1
+    /// unless the schedule says otherwise.
     fn start_variance(&self, level: &NoiseLevel) -> f64 {
         let _ = level;
         1.0
@@ -71,7 +74,7 @@ pub trait NoiseSchedule: std::fmt::Debug + Send + Sync {
 ///
 /// let whole = TableSchedule::linear(1000, 1e-4, 0.02)?.lambda_range();
 /// assert!((whole.clean() - 4.605).abs() < 1e-3);
-/// // A schedule that reaches the clean state has no least noisy level: the cut has to be explicit.
+/// // A schedule that reaches the clean state has no least noisy level: the cut must be explicit.
 /// let cut = LambdaRange::of_times(&VariancePreserving::default(), 1.0, 1e-3)?;
 /// assert!(cut.clean().is_finite());
 /// # Ok::<(), diffusion_sampler::Error>(())
@@ -98,7 +101,8 @@ impl LambdaRange {
         Ok(Self { noisy, clean })
     }
 
-    /// The range from `noisy` to the clean state itself, λ = +∞: that of a schedule which reaches it.
+    /// The range from `noisy` to the clean state itself, λ = +∞: that of a schedule which reaches
+    /// it.
     ///
     /// # Errors
     ///
@@ -144,8 +148,8 @@ impl LambdaRange {
         )
     }
 
-    /// The range's own end where λ is within rounding of it, else λ itself: ln(σ/α) taken from a level's α and σ can round
-    /// past the end that the same level's logarithms give.
+    /// The range's own end where λ is within rounding of it, else λ itself: ln(σ/α) taken from a
+    /// level's α and σ can round past the end that the same level's logarithms give.
     pub(crate) fn snap(&self, lambda: f64) -> f64 {
         let near = |end: f64| {
             end.is_finite() && (lambda - end).abs() <= 8.0 * f64::EPSILON * end.abs().max(1.0)
@@ -167,7 +171,8 @@ impl LambdaRange {
         self.clean
     }
 
-    /// Refuses a λ outside the range: what [`NoiseSchedule::time_of_lambda`] of a custom schedule begins with.
+    /// Refuses a λ outside the range: what [`NoiseSchedule::time_of_lambda`] of a custom schedule
+    /// begins with.
     ///
     /// # Errors
     ///

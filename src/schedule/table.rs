@@ -5,12 +5,13 @@ use super::{LambdaRange, NoiseSchedule, check_time};
 use crate::error::{Error, require_all};
 use crate::level::NoiseLevel;
 
-/// A variance-preserving schedule given by T betas or ᾱ's, the form in which most checkpoints are trained.
+/// A variance-preserving schedule given by T betas or ᾱ's, the form in which most checkpoints are
+/// trained.
 ///
-/// Table index i fills knot i + 1: ᾱ_i = Π_{j≤i}(1 − β_j) = α²_{i+1}. Knot 0 is the clean state. The network expects the
-/// *index*, so that [`model_time`](NoiseLevel::model_time) is t − 1 at every t > 0. ln α² = Σ ln(1 − β) is summed with log1p in
-/// f64; between knots it is linear in t. Where ᾱ ends at exactly 0 (zero terminal SNR), α² is linear in t over the last
-/// interval instead.
+/// Table index i fills knot i + 1: ᾱ_i = Π_{j≤i}(1 − β_j) = α²_{i+1}. Knot 0 is the clean state.
+/// The network expects the *index*, so that [`model_time`](NoiseLevel::model_time) is t − 1 at
+/// every t > 0. ln α² = Σ ln(1 − β) is summed with log1p in f64; between knots it is linear in t.
+/// Where ᾱ ends at exactly 0 (zero terminal SNR), α² is linear in t over the last interval instead.
 ///
 /// ```
 /// use diffusion_sampler::schedule::{NoiseSchedule, TableSchedule};
@@ -28,18 +29,20 @@ pub struct TableSchedule {
 }
 
 impl TableSchedule {
-    /// β_i linear from `first` to `last` (Ho, Jain and Abbeel 2020, "Denoising Diffusion Probabilistic Models": T = 1000,
-    /// 1e-4 to 0.02).
+    /// β_i linear from `first` to `last` (Ho, Jain and Abbeel 2020, "Denoising Diffusion
+    /// Probabilistic Models": T = 1000, 1e-4 to 0.02).
     ///
     /// # Errors
     ///
-    /// [`Error::StepCount`] unless 1 ≤ T ≤ 2²⁴; [`Error::InvalidEntry`] unless all betas lie in (0, 1).
+    /// [`Error::StepCount`] unless 1 ≤ T ≤ 2²⁴; [`Error::InvalidEntry`] unless all betas lie in (0,
+    /// 1).
     pub fn linear(steps: usize, first: f64, last: f64) -> Result<Self, Error> {
         check_table_len(steps)?;
         Self::from_betas(&ramp(steps, first, last))
     }
 
-    /// √β_i linear: betas are the squares of a linear ramp of square roots (latent diffusion: T = 1000, 0.00085 to 0.012).
+    /// √β_i linear: betas are the squares of a linear ramp of square roots (latent diffusion: T =
+    /// 1000, 0.00085 to 0.012).
     ///
     /// # Errors
     ///
@@ -61,9 +64,9 @@ impl TableSchedule {
         Self::from_betas(&roots.iter().map(|root| root * root).collect::<Vec<_>>())
     }
 
-    /// The cosine schedule: ᾱ(u) = cos²((u + s)/(1 + s)·π/2)/cos²(s/(1 + s)·π/2) with s = 0.008, and
-    /// β_i = min(1 − ᾱ((i+1)/T)/ᾱ(i/T), 0.999) (Nichol and Dhariwal 2021, "Improved Denoising Diffusion Probabilistic
-    /// Models").
+    /// The cosine schedule: ᾱ(u) = cos²((u + s)/(1 + s)·π/2)/cos²(s/(1 + s)·π/2) with s = 0.008,
+    /// and β_i = min(1 − ᾱ((i+1)/T)/ᾱ(i/T), 0.999) (Nichol and Dhariwal 2021, "Improved Denoising
+    /// Diffusion Probabilistic Models").
     ///
     /// # Errors
     ///
@@ -75,8 +78,8 @@ impl TableSchedule {
         let quarter = std::f64::consts::FRAC_PI_2 / (1.0 + OFFSET);
         let part = |knot: usize| knot as f64 / steps as f64;
         let first = OFFSET * quarter;
-        // ln ᾱ in closed form, which sums no rounding. The angle is taken from the nearer end: at the
-        // noisy end cos(angle) = sin(π/2 − angle), with π/2 − angle = quarter·(T − k)/T.
+        // ln ᾱ in closed form, which sums no rounding. The angle is taken from the nearer end: at
+        // the noisy end cos(angle) = sin(π/2 − angle), with π/2 − angle = quarter·(T − k)/T.
         let closed = |knot: usize| {
             let sine = libm::sin(part(knot) * quarter);
             let cos = libm::cos(first);
@@ -111,8 +114,8 @@ impl TableSchedule {
         Self::from_logs(logs, "betas", &betas)
     }
 
-    /// β_i = `first` + (`last` − `first`)·s(z_i), s the logistic function and z linear from −6 to 6 (the schedule that
-    /// GeoDiff introduced; Xu et al. 2022).
+    /// β_i = `first` + (`last` − `first`)·s(z_i), s the logistic function and z linear from −6 to 6
+    /// (the schedule that GeoDiff introduced; Xu et al. 2022).
     ///
     /// # Errors
     ///
@@ -130,8 +133,8 @@ impl TableSchedule {
     ///
     /// # Errors
     ///
-    /// [`Error::EmptyList`] for an empty table; [`Error::InvalidEntry`] for a beta out of range, or one so small that the
-    /// noise does not grow in f64.
+    /// [`Error::EmptyList`] for an empty table; [`Error::InvalidEntry`] for a beta out of range, or
+    /// one so small that the noise does not grow in f64.
     pub fn from_betas(betas: &[f64]) -> Result<Self, Error> {
         let last = betas.len().saturating_sub(1);
         require_all(
@@ -147,12 +150,13 @@ impl TableSchedule {
         Self::from_logs(logs.collect(), "betas", betas)
     }
 
-    /// Any table of ᾱ = α² (`alphas_cumprod` elsewhere), strictly decreasing in (0, 1); the last may be 0.
+    /// Any table of ᾱ = α² (`alphas_cumprod` elsewhere), strictly decreasing in (0, 1); the last
+    /// may be 0.
     ///
     /// # Errors
     ///
-    /// [`Error::EmptyList`] for an empty table; [`Error::InvalidEntry`] for an entry out of range or not below the one
-    /// before it.
+    /// [`Error::EmptyList`] for an empty table; [`Error::InvalidEntry`] for an entry out of range
+    /// or not below the one before it.
     #[doc(alias = "alphas_cumprod")]
     pub fn from_alphas_cumprod(alphas_cumprod: &[f64]) -> Result<Self, Error> {
         let last = alphas_cumprod.len().saturating_sub(1);
@@ -166,10 +170,11 @@ impl TableSchedule {
         Self::from_logs(logs.collect(), "alphas_cumprod", alphas_cumprod)
     }
 
-    /// Zero terminal SNR: √ᾱ shifted and scaled so that it ends at 0 and keeps its first value (Lin et al. 2024, "Common
-    /// Diffusion Noise Schedules and Sample Steps Are Flawed", Algorithm 1).
+    /// Zero terminal SNR: √ᾱ shifted and scaled so that it ends at 0 and keeps its first value (Lin
+    /// et al. 2024, "Common Diffusion Noise Schedules and Sample Steps Are Flawed", Algorithm 1).
     ///
-    /// ε, score and EDM predictions are undefined at α = 0; a run that evaluates one there is refused when it is started.
+    /// ε, score and EDM predictions are undefined at α = 0; a run that evaluates one there is
+    /// refused when it is started.
     ///
     /// # Errors
     ///
@@ -185,8 +190,9 @@ impl TableSchedule {
             });
         }
         let (first, last) = (logs[1], logs[steps]);
-        // α' = α₁(α − α_T)/(α₁ − α_T), differences by expm1: near knot 1 ln α' = ln α₁ + ln(1 + (α − α₁)/(α₁ − α_T)), near
-        // T, where that sum cancels, ln α' = ln α + ln(1 − α_T/α) − ln(1 − α_T/α₁).
+        // α' = α₁(α − α_T)/(α₁ − α_T), differences by expm1: near knot 1 ln α' = ln α₁ + ln(1 + (α
+        // − α₁)/(α₁ − α_T)), near T, where that sum cancels, ln α' = ln α + ln(1 − α_T/α) − ln(1 −
+        // α_T/α₁).
         let span = -libm::expm1(0.5 * (last - first));
         let rescaled = logs.iter().enumerate().map(|(knot, &la)| match knot {
             0 => 0.0,
@@ -225,8 +231,8 @@ impl TableSchedule {
     }
 }
 
-/// The longest table that a constructor makes from a count: the count comes from the caller, and the table has to fit into
-/// memory.
+/// The longest table that a constructor makes from a count: the count comes from the caller, and
+/// the table must fit into memory.
 const MAX_TABLE: usize = 1 << 24;
 
 /// What betas must be.

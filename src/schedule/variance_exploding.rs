@@ -6,9 +6,9 @@ use crate::level::NoiseLevel;
 
 /// The variance-exploding schedule: α = 1, σ = σ_min (σ_max/σ_min)^t for 0 < t ≤ 1.
 ///
-/// Song et al. (2021), "Score-Based Generative Modeling through Stochastic Differential Equations". The path never
-/// reaches the clean state: σ falls to σ_min as t → 0 and jumps to 0 at t = 0, which is clean as in every schedule. The
-/// initial distribution is N(0, σ² I).
+/// Song et al. (2021), "Score-Based Generative Modeling through Stochastic Differential Equations".
+/// The path never reaches the clean state: σ falls to σ_min as t → 0 and jumps to 0 at t = 0, which
+/// is clean as in every schedule. The initial distribution is N(0, σ² I).
 ///
 /// ```
 /// use diffusion_sampler::schedule::{NoiseSchedule, VarianceExploding};

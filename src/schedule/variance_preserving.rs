@@ -4,10 +4,11 @@ use super::{LambdaRange, NoiseSchedule, check_time};
 use crate::error::{Error, require, require_positive};
 use crate::level::NoiseLevel;
 
-/// The variance-preserving schedule with β(t) linear in time: ln α² = −(β_min t + ½(β_max − β_min)t²) for 0 ≤ t ≤ 1.
+/// The variance-preserving schedule with β(t) linear in time: ln α² = −(β_min t + ½(β_max −
+/// β_min)t²) for 0 ≤ t ≤ 1.
 ///
-/// Song et al. (2021), "Score-Based Generative Modeling through Stochastic Differential Equations". It reaches the clean
-/// state at t = 0 (λ = +∞), so that grids in λ or ρ need an explicit cut.
+/// Song et al. (2021), "Score-Based Generative Modeling through Stochastic Differential Equations".
+/// It reaches the clean state at t = 0 (λ = +∞), so that grids in λ or ρ need an explicit cut.
 ///
 /// ```
 /// use diffusion_sampler::schedule::{NoiseSchedule, VariancePreserving};

@@ -143,7 +143,8 @@ fn schedules_take_what_makes_noise_grow_and_nothing_else() -> Outcome {
         }
         let beta = a > 0.0 && a < 1.0;
         match TableSchedule::from_betas(&[0.1, a, 0.1]) {
-            // A beta below half an ulp of ln 0.9, so that ᾱ does not fall in f64, is refused as well.
+            // A beta below half an ulp of ln 0.9, so that ᾱ does not fall in f64, is refused as
+            // well.
             Ok(table) => {
                 assert!(beta && a > 7e-18, "{a}");
                 is_usable(&table)?;

@@ -1,5 +1,5 @@
-//! Bad input: every public constructor and method that can be given it answers with a typed error that
-//! holds the value.
+//! Bad input: every public constructor and method that can be given it answers with a typed error
+//! that holds the value.
 
 mod arrays;
 mod common;

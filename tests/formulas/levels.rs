@@ -128,7 +128,8 @@ fn alpha_and_sigma_vanish_exactly_where_lambda_is_infinite() -> Outcome {
 
 #[test]
 fn a_table_ends_where_alpha_underflows() -> Outcome {
-    // ln α² falls by 6.9 a knot: α is 0 in f64 from knot 216 on, and knots beyond are no more noisy.
+    // ln α² falls by 6.9 a knot: α is 0 in f64 from knot 216 on, and knots beyond are no more
+    // noisy.
     let whole = TableSchedule::from_betas(&[0.999; 215])?;
     assert!(whole.level(215.0)?.alpha() > 0.0);
     assert!(matches!(
@@ -204,7 +205,8 @@ const COSINE: [(f64, f64); 9] = [
 
 #[test]
 fn cosine_keeps_its_digits_at_the_noisy_end() -> Outcome {
-    // ᾱ of unclipped knots is cos²((u + s)/(1 + s)·π/2)/cos²(s/(1 + s)·π/2); COSINE is its root at 40 digits.
+    // ᾱ of unclipped knots is cos²((u + s)/(1 + s)·π/2)/cos²(s/(1 + s)·π/2); COSINE is its root at
+    // 40 digits.
     let schedule = TableSchedule::cosine(1000)?;
     for (knot, alpha) in COSINE {
         let found = schedule.level(knot)?.alpha();

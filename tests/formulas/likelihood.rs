@@ -99,8 +99,8 @@ fn log_mass(low: f64, high: f64) -> f64 {
 
 #[test]
 fn the_discretised_decoder_costs_the_mass_of_its_bin_in_every_branch() -> Outcome {
-    // (value, mean, deviation, bins): an inner bin above, below and around the mean, a narrow bin, both
-    // outermost bins from both sides, and bins far out in either tail.
+    // (value, mean, deviation, bins): an inner bin above, below and around the mean, a narrow bin,
+    // both outermost bins from both sides, and bins far out in either tail.
     for (value, mean, deviation, bins) in [
         (0.5, 0.3, 0.2, 5),
         (-0.5, 0.3, 0.2, 5),

@@ -1,4 +1,5 @@
-//! Marginal matching: whatever the schedule, the stride and κ, x_s given x₀ is N(α_s x₀, σ_s² I). Exact moments, no sampling.
+//! Marginal matching: whatever the schedule, the stride and κ, x_s given x₀ is N(α_s x₀, σ_s² I).
+//! Exact moments, no sampling.
 
 use diffusion_sampler::{
     Error, Grid, KeyedNoise, NoiseLevel, Prediction,
@@ -98,7 +99,8 @@ fn choices() -> impl Strategy<Value = Choice> {
     ]
 }
 
-/// Strictly decreasing times of a schedule, by fractions of its last time; on a table any real time between the knots.
+/// Strictly decreasing times of a schedule, by fractions of its last time; on a table any real time
+/// between the knots.
 fn stride(
     schedule: &dyn NoiseSchedule,
     mut fractions: Vec<f64>,
@@ -186,7 +188,8 @@ proptest! {
         }
     }
 
-    /// Between any two levels at all, whether one schedule has both or not; in f64 and through the kernel in f32.
+    /// Between any two levels at all, whether one schedule has both or not; in f64 and through the
+    /// kernel in f32.
     #[test]
     fn marginals_match_between_any_two_levels(
         lambdas in (-6.0..8.0f64, -6.0..8.0f64),
@@ -246,7 +249,8 @@ proptest! {
         }
     }
 
-    /// DDIM's η strictly between 0 and 1 does not multiply: the strided chain is another process with the same marginals.
+    /// DDIM's η strictly between 0 and 1 does not multiply: the strided chain is another process
+    /// with the same marginals.
     #[test]
     fn eta_between_0_and_1_does_not_compose(
         lambdas in (-3.0..-1.0f64, -0.5..0.5f64, 1.0..3.0f64),

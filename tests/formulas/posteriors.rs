@@ -61,6 +61,9 @@ fn coefficients_are_right_or_refused_at_the_ends_of_f64() -> Outcome {
                 match StridedPosterior::new(*t, *s, kappa) {
                     Ok(q) => {
                         let Transition { state, data, noise } = q.transition();
+                        for policy in [ReverseVariance::Posterior, ReverseVariance::FixedLarge] {
+                            assert!(q.reverse_variance(policy).map_or(true, f64::is_finite));
+                        }
                         assert!(
                             state.is_finite() && data.is_finite() && noise.is_finite(),
                             "{kappa} from {t} to {s}: {state} {data} {noise}"

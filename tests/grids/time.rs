@@ -1,4 +1,5 @@
-//! Spacings in time and in indices at every number of steps, against independent formulas in integers.
+//! Spacings in time and in indices at every number of steps, against independent formulas in
+//! integers.
 
 use diffusion_sampler::{
     Error, Grid, NoiseLevel,
@@ -147,7 +148,8 @@ fn ddims_own_quadratic_starts_at_four_fifths_and_repeats_exactly_from_30_steps_o
                     assert!(steps < 30, "{steps} steps have a repeated index");
                     assert_eq!(grid.start().model_time(), 800.0);
                     for (position, level) in grid.levels()[..steps].iter().enumerate() {
-                        // ⌊800 k²/(K − 1)²⌋ in integers; an exact integer may have been rounded to below.
+                        // ⌊800 k²/(K − 1)²⌋ in integers; an exact integer may have been rounded to
+                        // below.
                         let k = (steps - 1 - position) as u64;
                         let square = ((steps - 1) * (steps - 1)) as u64;
                         let exact = 800 * k * k / square;

@@ -71,7 +71,8 @@ pub(crate) fn all() -> Result<Vec<Named>, Error> {
     Ok(list)
 }
 
-/// Times of a schedule: both ends, near both ends, and all between; every knot and half-knot of a table.
+/// Times of a schedule: both ends, near both ends, and all between; every knot and half-knot of a
+/// table.
 fn times(schedule: &dyn NoiseSchedule) -> Vec<f64> {
     let last = schedule.last_time();
     let mut times: Vec<f64> = match schedule.table_len() {
@@ -161,7 +162,8 @@ fn time_of_lambda_inverts_lambda_of_time_and_back() -> Outcome {
             }
             let back = schedule.time_of_lambda(lambda)?;
             let again = schedule.level(back)?.lambda();
-            // λ comes back to its own rounding and that of the time, whichever is larger at this place.
+            // λ comes back to its own rounding and that of the time, whichever is larger at this
+            // place.
             let nudge = f64::max(back * 1e-15, f64::MIN_POSITIVE);
             let slope = [back - nudge, back + nudge]
                 .into_iter()

@@ -31,8 +31,9 @@ fn check(name: &str, level: &NoiseLevel, expected: (f64, f64, f64), tolerance: f
 /// (knot, α, σ, λ).
 type Reference = (f64, f64, f64, f64);
 
-// The references were computed from the definitions with mpmath at 50 digits, the parameters being the decimal numbers
-// (1e-4 and so on), ln α² as the sum of ln(1 − β) over all betas, σ² = −expm1(ln α²).
+// The references were computed from the definitions with mpmath at 50 digits, the parameters being
+// the decimal numbers (1e-4 and so on), ln α² as the sum of ln(1 − β) over all betas, σ² =
+// −expm1(ln α²).
 #[rustfmt::skip]
 const LINEAR: [Reference; 6] = [
     (1.0, 0.9999499987499375, 0.01, 4.6051201834879247),
@@ -111,7 +112,8 @@ fn tables_have_the_values_of_their_definitions_to_50_digits_rounded() -> Outcome
             &SIGMOID,
             1e-13,
         ),
-        // The rescaled knots next to T inherit α_999 − α_T, whose relative error is the error of ln α over α_999/α_T − 1.
+        // The rescaled knots next to T inherit α_999 − α_T, whose relative error is the error of ln
+        // α over α_999/α_T − 1.
         (
             "zero-SNR linear",
             linear.zero_terminal_snr()?,

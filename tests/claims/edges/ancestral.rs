@@ -44,8 +44,8 @@ pub(crate) fn ancestral_variance() -> Outcome<Vec<Claim>> {
             state,
             scale,
         ));
-        // σ̂² = β: more than the family's largest variance σ_s² for a small σ_s, and never the variance of the κ that is
-        // its mean's.
+        // σ̂² = β: more than the family's largest variance σ_s² for a small σ_s, and never the
+        // variance of the κ that is its mean's.
         let hat = ddpm.reverse_variance(ReverseVariance::FixedLarge)?;
         large = large.max(off(hat, beta, beta));
         let excess = (hat - ddpm.variance()) / ddpm.variance();

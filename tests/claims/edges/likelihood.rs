@@ -111,7 +111,8 @@ pub(crate) fn edge_kl() -> Outcome<Vec<Claim>> {
     ])
 }
 
-/// The distance of an edge's KL from the mean of ln q − ln p over 10⁶ samples of q, in standard errors.
+/// The distance of an edge's KL from the mean of ln q − ln p over 10⁶ samples of q, in standard
+/// errors.
 fn monte_carlo() -> Outcome<f64> {
     const SAMPLES: usize = 1_000_000;
     let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;

@@ -96,7 +96,8 @@ pub(crate) fn limits() -> Outcome<Vec<Claim>> {
     ])
 }
 
-/// Every solver × prediction × extreme grid: (runs tried, runs that were neither finite nor rightly refused).
+/// Every solver × prediction × extreme grid: (runs tried, runs that were neither finite nor rightly
+/// refused).
 fn extreme_runs() -> Outcome<(usize, usize)> {
     let linear = TableSchedule::linear(1000, 1e-4, 0.02)?;
     let schedules = [

@@ -33,7 +33,8 @@ pub(crate) fn marginals() -> Outcome<Vec<Claim>> {
             let (state, own) = (q.state_coefficient(), q.data_coefficient());
             mean = state * mean + own * data;
             variance = state * state * variance + q.variance();
-            // Relative to the sum of the terms: nothing of the result is lost in them, c_t and c_0 being positive.
+            // Relative to the sum of the terms: nothing of the result is lost in them, c_t and c_0
+            // being positive.
             let (alpha, sigma) = (pair[1].alpha(), pair[1].sigma());
             scalars = scalars
                 .max(off(mean, alpha * data, alpha * data.abs()))

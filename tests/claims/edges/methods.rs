@@ -71,8 +71,8 @@ pub(crate) fn same_methods() -> Outcome<Vec<Claim>> {
     Ok(claims)
 }
 
-/// ∫₀ʰ p e^(−p(h−v)) v^k dv/h^k for k = 0, 1: the moments of the exponential weight, by the series that converges for all z = ph:
-/// μ_k = z e^−z Σ_j z^j/(j! (j + k + 1)).
+/// ∫₀ʰ p e^(−p(h−v)) v^k dv/h^k for k = 0, 1: the moments of the exponential weight, by the series
+/// that converges for all z = ph: μ_k = z e^−z Σ_j z^j/(j! (j + k + 1)).
 fn weight_moment(k: u32, z: f64) -> f64 {
     let mut term = 1.0;
     let mut sum = 0.0;
@@ -83,7 +83,8 @@ fn weight_moment(k: u32, z: f64) -> f64 {
     z * (-z).exp() * sum
 }
 
-/// 2M against exponential Adams in λ: w₀ + w₁ = μ₀ and −q w₁ = μ₁, the moment system of the nodes 0 and −h₀.
+/// 2M against exponential Adams in λ: w₀ + w₁ = μ₀ and −q w₁ = μ₁, the moment system of the nodes 0
+/// and −h₀.
 fn adams() -> Outcome<Vec<Claim>> {
     let mut rng = SmallRng::seed_from_u64(88);
     let (mut exact, mut midpoint, mut first) = (0.0f64, 0.0f64, 0.0f64);

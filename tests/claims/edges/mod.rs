@@ -1,5 +1,5 @@
-//! Rows 1 to 8 and 16: the strided posterior, predictions and first-order steps, on scalars and through
-//! the kernel.
+//! Rows 1 to 8 and 16: the strided posterior, predictions and first-order steps, on scalars and
+//! through the kernel.
 
 mod ancestral;
 mod common;

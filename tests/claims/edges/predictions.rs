@@ -61,12 +61,14 @@ pub(crate) fn predictions() -> Outcome<Vec<Claim>> {
         let (x_0, e) = (rng.random_range(-2.0..2.0), rng.random_range(-2.0..2.0));
         let x = t.alpha() * x_0 + t.sigma() * e;
         for prediction in PREDICTIONS {
-            // The training target at (x₀, ε) is what a perfect network returns: it means D = x₀ and E = ε.
+            // The training target at (x₀, ε) is what a perfect network returns: it means D = x₀ and
+            // E = ε.
             let target = prediction.target(&t)?;
             let output = target.data * x_0 + target.noise * e;
             let c = prediction.conversion(&t)?;
             let size = |a: f64, b: f64| (a * x).abs() + (b * output).abs();
-            // Terms of the output cancel too (EDM's and the velocity's): their sum is what rounding acts on.
+            // Terms of the output cancel too (EDM's and the velocity's): their sum is what rounding
+            // acts on.
             let inner = (target.data * x_0).abs() + (target.noise * e).abs();
             let d_scale = (c.data.x * x).abs()
                 + c.data.output.abs() * inner
@@ -136,9 +138,11 @@ pub(crate) fn predictions() -> Outcome<Vec<Claim>> {
     ])
 }
 
-/// The largest difference between runs of one sampler with different predictions of the same nonlinear D.
+/// The largest difference between runs of one sampler with different predictions of the same
+/// nonlinear D.
 fn whole_runs() -> Outcome<f64> {
-    // λ from −3: ε costs 1/α in digits of D, so that a run from λ = −10 would compare the rounding of ε.
+    // λ from −3: ε costs 1/α in digits of D, so that a run from λ = −10 would compare the rounding
+    // of ε.
     let schedule = VariancePreserving::default();
     let grid = Grid::uniform_lambda(&schedule, 20, LambdaRange::new(-3.0, 5.0)?)?;
     let solvers: [&dyn Solver; 3] = [
