@@ -11,12 +11,14 @@ use std::hint::black_box;
 use std::process::ExitCode;
 
 use diffusion_sampler::{
-    KeyedNoise, NoiseLevel, Prediction,
+    Grid, KeyedNoise, NoiseLevel, Prediction, Sampler,
     kernel::bench::{gram_of_slices, run_array},
     kernel::{SimdLevel, force_simd_level, linear_combination, simd_level},
     noise::{NoiseKey, NoiseSource, Stream},
     posterior::Kappa,
-    run::DdimStep,
+    run::{DdimStep, Machine},
+    schedule::TableSchedule,
+    solver::FirstOrder,
 };
 use ndarray::{Array1, Array2, Array4, ArrayD, Axis, IxDyn};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
@@ -96,6 +98,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     stochastic(&mut report)?;
     stochastic_parts(&mut report)?;
     calls(&mut report)?;
+    tells(&mut report)?;
     Ok(ExitCode::from(u8::from(report.failed)))
 }
 
@@ -294,9 +297,9 @@ fn stochastic(report: &mut Report) -> Outcome {
     );
     let step = DdimStep::new(t, s, Kappa::Ddpm)?;
     for (name, len) in [("64 Ki", 1 << 16), ("768 Ki", 3 << 18)] {
-        let mut x = Array2::<f32>::from_elem((8, len / 8), 0.5);
-        let output = x.clone();
-        let mut filled = x.clone();
+        let x = Array2::<f32>::from_elem((8, len / 8), 0.5);
+        let (output, mut filled) = (x.clone(), x.clone());
+        let mut machine = Machine::new(x, 0)?;
         let mut noise = KeyedNoise::new(1);
         let mut other = noise;
         report.at_most(
@@ -307,8 +310,8 @@ fn stochastic(report: &mut Report) -> Outcome {
                     seconds,
                     || {
                         // x₀ as the output: the state keeps its size, however often the step is taken.
-                        let taken =
-                            step.apply(black_box(&mut x), &output, Prediction::Data, &mut noise, 1);
+                        let machine = black_box(&mut machine);
+                        let taken = step.tell(machine, Prediction::Data, &output, &mut noise, 1);
                         assert_eq!(taken, Ok(()));
                     },
                     || {
@@ -338,8 +341,10 @@ fn stochastic_parts(report: &mut Report) -> Outcome {
         DdimStep::new(t, s, Kappa::Ddim)?,
     );
     for (name, len) in [("64 Ki", 1 << 16), ("768 Ki", 3 << 18)] {
-        let mut x = Array2::<f32>::from_elem((8, len / 8), 0.5);
-        let (output, mut other, mut filled) = (x.clone(), x.clone(), x.clone());
+        let x = Array2::<f32>::from_elem((8, len / 8), 0.5);
+        let (output, mut filled) = (x.clone(), x.clone());
+        let mut other = Machine::new(x.clone(), 0)?;
+        let mut machine = Machine::new(x, 0)?;
         let (mut noise, mut unused) = (KeyedNoise::new(1), KeyedNoise::new(1));
         report.at_most(
             &format!("η = 1 step ÷ (its normals + the plain step), {name} f32"),
@@ -348,22 +353,19 @@ fn stochastic_parts(report: &mut Report) -> Outcome {
                 compare(
                     seconds,
                     || {
-                        let x = black_box(&mut x);
-                        let taken = noisy.apply(x, &output, Prediction::Data, &mut noise, 1);
+                        let machine = black_box(&mut machine);
+                        let taken = noisy.tell(machine, Prediction::Data, &output, &mut noise, 1);
                         assert_eq!(taken, Ok(()));
                     },
                     || {
                         for (row, mut values) in filled.axis_iter_mut(Axis(0)).enumerate() {
                             if let Some(values) = values.as_slice_mut() {
-                                let key = NoiseKey {
-                                    row: row as u64,
-                                    ..key(1)
-                                };
+                                let key = NoiseKey::new(row as u64, 1, Stream::User(0));
                                 KeyedNoise::new(1).fill(key, 0, black_box(values));
                             }
                         }
-                        let x = black_box(&mut other);
-                        let taken = plain.apply(x, &output, Prediction::Data, &mut unused, 1);
+                        let other = black_box(&mut other);
+                        let taken = plain.tell(other, Prediction::Data, &output, &mut unused, 1);
                         assert_eq!(taken, Ok(()));
                     },
                 )
@@ -417,5 +419,42 @@ fn calls(report: &mut Report) -> Outcome {
             ))
         },
     );
+    Ok(())
+}
+
+/// The time of one `tell` of a run at two elements, in units of 100 ns: all of a run of 200 steps but its start.
+fn tells(report: &mut Report) -> Outcome {
+    const STEPS: usize = 200;
+    let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
+    let grid = Grid::trailing(&schedule, STEPS)?;
+    let cases = [
+        ("plain", FirstOrder::ddim(), (0.4, 2.0)),
+        ("noisy", FirstOrder::ddpm(), (1.2, 3.5)),
+    ];
+    for (name, solver, limits) in cases {
+        let sampler = Sampler::new(&schedule, &grid, &solver)?;
+        let x = Array2::<f32>::from_elem((1, 2), 0.5);
+        let output = x.clone();
+        let start = sampler.start_from(x, Prediction::Velocity, KeyedNoise::new(1))?;
+        report.at_most(
+            &format!("Trajectory::tell at 2 elements, {name}, in 100 ns"),
+            limits,
+            |seconds| {
+                let mut compared = compare(
+                    seconds,
+                    || {
+                        let mut run = start.clone();
+                        for _ in 0..STEPS {
+                            assert_eq!(run.tell(black_box(&output)), Ok(()));
+                        }
+                        black_box(run.state());
+                    },
+                    || (),
+                );
+                compared.ratio = [compared.times[0] * 1e7 / STEPS as f64; 3];
+                compared
+            },
+        );
+    }
     Ok(())
 }
