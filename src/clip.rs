@@ -75,9 +75,9 @@ impl Clip {
     }
 
     /// Dynamic thresholding: s is the `ratio` quantile of |D| over each sample (with linear
-    /// interpolation between order statistics), clamped to \[1, `max`\]; D becomes clamp(D, −s, s)/s.
-    /// Saharia et al. (2022), "Photorealistic Text-to-Image Diffusion Models with Deep Language
-    /// Understanding", section 2.3.
+    /// interpolation between order statistics), clamped to \[1, `max`\]; D becomes clamp(D, −s,
+    /// s)/s. Saharia et al. (2022), "Photorealistic Text-to-Image Diffusion Models with Deep
+    /// Language Understanding", section 2.3.
     ///
     /// # Errors
     ///

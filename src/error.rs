@@ -225,7 +225,6 @@ pub enum Error {
         /// λ to which it goes from there, not above.
         to: f64,
     },
-    /// The prediction says nothing about x₀ or ε at this level: ε, score and EDM at α = 0, score and EDM at σ = 0.
     /// The prediction says nothing about x₀ or ε at this level: ε, score and EDM at α = 0, score
     /// and EDM at σ = 0.
     PredictionUndefined {
@@ -821,8 +820,9 @@ impl<E: fmt::Display> fmt::Display for RunError<E> {
     }
 }
 
-/// For every error that can be shown, boxed and `anyhow` ones too, which are no `Error`s themselves:
-/// `?` propagates them all. The model's error is part of the text; [`RunError::Denoiser`] holds it.
+/// For every error that can be shown, boxed and `anyhow` ones too, which are no `Error`s
+/// themselves: `?` propagates them all. The model's error is part of the text;
+/// [`RunError::Denoiser`] holds it.
 impl<E: fmt::Debug + fmt::Display> std::error::Error for RunError<E> {}
 
 /// Checks a named parameter; `valid` is the requirement in code, `requirement` in words.

@@ -38,8 +38,8 @@ impl Estimate {
         clip: None,
     };
 
-    /// The estimate that a combination of `outputs` outputs makes; `memory` says whether the guidance
-    /// memory is an input behind them.
+    /// The estimate that a combination of `outputs` outputs makes; `memory` says whether the
+    /// guidance memory is an input behind them.
     pub(crate) fn new(
         prediction: Prediction,
         level: &NoiseLevel,
@@ -94,7 +94,8 @@ impl Space {
     fn row(&self, weights: &[f64]) -> Row {
         let mut row = Row::ZERO;
         let sum: f64 = weights.iter().sum();
-        // Weights on the model's own output leave the state's coefficient alone, whatever their sum.
+        // Weights on the model's own output leave the state's coefficient alone, whatever their
+        // sum.
         row.x = self.back.0 + self.back.1 * self.forth.0 * sum;
         for (input, weight) in row.inputs.iter_mut().zip(weights) {
             *input = self.back.1 * self.forth.1 * weight;

@@ -1,4 +1,5 @@
-//! The guides, as pages of this documentation. They are the files of the repository's `docs` folder.
+//! The guides, as pages of this documentation. They are the files of the repository's `docs`
+//! folder.
 //!
 //! - [`choosing`]: which schedule, stride and solver to take, with measured figures.
 //! - [`extending`]: custom schedules, solvers, models, loops and noise.
@@ -6,8 +7,9 @@
 //! - [`verification`]: every claim with its oracle, the measured value and the threshold.
 //! - [`performance`]: what a step costs.
 
-// A page's links to other pages are reference links. The definitions here come before those of the file, and the first
-// one counts: the same page links to modules here and to files in the repository.
+// A page's links to other pages are reference links. The definitions here come before those of the
+// file, and the first one counts: the same page links to modules here and to files in the
+// repository.
 
 pub mod choosing {
     //! [mathematics-guidance]: super::mathematics#7-guidance

@@ -1,8 +1,8 @@
 //! From a denoiser to samples: everything between a trained diffusion model and its results.
 //!
-//! A [schedule] and a [grid](Grid) say which noise levels a run visits, a [solver] compiles them to a
-//! [plan](plan::Plan) of plain scalars, and a [run](Trajectory) applies the plan to arrays with the
-//! help of any [`Denoiser`].
+//! A [schedule] and a [grid](Grid) say which noise levels a run visits, a [solver] compiles them to
+//! a [plan](plan::Plan) of plain scalars, and a [run](Trajectory) applies the plan to arrays with
+//! the help of any [`Denoiser`].
 //!
 //! ```
 //! use diffusion_sampler::{Grid, Prediction, Sampler};
@@ -25,7 +25,8 @@
 //!
 //! *What is sampled*
 //! - [`schedule`]: α and σ over time: tables of betas, continuous VP and VE, EDM, rectified flow.
-//! - [`grid`]: the knots of a run: trailing, leading, linspace, quadratic, uniform λ, Karras, lists.
+//! - [`grid`]: the knots of a run: trailing, leading, linspace, quadratic, uniform λ, Karras,
+//!   lists.
 //! - [`prediction`]: what a network predicts (ε, x₀, v, score, flow, EDM), and conversions.
 //! - [`posterior`]: q(x_s | x_t, x₀) between any two levels, its κ policies, forward transitions.
 //!
@@ -50,8 +51,8 @@
 //! # Conventions
 //!
 //! - Time 0 is clean; sampling runs time downwards, from the noisy to the clean end of a grid.
-//!   `alpha` and `sigma` are amplitudes: q(x_t | x₀) = N(α x₀, σ² I), DDPM's ᾱ is α². λ = ln(α/σ) is
-//!   *half* the log signal-to-noise ratio, ρ = σ/α is what EDM and k-diffusion call sigma.
+//!   `alpha` and `sigma` are amplitudes: q(x_t | x₀) = N(α x₀, σ² I), DDPM's ᾱ is α². λ = ln(α/σ)
+//!   is *half* the log signal-to-noise ratio, ρ = σ/α is what EDM and k-diffusion call sigma.
 //! - Axis 0 of every array is the sample. Elements are `f32` or `f64` ([`Real`]); coefficients are
 //!   `f64` and cast once. Arrays handed to a model in a run are row-major.
 //! - The guidance weight w is 0 for the plain conditional model; a library's scale is s = 1 + w
@@ -108,7 +109,8 @@ pub use ndarray;
 pub use num_traits;
 pub use rand;
 
-/// The README's code blocks, compiled and run with the documentation tests; those of the guides are in [`guide`].
+/// The README's code blocks, compiled and run with the documentation tests; those of the guides are
+/// in [`guide`].
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

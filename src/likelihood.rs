@@ -26,7 +26,8 @@ use crate::special::LOG_TAU;
 /// general κ follows from the Gaussian KL.
 ///
 /// ```
-/// use diffusion_sampler::{Grid, likelihood::{Decoder, EdgeVariance, Elbo}, posterior::Kappa, schedule::TableSchedule};
+/// use diffusion_sampler::{Grid, likelihood::{Decoder, EdgeVariance, Elbo}, posterior::Kappa};
+/// use diffusion_sampler::schedule::TableSchedule;
 ///
 /// let grid = Grid::trailing(&TableSchedule::linear(1000, 1e-4, 0.02)?, 4)?;
 /// let elbo = Elbo::new(&grid, Kappa::Ddpm, EdgeVariance::Optimal)?;

@@ -1,10 +1,11 @@
 //! The little linear algebra that exact denoisers need, with the same bits on every machine.
 //!
-//! Matrices are row-major slices. Every sum has a fixed order: a product adds whole rows to its result, so that the
-//! compiler vectorises across the result and never within a sum; a dot product keeps eight explicit lanes.
+//! Matrices are row-major slices. Every sum has a fixed order: a product adds whole rows to its
+//! result, so that the compiler vectorises across the result and never within a sum; a dot product
+//! keeps eight explicit lanes.
 
-/// The most sweeps of a Jacobi iteration. It converges quadratically, in 6 to 10 sweeps at d ≤ 1000; the bound only
-/// keeps rounding noise in a singular matrix from rotating forever.
+/// The most sweeps of a Jacobi iteration. It converges quadratically, in 6 to 10 sweeps at d ≤
+/// 1000; the bound only keeps rounding noise in a singular matrix from rotating forever.
 const MAX_SWEEPS: usize = 50;
 
 /// y ← y + a·x.
@@ -71,8 +72,8 @@ pub(crate) fn squared_distance(a: &[f64], s: f64, b: &[f64]) -> f64 {
     })
 }
 
-/// ln Π f_i of positive factors within 1e±150: one logarithm instead of one each, with the product's binary exponent
-/// kept apart so that it cannot overflow.
+/// ln Π f_i of positive factors within 1e±150: one logarithm instead of one each, with the
+/// product's binary exponent kept apart so that it cannot overflow.
 pub(crate) fn log_product(factors: impl Iterator<Item = f64>) -> f64 {
     // 2^±256.
     const BIG: f64 = f64::from_bits((1023 + 256) << 52);
@@ -103,14 +104,16 @@ pub(crate) fn identity(d: usize) -> Vec<f64> {
 pub(crate) struct Eigen {
     /// λ, in the order in which the iteration leaves them on the diagonal.
     pub(crate) values: Vec<f64>,
-    /// Uᵀ, row-major: row k is the unit eigenvector of `values[k]`. `None` when A is diagonal, so that U = I.
+    /// Uᵀ, row-major: row k is the unit eigenvector of `values[k]`. `None` when A is diagonal, so
+    /// that U = I.
     pub(crate) vectors: Option<Vec<f64>>,
 }
 
 /// The eigenvalues and eigenvectors of a symmetric d×d matrix, by cyclic Jacobi rotations.
 ///
-/// Chosen over tridiagonal QR because it is short, deterministic and accurate for small eigenvalues too (Rutishauser
-/// 1966, "The Jacobi method for real symmetric matrices", whose update and thresholds these are). O(d³) a sweep.
+/// Chosen over tridiagonal QR because it is short, deterministic and accurate for small eigenvalues
+/// too (Rutishauser 1966, "The Jacobi method for real symmetric matrices", whose update and
+/// thresholds these are). O(d³) a sweep.
 pub(crate) fn symmetric_eigen(mut a: Vec<f64>, d: usize) -> Eigen {
     let mut vectors = identity(d);
     let mut rotated = false;
@@ -148,7 +151,8 @@ fn small_tangent(cot: f64) -> f64 {
     1f64.copysign(cot) / (cot.abs() + (cot * cot + 1.0).sqrt())
 }
 
-/// One Jacobi rotation in the plane (p, q), except for the entry a_pq itself, which the caller sets to 0.
+/// One Jacobi rotation in the plane (p, q), except for the entry a_pq itself, which the caller sets
+/// to 0.
 fn rotate_symmetric(a: &mut [f64], vectors: &mut [f64], d: usize, p: usize, q: usize) {
     let apq = a[p * d + q];
     let t = small_tangent((a[q * d + q] - a[p * d + p]) / (2.0 * apq));
@@ -168,7 +172,8 @@ fn rotate_symmetric(a: &mut [f64], vectors: &mut [f64], d: usize, p: usize, q: u
     rotate_rows(vectors, d, p, q, s, tau);
 }
 
-/// Rows p < q of a matrix with d columns: (p, q) ← (c p − s q, s p + c q), with τ = s/(1+c) to save digits.
+/// Rows p < q of a matrix with d columns: (p, q) ← (c p − s q, s p + c q), with τ = s/(1+c) to save
+/// digits.
 fn rotate_rows(matrix: &mut [f64], d: usize, p: usize, q: usize, s: f64, tau: f64) {
     let (upper, lower) = matrix.split_at_mut(q * d);
     let row_p = &mut upper[p * d..(p + 1) * d];
@@ -180,10 +185,11 @@ fn rotate_rows(matrix: &mut [f64], d: usize, p: usize, q: usize, s: f64, tau: f6
     }
 }
 
-/// The nuclear norm of a d×d matrix, the sum of its singular values, by one-sided Jacobi rotations (Hestenes 1958,
-/// "Inversion of matrices by biorthogonalization and related results").
+/// The nuclear norm of a d×d matrix, the sum of its singular values, by one-sided Jacobi rotations
+/// (Hestenes 1958, "Inversion of matrices by biorthogonalization and related results").
 ///
-/// Σ√eig(AAᵀ) would be the same number with half the digits: an eigenvalue of 0 comes out as 1e-16, its root as 1e-8.
+/// Σ√eig(AAᵀ) would be the same number with half the digits: an eigenvalue of 0 comes out as 1e-16,
+/// its root as 1e-8.
 pub(crate) fn nuclear_norm(mut a: Vec<f64>, d: usize) -> f64 {
     let tolerance = f64::EPSILON * d as f64;
     let row = |k: usize| k * d..(k + 1) * d;

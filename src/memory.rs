@@ -1,14 +1,16 @@
 //! The run's own arrays: reserved fallibly, and in huge pages where they are large.
 //!
-//! What cannot be had is [`Error::TooLarge`], never an abort. Reserving is not enough for that on a system that
-//! overcommits: it may promise more memory than there is and end the process when the memory is written. So from 1 GiB
-//! up, a reservation on Linux is also compared with what the system says can be had (`MemAvailable` and `SwapFree` of
-//! `/proc/meminfo`); every array is written at once, so that the next one sees what is left. Others may take the memory
-//! between the look and the writing, and limits of a container are not looked at: against those, no library can promise
-//! anything.
+//! What cannot be had is [`Error::TooLarge`], never an abort. Reserving is not enough for that on a
+//! system that overcommits: it may promise more memory than there is and end the process when the
+//! memory is written. So from 1 GiB up, a reservation on Linux is also compared with what the
+//! system says can be had (`MemAvailable` and `SwapFree` of `/proc/meminfo`); every array is
+//! written at once, so that the next one sees what is left. Others may take the memory between the
+//! look and the writing, and limits of a container are not looked at: against those, no library can
+//! promise anything.
 //!
-//! From 4 MiB up, Linux is asked for huge pages before the first touch: a page of 2 MiB needs one entry of the
-//! translation buffer instead of 512. Where they are refused or unknown, nothing is lost.
+//! From 4 MiB up, Linux is asked for huge pages before the first touch: a page of 2 MiB needs one
+//! entry of the translation buffer instead of 512. Where they are refused or unknown, nothing is
+//! lost.
 
 use ndarray::{Array, Dimension};
 
@@ -23,7 +25,7 @@ const WORTH_HUGE_PAGES: usize = 4 << 20;
 #[cfg(target_os = "linux")]
 const HUGE_PAGE: usize = 2 << 20;
 
-/// Smaller buffers are not compared with what is free: reading that takes some 20 µs.
+/// Smaller buffers are not compared with what is free, which a file has to be read for.
 #[cfg(target_os = "linux")]
 const WORTH_ASKING: usize = 1 << 30;
 
@@ -129,8 +131,9 @@ fn huge_pages<T>(elements: &mut Vec<T>) {
     if inside == 0 {
         return;
     }
-    // SAFETY: the range lies within the reserved room that `elements` owns and lends mutably here, and
-    // `MADV_HUGEPAGE` changes how the system backs it, never what it holds. An error means that it stays as it was.
+    // SAFETY: the range lies within the reserved room that `elements` owns and lends mutably here,
+    // and `MADV_HUGEPAGE` changes how the system backs it, never what it holds. An error means that
+    // it stays as it was.
     let _ = unsafe { madvise(start.add(before).cast(), inside, Advice::LinuxHugepage) };
 }
 

@@ -32,9 +32,9 @@ impl Plan {
     /// The exact distribution of the state after every step when x₀ ~ `data`, the model is exact
     /// (D = E\[x₀ | x_t\]) and the run starts from x_T ~ `initial`.
     ///
-    /// Plans commute with rotations: along every eigenvector of the data's covariance the state is a
-    /// Gaussian of its own. With data of variance 0 the result is the distribution given x₀: every
-    /// member of the κ family then keeps N(α_t x₀, σ_t² I).
+    /// Plans commute with rotations: along every eigenvector of the data's covariance the state is
+    /// a Gaussian of its own. With data of variance 0 the result is the distribution given x₀:
+    /// every member of the κ family then keeps N(α_t x₀, σ_t² I).
     ///
     /// The state and the history slots are propagated as linear forms in independent normals, and
     /// a variance is a sum of squares: it is never negative. One below 1e-60 counts as 0.
@@ -58,8 +58,8 @@ impl Plan {
     /// # Errors
     ///
     /// [`Error::WrongLength`] unless both have the same dimension; [`Error::AxesDiffer`] unless
-    /// they share their axes or one of them is isotropic; [`Error::InvalidEntry`], with the step, for
-    /// a mean beyond 1e30 or a variance beyond 1e60.
+    /// they share their axes or one of them is isotropic; [`Error::InvalidEntry`], with the step,
+    /// for a mean beyond 1e30 or a variance beyond 1e60.
     pub fn moments(&self, data: &Gaussian, initial: &Gaussian) -> Result<Vec<Gaussian>, Error> {
         let frame = data.shared_frame(initial)?;
         let mean = frame.to_axes(data.mean());
@@ -112,16 +112,17 @@ impl Plan {
         Ok(states)
     }
 
-    /// How far each step misses the mean when x₀ is known: with D ≡ x₀ at every stage and no
-    /// noise, a step that starts at α_t x₀ must reach α_s x₀. Relative to the sum of the magnitudes of
-    /// the terms that make the state.
+    /// How far each step misses the mean when x₀ is known: with D ≡ x₀ at every stage and no noise,
+    /// a step that starts at α_t x₀ must reach α_s x₀. Relative to the sum of the magnitudes of the
+    /// terms that make the state.
     ///
-    /// A consistent solver has a defect of 0 but for rounding. A wrong coefficient shows here unless
-    /// it weighs a *difference* of estimates, which needs a test of the order. A value that is not
-    /// finite counts as a defect of +∞.
+    /// A consistent solver has a defect of 0 but for rounding. A wrong coefficient shows here
+    /// unless it weighs a *difference* of estimates, which needs a test of the order. A value that
+    /// is not finite counts as a defect of +∞.
     ///
     /// ```
-    /// use diffusion_sampler::{Grid, schedule::RectifiedFlow, solver::{DpmSolverPlusPlus, Path, Solver}};
+    /// use diffusion_sampler::{Grid, schedule::RectifiedFlow};
+    /// use diffusion_sampler::solver::{DpmSolverPlusPlus, Path, Solver};
     ///
     /// let flow = RectifiedFlow::new();
     /// let grid = Grid::trailing(&flow, 20)?;
@@ -183,8 +184,8 @@ fn require_means(step: usize, mean: &[f64]) -> Result<(), Error> {
 /// The state and the history slots.
 const ROWS: usize = MAX_SLOTS + 1;
 
-/// The joint distribution of one coordinate of the state (row 0) and the history slots (1..): mean +
-/// factor·n, with n independent standard normals. The last column takes a step's noise.
+/// The joint distribution of one coordinate of the state (row 0) and the history slots (1..): mean
+/// + factor·n, with n independent standard normals. The last column takes a step's noise.
 #[derive(Clone, Debug)]
 struct Joint {
     len: usize,
@@ -262,8 +263,9 @@ impl Joint {
     }
 }
 
-/// (a, b)/√(a² + b²) for b ≠ 0. Divided by the larger first: squares neither overflow nor underflow,
-/// and a vector too long for f64 has a direction still, so that its length comes out as +∞, not 0.
+/// (a, b)/√(a² + b²) for b ≠ 0. Divided by the larger first: squares neither overflow nor
+/// underflow, and a vector too long for f64 has a direction still, so that its length comes out as
+/// +∞, not 0.
 fn direction(a: f64, b: f64) -> (f64, f64) {
     let large = a.abs().max(b.abs());
     let (a, b) = (a / large, b / large);

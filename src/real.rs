@@ -6,8 +6,9 @@ use crate::noise::NormalElement;
 
 /// An element type of the arrays: `f32` or `f64`.
 ///
-/// Coefficients are computed in `f64` and cast once, when they are finished; arrays hold `Real` elements. The trait is
-/// sealed: the kernels and the noise are written, tested and measured for these two types.
+/// Coefficients are computed in `f64` and cast once, when they are finished; arrays hold `Real`
+/// elements. The trait is sealed: the kernels and the noise are written, tested and measured for
+/// these two types.
 ///
 /// ```
 /// use diffusion_sampler::Real;

@@ -19,10 +19,12 @@ use crate::run::{Machine, Snapshot, Trajectory};
 use crate::schedule::NoiseSchedule;
 use crate::solver::{Path, Solver};
 
-/// A sampler: a plan, the start law and the options of its runs. Immutable, cheap to clone, shared between threads.
+/// A sampler: a plan, the start law and the options of its runs. Immutable, cheap to clone, shared
+/// between threads.
 ///
 /// ```
-/// use diffusion_sampler::{Grid, Prediction, Sampler, from_fn, schedule::TableSchedule, solver::DpmSolverPlusPlus};
+/// use diffusion_sampler::{Grid, Prediction, Sampler, from_fn, schedule::TableSchedule};
+/// use diffusion_sampler::solver::DpmSolverPlusPlus;
 /// use ndarray::{Array4, Ix4};
 ///
 /// let schedule = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;
@@ -145,9 +147,10 @@ impl Sampler {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSampleAxis`] for a 0-dimensional shape, [`Error::TooLarge`], [`Error::PredictionUndefined`] when the
-    /// prediction says nothing at a level where the plan evaluates the model, [`Error::StartsFromData`] for a plan that
-    /// leads to more noise (DDIM inversion), which starts from data by [`start_from`](Self::start_from).
+    /// [`Error::NoSampleAxis`] for a 0-dimensional shape, [`Error::TooLarge`],
+    /// [`Error::PredictionUndefined`] when the prediction says nothing at a level where the plan
+    /// evaluates the model, [`Error::StartsFromData`] for a plan that leads to more noise (DDIM
+    /// inversion), which starts from data by [`start_from`](Self::start_from).
     pub fn start<A, S, N>(
         &self,
         shape: S,
@@ -167,7 +170,8 @@ impl Sampler {
         self.start_from(x, prediction, noise)
     }
 
-    /// A run from a given state at the plan's first level: image to image, inversion, a state computed elsewhere.
+    /// A run from a given state at the plan's first level: image to image, inversion, a state
+    /// computed elsewhere.
     ///
     /// # Errors
     ///
@@ -191,8 +195,8 @@ impl Sampler {
     ///
     /// # Errors
     ///
-    /// As [`start_from`](Self::start_from); [`Error::WrongLength`] unless there are as many slots as
-    /// [`Plan::given`] says.
+    /// As [`start_from`](Self::start_from); [`Error::WrongLength`] unless there are as many slots
+    /// as [`Plan::given`] says.
     pub fn start_with<A, D, N>(
         &self,
         x: Array<A, D>,
@@ -222,12 +226,14 @@ impl Sampler {
         )
     }
 
-    /// Goes on with a run that [`Trajectory::snapshot`] has stored, taken from a sampler with the same plan.
+    /// Goes on with a run that [`Trajectory::snapshot`] has stored, taken from a sampler with the
+    /// same plan.
     ///
     /// # Errors
     ///
     /// As [`start_from`](Self::start_from); [`Error::SnapshotOfAnotherPlan`] and
-    /// [`Error::SnapshotMisplaced`]; [`Error::WrongLength`] and [`Error::ShapeMismatch`] for arrays that do not fit.
+    /// [`Error::SnapshotMisplaced`]; [`Error::WrongLength`] and [`Error::ShapeMismatch`] for arrays
+    /// that do not fit.
     pub fn resume<A, D, N>(
         &self,
         snapshot: Snapshot<A, D>,

@@ -1,10 +1,12 @@
-//! Which instruction set the kernels run on; with one call in `memory.rs`, the crate's only `unsafe`.
+//! Which instruction set the kernels run on; with one call in `memory.rs`, the crate's only
+//! `unsafe`.
 //!
-//! A kernel is one safe body, written once and generic over nothing but data: a [`Task`] whose `run` is
-//! `#[inline(always)]`. [`dispatch`] calls it from inside a function that may use AVX2 (or AVX-512), into which it is
-//! inlined, so the compiler vectorises the same source for each instruction set. The bodies use only `+`, `−`, `×`, `÷`,
-//! `sqrt` and integer operations, each of which is exactly rounded on every instruction set (never `mul_add`), so the
-//! bits do not depend on the level; the tests force each level and compare with `==`.
+//! A kernel is one safe body, written once and generic over nothing but data: a [`Task`] whose
+//! `run` is `#[inline(always)]`. [`dispatch`] calls it from inside a function that may use AVX2 (or
+//! AVX-512), into which it is inlined, so the compiler vectorises the same source for each
+//! instruction set. The bodies use only `+`, `−`, `×`, `÷`, `sqrt` and integer operations, each of
+//! which is exactly rounded on every instruction set (never `mul_add`), so the bits do not depend
+//! on the level; the tests force each level and compare with `==`.
 #![allow(unsafe_code)]
 
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -20,8 +22,8 @@ pub enum SimdLevel {
     Avx512,
 }
 
-/// The level in use as 1 + rank; 0 until it is asked for. Never above what [`detect`] finds: [`avx2`] and [`avx512`]
-/// rely on it.
+/// The level in use as 1 + rank; 0 until it is asked for. Never above what [`detect`] finds:
+/// [`avx2`] and [`avx512`] rely on it.
 static LEVEL: AtomicU8 = AtomicU8::new(0);
 
 impl SimdLevel {
@@ -34,7 +36,8 @@ impl SimdLevel {
     }
 }
 
-/// The instruction set in use: the best that this machine has, unless [`force_simd_level`] asked for less.
+/// The instruction set in use: the best that this machine has, unless [`force_simd_level`] asked
+/// for less.
 #[inline]
 pub fn simd_level() -> SimdLevel {
     match LEVEL.load(Ordering::Relaxed) {
@@ -45,10 +48,11 @@ pub fn simd_level() -> SimdLevel {
     }
 }
 
-/// Forces the instruction set for the whole process, `None` for the best that there is; for tests and benches.
+/// Forces the instruction set for the whole process, `None` for the best that there is; for tests
+/// and benches.
 ///
-/// More than the machine has is lowered to what it has. No result depends on the level, so a change while others
-/// compute does no harm.
+/// More than the machine has is lowered to what it has. No result depends on the level, so a change
+/// while others compute does no harm.
 pub fn force_simd_level(level: Option<SimdLevel>) {
     let most = detect();
     let level = match level {
@@ -91,8 +95,8 @@ pub(crate) trait Task {
     /// What it returns.
     type Output;
 
-    /// Does the work. Must be `#[inline(always)]`, and so must all that is hot in it: code that is not inlined is
-    /// compiled for the portable level only.
+    /// Does the work. Must be `#[inline(always)]`, and so must all that is hot in it: code that is
+    /// not inlined is compiled for the portable level only.
     fn run(self) -> Self::Output;
 }
 
@@ -109,7 +113,8 @@ pub(crate) fn dispatch<T: Task>(task: T) -> T::Output {
     }
 }
 
-/// Runs `task` on the widest instruction set that there is; for arithmetic that outweighs its stores.
+/// Runs `task` on the widest instruction set that there is; for arithmetic that outweighs its
+/// stores.
 #[inline]
 pub(crate) fn dispatch_wide<T: Task>(task: T) -> T::Output {
     match simd_level() {

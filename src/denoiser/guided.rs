@@ -12,10 +12,11 @@ use crate::real::{Real, Scratch};
 /// A model with several outputs, and the [form of guidance](crate::guidance) that combines them.
 ///
 /// In a run the weights are folded into the update, and no combined output is materialised. Called
-/// by hand, or by a wrapper, with a query for the one answer ([`Query::new`]) it computes the outputs
-/// and combines them: a call is guided, never silently not. Use [`estimate`](Self::estimate) for that:
-/// it reports what [`denoise`](Denoiser::denoise) has no error for and answers with NaN (a guidance
-/// that refuses, or that keeps a memory and so works in a run only).
+/// by hand, or by a wrapper, with a query for the one answer ([`Query::new`]) it computes the
+/// outputs and combines them: a call is guided, never silently not. Use
+/// [`estimate`](Self::estimate) for that: it reports what [`denoise`](Denoiser::denoise) has no
+/// error for and answers with NaN (a guidance that refuses, or that keeps a memory and so works in
+/// a run only).
 ///
 /// ```
 /// use diffusion_sampler::{

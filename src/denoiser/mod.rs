@@ -21,14 +21,14 @@ use crate::real::Real;
 
 /// A trained model, or anything that stands for one: it turns a noisy state into a [`Prediction`].
 ///
-/// `A` is the element type, `D` the dimension; axis 0 of every array is the sample. The model writes
-/// into a buffer that it is given, so that a step allocates nothing, and it takes `&mut self`, so
-/// that sessions, scratch buffers and counters are at home in it. In a run both arrays are row-major
-/// (standard layout): `as_slice` succeeds.
+/// `A` is the element type, `D` the dimension; axis 0 of every array is the sample. The model
+/// writes into a buffer that it is given, so that a step allocates nothing, and it takes
+/// `&mut self`, so that sessions, scratch buffers and counters are at home in it. In a run both
+/// arrays are row-major (standard layout): `as_slice` succeeds.
 ///
-/// A model with several outputs writes those that [`Query::outputs`] asks for; [`Guided`] joins it to
-/// a form of [guidance](crate::guidance), which the run folds into its update, so that no combined
-/// output is ever materialised. A plain model leaves [`guidance`](Self::guidance) alone.
+/// A model with several outputs writes those that [`Query::outputs`] asks for; [`Guided`] joins it
+/// to a form of [guidance](crate::guidance), which the run folds into its update, so that no
+/// combined output is ever materialised. A plain model leaves [`guidance`](Self::guidance) alone.
 ///
 /// ```
 /// use std::convert::Infallible;
@@ -67,9 +67,9 @@ pub trait Denoiser<A: Real, D: Dimension> {
     /// Evaluates the model at the state `x` and the level(s) of `query`, and writes the result to
     /// `out`.
     ///
-    /// `x` has shape \[B, …\], `out` \[n·B, …\] with n = [`query.outputs()`](Query::outputs): output j
-    /// occupies the rows j·B..(j+1)·B. For a plain model n = 1 and both shapes agree. All of `out`
-    /// must be written; what it holds before the call is unspecified.
+    /// `x` has shape \[B, …\], `out` \[n·B, …\] with n = [`query.outputs()`](Query::outputs):
+    /// output j occupies the rows j·B..(j+1)·B. For a plain model n = 1 and both shapes agree. All
+    /// of `out` must be written; what it holds before the call is unspecified.
     ///
     /// # Errors
     ///

@@ -11,8 +11,8 @@ use crate::real::Real;
 /// Two to six models as one model with as many outputs, for [`Guided`](super::Guided): a tuple of
 /// models with one error type, which all make the same prediction.
 ///
-/// Only the models whose outputs are wanted are called. A model inside may be guided itself: it gives
-/// its guided answer. Asked for one output it is the first model.
+/// Only the models whose outputs are wanted are called. A model inside may be guided itself: it
+/// gives its guided answer. Asked for one output it is the first model.
 ///
 /// ```
 /// use diffusion_sampler::{Prediction, denoiser::{Guided, Models}, from_fn, guidance::Composed};

@@ -10,12 +10,14 @@ use crate::error::Error;
 /// Outputs: conditional, unconditional. With the output of a negative prompt in place of the
 /// unconditional one it is negative prompting, with that of a weaker model autoguidance (Karras et
 /// al. 2024, "Guiding a Diffusion Model with a Bad Version of Itself"). The weights sum to one, so
-/// that the combination is the same on x₀, ε, v and u. Where w = 0 the second output is not computed.
+/// that the combination is the same on x₀, ε, v and u. Where w = 0 the second output is not
+/// computed.
 ///
 /// Guidance does not sample p(x) p(y|x)^w: see the mathematics guide.
 ///
 /// ```
-/// use diffusion_sampler::{Prediction, denoiser::{Guided, Models}, from_fn, guidance::ClassifierFree};
+/// use diffusion_sampler::{Prediction, denoiser::{Guided, Models}, from_fn};
+/// use diffusion_sampler::guidance::ClassifierFree;
 /// use ndarray::Ix2;
 ///
 /// let conditional = from_fn::<f32, Ix2>(Prediction::Data, |_, _, out| out.fill(1.0));

@@ -25,8 +25,8 @@ impl Composed {
     ///
     /// # Errors
     ///
-    /// [`Error::OutputCount`] unless there are 1 to 5; [`Error::InvalidEntry`] for a scale that is not
-    /// finite or exceeds 1e9.
+    /// [`Error::OutputCount`] unless there are 1 to 5; [`Error::InvalidEntry`] for a scale that is
+    /// not finite or exceeds 1e9.
     pub fn new(scales: &[f64]) -> Result<Self, Error> {
         let mut weights = scales.to_vec();
         weights.push(1.0 - scales.iter().sum::<f64>());
@@ -49,13 +49,14 @@ impl Guidance for Composed {
     }
 }
 
-/// Guidance away from a perturbed output of the same model: E = E_u + s (E_c − E_u) + p (E_c − E_p),
-/// with the weight p constant or by level, and the perturbed output not computed where p = 0.
+/// Guidance away from a perturbed output of the same model: E = E_u + s (E_c − E_u) + p (E_c −
+/// E_p), with the weight p constant or by level, and the perturbed output not computed where p = 0.
 ///
 /// What is perturbed is the model's affair: attention (PAG; Ahn et al. 2024, "Self-Rectifying
 /// Diffusion Sampling with Perturbed-Attention Guidance"), layers (skip-layer guidance, as Stable
 /// Diffusion 3.5 uses it), or layers of a video model (STG; Hyung et al. 2024, "Spatiotemporal Skip
-/// Guidance for Enhanced Video Diffusion Sampling"). Outputs: conditional, unconditional, perturbed.
+/// Guidance for Enhanced Video Diffusion Sampling"). Outputs: conditional, unconditional,
+/// perturbed.
 ///
 /// ```
 /// use diffusion_sampler::guidance::{GuidanceWeight, Perturbed};
@@ -128,8 +129,8 @@ impl WeightedSum {
     ///
     /// # Errors
     ///
-    /// [`Error::OutputCount`] unless there are 1 to 6; [`Error::InvalidEntry`] for a weight that is not
-    /// finite or exceeds 1e9.
+    /// [`Error::OutputCount`] unless there are 1 to 6; [`Error::InvalidEntry`] for a weight that is
+    /// not finite or exceeds 1e9.
     pub fn new(weights: &[f64]) -> Result<Self, Error> {
         output_count(weights.len())?;
         Combination::weighted(weights)?;

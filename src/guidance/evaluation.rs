@@ -3,7 +3,8 @@
 use crate::level::NoiseLevel;
 use crate::prediction::Prediction;
 
-/// One evaluation of the model for one sample: what a guidance may depend on before it sees outputs.
+/// One evaluation of the model for one sample: what a guidance may depend on before it sees
+/// outputs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Evaluation {
     level: NoiseLevel,

@@ -15,9 +15,9 @@
 //! | skip-layer, perturbed-attention, spatio-temporal | [`Perturbed`] | conditional, unconditional, perturbed |
 //! | any fixed weights | [`WeightedSum`] | as the weights |
 //!
-//! A form is scalars only: it says how many outputs are worth computing, and after the call how they
-//! combine for each sample. [`Guided`](crate::denoiser::Guided) joins one to a model. Thresholding
-//! acts on the estimate of x₀ and is an option of the sampler ([`Clip`](crate::Clip)).
+//! A form is scalars only: it says how many outputs are worth computing, and after the call how
+//! they combine for each sample. [`Guided`](crate::denoiser::Guided) joins one to a model.
+//! Thresholding acts on the estimate of x₀ and is an option of the sampler ([`Clip`](crate::Clip)).
 
 mod classifier;
 mod classifier_free;

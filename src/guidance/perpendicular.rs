@@ -3,9 +3,9 @@
 use super::{Combination, Evaluation, Guidance, Products, required};
 use crate::error::{Error, require};
 
-/// Perpendicular negative prompting: E = E_u + s (δ − w_n δ⁻_⊥), δ = E_c − E_u, δ⁻ = E_neg − E_u, of
-/// which only the part perpendicular to δ counts. Armandpour et al. (2023), "Re-imagine the Negative
-/// Prompt Algorithm".
+/// Perpendicular negative prompting: E = E_u + s (δ − w_n δ⁻_⊥), δ = E_c − E_u, δ⁻ = E_neg − E_u,
+/// of which only the part perpendicular to δ counts. Armandpour et al. (2023), "Re-imagine the
+/// Negative Prompt Algorithm".
 ///
 /// For each sample, with c = ⟨δ⁻, δ⟩/⟨δ, δ⟩, it is the sum s (1 + w_n c) o_c − s w_n o_neg +
 /// (1 − s (1 + w_n c) + s w_n) o_u. Outputs: conditional, unconditional, negative.

@@ -135,7 +135,8 @@ impl Products {
         a * a * self.inner[0][0] + a * b * mixed + b * b * self.inner(j, k)
     }
 
-    /// ⟨v₀ − v₁, v₀⟩ of the first two outputs converted to another space; x cancels in the difference.
+    /// ⟨v₀ − v₁, v₀⟩ of the first two outputs converted to another space; x cancels in the
+    /// difference.
     pub fn difference_in(&self, space: Linear) -> f64 {
         let (a, b) = (space.x, space.output);
         let with_state = self.inner[0][1] - self.inner[0][2];

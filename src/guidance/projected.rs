@@ -9,8 +9,8 @@ use crate::prediction::Prediction;
 /// Oversaturation and Artifacts of High Guidance Scales in Diffusion Models", Algorithm 1.
 ///
 /// With momentum m, δ ← δ + m δ_previous before the clip, δ_previous being the accumulated one: an
-/// array that the run keeps, clones and stores. η = 1 without radius and momentum is classifier-free
-/// guidance. Outputs: conditional, unconditional.
+/// array that the run keeps, clones and stores. η = 1 without radius and momentum is
+/// classifier-free guidance. Outputs: conditional, unconditional.
 ///
 /// ```
 /// use diffusion_sampler::guidance::Projected;

@@ -3,9 +3,9 @@
 use super::{Combination, Evaluation, Guidance, Products, required};
 use crate::error::{Error, require};
 
-/// Rescaled guidance: o ← φ o·std(o_c)/std(o) + (1 − φ) o, on the model's own output o, with o_c the
-/// first output and std taken over each sample. Lin, Liu, Li and Yang (2024), "Common Diffusion Noise
-/// Schedules and Sample Steps Are Flawed", section 3.4.
+/// Rescaled guidance: o ← φ o·std(o_c)/std(o) + (1 − φ) o, on the model's own output o, with o_c
+/// the first output and std taken over each sample. Lin, Liu, Li and Yang (2024), "Common Diffusion
+/// Noise Schedules and Sample Steps Are Flawed", section 3.4.
 ///
 /// The inner form must be weights on the model's own outputs: classifier-free, composed, perturbed.
 /// Others are refused by name ([`Error::NestedGuidance`]).

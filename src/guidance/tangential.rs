@@ -3,12 +3,12 @@
 use super::{Combination, Evaluation, Guidance, Products, required};
 use crate::error::{Error, require};
 
-/// Tangential classifier-free guidance: the unconditional output is replaced by its projection on the
-/// leading right singular vector of the two rows o_c, o_u, then E = o_u' + s (o_c − o_u'). Kwon et
-/// al. (2025), "TCFG: Tangential Damping Classifier-free Guidance".
+/// Tangential classifier-free guidance: the unconditional output is replaced by its projection on
+/// the leading right singular vector of the two rows o_c, o_u, then E = o_u' + s (o_c − o_u'). Kwon
+/// et al. (2025), "TCFG: Tangential Damping Classifier-free Guidance".
 ///
-/// With (a, b) the unit leading eigenvector of the Gram matrix of (o_c, o_u), o_u' = b (a o_c + b o_u)
-/// for each sample, on the model's own output. Outputs: conditional, unconditional.
+/// With (a, b) the unit leading eigenvector of the Gram matrix of (o_c, o_u), o_u' = b (a o_c + b
+/// o_u) for each sample, on the model's own output. Outputs: conditional, unconditional.
 ///
 /// ```
 /// use diffusion_sampler::guidance::Tangential;
@@ -54,8 +54,8 @@ impl Guidance for Tangential {
             products.inner(0, 1),
             products.inner(1, 1),
         );
-        // The leading eigenvector of [[cc, cu], [cu, uu]] is (cos θ, sin θ), tan 2θ = 2cu/(cc − uu);
-        // half angles of the vector (cc − uu, 2cu), in the form without cancellation.
+        // The leading eigenvector of [[cc, cu], [cu, uu]] is (cos θ, sin θ), tan 2θ = 2cu/(cc −
+        // uu); half angles of the vector (cc − uu, 2cu), in the form without cancellation.
         let (even, odd) = (cc - uu, 2.0 * cu);
         let length = libm::hypot(even, odd);
         let (bb, ab) = if length == 0.0 {

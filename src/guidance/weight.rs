@@ -15,9 +15,10 @@ use crate::level::NoiseLevel;
 /// | weight w (Ho and Salimans 2022; this crate) | (1 + w) E_c − w E_u | w = 0 | w = −1 |
 /// | scale s = 1 + w (most image libraries) | E_u + s (E_c − E_u) | s = 1 | s = 0 |
 ///
-/// A library's `guidance_scale = 7.5` is [`GuidanceWeight::from_scale`]`(7.5)`, w = 6.5. For classifier guidance w multiplies
-/// the classifier's gradient and 0 is unguided: classifier-free guidance with w equals classifier guidance of the
-/// *unconditional* model with weight 1 + w, so that the theory's two weights differ by one as well.
+/// A library's `guidance_scale = 7.5` is [`GuidanceWeight::from_scale`]`(7.5)`, w = 6.5. For
+/// classifier guidance w multiplies the classifier's gradient and 0 is unguided: classifier-free
+/// guidance with w equals classifier guidance of the *unconditional* model with weight 1 + w, so
+/// that the theory's two weights differ by one as well.
 ///
 /// ```
 /// use diffusion_sampler::{NoiseLevel, guidance::GuidanceWeight};
@@ -58,8 +59,9 @@ impl GuidanceWeight {
         Self::constant(scale - 1.0)
     }
 
-    /// w for ρ = σ/α in (`rho_low`, `rho_high`\], 0 outside, where the second output is not computed at all (Kynkäänniemi
-    /// et al. 2024, "Applying Guidance in a Limited Interval Improves Sample and Distribution Quality in Diffusion Models").
+    /// w for ρ = σ/α in (`rho_low`, `rho_high`\], 0 outside, where the second output is not
+    /// computed at all (Kynkäänniemi et al. 2024, "Applying Guidance in a Limited Interval Improves
+    /// Sample and Distribution Quality in Diffusion Models").
     ///
     /// # Errors
     ///

@@ -7,9 +7,9 @@ use crate::prediction::Prediction;
 /// Keeps the projection's denominator from 0, as published code does.
 const TINY: f64 = 1e-8;
 
-/// CFG-Zero*: u = a u_u + s (u_c − a u_u) on the velocity u, a = ⟨u_c, u_u⟩/(|u_u|² + 1e-8) for each
-/// sample; and u = 0 on the first steps. Fan et al. (2025), "CFG-Zero*: Improved Classifier-Free
-/// Guidance for Flow Matching Models".
+/// CFG-Zero*: u = a u_u + s (u_c − a u_u) on the velocity u, a = ⟨u_c, u_u⟩/(|u_u|² + 1e-8) for
+/// each sample; and u = 0 on the first steps. Fan et al. (2025), "CFG-Zero*: Improved
+/// Classifier-Free Guidance for Flow Matching Models".
 ///
 /// The velocity is that of a flow, u = E − D, unless [`on`](Self::on) says otherwise. Outputs:
 /// conditional, unconditional.

@@ -7,7 +7,8 @@ use crate::error::Error;
 use crate::memory;
 use crate::real::Real;
 
-/// The reduction of up to 16 samples; returns the last inner product, so that the work cannot be left out.
+/// The reduction of up to 16 samples; returns the last inner product, so that the work cannot be
+/// left out.
 pub fn gram_of_slices<A: Real>(samples: usize, arrays: &[&[A]]) -> f64 {
     let mut out = [Gram::ZERO; 16];
     let out = &mut out[..samples.min(16)];

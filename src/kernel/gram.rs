@@ -1,11 +1,14 @@
-//! Sums and inner products of every sample: what guidance by norms, projections and rescaling reads.
+//! Sums and inner products of every sample: what guidance by norms, projections and rescaling
+//! reads.
 //!
-//! One pass over up to 8 arrays, accumulated in f64. The order is fixed: element i of a sample goes to lane i mod 8, each
-//! lane is summed in ascending order, and the lanes are summed as ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)). So a result
-//! depends on the sample's own elements alone: not on the other samples, the other arrays, the layout or the SIMD level.
+//! One pass over up to 8 arrays, accumulated in f64. The order is fixed: element i of a sample goes
+//! to lane i mod 8, each lane is summed in ascending order, and the lanes are summed as ((0 + 4) +
+//! (2 + 6)) + ((1 + 5) + (3 + 7)). So a result depends on the sample's own elements alone: not on
+//! the other samples, the other arrays, the layout or the SIMD level.
 //!
-//! Three arrays need nine sums, that is eighteen additions of vectors for eight elements: the pass is bound by arithmetic,
-//! not by memory. It runs on AVX2: with AVX-512, four arrays took 25 times as long (the compiler takes the lanes apart).
+//! Three arrays need nine sums, that is eighteen additions of vectors for eight elements: the pass
+//! is bound by arithmetic, not by memory. It runs on AVX2: with AVX-512, four arrays took 25 times
+//! as long (the compiler takes the lanes apart).
 #![expect(
     clippy::needless_range_loop,
     reason = "indices on both sides read like the formula"
@@ -49,8 +52,8 @@ impl Gram {
     };
 }
 
-/// The sums and inner products of slices of equal length that hold `samples` rows each, into the first `samples` of `out`.
-/// Arrays beyond the eighth are not read.
+/// The sums and inner products of slices of equal length that hold `samples` rows each, into the
+/// first `samples` of `out`. Arrays beyond the eighth are not read.
 pub(crate) fn gram_slices<A: Real>(samples: usize, arrays: &[&[A]], out: &mut [Gram]) {
     debug_assert!(arrays.len() <= MAX_GRAM && out.len() == samples);
     debug_assert!(arrays.windows(2).all(|two| two[0].len() == two[1].len()));
@@ -80,8 +83,8 @@ pub(crate) fn gram_slices<A: Real>(samples: usize, arrays: &[&[A]], out: &mut [G
 ///
 /// # Errors
 ///
-/// [`Error::NoSampleAxis`], [`Error::ShapeMismatch`], [`Error::TooManyTerms`] for more than eight arrays,
-/// [`Error::WrongLength`] unless `out` has an entry per sample.
+/// [`Error::NoSampleAxis`], [`Error::ShapeMismatch`], [`Error::TooManyTerms`] for more than eight
+/// arrays, [`Error::WrongLength`] unless `out` has an entry per sample.
 pub(crate) fn gram<A: Real, D: Dimension>(
     arrays: &[&ArrayRef<A, D>],
     out: &mut [Gram],
@@ -182,8 +185,9 @@ impl<const N: usize> Lanes<N> {
         }
     }
 
-    /// Sums the lanes of the first `arrays`. A call of its own: inlined, the tree's order of lanes is what the compiler
-    /// vectorises by, two lanes at a time, and the pass takes three times as long.
+    /// Sums the lanes of the first `arrays`. A call of its own: inlined, the tree's order of lanes
+    /// is what the compiler vectorises by, two lanes at a time, and the pass takes three times as
+    /// long.
     #[inline(never)]
     fn finish(&self, elements: usize, arrays: usize, gram: &mut Gram) {
         *gram = Gram::ZERO;

@@ -1,13 +1,14 @@
 //! From arrays of any layout to slices of equal length.
 //!
 //! - All in standard layout: the arrays are slices.
-//! - Otherwise the axes of all operands are sorted by the strides of x, inverted where x runs backwards, and merged from
-//!   the innermost outwards as far as every operand allows. Equal layouts of any axis order become one row, and
-//!   sub-arrays become the longest rows they have. A row that is contiguous in every operand is a slice; other rows are
-//!   gathered and scattered in blocks.
+//! - Otherwise the axes of all operands are sorted by the strides of x, inverted where x runs
+//!   backwards, and merged from the innermost outwards as far as every operand allows. Equal
+//!   layouts of any axis order become one row, and sub-arrays become the longest rows they have. A
+//!   row that is contiguous in every operand is a slice; other rows are gathered and scattered in
+//!   blocks.
 //!
-//! Noise is defined by the element's place in its sample, in row-major order, so with noise the axes stay as they are;
-//! with one form per sample the sample axis stays outermost.
+//! Noise is defined by the element's place in its sample, in row-major order, so with noise the
+//! axes stay as they are; with one form per sample the sample axis stays outermost.
 
 use ndarray::iter::{Iter, LanesIter};
 use ndarray::{ArrayRef, ArrayView, ArrayViewMut, Axis, Dimension};
@@ -31,7 +32,8 @@ pub(super) fn update<A: Real, D: Dimension>(
     inputs: &[&ArrayRef<A, D>],
     noise: Option<FillNoise<'_, A>>,
 ) -> bool {
-    // Rooms of their own for the block of noise and for the views: a plain call does not pay for either.
+    // Rooms of their own for the block of noise and for the views: a plain call does not pay for
+    // either.
     match noise {
         Some(fill) if forms.noisy() => with_noise(forms, x, y, inputs, fill),
         _ => run(forms, x, y, inputs, None),
@@ -178,8 +180,8 @@ fn rows<A: Real, D: Dimension, const N: usize>(
                 None => whole = false,
             }
         }
-        // Always so: the caller has found every row's stride to be 1, and the shapes agree. If it were not, the rest
-        // would stay as it is, which must not pass for a finished update.
+        // Always so: the caller has found every row's stride to be 1, and the shapes agree. If it
+        // were not, the rest would stay as it is, which must not pass for a finished update.
         let (Some(x), true) = (x.as_slice_mut(), whole) else {
             debug_assert!(false, "a row is not a slice");
             return false;
@@ -277,7 +279,8 @@ impl<A, D: Dimension, const N: usize> Views<'_, A, D, N> {
                     .for_each(|input| input.invert_axis(Axis(axis)));
             }
         }
-        // A selection sort: the axes are few, and swapping two of them is all that a view can do in place.
+        // A selection sort: the axes are few, and swapping two of them is all that a view can do in
+        // place.
         for axis in first..ndim {
             let stride = |&k: &usize| match self.x.shape()[k] {
                 0 | 1 => isize::MAX, // Its stride means nothing.

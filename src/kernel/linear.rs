@@ -8,18 +8,19 @@ use crate::real::Real;
 
 /// x ← a·x + Σ c_j·in_j in place, in one pass and without allocation.
 ///
-/// `x_coefficient` is a, and `terms` are the pairs (c_j, in_j) of at most 16 arrays of the shape of x; axis 0 is the
-/// sample. Each coefficient is rounded once to the element type; the sum runs from left to right, and every product and
-/// every sum is rounded, so that the result has the bits of the same expression written for one element, on every
-/// machine. Any layout will do; equal layouts run at the speed of memory.
+/// `x_coefficient` is a, and `terms` are the pairs (c_j, in_j) of at most 16 arrays of the shape of
+/// x; axis 0 is the sample. Each coefficient is rounded once to the element type; the sum runs from
+/// left to right, and every product and every sum is rounded, so that the result has the bits of
+/// the same expression written for one element, on every machine. Any layout will do; equal layouts
+/// run at the speed of memory.
 ///
 /// A coefficient of 0 does not hide its array: 0 · ∞ is NaN.
 ///
 /// # Errors
 ///
-/// [`Error::InvalidParameter`] or [`Error::InvalidEntry`] for a coefficient that is not finite in the element type,
-/// [`Error::ShapeMismatch`], [`Error::NoSampleAxis`] for 0-dimensional arrays, and [`Error::TooManyTerms`]. x is then
-/// unchanged.
+/// [`Error::InvalidParameter`] or [`Error::InvalidEntry`] for a coefficient that is not finite in
+/// the element type, [`Error::ShapeMismatch`], [`Error::NoSampleAxis`] for 0-dimensional arrays,
+/// and [`Error::TooManyTerms`]. x is then unchanged.
 ///
 /// ```
 /// use diffusion_sampler::kernel::linear_combination;

@@ -1,6 +1,7 @@
 //! The hot loop: one fused pass over the arrays of one update.
 //!
-//! With x the state (read and written), y an optional second array (read and written) and in_j the inputs (read):
+//! With x the state (read and written), y an optional second array (read and written) and in_j the
+//! inputs (read):
 //!
 //! ```text
 //! plain      x' = a·x + Σ c_j·in_j + e·y + n·z          y' = b·x + Σ d_j·in_j
@@ -8,10 +9,11 @@
 //!            x' = a·x + Σ c_j·in_j + u·D + e·y + n·z    y' = b·x + Σ d_j·in_j + v·D
 //! ```
 //!
-//! All right-hand sides take the old x and y; sums run from left to right, multiplications and additions are rounded
-//! separately (no fused multiply-add), and z is standard normal noise. The terms e·y and n·z are there only if their
-//! coefficient is not 0 and there is a y or a source of noise; all other terms are there always, so that 0 · ∞ is NaN.
-//! Every path gives the bits of this naive form, which `naive.rs` writes out and `tests.rs` holds every path to.
+//! All right-hand sides take the old x and y; sums run from left to right, multiplications and
+//! additions are rounded separately (no fused multiply-add), and z is standard normal noise. The
+//! terms e·y and n·z are there only if their coefficient is not 0 and there is a y or a source of
+//! noise; all other terms are there always, so that 0 · ∞ is NaN. Every path gives the bits of this
+//! naive form, which `naive.rs` writes out and `tests.rs` holds every path to.
 //!
 //! # The kernel, and how it departs from this text
 //!
@@ -23,41 +25,53 @@
 //!     x[i] ← x';  y[i] ← y'                      found |= x' or y' is not finite
 //! ```
 //!
-//! Figures are ratios to a hand-unrolled AVX2 triad on the same buffers (`benches/update.rs`), on a Zen 3 with f32.
+//! Figures are ratios to a hand-unrolled AVX2 triad on the same buffers (`benches/update.rs`), on a
+//! Zen 3 with f32.
 //!
-//! - *The number of inputs, and what is written, are constants of the loop* (`slices.rs`): 1 to 6 inputs, with y and
-//!   without; 1 and 2 when clipped. What is left runs term by term over blocks of 256 elements, which stay in L1.
-//!   Terms that come last anyway (old y, noise) are inputs like any other where y is not written.
-//! - *Chunks of 32 elements, rests of 4, and single ones.* One loop over 32 is what the compiler turns into four vectors
-//!   with four accumulators. Chunks of 64 leave longer rests (0.87 against 0.95 at 1 Ki), chunks of 16, or lanes in
-//!   small arrays with a loop for each operation, are unrolled before they are vectorised and fall to 0.25; a copy of the
-//!   chunk, stored when complete, costs 15 % at 4 Ki.
-//! - *x and y are arguments of the inlined chunk, not fields of a struct*: only arguments are known not to overlap. As
-//!   fields they cost a check for each chunk or the vectors altogether (0.40 in L1).
-//! - *The store is aligned*: from 512 elements on, single elements come first until x lies on 32 bytes, since a vector
-//!   that straddles two cache lines is stored twice. The inputs may lie as they like.
-//! - *Finite or not is read off a sum of all that was written*, one addition a value: a sum with a NaN or ∞ in it stays
-//!   NaN or ∞. A sum of huge but finite values can overflow too, so a suspicion is settled by a second look at what was
-//!   written. It costs nothing that can be measured from L2 on, 2 to 5 % at 4 Ki and 5 to 10 % at 1 Ki, where the last
-//!   look at the lanes shows; adding v · 0 or v − v, which needs no second look, took 14 % at 1 Ki, 8 % at 4 Ki and 3 to
-//!   8 % in L2. D is nowhere written, so there it is D · 0.
-//! - *Noise* comes in blocks of 1024 on the stack, each used as soon as it is made, so it needs no buffer. The pieces that
-//!   are asked for follow from the shape alone: [0, 1024), [1024, 2048), … of each noisy row, in ascending order, whatever
-//!   the layout. A generator that throws part of a pair away at the end of a piece still gives every layout the same.
-//! - *Layout* (`layout.rs`): arrays in standard layout are slices. Other axes are sorted, turned and merged into the
-//!   longest common rows, so that equal layouts of any axis order become one slice. ndarray's `as_slice_memory_order`
-//!   would do that for equal strides only, and is `Some` on inverted axes too, where equal memory is not equal index.
-//! - *Threads* (`threads.rs`, feature `rayon`): long slices are cut into pieces, each of which takes the same path.
-//! - *Small calls*: the path to the loop is inlined, and the room for many inputs, for noise and for views is set up only
-//!   by the calls that need it: 20 ns a call instead of 60.
+//! - *The number of inputs, and what is written, are constants of the loop* (`slices.rs`): 1 to 6
+//!   inputs, with y and without; 1 and 2 when clipped. What is left runs term by term over blocks
+//!   of 256 elements, which stay in L1. Terms that come last anyway (old y, noise) are inputs like
+//!   any other where y is not written.
+//! - *Chunks of 32 elements, rests of 4, and single ones.* One loop over 32 is what the compiler
+//!   turns into four vectors with four accumulators. Chunks of 64 leave longer rests (0.87 against
+//!   0.95 at 1 Ki), chunks of 16, or lanes in small arrays with a loop for each operation, are
+//!   unrolled before they are vectorised and fall to 0.25; a copy of the chunk, stored when
+//!   complete, costs 15 % at 4 Ki.
+//! - *x and y are arguments of the inlined chunk, not fields of a struct*: only arguments are known
+//!   not to overlap. As fields they cost a check for each chunk or the vectors altogether (0.40 in
+//!   L1).
+//! - *The store is aligned*: from 512 elements on, single elements come first until x lies on 32
+//!   bytes, since a vector that straddles two cache lines is stored twice. The inputs may lie as
+//!   they like.
+//! - *Finite or not is read off a sum of all that was written*, one addition a value: a sum with a
+//!   NaN or ∞ in it stays NaN or ∞. A sum of huge but finite values can overflow too, so a
+//!   suspicion is settled by a second look at what was written. It costs nothing that can be
+//!   measured from L2 on, 2 to 5 % at 4 Ki and 5 to 10 % at 1 Ki, where the last look at the lanes
+//!   shows (on a Zen 4 the loop without the check reached 0.82 of the limit at 4 Ki, with it 0.67
+//!   to 0.82); adding v · 0 or v − v, which needs no second look, took 14 % at 1 Ki, 8 % at 4 Ki
+//!   and 3 to 8 % in L2. D is nowhere written, so there it is D · 0.
+//! - *Noise* comes in blocks of 1024 on the stack, each used as soon as it is made, so it needs no
+//!   buffer. The pieces that are asked for follow from the shape alone: [0, 1024), [1024, 2048), …
+//!   of each noisy row, in ascending order, whatever the layout. A generator that throws part of a
+//!   pair away at the end of a piece still gives every layout the same.
+//! - *Layout* (`layout.rs`): arrays in standard layout are slices. Other axes are sorted, turned
+//!   and merged into the longest common rows, so that equal layouts of any axis order become one
+//!   slice. ndarray's `as_slice_memory_order` would do that for equal strides only, and is `Some`
+//!   on inverted axes too, where equal memory is not equal index.
+//! - *Pieces* (`pieces.rs`): slices are cut where a new sample with a form of its own or a new
+//!   block of noise begins.
+//! - *Threads* (`threads.rs`, feature `rayon`): long slices are cut into pieces, each of which
+//!   takes the same path.
+//! - *Small calls*: the path to the loop is inlined, and the room for many inputs, for noise and
+//!   for views is set up only by the calls that need it: 20 ns a call instead of 60.
 //!
-//! Nothing is allocated, rayon's own queues apart. (ndarray keeps dynamic dimensions of more than four axes on the heap, so views of those do
-//! allocate; standard layouts need no views.)
+//! Nothing is allocated, apart from rayon's queues. (ndarray keeps dynamic dimensions of more than
+//! four axes on the heap, so views of those do allocate; standard layouts need no views.)
 //!
-//! Two inputs at once take 0.73 to 0.78 of the time of two passes in the caches and 0.58 to 0.74 in memory, as a
-//! hand-unrolled loop does. Clipping is arithmetic, not bandwidth: with one input 1.2 times the plain step in memory, 1.6
-//! in L3, 2.2 in L1 and L2, where 13 vector operations stand against 4. Leaving terms with c_j = 0 out would save two of
-//! them, and lose the NaN of 0 · ∞.
+//! Two inputs at once take 0.73 to 0.78 of the time of two passes in the caches and 0.58 to 0.74 in
+//! memory, as a hand-unrolled loop does. Clipping is arithmetic, not bandwidth: with one input 1.2
+//! times the plain step in memory, 1.6 in L3, 2.2 in L1 and L2, where 13 vector operations stand
+//! against 4. Leaving terms with c_j = 0 out would save two of them, and lose the NaN of 0 · ∞.
 
 #[doc(hidden)]
 pub mod bench;
@@ -153,8 +167,9 @@ fn fits<A: Real>(coefficient: f64) -> bool {
 }
 
 impl Form {
-    /// Refuses coefficients of x, of the first `inputs` inputs, of the old y and of the noise that are not finite in the
-    /// element type: an update with them would be reported as a model's output that is not finite.
+    /// Refuses coefficients of x, of the first `inputs` inputs, of the old y and of the noise that
+    /// are not finite in the element type: an update with them would be reported as a model's
+    /// output that is not finite.
     ///
     /// # Errors
     ///
@@ -218,18 +233,20 @@ impl<'a> Forms<'a> {
     }
 }
 
-/// Noise for the kernels: requested in pieces of at most 1024 elements, in ascending order unless it can be shared.
+/// Noise for the kernels: requested in pieces of at most 1024 elements, in ascending order unless
+/// it can be shared.
 pub(crate) type FillNoise<'a, A> = &'a mut dyn RowNoise<A>;
 
-/// Applies an update in place, in one pass. Returns whether every new x (and y, and D before its clamp) is finite.
+/// Applies an update in place, in one pass. Returns whether every new x (and y, and D before its
+/// clamp) is finite.
 ///
 /// `noise` is asked for only where the form's noise coefficient is not 0.
 ///
 /// # Errors
 ///
 /// [`Error::NoSampleAxis`], [`Error::ShapeMismatch`], [`Error::WrongLength`] (forms per sample),
-/// [`Error::TooManyTerms`], and [`Error::InvalidParameter`] or [`Error::InvalidEntry`] for a coefficient that is not finite
-/// in the element type.
+/// [`Error::TooManyTerms`], and [`Error::InvalidParameter`] or [`Error::InvalidEntry`] for a
+/// coefficient that is not finite in the element type.
 #[inline(always)]
 pub(crate) fn update<A: Real, D: Dimension>(
     forms: Forms<'_>,
@@ -263,8 +280,8 @@ fn apply<A: Real, D: Dimension>(
     Ok(layout::update(forms, x, y, inputs, noise))
 }
 
-/// The update of slices of equal length that hold `samples` rows; one form, or one per sample; at most [`MAX_INPUTS`]
-/// inputs. Returns whether everything is finite.
+/// The update of slices of equal length that hold `samples` rows; one form, or one per sample; at
+/// most [`MAX_INPUTS`] inputs. Returns whether everything is finite.
 #[inline]
 pub(crate) fn update_slices<A: Real>(
     forms: Forms<'_>,

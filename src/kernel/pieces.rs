@@ -4,8 +4,9 @@ use super::slices::{self, Operands};
 use super::{FillNoise, Forms, MAX_INPUTS};
 use crate::real::Real;
 
-/// The noise is requested in pieces of this length, short enough for L1. A stochastic step of 64 Ki takes 1.14 times as
-/// long as its normals alone with pieces of 1024, 1.37 times with 256 (medians of five runs taken in turn).
+/// The noise is requested in pieces of this length, short enough for L1. A stochastic step of 64 Ki
+/// takes 1.14 times as long as its normals alone with pieces of 1024, 1.37 times with 256 (medians
+/// of five runs taken in turn).
 pub(super) const NOISE: usize = 1024;
 
 /// Rows of up to this length get a smaller room, which is cleared faster.
@@ -61,8 +62,8 @@ impl<'r, 'n, A: Real> Run<'r, 'n, A> {
         let mut done = 0;
         let mut parts: [&[A]; MAX_INPUTS] = [&[]; MAX_INPUTS];
         while done < x.len() {
-            // Always there: a form for each sample is what the callers have checked. If it were not, the rest would stay
-            // as it is, which must not pass for a finished update.
+            // Always there: a form for each sample is what the callers have checked. If it were
+            // not, the rest would stay as it is, which must not pass for a finished update.
             let Some(form) = self.forms.of(sample) else {
                 debug_assert!(false, "sample {sample} has no form");
                 self.finite = false;
@@ -99,7 +100,8 @@ impl<'r, 'n, A: Real> Run<'r, 'n, A> {
     }
 }
 
-/// The noise, a block at a time. Which pieces are requested depends on the shape alone, not on the layout.
+/// The noise, a block at a time. Which pieces are requested depends on the shape alone, not on the
+/// layout.
 pub(super) struct Noise<'n, A> {
     pub(super) fill: FillNoise<'n, A>,
     /// The sample and first element of the block that is held.

@@ -30,7 +30,8 @@ pub(crate) fn squared_residuals<A: Real, D: Dimension>(
     Ok(sums)
 }
 
-/// The error for the first value that is not finite, if there is one: where an update has reported one.
+/// The error for the first value that is not finite, if there is one: where an update has reported
+/// one.
 pub(crate) fn find_non_finite<A: Real, D: Dimension>(
     array: &ArrayRef<A, D>,
     step: usize,

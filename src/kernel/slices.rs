@@ -1,4 +1,5 @@
-//! The loops: one update over slices of equal length. The [module's text](super) gives the reasons of their form.
+//! The loops: one update over slices of equal length. The [module's text](super) gives the reasons
+//! of their form.
 
 use super::{Form, Row};
 use crate::real::Real;
@@ -141,7 +142,8 @@ fn plain<A: Real, const Y: bool, const E: bool>(
     add_noise(form, x, z) && finite
 }
 
-/// The clipped form, specialised for the usual numbers of inputs: one model output, or two that guide each other.
+/// The clipped form, specialised for the usual numbers of inputs: one model output, or two that
+/// guide each other.
 #[inline(never)]
 fn clipped<A: Real, const Y: bool, const E: bool>(
     form: &Form,
@@ -285,7 +287,8 @@ struct Finite {
     data: bool,
 }
 
-/// One pass of a form over N inputs. Y: y is written; E: the old y enters x'; C: the clipped variant.
+/// One pass of a form over N inputs. Y: y is written; E: the old y enters x'; C: the clipped
+/// variant.
 struct Fused<'s, A, const N: usize, const Y: bool, const E: bool, const C: bool> {
     scalars: Scalars<A, N>,
     part: Part<'s, A, N, Y>,
@@ -388,7 +391,8 @@ impl<A: Real, const N: usize> Scalars<A, N> {
         }
     }
 
-    /// One chunk. That x and y are arguments of their own, not fields, tells the compiler that nothing overlaps.
+    /// One chunk. That x and y are arguments of their own, not fields, tells the compiler that
+    /// nothing overlaps.
     #[expect(
         clippy::needless_range_loop,
         reason = "indices on both sides read like the formula"

@@ -1,4 +1,5 @@
-//! Every path gives the bits of the naive form: one property over layouts, forms, special values and instruction sets.
+//! Every path gives the bits of the naive form: one property over layouts, forms, special values
+//! and instruction sets.
 
 use ndarray::{Array, ArrayBase, ArrayD, ArrayViewD, Axis, IxDyn, RawData, Slice};
 use proptest::prelude::*;
@@ -11,7 +12,8 @@ use crate::noise::RowNoise;
 use crate::real::Real;
 use crate::simd::at_each_level;
 
-/// A small deterministic generator (Knuth's MMIX constants); proptest supplies and shrinks its seed.
+/// A small deterministic generator (Knuth's MMIX constants); proptest supplies and shrinks its
+/// seed.
 #[derive(Clone)]
 struct Mix(u64);
 
@@ -323,7 +325,8 @@ fn fast_equals_naive<A: Real>(case: &Case) -> Result<(), TestCaseError> {
         let check = || {
             prop_assert_eq!(&got.0, &expected.0, "finite, at {:?}", level);
             prop_assert_eq!(&got.1, &expected.1, "bits, at {:?}", level);
-            // The pieces: those of the noisy rows, from the first element to the last, none of more than 1024.
+            // The pieces: those of the noisy rows, from the first element to the last, none of more
+            // than 1024.
             let mut pieces = got.2.iter();
             for &(row, _, _) in &expected.2 {
                 let mut next = 0;

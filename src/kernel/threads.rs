@@ -1,13 +1,15 @@
 //! Threads: long slices cut into pieces for rayon.
 //!
-//! The pieces go to the caller's pool, or to the global one. An element depends on itself, its form and its noise alone,
-//! and noise is shared only if it is a pure function of its place, so neither the cut nor the number of threads changes a
-//! bit. Noise that depends on the order in which it is asked for stays with one thread.
+//! The pieces go to the caller's pool, or to the global one. An element depends on itself, its form
+//! and its noise alone, and noise is shared only if it is a pure function of its place, so neither
+//! the cut nor the number of threads changes a bit. Noise that depends on the order in which it is
+//! asked for stays with one thread.
 
 use super::pieces::Run;
 use crate::real::Real;
 
-/// The elements from `start` on, in slices: by the threads of the pool where that is worth it, else by this one.
+/// The elements from `start` on, in slices: by the threads of the pool where that is worth it, else
+/// by this one.
 #[inline(always)]
 pub(super) fn slices<A: Real>(
     run: &mut Run<'_, '_, A>,
@@ -31,11 +33,13 @@ mod pool {
     use crate::noise::{KeyedNoise, StepNoise};
     use crate::real::Real;
 
-    /// Shorter slices without noise stay with one thread: a pool that is called from outside has to be woken, which takes 10 to
-    /// 20 µs, up to 1 Mi elements as long as half of the update. (Short lengths let the tests of the kernels come here.)
+    /// Shorter slices without noise stay with one thread: a pool that is called from outside has to
+    /// be woken, which takes 10 to 20 µs, up to 1 Mi elements as long as half of the update. (Short
+    /// lengths let the tests of the kernels come here.)
     const PLAIN: usize = if cfg!(test) { 128 } else { 1 << 20 };
 
-    /// Shorter slices with noise stay with one thread: a normal takes over ten times as long as the rest.
+    /// Shorter slices with noise stay with one thread: a normal takes over ten times as long as the
+    /// rest.
     const NOISY: usize = if cfg!(test) { 128 } else { 128 << 10 };
 
     /// The shortest slices that are worth it are cut into so many pieces.
@@ -46,7 +50,8 @@ mod pool {
         forms: Forms<'r>,
         per_sample: usize,
         noise: Option<StepNoise<'static, KeyedNoise>>,
-        /// The elements of a piece; a multiple of a block of noise, so that few blocks are made twice.
+        /// The elements of a piece; a multiple of a block of noise, so that few blocks are made
+        /// twice.
         piece: usize,
     }
 
@@ -87,8 +92,8 @@ mod pool {
             self.halves(start, 0, x, y, inputs)
         }
 
-        /// The elements from `at` on of slices that begin with element `start`; `x` and `y` are cut already, the inputs are
-        /// not.
+        /// The elements from `at` on of slices that begin with element `start`; `x` and `y` are cut
+        /// already, the inputs are not.
         fn halves<A: Real>(
             &self,
             start: usize,

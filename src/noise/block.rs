@@ -16,7 +16,8 @@ pub(super) const ROWS_F64: usize = 2;
 pub(super) trait Block<const ROWS: usize>: Copy + Default {
     /// `words` gives a lane's four words, each in the low half of a `u64`.
     ///
-    /// Words first, then normals: two short loops are vectorised, each in its own width, where one long one is not.
+    /// Words first, then normals: two short loops are vectorised, each in its own width, where one
+    /// long one is not.
     fn block<const N: usize>(words: impl Fn(usize) -> [u64; 4], out: &mut [[Self; N]; ROWS]);
 }
 
@@ -68,7 +69,8 @@ pub(super) fn keyed_block<A: Block<ROWS>, const ROWS: usize, const N: usize>(
     let [c1, c2, c3] = counter.map(u64::from);
     A::block(
         |lane| {
-            // In 64 bits, though it fits into 32: else the vector code begins with a widening shuffle.
+            // In 64 bits, though it fits into 32: else the vector code begins with a widening
+            // shuffle.
             philox4x32_10([index + lane as u64, c1, c2, c3], key)
         },
         out,

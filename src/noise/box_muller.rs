@@ -6,15 +6,17 @@
 //! r = √(−2 ln u),   z₀ = ±r sin(π/2 · (1 − v)),   z₁ = ±r sin(π/2 · v),   u, v ∈ (0, 1),
 //! ```
 //!
-//! where the two random signs spread the quarter circle over the whole. The cosine is thus the sine of the complement,
-//! which is exact, since v is a dyadic number: one polynomial serves for both, no quadrant has to be swapped in, and
-//! both normals keep their relative accuracy near 0.
+//! where the two random signs spread the quarter circle over the whole. The cosine is thus the sine
+//! of the complement, which is exact, since v is a dyadic number: one polynomial serves for both,
+//! no quadrant has to be swapped in, and both normals keep their relative accuracy near 0.
 //!
-//! Only +, −, ×, ÷, √ and operations on bits are used, which IEEE 754 rounds exactly, and never a fused multiply-add:
-//! so the bits are the same on every machine. The polynomials are minimax fits (Remez's algorithm with 50 digits; the
-//! coefficients were rounded one after the other, the lowest first, and the rest fitted anew after each). The logarithm
-//! is the long path of dependent operations, so Estrin's scheme shortens it; the sines of f32 are off that path and take
-//! Horner's scheme, which has fewer operations. Against the alternatives this gains 1 to 4 % (AVX2 and SSE2).
+//! Only +, −, ×, ÷, √ and operations on bits are used, which IEEE 754 rounds exactly, and never a
+//! fused multiply-add: so the bits are the same on every machine. The polynomials are minimax fits
+//! (Remez's algorithm with 50 digits; the coefficients were rounded one after the other, the lowest
+//! first, and the rest fitted anew after each). The logarithm is the long path of dependent
+//! operations, so Estrin's scheme shortens it; the sines of f32 are off that path and take Horner's
+//! scheme, which has fewer operations. Against the alternatives this gains 1 to 4 % (AVX2 and
+//! SSE2).
 //!
 //! Box and Muller (1958), "A Note on the Generation of Random Normal Deviates".
 
@@ -23,8 +25,8 @@ const TWO_LN_2: f64 = 2.0 * std::f64::consts::LN_2;
 
 /// −2 ln(x / 2³¹) for x in [1, 2³¹]; relative error below 2⁻²².
 ///
-/// With x = 2ᵉ m, m in [√½, √2), and s = (m − 1)/(m + 1): −2 ln m = −4 artanh(s) = s P(s²). The fit's relative error
-/// is 8e-10.
+/// With x = 2ᵉ m, m in [√½, √2), and s = (m − 1)/(m + 1): −2 ln m = −4 artanh(s) = s P(s²). The
+/// fit's relative error is 8e-10.
 #[inline(always)]
 fn minus_two_ln_f32(x: f32) -> f32 {
     const SQRT_HALF: u32 = 0x3F35_04F3;
@@ -58,18 +60,19 @@ fn sin_quarter_f32(x: f32) -> f32 {
 
 /// Two normals from two words.
 ///
-/// `u` chooses one of 2³⁰ uniforms, odd multiples of 2⁻³¹ rounded to 24 bits: the radius is at most 6.56, and 0 once in
-/// 2²⁵ pairs. `v` chooses an angle and a sign.
+/// `u` chooses one of 2³⁰ uniforms, odd multiples of 2⁻³¹ rounded to 24 bits: the radius is at most
+/// 6.56, and 0 once in 2²⁵ pairs. `v` chooses an angle and a sign.
 #[inline(always)]
 pub(super) fn pair_f32(u: u32, v: u32) -> [f32; 2] {
     const QUARTER: i32 = 1 << 30;
     const SCALE: f32 = 1.0 / QUARTER as f32;
     let r = minus_two_ln_f32(((u >> 1) | 1) as i32 as f32).sqrt();
-    // The angle as an odd multiple of 2⁻³⁰ quarter turns, with its sign; the lowest bit of v is the cosine's sign.
+    // The angle as an odd multiple of 2⁻³⁰ quarter turns, with its sign; the lowest bit of v is the
+    // cosine's sign.
     let v = v as i32;
     let angle = (v >> 1) | 1;
-    // 2³⁰ − |angle|. For odd numbers below a power of two, negation and complement are both a flip of all bits but the
-    // lowest.
+    // 2³⁰ − |angle|. For odd numbers below a power of two, negation and complement are both a flip
+    // of all bits but the lowest.
     let rest = ((v >> 1) ^ (v >> 31) ^ (QUARTER - 1)) | 1;
     let sign = (v as u32) << 31;
     let cos = r * sin_quarter_f32(rest as f32 * SCALE);
@@ -95,7 +98,8 @@ fn minus_two_ln_f64(u: f64) -> f64 {
         -0.3062822170614146,
         -0.2959072800961872,
     ];
-    // 2⁵² with the exponent in its lowest bits, less 2⁵²: vector units before AVX-512 cannot convert 64-bit integers.
+    // 2⁵² with the exponent in its lowest bits, less 2⁵²: vector units before AVX-512 cannot
+    // convert 64-bit integers.
     const TWO_52: u64 = 0x4330_0000_0000_0000;
     const BIAS: f64 = 4_503_599_627_370_496.0 + 1023.0;
     let shifted = u.to_bits().wrapping_add(ONE - SQRT_HALF);
@@ -142,7 +146,8 @@ fn open_unit(bits: u64) -> f64 {
 
 /// Two normals from two 64-bit words.
 ///
-/// `u` chooses one of 2⁵² uniforms: the radius is between 1.5e-8 and 8.58. `v` chooses an angle and two signs.
+/// `u` chooses one of 2⁵² uniforms: the radius is between 1.5e-8 and 8.58. `v` chooses an angle and
+/// two signs.
 #[inline(always)]
 pub(super) fn pair_f64(u: u64, v: u64) -> [f64; 2] {
     const SIGN: u64 = 1 << 63;
@@ -178,7 +183,8 @@ mod tests {
         .fold(0.0, f64::max)
     }
 
-    /// 2¹⁶ points of each octave below `top`, and the last 2¹² numbers of precision `epsilon` below it.
+    /// 2¹⁶ points of each octave below `top`, and the last 2¹² numbers of precision `epsilon` below
+    /// it.
     fn octaves(top: f64, count: i32, epsilon: f64) -> impl Iterator<Item = f64> {
         let points =
             |e| (1..=1 << 16).map(move |i| (0.5 + f64::from(i) / 131072.0) * 0.5f64.powi(e));

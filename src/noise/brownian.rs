@@ -9,7 +9,8 @@ const DEPTH: usize = 20;
 /// The cells of the interval.
 const CELLS: f64 = (1 << DEPTH) as f64;
 
-/// The tree of stream `Step(n)` is stream `TREES + n` of the keyed noise, whose first 514 are taken.
+/// The tree of stream `Step(n)` is stream `TREES + n` of the keyed noise, whose first 514 are
+/// taken.
 const TREES: u32 = 514;
 
 /// The names of normals that are no node of the tree: the path at its start, what its end adds, and
@@ -18,37 +19,38 @@ const START: u32 = 0;
 const END: u32 = u32::MAX - 1;
 const CLEAN: u32 = u32::MAX;
 
-/// The most normals in a step's noise: the walks to both ends, with their cells and the path's ends.
+/// The most normals in a step's noise: the walks to both ends, with their cells and the path's
+/// ends.
 const TERMS: usize = 2 * (DEPTH + 3);
 
 /// Elements worked on at a time.
 const PIECE: usize = 256;
 
-/// Noise as one path over λ, keyed by (seed, sample, element): runs of other numbers of steps follow
-/// the same path.
+/// Noise as one path over λ, keyed by (seed, sample, element): runs of other numbers of steps
+/// follow the same path.
 ///
 /// Divided by σ, the noise of a diffusion of constant rate τ is the stationary Ornstein–Uhlenbeck
-/// process in λ = ln(α/σ) (time-changed Brownian motion: Y = e^{−τ²λ} W(e^{2τ²λ}); at τ = 1, W runs in the
-/// signal-to-noise ratio). A step from λ_t to λ_s draws
+/// process in λ = ln(α/σ) (time-changed Brownian motion: Y = e^{−τ²λ} W(e^{2τ²λ}); at τ = 1, W runs
+/// in the signal-to-noise ratio). A step from λ_t to λ_s draws
 ///
 /// ```text
 /// z = (Y(λ_s) − κ Y(λ_t)) / √(1 − κ²),   κ = e^{−τ²(λ_s − λ_t)},
 /// ```
 ///
 /// a standard normal, independent of the normals of all other steps. The noises of two adjacent
-/// steps, κ₂√(1 − κ₁²) z₁ + √(1 − κ₂²) z₂, add to the noise of their union exactly, to rounding. So for
-/// κ-policies [`Tau`](crate::posterior::Kappa::Tau) with the same τ, and `Ddpm` with τ = 1, K and
-/// 2K steps have the same noise, and samples differ by the error of the solver only. `Eta` with η
-/// other than 0 and 1 is no such diffusion at finite steps; τ = η is its limit. Any policy may draw
-/// from any path: its normals are independent in every case.
+/// steps, κ₂√(1 − κ₁²) z₁ + √(1 − κ₂²) z₂, add to the noise of their union exactly, to rounding. So
+/// for κ-policies [`Tau`](crate::posterior::Kappa::Tau) with the same τ, and `Ddpm` with τ = 1, K
+/// and 2K steps have the same noise, and samples differ by the error of the solver only. `Eta` with
+/// η other than 0 and 1 is no such diffusion at finite steps; τ = η is its limit. Any policy may
+/// draw from any path: its normals are independent in every case.
 ///
-/// The path is a tree of depth 20 over an interval of λ, \[−16, 16\] unless told otherwise. A knot is
-/// found by a walk down the tree, from 22 normals, and placed within its cell, exactly where it is,
-/// by one more; memory is a few blocks. So a step costs up to 45 normals an element (measured:
-/// 47 times the time of [`KeyedNoise`] on 65536 `f32`), on one thread. Two knots of
-/// one run within one cell are refused, as are steps that leave the interval, lead upwards or go
-/// over a part of the path twice: [`check`](NoiseSource::check), which a run asks before it starts.
-/// λ = −∞ (α = 0) and λ = +∞ (σ = 0) belong to the path.
+/// The path is a tree of depth 20 over an interval of λ, \[−16, 16\] unless told otherwise. A knot
+/// is found by a walk down the tree, from 22 normals, and placed within its cell, exactly where it
+/// is, by one more; memory is a few blocks. So a step costs up to 45 normals an element (measured:
+/// 47 times the time of [`KeyedNoise`] on 65536 `f32`), on one thread. Two knots of one run within
+/// one cell are refused, as are steps that leave the interval, lead upwards or go over a part of
+/// the path twice: [`check`](NoiseSource::check), which a run asks before it starts. λ = −∞ (α = 0)
+/// and λ = +∞ (σ = 0) belong to the path.
 ///
 /// The noise additions of one step, [`Stream::Step`]`(n)`, take independent paths n. Rows outside
 /// a step (x_T, the forward chain) are those of [`KeyedNoise`] with the same seed.
@@ -68,7 +70,8 @@ const PIECE: usize = 256;
 /// ```
 ///
 /// Kidger and others (2021), "Efficient and Accurate Gradients for Neural SDEs"; Li, Wong, Chen and
-/// Duvenaud (2020), "Scalable Gradients for Stochastic Differential Equations" (virtual Brownian tree).
+/// Duvenaud (2020), "Scalable Gradients for Stochastic Differential Equations" (virtual Brownian
+/// tree).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BrownianPath {
     normals: KeyedNoise,
@@ -109,7 +112,8 @@ impl BrownianPath {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidParameter`] unless both ends lie in \[−1000, 1000\] and are at least 10⁻³ apart.
+    /// [`Error::InvalidParameter`] unless both ends lie in \[−1000, 1000\] and are at least 10⁻³
+    /// apart.
     pub fn with_interval(self, interval: Interval) -> Result<Self, Error> {
         for end in [interval.from(), interval.to()] {
             let finite = (-1000.0..=1000.0).contains(&end);

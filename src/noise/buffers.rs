@@ -29,7 +29,8 @@ impl<A: Block<ROWS>, const ROWS: usize> Default for Buffer<A, ROWS> {
 }
 
 impl<A: Block<ROWS>, const ROWS: usize> Buffer<A, ROWS> {
-    /// Writes the next normals to `out`: those that are left, then whole blocks in place, then part of a new one.
+    /// Writes the next normals to `out`: those that are left, then whole blocks in place, then part
+    /// of a new one.
     pub(super) fn fill<R: Rng>(&mut self, rng: &mut R, out: &mut [A]) {
         let out = self.take(out);
         let (lanes, rest) = out.as_chunks_mut::<LANES>();

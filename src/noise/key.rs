@@ -24,7 +24,8 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// The interval between two levels, by their λ ([`NoiseLevel::lambda`](crate::NoiseLevel::lambda)).
+    /// The interval between two levels, by their λ
+    /// ([`NoiseLevel::lambda`](crate::NoiseLevel::lambda)).
     pub const fn new(from: f64, to: f64) -> Self {
         Self { from, to }
     }

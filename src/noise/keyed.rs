@@ -3,17 +3,19 @@
 use super::{NoiseKey, NoiseSource, NormalElement, Stream};
 use crate::error::{Error, require};
 
-/// Noise as a pure function of (seed, sample, step, element, stream), so that batch size, order and sharding never change
-/// a sample.
+/// Noise as a pure function of (seed, sample, step, element, stream), so that batch size, order and
+/// sharding never change a sample.
 ///
-/// The bits are those of Philox4x32-10 under a Box–Muller transform of the crate's own, the same on every machine and
-/// at every SIMD level. The seed is Philox's key; sample, step, stream and the place within the row make its counter,
-/// so that no two rows share one. Samples count modulo 2⁵⁴. A row of more than 64 GiB is continued with the key of
-/// another seed. The `f32` and `f64` normals of a row are different numbers made of the same words: do not use both
-/// where they must be independent.
+/// The bits are those of Philox4x32-10 under a Box–Muller transform of the crate's own, the same on
+/// every machine and at every SIMD level. The seed is Philox's key; sample, step, stream and the
+/// place within the row make its counter, so that no two rows share one. Samples count modulo 2⁵⁴.
+/// A row of more than 64 GiB is continued with the key of another seed. The `f32` and `f64` normals
+/// of a row are different numbers made of the same words: do not use both where they must be
+/// independent.
 ///
-/// A shard that holds the samples n, n+1, … of a larger batch says so by [`with_first_sample`](Self::with_first_sample); then its
-/// rows get the noise that they would have had in the whole batch.
+/// A shard that holds the samples n, n+1, … of a larger batch says so by
+/// [`with_first_sample`](Self::with_first_sample); then its rows get the noise that they would have
+/// had in the whole batch.
 ///
 /// ```
 /// use diffusion_sampler::{KeyedNoise, noise::{NoiseKey, NoiseSource, Stream}};

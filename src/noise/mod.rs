@@ -1,5 +1,5 @@
-//! Standard normals: keyed by (seed, sample, step, element, stream), as a Brownian path, or from any
-//! `rand` generator.
+//! Standard normals: keyed by (seed, sample, step, element, stream), as a Brownian path, or from
+//! any `rand` generator.
 
 mod block;
 mod box_muller;

@@ -1,18 +1,21 @@
 //! Which normal is which: the map from a row's elements to Philox's counters and words.
 //!
-//! A row is cut into blocks. A block is [`LANES`] consecutive counters, one a SIMD lane, and as many rows of lanes as
-//! one counter's four words yield normals: 4 rows in f32 (64 elements), 2 in f64 (32 elements). Element `e` of a row is
+//! A row is cut into blocks. A block is [`LANES`] consecutive counters, one a SIMD lane, and as
+//! many rows of lanes as one counter's four words yield normals: 4 rows in f32 (64 elements), 2 in
+//! f64 (32 elements). Element `e` of a row is
 //!
 //! ```text
 //! block e / (16·rows),   row (e mod 16·rows) / 16,   lane e mod 16,   counter 16·block + lane,
 //! ```
 //!
-//! and rows 2p and 2p + 1 are the cosine and the sine of the p-th pair of uniforms. So whole vectors of words become
-//! whole vectors of consecutive elements, without a shuffle, and any element can be had for the price of one block.
+//! and rows 2p and 2p + 1 are the cosine and the sine of the p-th pair of uniforms. So whole
+//! vectors of words become whole vectors of consecutive elements, without a shuffle, and any
+//! element can be had for the price of one block.
 //!
-//! Tried and rejected (64 Ki f32, AVX2): 4 lanes take 1.8 times as long; 32 or 64 lanes gain nothing and make the
-//! smallest piece larger; 8 lanes are as fast on AVX2, but leave AVX-512 one chain of dependent multiplications at a
-//! time. Pieces of a few elements, the rows of two-dimensional toys, do get 8 lanes: see [`Fill`].
+//! Tried and rejected (64 Ki f32, AVX2): 4 lanes take 1.8 times as long; 32 or 64 lanes gain
+//! nothing and make the smallest piece larger; 8 lanes are as fast on AVX2, but leave AVX-512 one
+//! chain of dependent multiplications at a time. Pieces of a few elements, the rows of
+//! two-dimensional toys, do get 8 lanes: see [`Fill`].
 
 use rand::Rng;
 
@@ -25,8 +28,9 @@ const FEW: usize = 8;
 
 /// An element type that normals can be drawn in: `f32` or `f64`.
 ///
-/// The two are different draws: an `f32` normal takes two words of 32 bits, an `f64` normal two words of 64 bits, and
-/// neither is the rounding of the other. They reach 6.5 and 8.5 standard deviations.
+/// The two are different draws: an `f32` normal takes two words of 32 bits, an `f64` normal two
+/// words of 64 bits, and neither is the rounding of the other. They reach 6.5 and 8.5 standard
+/// deviations.
 ///
 /// The trait is sealed.
 pub trait NormalElement: Copy + sealed::Sealed {
@@ -95,8 +99,8 @@ mod sealed {
 
 /// Writes the elements `first..` of a row.
 ///
-/// The counter numbers 2³² times 4 words. A row that goes beyond (16 Gi elements of f32, 8 Gi of f64: 64 GiB) is
-/// continued with the key of another seed.
+/// The counter numbers 2³² times 4 words. A row that goes beyond (16 Gi elements of f32, 8 Gi of
+/// f64: 64 GiB) is continued with the key of another seed.
 fn fill<A: Block<ROWS>, const ROWS: usize>(
     key: u64,
     counter: [u32; 3],
@@ -131,8 +135,8 @@ struct Fill<'a, A, const ROWS: usize> {
 impl<A: Block<ROWS>, const ROWS: usize> Task for Fill<'_, A, ROWS> {
     type Output = ();
 
-    /// Whole blocks are written where they belong. For a part of a block, the block is computed aside, or `FEW` of its
-    /// lanes where the part lies within those of one row.
+    /// Whole blocks are written where they belong. For a part of a block, the block is computed
+    /// aside, or `FEW` of its lanes where the part lies within those of one row.
     #[inline(always)]
     fn run(self) {
         let Self {

@@ -11,11 +11,12 @@ const LOW: u64 = 0xFFFF_FFFF;
 
 /// Philox4x32 with ten rounds: four 32-bit words from a counter and a key.
 ///
-/// Each word lives in the low half of a `u64`, and the high halves of the result are rubbish. That is for the SIMD
-/// units: their 32 × 32 → 64-bit multiplication reads the low half of each 64-bit lane, so neither the masks below nor
-/// any shuffle is left in the vector code.
+/// Each word lives in the low half of a `u64`, and the high halves of the result are rubbish. That
+/// is for the SIMD units: their 32 × 32 → 64-bit multiplication reads the low half of each 64-bit
+/// lane, so neither the masks below nor any shuffle is left in the vector code.
 ///
-/// Salmon, Moraes, Dror and Shaw (2011), "Parallel Random Numbers: As Easy as 1, 2, 3", section 3.3.
+/// Salmon, Moraes, Dror and Shaw (2011), "Parallel Random Numbers: As Easy as 1, 2, 3", section
+/// 3.3.
 #[inline(always)]
 pub(super) fn philox4x32_10(counter: [u64; 4], key: [u32; 2]) -> [u64; 4] {
     let [mut c0, mut c1, mut c2, mut c3] = counter;

@@ -7,16 +7,18 @@ use super::{NoiseKey, NoiseSource, NormalElement};
 
 /// Noise from a `rand` generator, in the order in which it is asked for.
 ///
-/// The generator's words take the place of [`KeyedNoise`](super::KeyedNoise)'s; the normals made of them are as exact
-/// and nearly as fast. The key is ignored, so a sample depends on all the noise that was asked for before it: on the
-/// batch, the order and the number of steps. Use `KeyedNoise` where that must not be.
+/// The generator's words take the place of [`KeyedNoise`](super::KeyedNoise)'s; the normals made of
+/// them are as exact and nearly as fast. The key is ignored, so a sample depends on all the noise
+/// that was asked for before it: on the batch, the order and the number of steps. Use `KeyedNoise`
+/// where that must not be.
 ///
-/// Normals are made 64 (`f32`) or 32 (`f64`) at a time out of 32 `u64`, and kept until they are asked for: how they
-/// are asked for, one by one or all at once, changes nothing. Each element type has normals kept for itself. A clone
-/// of a generator that can be cloned goes on as the original does.
+/// Normals are made 64 (`f32`) or 32 (`f64`) at a time out of 32 `u64`, and kept until they are
+/// asked for: how they are asked for, one by one or all at once, changes nothing. Each element type
+/// has normals kept for itself. A clone of a generator that can be cloned goes on as the original
+/// does.
 ///
-/// With `&mut rng` a generator can be shared, here with ndarray-rand; what of the last block was not asked for is then
-/// dropped:
+/// With `&mut rng` a generator can be shared, here with ndarray-rand; what of the last block was
+/// not asked for is then dropped:
 ///
 /// ```
 /// use diffusion_sampler::noise::{NoiseKey, NoiseSource, RngNoise, Stream};

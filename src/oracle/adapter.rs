@@ -10,10 +10,12 @@ use crate::level::NoiseLevel;
 use crate::prediction::Prediction;
 use crate::real::Real;
 
-/// An [`Oracle`] as a [`Denoiser`] of batches, for every element type and dimension; made by [`Oracle::denoiser`].
+/// An [`Oracle`] as a [`Denoiser`] of batches, for every element type and dimension; made by
+/// [`Oracle::denoiser`].
 ///
-/// Each sample, flattened in row-major order, is a point of the oracle; arrays of any memory layout will do. The work
-/// is in f64 and rounded once. Every sample may have its own level. After the first call nothing is allocated.
+/// Each sample, flattened in row-major order, is a point of the oracle; arrays of any memory layout
+/// will do. The work is in f64 and rounded once. Every sample may have its own level. After the
+/// first call nothing is allocated.
 ///
 /// Any [`Prediction`] can be returned. At σ = 0 the state says nothing of the noise, and only
 /// [`Data`](Prediction::Data) is defined; at α = 0 all are but [`Edm`](Prediction::Edm).
@@ -33,11 +35,10 @@ use crate::real::Real;
 ///
 /// # Errors
 ///
-/// [`Error::NoSampleAxis`] for a 0-dimensional array; [`Error::ShapeMismatch`] when a sample has not the oracle's
-/// number of elements or `out` not the shape of `x`; [`Error::WrongLength`] unless the query has one level or one per
-/// sample;
-/// [`Error::TooManyTerms`] when more than one output is asked for; [`Error::PredictionUndefined`] as above; and the
-/// errors of the [`Oracle`].
+/// [`Error::NoSampleAxis`] for a 0-dimensional array; [`Error::ShapeMismatch`] when a sample has
+/// not the oracle's number of elements or `out` not the shape of `x`; [`Error::WrongLength`] unless
+/// the query has one level or one per sample; [`Error::TooManyTerms`] when more than one output is
+/// asked for; [`Error::PredictionUndefined`] as above; and the errors of the [`Oracle`].
 #[derive(Clone, Debug)]
 pub struct ExactDenoiser<O> {
     oracle: O,
@@ -83,8 +84,9 @@ impl<A: Real, D: Dimension, O: Oracle> Denoiser<A, D> for ExactDenoiser<O> {
 
 /// The prediction at one point.
 ///
-/// D and E follow from each other by x = αD + σE. The one that is divided by the smaller coefficient is computed by the
-/// oracle: E from the score where σ ≤ α, D where σ > α. The other then has no cancellation.
+/// D and E follow from each other by x = αD + σE. The one that is divided by the smaller
+/// coefficient is computed by the oracle: E from the score where σ ≤ α, D where σ > α. The other
+/// then has no cancellation.
 fn predict(
     oracle: &impl Oracle,
     prediction: &Prediction,
@@ -125,11 +127,12 @@ fn predict(
     Ok(())
 }
 
-/// ∇ₓ ln p(y given x_t) of a [`LabelledOracle`] for batches: an exact classifier for guidance; made by
-/// [`LabelledOracle::classifier`].
+/// ∇ₓ ln p(y given x_t) of a [`LabelledOracle`] for batches: an exact classifier for guidance; made
+/// by [`LabelledOracle::classifier`].
 ///
 /// ```
-/// use diffusion_sampler::{NoiseLevel, Query, denoiser::Classifier, oracle::{Gaussian, GaussianMixture, LabelledOracle}};
+/// use diffusion_sampler::{NoiseLevel, Query, denoiser::Classifier};
+/// use diffusion_sampler::oracle::{Gaussian, GaussianMixture, LabelledOracle};
 /// use ndarray::array;
 ///
 /// let data = GaussianMixture::new(
@@ -202,7 +205,8 @@ struct Buffers {
 impl Buffers {
     /// Runs `evaluate` on every sample of x and writes its results to out.
     ///
-    /// Rows are always copied: two times d moves are nothing beside d² products, and one path serves every layout.
+    /// Rows are always copied: two times d moves are nothing beside d² products, and one path
+    /// serves every layout.
     fn each_row<A: Real, D: Dimension>(
         &mut self,
         (x, query, out): (&ArrayRef<A, D>, &Query<'_>, &mut ArrayRef<A, D>),

@@ -1,5 +1,5 @@
-//! What an oracle accepts. The ranges are wide, and bounded so that no intermediate value can overflow: within them
-//! every result is a number.
+//! What an oracle accepts. The ranges are wide, and bounded so that no intermediate value can
+//! overflow: within them every result is a number.
 
 use crate::error::{Error, require};
 use crate::level::NoiseLevel;

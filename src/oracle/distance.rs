@@ -8,15 +8,16 @@ use crate::error::Error;
 use crate::linalg::{self, Eigen};
 use crate::special::spread_excess;
 
-/// The squared Fréchet distance between N(m₁, C₁) and N(m₂, C₂), which is also their squared 2-Wasserstein distance:
+/// The squared Fréchet distance between N(m₁, C₁) and N(m₂, C₂), which is also their squared
+/// 2-Wasserstein distance:
 ///
 /// ```text
 /// |m₁ − m₂|² + tr(C₁ + C₂ − 2 (C₁^½ C₂ C₁^½)^½)
 /// ```
 ///
-/// The last trace is computed as the nuclear norm of C₁^½ C₂^½, which keeps all digits for singular covariances too.
-/// Means of length d, covariances of shape \[d, d\]; O(d³). Dowson and Landau 1982, "The Fréchet distance between
-/// multivariate normal distributions".
+/// The last trace is computed as the nuclear norm of C₁^½ C₂^½, which keeps all digits for singular
+/// covariances too. Means of length d, covariances of shape \[d, d\]; O(d³). Dowson and Landau
+/// 1982, "The Fréchet distance between multivariate normal distributions".
 ///
 /// ```
 /// use diffusion_sampler::oracle::frechet_distance;
@@ -30,9 +31,10 @@ use crate::special::spread_excess;
 ///
 /// # Errors
 ///
-/// [`Error::WrongLength`] when the means' lengths differ; [`Error::ShapeMismatch`] unless both covariances are d×d;
-/// [`Error::InvalidEntry`] for entries out of range, [`Error::NotACovariance`] for a matrix that is not symmetric and
-/// positive semi-definite (up to 1e-12 of its largest eigenvalue), [`Error::InvalidParameter`] for d = 0.
+/// [`Error::WrongLength`] when the means' lengths differ; [`Error::ShapeMismatch`] unless both
+/// covariances are d×d; [`Error::InvalidEntry`] for entries out of range, [`Error::NotACovariance`]
+/// for a matrix that is not symmetric and positive semi-definite (up to 1e-12 of its largest
+/// eigenvalue), [`Error::InvalidParameter`] for d = 0.
 pub fn frechet_distance(
     mean1: &[f64],
     covariance1: &ArrayRef2<f64>,
@@ -82,9 +84,9 @@ impl Gaussian {
     /// ½ [tr(C'⁻¹ C) − d − ln(det C/det C') + (m − m')ᵀ C'⁻¹ (m − m')]
     /// ```
     ///
-    /// With the angles θ_ij between the axes of both it is computed as ½ Σ cos²θ_ij
-    /// (v_j/v'_i − 1 − ln(v_j/v'_i)), the same number as a sum of terms that are not negative. Kullback
-    /// and Leibler 1951, "On Information and Sufficiency".
+    /// With the angles θ_ij between the axes of both it is computed as ½ Σ cos²θ_ij (v_j/v'_i − 1 −
+    /// ln(v_j/v'_i)), the same number as a sum of terms that are not negative. Kullback and Leibler
+    /// 1951, "On Information and Sufficiency".
     ///
     /// ```
     /// use diffusion_sampler::oracle::Gaussian;

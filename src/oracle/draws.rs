@@ -27,7 +27,8 @@ impl Draws {
         mut choose: impl FnMut(&mut R) -> usize,
         mut fill: impl FnMut(usize, &mut Normals<&mut R>, &mut [f64]),
     ) -> Result<Self, Error> {
-        // Both lists are reserved before anything is drawn: a refusal leaves the generator as it was.
+        // Both lists are reserved before anything is drawn: a refusal leaves the generator as it
+        // was.
         let (mut components, mut own) = (reserved(&[count])?, reserved(&[count])?);
         let rows = reserved_rows(count, dim)?;
         for _ in 0..count {

@@ -12,10 +12,12 @@ use crate::level::NoiseLevel;
 use crate::linalg;
 use crate::special::LOG_TAU;
 
-/// Data drawn from a finite set {x_i}, each point with the same probability (to give one more weight, repeat it).
+/// Data drawn from a finite set {x_i}, each point with the same probability (to give one more
+/// weight, repeat it).
 ///
-/// This is what a network would learn if it fitted its training set without error. At a level the distribution is a mixture of
-/// n equal Gaussians around αx_i, and with r_i = softmax(−|x − αx_i|²/2σ²):
+/// This is what a network would learn if it fitted its training set without error. At a level the
+/// distribution is a mixture of n equal Gaussians around αx_i, and with r_i = softmax(−|x −
+/// αx_i|²/2σ²):
 ///
 /// | quantity | formula |
 /// |---|---|
@@ -25,7 +27,8 @@ use crate::special::LOG_TAU;
 /// | p(y given x_t) | Σ r_i over the points with label y |
 /// | ∇ ln p(y given x_t) | (α/σ²)(D of class y − D) |
 ///
-/// Karras et al. 2022, "Elucidating the Design Space of Diffusion-Based Generative Models", appendix B.3.
+/// Karras et al. 2022, "Elucidating the Design Space of Diffusion-Based Generative Models",
+/// appendix B.3.
 ///
 /// ```
 /// use diffusion_sampler::{NoiseLevel, oracle::{Empirical, Oracle}};
@@ -49,8 +52,8 @@ impl Empirical {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidParameter`] without rows or columns; [`Error::InvalidEntry`], with the position in row-major
-    /// order, for an entry that is not finite or exceeds 1e30.
+    /// [`Error::InvalidParameter`] without rows or columns; [`Error::InvalidEntry`], with the
+    /// position in row-major order, for an entry that is not finite or exceeds 1e30.
     pub fn new(points: &ArrayRef2<f64>) -> Result<Self, Error> {
         Self::labelled(points, vec![0; points.nrows()])
     }
@@ -59,8 +62,8 @@ impl Empirical {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new); [`Error::WrongLength`] unless there are n labels; [`Error::InvalidEntry`] for a label
-    /// above 1048576.
+    /// As [`new`](Self::new); [`Error::WrongLength`] unless there are n labels;
+    /// [`Error::InvalidEntry`] for a label above 1048576.
     pub fn labelled(points: &ArrayRef2<f64>, labels: Vec<usize>) -> Result<Self, Error> {
         let (n, dim) = points.dim();
         check::dimension(dim)?;
@@ -115,8 +118,8 @@ impl Empirical {
         })
     }
 
-    /// `count` independent points of the data, with row number and label. The same generator state gives the same
-    /// bits on every machine.
+    /// `count` independent points of the data, with row number and label. The same generator state
+    /// gives the same bits on every machine.
     ///
     /// # Errors
     ///

@@ -15,8 +15,8 @@ use crate::special::LOG_TAU;
 
 /// Data distributed as N(m, C), C = U diag(v) Uᵀ, and all that diffusion makes of it.
 ///
-/// At a level x_t = αx₀ + σε is N(αm, α²C + σ²I), which keeps the eigenvectors U of C. With s = α²v + σ² for each of
-/// them:
+/// At a level x_t = αx₀ + σε is N(αm, α²C + σ²I), which keeps the eigenvectors U of C. With s = α²v
+/// + σ² for each of them:
 ///
 /// | quantity | formula |
 /// |---|---|
@@ -57,18 +57,19 @@ struct Axes {
 }
 
 impl Gaussian {
-    /// N(`mean`, `covariance`), with the covariance of shape \[d, d\] split into its eigenvectors by Jacobi rotations:
-    /// O(d³), milliseconds at d = 64 and many seconds at d = 784.
+    /// N(`mean`, `covariance`), with the covariance of shape \[d, d\] split into its eigenvectors
+    /// by Jacobi rotations: O(d³), milliseconds at d = 64 and many seconds at d = 784.
     ///
-    /// Asymmetry and negative eigenvalues up to 1e-12 of the largest entry or eigenvalue are taken for rounding: the
-    /// matrix is symmetrised, such eigenvalues become 0, as do those below 1e-60. A diagonal covariance gives exactly
-    /// [`diagonal`](Self::diagonal).
+    /// Asymmetry and negative eigenvalues up to 1e-12 of the largest entry or eigenvalue are taken
+    /// for rounding: the matrix is symmetrised, such eigenvalues become 0, as do those below 1e-60.
+    /// A diagonal covariance gives exactly [`diagonal`](Self::diagonal).
     ///
     /// # Errors
     ///
-    /// [`Error::ShapeMismatch`] unless `covariance` is d×d; [`Error::InvalidEntry`] for entries that are not finite or
-    /// exceed 1e30 (mean) or 1e60 (covariance); [`Error::NotACovariance`] for a matrix that is not symmetric or not
-    /// positive semi-definite; [`Error::InvalidParameter`] for d = 0.
+    /// [`Error::ShapeMismatch`] unless `covariance` is d×d; [`Error::InvalidEntry`] for entries
+    /// that are not finite or exceed 1e30 (mean) or 1e60 (covariance); [`Error::NotACovariance`]
+    /// for a matrix that is not symmetric or not positive semi-definite;
+    /// [`Error::InvalidParameter`] for d = 0.
     pub fn new(mean: &[f64], covariance: &ArrayRef2<f64>) -> Result<Self, Error> {
         let d = mean.len();
         check::dimension(d)?;
@@ -91,8 +92,9 @@ impl Gaussian {
     ///
     /// # Errors
     ///
-    /// [`Error::WrongLength`] when the lengths differ; [`Error::InvalidEntry`] for a mean that is not finite or exceeds
-    /// 1e30, or a variance that is neither 0 nor between 1e-60 and 1e60; [`Error::InvalidParameter`] for d = 0.
+    /// [`Error::WrongLength`] when the lengths differ; [`Error::InvalidEntry`] for a mean that is
+    /// not finite or exceeds 1e30, or a variance that is neither 0 nor between 1e-60 and 1e60;
+    /// [`Error::InvalidParameter`] for d = 0.
     pub fn diagonal(mean: &[f64], variances: &[f64]) -> Result<Self, Error> {
         check::dimension(mean.len())?;
         check::point("mean", mean, mean.len())?;
@@ -179,8 +181,8 @@ impl Gaussian {
         }
     }
 
-    /// The exact map of the probability-flow ODE from the level `from` to the level `to`, up or down: every
-    /// eigen-direction of x − αm grows with the standard deviation of its marginal,
+    /// The exact map of the probability-flow ODE from the level `from` to the level `to`, up or
+    /// down: every eigen-direction of x − αm grows with the standard deviation of its marginal,
     ///
     /// ```text
     /// x' = α' m + U diag(√((α'²v + σ'²)/(α²v + σ²))) Uᵀ (x − α m)
@@ -197,13 +199,13 @@ impl Gaussian {
     /// # Ok::<(), diffusion_sampler::Error>(())
     /// ```
     ///
-    /// The ODE is that of Song et al. 2021, "Score-Based Generative Modeling through Stochastic Differential
-    /// Equations".
+    /// The ODE is that of Song et al. 2021, "Score-Based Generative Modeling through Stochastic
+    /// Differential Equations".
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidParameter`] at `from` with σ = 0 when a variance is 0, because the flow cannot leave a point;
-    /// otherwise as the methods of [`Oracle`].
+    /// [`Error::InvalidParameter`] at `from` with σ = 0 when a variance is 0, because the flow
+    /// cannot leave a point; otherwise as the methods of [`Oracle`].
     pub fn flow(
         &self,
         x: &[f64],
@@ -228,13 +230,13 @@ impl Gaussian {
         Ok(())
     }
 
-    /// `count` independent points of the data, shape \[count, d\]: m + U diag(√v) z. The same generator state gives
-    /// the same bits on every machine.
+    /// `count` independent points of the data, shape \[count, d\]: m + U diag(√v) z. The same
+    /// generator state gives the same bits on every machine.
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] for more points than memory can hold, as far as the system says so before
-    /// they are drawn: some grant what they cannot give.
+    /// [`Error::TooLarge`] for more points than memory can hold, as far as the system says so
+    /// before they are drawn: some grant what they cannot give.
     pub fn sample<R: Rng + ?Sized>(&self, count: usize, rng: &mut R) -> Result<Array2<f64>, Error> {
         let mut normals = Normals::new(rng, self.mean.len());
         draws::with_rows(count, self.mean.len(), |_, row| {

@@ -14,8 +14,8 @@ use crate::linalg;
 
 /// Data distributed as the mixture Σ w_k N(m_k, C_k); every component carries a class label.
 ///
-/// At a level each component is a Gaussian again, and with its responsibility r_k ∝ w_k N(x; αm_k, α²C_k + σ²I) (by
-/// log-sum-exp, so that far tails are safe), D_k and score_k as of a [`Gaussian`]:
+/// At a level each component is a Gaussian again, and with its responsibility r_k ∝ w_k N(x; αm_k,
+/// α²C_k + σ²I) (by log-sum-exp, so that far tails are safe), D_k and score_k as of a [`Gaussian`]:
 ///
 /// | quantity | formula |
 /// |---|---|
@@ -26,7 +26,8 @@ use crate::linalg;
 /// | ∇ ln p(y given x_t) | score of class y − score |
 ///
 /// ```
-/// use diffusion_sampler::{NoiseLevel, oracle::{Gaussian, GaussianMixture, LabelledOracle, Oracle}};
+/// use diffusion_sampler::NoiseLevel;
+/// use diffusion_sampler::oracle::{Gaussian, GaussianMixture, LabelledOracle, Oracle};
 ///
 /// let data = GaussianMixture::new(
 ///     &[1.0, 3.0],
@@ -50,7 +51,8 @@ pub struct GaussianMixture {
     dim: usize,
 }
 
-/// A point in the coordinates of every component, [K, d], and what [`GaussianMixture::logits`] makes of it.
+/// A point in the coordinates of every component, [K, d], and what [`GaussianMixture::logits`]
+/// makes of it.
 struct Located {
     ys: Vec<f64>,
     logits: Vec<f64>,
@@ -58,13 +60,15 @@ struct Located {
 }
 
 impl GaussianMixture {
-    /// The mixture of `components` with `weights`, which are normalised to sum to one, and a label for each component.
+    /// The mixture of `components` with `weights`, which are normalised to sum to one, and a label
+    /// for each component.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidParameter`] without components; [`Error::WrongLength`] unless there is one weight and one label
-    /// for each component, and all have one dimension; [`Error::InvalidEntry`] for a weight that is not positive and
-    /// finite, or is lost to underflow beside the others, and for a label above 1048576.
+    /// [`Error::InvalidParameter`] without components; [`Error::WrongLength`] unless there is one
+    /// weight and one label for each component, and all have one dimension; [`Error::InvalidEntry`]
+    /// for a weight that is not positive and finite, or is lost to underflow beside the others, and
+    /// for a label above 1048576.
     pub fn new(
         weights: &[f64],
         components: Vec<Gaussian>,
@@ -150,8 +154,8 @@ impl GaussianMixture {
         )
     }
 
-    /// `count` independent points of the data, with component and label. The same generator state gives the same
-    /// bits on every machine.
+    /// `count` independent points of the data, with component and label. The same generator state
+    /// gives the same bits on every machine.
     ///
     /// # Errors
     ///
@@ -179,8 +183,9 @@ impl GaussianMixture {
         )
     }
 
-    /// Rotates x into the coordinates of every component, [K, d] in `ys`, writes ln w_k + ln p_t,k − c to `logits` and
-    /// returns c, the largest of the ln p_t,k: beside their differences the weights keep their digits in the far tails.
+    /// Rotates x into the coordinates of every component, [K, d] in `ys`, writes ln w_k + ln p_t,k
+    /// − c to `logits` and returns c, the largest of the ln p_t,k: beside their differences the
+    /// weights keep their digits in the far tails.
     fn logits(&self, x: &[f64], scales: &Scales, ys: &mut [f64], logits: &mut [f64]) -> f64 {
         let mut largest = f64::NEG_INFINITY;
         let each = self.components.iter().zip(ys.chunks_exact_mut(self.dim));
@@ -246,7 +251,8 @@ impl GaussianMixture {
         self.components.iter().all(Gaussian::has_density)
     }
 
-    /// Σ w_k (Cov_k + (m_k − m)(m_k − m)ᵀ) with `add` adding w_k Cov_k, for rows m_k and their mean m.
+    /// Σ w_k (Cov_k + (m_k − m)(m_k − m)ᵀ) with `add` adding w_k Cov_k, for rows m_k and their mean
+    /// m.
     fn total_covariance(
         &self,
         weights: &[f64],

@@ -1,4 +1,5 @@
-//! Exact denoisers: data distributions whose posterior mean, score and class posteriors are known in closed form.
+//! Exact denoisers: data distributions whose posterior mean, score and class posteriors are known
+//! in closed form.
 
 mod adapter;
 mod check;
@@ -27,7 +28,8 @@ use crate::level::NoiseLevel;
 use crate::prediction::Prediction;
 pub(crate) use check::{Scales, in_range};
 
-/// A data distribution that is known exactly, and with it every distribution of the noisy x_t = αx₀ + σε.
+/// A data distribution that is known exactly, and with it every distribution of the noisy x_t = αx₀
+/// + σε.
 ///
 /// | method | quantity | at σ = 0 | at α = 0 |
 /// |---|---|---|---|
@@ -36,17 +38,18 @@ pub(crate) use check::{Scales, in_range};
 /// | [`log_density`](Self::log_density) | ln p_t(x), in nats | of the data, if it has a density | of N(0, σ²I) |
 /// | [`posterior_covariance`](Self::posterior_covariance) | Cov\[x₀ given x_t = x\] = (σ²/α) ∂D/∂x | 0 | covariance of the data |
 ///
-/// D and the score determine each other (Tweedie's formula; Efron 2011, "Tweedie's Formula and Selection Bias"), but
-/// both are computed without the cancellation that deriving one from the other brings where σ is small.
+/// D and the score determine each other (Tweedie's formula; Efron 2011, "Tweedie's Formula and
+/// Selection Bias"), but both are computed without the cancellation that deriving one from the
+/// other brings where σ is small.
 ///
-/// Oracles are immutable plain data in f64; a point is a slice of length [`dim`](Self::dim), an image its elements in
-/// row-major order. [`denoiser`](Self::denoiser) makes one a [`Denoiser`](crate::Denoiser) of batches of any element
-/// type and dimension. Sums have a fixed order and exponentials come from `libm`: the bits are the same on every
-/// machine.
+/// Oracles are immutable plain data in f64; a point is a slice of length [`dim`](Self::dim), an
+/// image its elements in row-major order. [`denoiser`](Self::denoiser) makes one a
+/// [`Denoiser`](crate::Denoiser) of batches of any element type and dimension. Sums have a fixed
+/// order and exponentials come from `libm`: the bits are the same on every machine.
 ///
-/// **Ranges.** Entries of points and means up to 1e30, variances 0 or between 1e-60 and 1e60, α and σ 0 or between
-/// 1e-30 and 1e30: within these every result is a number, however far out in the tails, and beyond them there is an
-/// error. Responsibilities below 1e-30 count as 0.
+/// **Ranges.** Entries of points and means up to 1e30, variances 0 or between 1e-60 and 1e60, α and
+/// σ 0 or between 1e-30 and 1e30: within these every result is a number, however far out in the
+/// tails, and beyond them there is an error. Responsibilities below 1e-30 count as 0.
 ///
 /// ```
 /// use diffusion_sampler::{Denoiser, NoiseLevel, Prediction, Query, oracle::{Gaussian, Oracle}};
@@ -63,10 +66,10 @@ pub(crate) use check::{Scales, in_range};
 ///
 /// # Errors
 ///
-/// All methods: [`Error::WrongLength`] for a point or output whose length is not [`dim`](Self::dim);
-/// [`Error::InvalidEntry`] for an entry, [`Error::InvalidParameter`] for an α or σ outside the ranges. Score and
-/// density:
-/// [`Error::InvalidParameter`] at σ = 0 when the data has no density.
+/// All methods: [`Error::WrongLength`] for a point or output whose length is not
+/// [`dim`](Self::dim); [`Error::InvalidEntry`] for an entry, [`Error::InvalidParameter`] for an α
+/// or σ outside the ranges. Score and density: [`Error::InvalidParameter`] at σ = 0 when the data
+/// has no density.
 pub trait Oracle {
     /// The dimension d of a point.
     fn dim(&self) -> usize;
@@ -76,8 +79,8 @@ pub trait Oracle {
 
     /// Writes D = E\[x₀ given x_t = `x`\] to `out`.
     ///
-    /// `scratch` grows to the size that is needed and holds nothing between calls; kept, it makes calls free of
-    /// allocation.
+    /// `scratch` grows to the size that is needed and holds nothing between calls; kept, it makes
+    /// calls free of allocation.
     ///
     /// # Errors
     ///
@@ -90,7 +93,8 @@ pub trait Oracle {
         out: &mut [f64],
     ) -> Result<(), Error>;
 
-    /// Writes ∇ₓ ln p_t(x) to `out`; `scratch` as for [`data_estimate_into`](Self::data_estimate_into).
+    /// Writes ∇ₓ ln p_t(x) to `out`; `scratch` as for
+    /// [`data_estimate_into`](Self::data_estimate_into).
     ///
     /// # Errors
     ///
@@ -139,8 +143,8 @@ pub trait Oracle {
         Ok(out)
     }
 
-    /// This oracle as a denoiser that returns `prediction`. An oracle behind a `&`, [`Box`] or [`Arc`] is
-    /// an oracle too, to be shared by several denoisers.
+    /// This oracle as a denoiser that returns `prediction`. An oracle behind a `&`, [`Box`] or
+    /// [`Arc`] is an oracle too, to be shared by several denoisers.
     fn denoiser(self, prediction: Prediction) -> ExactDenoiser<Self>
     where
         Self: Sized,
@@ -176,8 +180,8 @@ pub trait LabelledOracle: Oracle {
     /// As [`Oracle::log_density`].
     fn class_log_posterior(&self, x: &[f64], level: &NoiseLevel) -> Result<Vec<f64>, Error>;
 
-    /// Writes ∇ₓ ln p(y = `label` given x_t = x), the score of the class minus the score, to `out`; `scratch` as for
-    /// [`Oracle::data_estimate_into`].
+    /// Writes ∇ₓ ln p(y = `label` given x_t = x), the score of the class minus the score, to `out`;
+    /// `scratch` as for [`Oracle::data_estimate_into`].
     ///
     /// # Errors
     ///

@@ -10,8 +10,8 @@ use crate::real::Real;
 /// What is taken for rounding in a covariance, relative to its largest entry or eigenvalue.
 const TOLERANCE: f64 = 1e-12;
 
-/// The mean and the unbiased covariance (divisor n − 1) of the rows of an array of shape \[n, d\], in f64 and in a
-/// fixed order of summation.
+/// The mean and the unbiased covariance (divisor n − 1) of the rows of an array of shape \[n, d\],
+/// in f64 and in a fixed order of summation.
 ///
 /// ```
 /// use diffusion_sampler::oracle::sample_moments;
@@ -25,8 +25,8 @@ const TOLERANCE: f64 = 1e-12;
 ///
 /// # Errors
 ///
-/// [`Error::InvalidParameter`] for fewer than 2 rows or d = 0; [`Error::InvalidEntry`], with the entry's position in
-/// its row, for an entry that is not finite or exceeds 1e30.
+/// [`Error::InvalidParameter`] for fewer than 2 rows or d = 0; [`Error::InvalidEntry`], with the
+/// entry's position in its row, for an entry that is not finite or exceeds 1e30.
 pub fn sample_moments<A: Real>(rows: &ArrayRef2<A>) -> Result<(Vec<f64>, Array2<f64>), Error> {
     let (n, d) = rows.dim();
     check::dimension(d)?;
@@ -54,7 +54,8 @@ pub fn sample_moments<A: Real>(rows: &ArrayRef2<A>) -> Result<(Vec<f64>, Array2<
 
 /// C ← C + w·a aᵀ.
 pub(super) fn add_outer(w: f64, a: &[f64], covariance: &mut [f64]) {
-    // One product for both (i, j) and (j, i): w·(a_i a_j) is symmetric to the bit, (w·a_i)·a_j is not.
+    // One product for both (i, j) and (j, i): w·(a_i a_j) is symmetric to the bit, (w·a_i)·a_j is
+    // not.
     for (row, &ai) in covariance.chunks_exact_mut(a.len()).zip(a) {
         for (c, &aj) in row.iter_mut().zip(a) {
             *c += w * (ai * aj);
@@ -67,8 +68,8 @@ pub(super) fn square(d: usize, values: &[f64]) -> Array2<f64> {
     Array2::from_shape_fn((d, d), |(i, j)| values[i * d + j])
 }
 
-/// The eigenvalues and vectors of a checked covariance; see [`Gaussian::new`](crate::oracle::Gaussian::new) for what is
-/// rounding.
+/// The eigenvalues and vectors of a checked covariance; see
+/// [`Gaussian::new`](crate::oracle::Gaussian::new) for what is rounding.
 pub(super) fn eigen(
     name: &'static str,
     covariance: &ArrayRef2<f64>,

@@ -1,7 +1,8 @@
-//! Log-sum-exp: responsibilities and class posteriors from unnormalised log-probabilities, safe against underflow.
+//! Log-sum-exp: responsibilities and class posteriors from unnormalised log-probabilities, safe
+//! against underflow.
 //!
-//! The logits are finite (the ranges in `check` see to that) and there is at least one, so that the largest term of
-//! every sum is exactly 1.
+//! The logits are finite (the ranges in `check` see to that) and there is at least one, so that the
+//! largest term of every sum is exactly 1.
 
 /// Responsibilities below this are left out of a sum over components.
 pub(super) const NEGLIGIBLE: f64 = 1e-30;
@@ -58,8 +59,9 @@ pub(super) fn class_log_posterior(logits: &[f64], labels: &[usize], count: usize
 
 /// logits ← d ln p(y)/dl: the responsibility within the class minus the one overall.
 ///
-/// Within the class that difference is r_y(1 − P_y), with 1 − P_y summed over the *other* classes: it keeps its digits
-/// when the class is all but certain. The caller makes sure that something carries the label.
+/// Within the class that difference is r_y(1 − P_y), with 1 − P_y summed over the *other* classes:
+/// it keeps its digits when the class is all but certain. The caller makes sure that something
+/// carries the label.
 pub(super) fn class_slopes(logits: &mut [f64], labels: &[usize], label: usize) {
     let top = max(logits.iter().copied());
     let in_class = |k: usize| labels[k] == label;

@@ -96,8 +96,8 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// [`Error::EdgesDoNotMeet`]; [`Error::SlotOutOfRange`] where `next` needs given slots that this
-    /// plan does not have.
+    /// [`Error::EdgesDoNotMeet`]; [`Error::SlotOutOfRange`] where `next` needs given slots that
+    /// this plan does not have.
     pub fn then(mut self, next: Self) -> Result<Self, Error> {
         if next.given > self.slots {
             return Err(Error::SlotOutOfRange {
@@ -153,8 +153,8 @@ impl Plan {
         self.steps.iter().flat_map(|step| &step.stages)
     }
 
-    /// A number that tells plans apart: a hash of every level and scalar, the same on every machine.
-    /// Snapshots carry it.
+    /// A number that tells plans apart: a hash of every level and scalar, the same on every
+    /// machine. Snapshots carry it.
     pub fn fingerprint(&self) -> u64 {
         check::fingerprint(self)
     }

@@ -11,8 +11,8 @@ use crate::posterior::Transition;
 /// x' = state·x + data·D + Σ weight_j·H_j + noise·z        H_slot' = what the store names
 /// ```
 ///
-/// Right-hand sides take the old values. Which prediction the model makes does not matter here: D is
-/// folded into the coefficients of x and of the model's outputs when the plan runs
+/// Right-hand sides take the old values. Which prediction the model makes does not matter here: D
+/// is folded into the coefficients of x and of the model's outputs when the plan runs
 /// ([`Stage::coefficients`](super::Stage::coefficients)).
 ///
 /// Where the estimate of ε is not (x − αD)/σ (a clip that keeps the model's ε, CFG++), x on the

@@ -14,13 +14,13 @@ use crate::posterior::{Kappa, ReverseVariance, StridedPosterior};
 use crate::prediction::Prediction;
 use crate::real::Real;
 
-/// One DDIM step (or DDPM, or any other κ) between two levels, for the whole batch or with levels of
-/// each sample's own.
+/// One DDIM step (or DDPM, or any other κ) between two levels, for the whole batch or with levels
+/// of each sample's own.
 ///
 /// x_s = (σ_s/σ_t) κ x_t + α_s (1 − κ r) D + √v_p z, as in
 /// [`FirstOrder`](crate::solver::FirstOrder). A [`Trajectory`](crate::Trajectory) runs whole plans;
-/// this type is for parallel-in-time, streaming and other generators, whose samples stand at different
-/// levels. It is taken by a [`Machine`], which keeps the state and the model's outputs.
+/// this type is for parallel-in-time, streaming and other generators, whose samples stand at
+/// different levels. It is taken by a [`Machine`], which keeps the state and the model's outputs.
 ///
 /// ```
 /// use diffusion_sampler::{KeyedNoise, Prediction, posterior::Kappa};
@@ -115,8 +115,8 @@ impl DdimStep {
         &self.posteriors
     }
 
-    /// Takes the step with the model's output at the machine's state and the step's starting level(s).
-    /// `step` keys the noise.
+    /// Takes the step with the model's output at the machine's state and the step's starting
+    /// level(s). `step` keys the noise.
     ///
     /// # Errors
     ///

@@ -19,8 +19,8 @@ use crate::real::Real;
 /// guidance), on which single stages can be taken by hand.
 ///
 /// A [`Trajectory`](crate::Trajectory) is a machine that follows a plan. Adaptive drivers, parallel
-/// methods and users of single steps ([`DdimStep`](super::DdimStep)) drive one themselves. A clone is
-/// a full copy: a step that is rejected costs one.
+/// methods and users of single steps ([`DdimStep`](super::DdimStep)) drive one themselves. A clone
+/// is a full copy: a step that is rejected costs one.
 ///
 /// ```
 /// use diffusion_sampler::{KeyedNoise, Prediction, oracle::{Gaussian, Oracle}};

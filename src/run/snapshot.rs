@@ -19,8 +19,8 @@ use crate::real::Real;
 /// [`Trajectory::snapshot`], taken by [`Sampler::resume`](crate::Sampler::resume).
 ///
 /// The plan, the prediction and the noise belong to whoever resumes; the plan's
-/// [fingerprint](Plan::fingerprint) and the level tell whether it is the same plan. With keyed noise of
-/// the same seed the run goes on bit for bit.
+/// [fingerprint](Plan::fingerprint) and the level tell whether it is the same plan. With keyed
+/// noise of the same seed the run goes on bit for bit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot<A, D: Dimension> {
     /// The fingerprint of the plan.
@@ -76,8 +76,8 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         Self::new(plan, prediction, clip, machine, noise)?.at(cursor, snapshot.memory)
     }
 
-    /// The run as plain data, to be resumed by [`Sampler::resume`](crate::Sampler::resume), in another
-    /// process if need be.
+    /// The run as plain data, to be resumed by [`Sampler::resume`](crate::Sampler::resume), in
+    /// another process if need be.
     ///
     /// ```
     /// use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler};

@@ -23,14 +23,15 @@ use crate::real::Real;
 
 /// One run of a plan: a [`Machine`], the position in the plan, and the noise.
 ///
-/// The primitive is ask/tell: [`ask`](Self::ask) says on which state and at which level the model is
-/// wanted, [`tell`](Self::tell) takes its output and applies the update. [`advance`](Self::advance)
-/// and [`complete`](Self::complete) do both with a [`Denoiser`]. A trajectory can be cloned at any
-/// point, and both copies go on bit for bit alike when the noise is keyed.
+/// The primitive is ask/tell: [`ask`](Self::ask) says on which state and at which level the model
+/// is wanted, [`tell`](Self::tell) takes its output and applies the update.
+/// [`advance`](Self::advance) and [`complete`](Self::complete) do both with a [`Denoiser`]. A
+/// trajectory can be cloned at any point, and both copies go on bit for bit alike when the noise is
+/// keyed.
 ///
 /// After an error the position is unchanged, [`outputs`](Self::outputs) still holds what the model
-/// returned, and the state is what it was, except for [`Error::NonFinite`], where the failed update has
-/// already been written: keep a [`snapshot`](Self::snapshot) or a clone to retry such a step.
+/// returned, and the state is what it was, except for [`Error::NonFinite`], where the failed update
+/// has already been written: keep a [`snapshot`](Self::snapshot) or a clone to retry such a step.
 ///
 /// ```
 /// use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler};
@@ -61,8 +62,8 @@ pub struct Trajectory<A, D: Dimension, N = KeyedNoise> {
     forms: Arc<[Form]>,
 }
 
-/// The most stages whose scalars are folded when a run is started, some 2 MiB; those of later ones are
-/// folded when they come.
+/// The most stages whose scalars are folded when a run is started, some 2 MiB; those of later ones
+/// are folded when they come.
 const FOLDED: usize = 4096;
 
 /// Where the model is to be evaluated next.
@@ -153,8 +154,8 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         Ok(self)
     }
 
-    /// What to evaluate next, after running the updates before it that need no model; `None` when the
-    /// run is finished.
+    /// What to evaluate next, after running the updates before it that need no model; `None` when
+    /// the run is finished.
     ///
     /// # Errors
     ///
@@ -207,12 +208,13 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         Ok(())
     }
 
-    /// Takes several outputs and the weights by which they combine, for the batch or for each sample.
+    /// Takes several outputs and the weights by which they combine, for the batch or for each
+    /// sample.
     ///
     /// # Errors
     ///
-    /// As [`tell`](Self::tell), and [`Error::WrongLength`] unless there is one combination or one for
-    /// each sample, with as many outputs as there are.
+    /// As [`tell`](Self::tell), and [`Error::WrongLength`] unless there is one combination or one
+    /// for each sample, with as many outputs as there are.
     pub fn tell_combined(
         &mut self,
         combinations: &[Combination],
@@ -225,8 +227,8 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     ///
     /// # Errors
     ///
-    /// As [`tell`](Self::tell); [`Error::WrongLength`] for fewer outputs than the guidance reads; what
-    /// the guidance refuses.
+    /// As [`tell`](Self::tell); [`Error::WrongLength`] for fewer outputs than the guidance reads;
+    /// what the guidance refuses.
     pub fn tell_guided(
         &mut self,
         guidance: &dyn Guidance,
@@ -276,9 +278,9 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         Ok(())
     }
 
-    /// Runs the plan with `model` and calls `observe` after every step, which may edit the state and
-    /// stop the run by [`ControlFlow::Break`]; the trajectory can go on from there. Keeps one more
-    /// array, for the estimate of x₀.
+    /// Runs the plan with `model` and calls `observe` after every step, which may edit the state
+    /// and stop the run by [`ControlFlow::Break`]; the trajectory can go on from there. Keeps one
+    /// more array, for the estimate of x₀.
     ///
     /// # Errors
     ///
@@ -348,10 +350,10 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         &self.machine
     }
 
-    /// The model's outputs at the last evaluation by [`advance`](Self::advance), \[n·B, …\] with n the
-    /// largest number of outputs that the model's guidance wants; `None` before the first. Where the
-    /// level asked for fewer, as outside a guidance interval, the rows behind them are left from
-    /// before.
+    /// The model's outputs at the last evaluation by [`advance`](Self::advance), \[n·B, …\] with n
+    /// the largest number of outputs that the model's guidance wants; `None` before the first.
+    /// Where the level asked for fewer, as outside a guidance interval, the rows behind them are
+    /// left from before.
     pub fn outputs(&self) -> Option<&ArrayRef<A, D>> {
         self.machine.outputs()
     }

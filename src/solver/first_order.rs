@@ -5,14 +5,17 @@ use crate::error::Error;
 use crate::plan::{Plan, Step, Update};
 use crate::posterior::{Kappa, ReverseVariance, StridedPosterior};
 
-/// The first-order solver: x₀ in the strided posterior q(x_s | x_t, x₀) is replaced by the model's estimate D.
+/// The first-order solver: x₀ in the strided posterior q(x_s | x_t, x₀) is replaced by the model's
+/// estimate D.
 ///
-/// x_s = (σ_s/σ_t) κ x_t + α_s (1 − κ r) D + √v_p z on every edge; onto σ_s = 0 it is α_s D. With κ = 1 this is DDIM,
-/// which is also Euler's method in ρ, flow matching's Euler step, DPM-Solver-1 and DPM-Solver++-1; with κ = r it is DDPM's
-/// ancestral sampler; see [`Kappa`] for the others. Song, Meng and Ermon (2021), "Denoising Diffusion Implicit Models".
+/// x_s = (σ_s/σ_t) κ x_t + α_s (1 − κ r) D + √v_p z on every edge; onto σ_s = 0 it is α_s D. With κ
+/// = 1 this is DDIM, which is also Euler's method in ρ, flow matching's Euler step, DPM-Solver-1
+/// and DPM-Solver++-1; with κ = r it is DDPM's ancestral sampler; see [`Kappa`] for the others.
+/// Song, Meng and Ermon (2021), "Denoising Diffusion Implicit Models".
 ///
 /// ```
-/// use diffusion_sampler::{Grid, posterior::{Kappa, ReverseVariance}, schedule::TableSchedule, solver::{FirstOrder, Path, Solver}};
+/// use diffusion_sampler::{Grid, posterior::{Kappa, ReverseVariance}, schedule::TableSchedule};
+/// use diffusion_sampler::solver::{FirstOrder, Path, Solver};
 ///
 /// let schedule = TableSchedule::cosine(1000)?;
 /// let grid = Grid::trailing(&schedule, 20)?;
@@ -80,9 +83,9 @@ impl FirstOrder {
 impl Solver for FirstOrder {
     /// # Errors
     ///
-    /// [`Error::GammaOutOfRange`] and [`Error::InvalidParameter`] as [`StridedPosterior::new`] and its
-    /// [`reverse_variance`](StridedPosterior::reverse_variance); [`Error::WrongLength`] unless there is one policy per
-    /// edge.
+    /// [`Error::GammaOutOfRange`] and [`Error::InvalidParameter`] as [`StridedPosterior::new`] and
+    /// its [`reverse_variance`](StridedPosterior::reverse_variance); [`Error::WrongLength`] unless
+    /// there is one policy per edge.
     fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
         let edges = path.edges();
         if let Kappas::PerEdge(kappas) = &self.kappas

@@ -6,14 +6,17 @@ use crate::level::NoiseLevel;
 use crate::plan::{Plan, Stage, Step, Store, Update};
 use crate::posterior::{Kappa, StridedPosterior};
 
-/// Heun's second-order method on dx̂/dρ = E, x̂ = x/α: a DDIM step, and a correction by the slope at its end. Two
-/// evaluations a step; a plain DDIM step onto σ_s = 0 and from α_t = 0. Karras et al. (2022), Algorithm 1.
+/// Heun's second-order method on dx̂/dρ = E, x̂ = x/α: a DDIM step, and a correction by the slope
+/// at its end. Two evaluations a step; a plain DDIM step onto σ_s = 0 and from α_t = 0. Karras et
+/// al. (2022), Algorithm 1.
 ///
-/// The textbook form x_s = (α_s/α_t)x_t + α_s(ρ_s − ρ_t)(E_t + E_s)/2 needs x_t beside the predicted state. Here the
-/// correction is applied in place, x ← x + ½(ρ_t/ρ_s − 1)α_s(D_s − D_t), which is the same by E = (x/α − D)/ρ.
+/// The textbook form x_s = (α_s/α_t)x_t + α_s(ρ_s − ρ_t)(E_t + E_s)/2 needs x_t beside the
+/// predicted state. Here the correction is applied in place, x ← x + ½(ρ_t/ρ_s − 1)α_s(D_s − D_t),
+/// which is the same by E = (x/α − D)/ρ.
 ///
-/// The correction's factor grows like e^h: with few steps over a wide range of λ it overshoots wildly, up to 19 times the
-/// data's size at 5 evaluations; on Gaussian data it overtook DDIM between 20 and 50 (docs/choosing.md).
+/// The correction's factor grows like e^h: with few steps over a wide range of λ it overshoots
+/// wildly, up to 19 times the data's size at 5 evaluations; on Gaussian data it overtook DDIM
+/// between 20 and 50 (docs/choosing.md).
 ///
 /// ```
 /// use diffusion_sampler::{Grid, schedule::{Edm, NoiseSchedule}, solver::{Heun, Path, Solver}};
@@ -39,8 +42,8 @@ impl Heun {
 impl Solver for Heun {
     /// # Errors
     ///
-    /// None on a valid grid. A step so wide that ρ_t/ρ_s overflows is a plain DDIM step, as one onto
-    /// σ_s = 0 is.
+    /// None on a valid grid. A step so wide that ρ_t/ρ_s overflows is a plain DDIM step, as one
+    /// onto σ_s = 0 is.
     fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
         let steps = path.edges().map(|(from, to)| step(from, to));
         Plan::new(steps.collect::<Result<_, _>>()?, 1)

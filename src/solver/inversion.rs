@@ -6,13 +6,14 @@ use crate::level::NoiseLevel;
 use crate::plan::{Plan, Stage, Step, Update};
 use crate::posterior::{Kappa, StridedPosterior};
 
-/// Deterministic DDIM inversion x₀ → x_T: the κ = 1 step with its ends exchanged, over the knots of the grid from the
-/// clean end up. Song, Meng and Ermon (2021), section 4.3.
+/// Deterministic DDIM inversion x₀ → x_T: the κ = 1 step with its ends exchanged, over the knots of
+/// the grid from the clean end up. Song, Meng and Ermon (2021), section 4.3.
 ///
-/// Each up-edge takes E at the knot where it stands; the exact inverse of a DDIM step would take it at the other end. The
-/// round trip x₀ → x_T → x₀ is therefore *approximate*, and first order: its error falls in proportion to 1/K. From the
-/// clean knot, where E is undetermined, the model is evaluated at (α_s x₀, s) and x_s = α_s x₀ + σ_s E. The verification
-/// report gives the round trip's error on an exact oracle.
+/// Each up-edge takes E at the knot where it stands; the exact inverse of a DDIM step would take it
+/// at the other end. The round trip x₀ → x_T → x₀ is therefore *approximate*, and first order: its
+/// error falls in proportion to 1/K. From the clean knot, where E is undetermined, the model is
+/// evaluated at (α_s x₀, s) and x_s = α_s x₀ + σ_s E. The verification report gives the round
+/// trip's error on an exact oracle.
 ///
 /// ```
 /// use diffusion_sampler::{Grid, schedule::TableSchedule, solver::{DdimInversion, Path, Solver}};

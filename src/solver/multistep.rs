@@ -17,7 +17,8 @@ pub enum SecondOrderForm {
     Exact,
 }
 
-/// DPM-Solver++(2M) and, with τ > 0, SDE-DPM-Solver++(2M): one evaluation a step, second order from the previous step's D.
+/// DPM-Solver++(2M) and, with τ > 0, SDE-DPM-Solver++(2M): one evaluation a step, second order from
+/// the previous step's D.
 ///
 /// With p = 1 + τ², z = ph, q = h₀/h, h₀ the previous step:
 ///
@@ -26,15 +27,18 @@ pub enum SecondOrderForm {
 /// w₀ = (1 − e^−z)(1 + 1/(2q))     w₁ = −(1 − e^−z)/(2q)
 /// ```
 ///
-/// Lu, Zhou, Bao, Chen, Li and Zhu (2022), "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic
-/// Models". The first step, a step onto σ_s = 0, and a step from or after α_t = 0 are first order. τ² is k-diffusion's eta.
+/// Lu, Zhou, Bao, Chen, Li and Zhu (2022), "DPM-Solver++: Fast Solver for Guided Sampling of
+/// Diffusion Probabilistic Models". The first step, a step onto σ_s = 0, and a step from or after
+/// α_t = 0 are first order. τ² is k-diffusion's eta.
 ///
-/// On few steps over a wide range of λ extrapolation can do harm, on data with separated narrow modes above all; on
-/// Gaussian data it did not. [`guarded`](Self::guarded) is the insurance: it extrapolates over moderate steps only, at the
-/// price of second order's gain where no harm was to be feared. docs/choosing.md has the figures.
+/// On few steps over a wide range of λ extrapolation can do harm, on data with separated narrow
+/// modes above all; on Gaussian data it did not. [`guarded`](Self::guarded) is the insurance: it
+/// extrapolates over moderate steps only, at the price of second order's gain where no harm was to
+/// be feared. docs/choosing.md has the figures.
 ///
 /// ```
-/// use diffusion_sampler::{Grid, schedule::TableSchedule, solver::{DpmSolverPlusPlus, Path, Solver}};
+/// use diffusion_sampler::{Grid, schedule::TableSchedule};
+/// use diffusion_sampler::solver::{DpmSolverPlusPlus, Path, Solver};
 ///
 /// let schedule = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;
 /// let grid = Grid::trailing(&schedule, 20)?;
@@ -53,19 +57,21 @@ pub struct DpmSolverPlusPlus {
     guarded: bool,
 }
 
-/// The largest step and the largest ratio of neighbouring steps that a guarded solver extrapolates over.
+/// The largest step and the largest ratio of neighbouring steps that a guarded solver extrapolates
+/// over.
 ///
-/// Neither is a border between good and bad: beyond the step, second order was measured to lose to first by up to a factor
-/// of 1.6 on separated narrow modes, and to win by up to a factor of 4 on Gaussian data (docs/choosing.md). 1.5 is on the
-/// cautious side. The ratio hardly matters: it binds after the very long first step of the cosine and flow schedules, where
-/// the extrapolation is small anyway.
+/// Neither is a border between good and bad: beyond the step, second order was measured to lose to
+/// first by up to a factor of 1.6 on separated narrow modes, and to win by up to a factor of 4 on
+/// Gaussian data (docs/choosing.md). 1.5 is on the cautious side. The ratio hardly matters: it
+/// binds after the very long first step of the cosine and flow schedules, where the extrapolation
+/// is small anyway.
 const GUARD_STEP: f64 = 1.5;
 const GUARD_RATIO: f64 = 2.0;
 
 /// The shortest distance, in steps, from which D is extrapolated. A difference quotient over a
-/// distance q amplifies the rounding of D, and what a network adds to it, by 1/(2q): over 3e-16 of a
-/// step nothing else is left. From q = 1/16 on the rounding of f32 stays below 1e-6 of D. Where the
-/// last knot is nearer, the one before it serves.
+/// distance q amplifies the rounding of D, and what a network adds to it, by 1/(2q): over 3e-16 of
+/// a step nothing else is left. From q = 1/16 on the rounding of f32 stays below 1e-6 of D. Where
+/// the last knot is nearer, the one before it serves.
 const MIN_RATIO: f64 = 1.0 / 16.0;
 
 impl Default for DpmSolverPlusPlus {
@@ -122,8 +128,9 @@ impl DpmSolverPlusPlus {
         Self { form, ..self }
     }
 
-    /// First order where h > 1.5 or neighbouring steps differ by more than a factor of 2. Where all steps are longer, as for
-    /// 5 steps uniform in λ over a usual range, nothing of second order is left.
+    /// First order where h > 1.5 or neighbouring steps differ by more than a factor of 2. Where all
+    /// steps are longer, as for 5 steps uniform in λ over a usual range, nothing of second order is
+    /// left.
     #[must_use]
     pub fn guarded(self) -> Self {
         Self {

@@ -37,7 +37,8 @@ impl<'a> Path<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::ScheduleMismatch`] where a knot of the grid is not the schedule's level at its time.
+    /// [`Error::ScheduleMismatch`] where a knot of the grid is not the schedule's level at its
+    /// time.
     pub fn new(schedule: &'a dyn NoiseSchedule, grid: &'a Grid) -> Result<Self, Error> {
         for knot in grid.levels() {
             let mismatch = |found: f64| Error::ScheduleMismatch {
