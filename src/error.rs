@@ -387,7 +387,7 @@ pub enum Error {
         /// The most that is possible.
         max: usize,
     },
-    /// An output was told, or a step taken, after the plan's last.
+    /// An output was given, or a step taken, after the plan's last.
     RunFinished {
         /// The number of steps in the plan.
         steps: usize,

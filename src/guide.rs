@@ -1,7 +1,7 @@
 //! The guides, as pages of this documentation. They are the files of the repository's `docs`
 //! folder.
 //!
-//! - [`choosing`]: which schedule, stride and solver to take, with measured figures.
+//! - [`choosing`]: which schedule, spacing and solver to take, with measured figures.
 //! - [`extending`]: custom schedules, solvers, models, loops and noise.
 //! - [`mathematics`]: the formulas and where they come from.
 //! - [`verification`]: every claim with its oracle, the measured value and the threshold.

@@ -19,7 +19,7 @@ use crate::run::{Machine, Snapshot, Trajectory};
 use crate::schedule::NoiseSchedule;
 use crate::solver::{Path, Solver};
 
-/// A sampler: a plan, the start law and the options of its runs. Immutable, cheap to clone, shared
+/// A sampler: a plan, the initial distribution and the options of its runs. Immutable, cheap to clone, shared
 /// between threads.
 ///
 /// ```
@@ -71,7 +71,7 @@ impl Sampler {
         })
     }
 
-    /// A sampler from a plan, with start law N(0, `start_variance` I).
+    /// A sampler from a plan, with initial distribution N(0, `start_variance` I).
     ///
     /// # Errors
     ///
@@ -85,7 +85,7 @@ impl Sampler {
         .with_start_variance(start_variance)
     }
 
-    /// The same sampler with start law N(0, `variance` I).
+    /// The same sampler with initial distribution N(0, `variance` I).
     ///
     /// # Errors
     ///
@@ -112,7 +112,7 @@ impl Sampler {
         &self.plan
     }
 
-    /// v_T of the start law N(0, v_T I).
+    /// v_T of the initial distribution N(0, v_T I).
     pub fn start_variance(&self) -> f64 {
         self.start_variance
     }
@@ -143,7 +143,7 @@ impl Sampler {
         Ok(run.into_state())
     }
 
-    /// A run from the start law: x_T ~ N(0, v_T I).
+    /// A run from the initial distribution: x_T ~ N(0, v_T I).
     ///
     /// # Errors
     ///
@@ -226,7 +226,7 @@ impl Sampler {
         )
     }
 
-    /// Goes on with a run that [`Trajectory::snapshot`] has stored, taken from a sampler with the
+    /// Resumes a run from a [snapshot](Trajectory::snapshot), taken from a sampler with the
     /// same plan.
     ///
     /// # Errors
@@ -280,7 +280,7 @@ impl Sampler {
         self.plan.moments(data, &initial)
     }
 
-    /// Refuses a start law for a plan that leads to more noise.
+    /// Refuses an initial distribution for a plan that leads to more noise.
     pub(crate) fn check_start(&self) -> Result<(), Error> {
         if self.plan.start().lambda() < self.plan.end().lambda() {
             return Ok(());

@@ -22,7 +22,7 @@ pub enum SimdLevel {
     Avx512,
 }
 
-/// The level in use as 1 + rank; 0 until it is asked for. Never above what [`detect`] finds:
+/// The level in use as 1 + rank; 0 until it is requested. Never above what [`detect`] finds:
 /// [`avx2`] and [`avx512`] rely on it.
 static LEVEL: AtomicU8 = AtomicU8::new(0);
 
@@ -65,7 +65,7 @@ pub fn force_simd_level(level: Option<SimdLevel>) {
 #[cold]
 fn detect_and_store() -> SimdLevel {
     let level = detect();
-    // Only over "not yet known", lest a level that another thread has just forced be lost.
+    // Only over "not yet known", so that a level just forced by another thread is kept.
     let _ = LEVEL.compare_exchange(0, level.code(), Ordering::Relaxed, Ordering::Relaxed);
     level
 }

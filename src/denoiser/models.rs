@@ -12,7 +12,7 @@ use crate::real::Real;
 /// models with one error type, which all make the same prediction.
 ///
 /// Only the models whose outputs are wanted are called. A model inside may be guided itself: it
-/// gives its guided answer. Asked for one output it is the first model.
+/// gives its guided answer. For one output it is the first model.
 ///
 /// ```
 /// use diffusion_sampler::{Prediction, denoiser::{Guided, Models}, from_fn, guidance::Composed};

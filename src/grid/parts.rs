@@ -13,7 +13,7 @@ use crate::schedule::NoiseSchedule;
 /// number of λ in time, t·|dλ/dt|, multiplies their error: it is 1/(1 − t) for a flow and 5 to 10
 /// on the usual tables. 2⁻³⁸ = 2¹⁴ roundings (4e-12) allows a condition number of some thousand, or
 /// a table's time printed with 13 digits. Nothing is lost: a step of this size moves the state by
-/// less than 1e-11 of itself. A start that lies 1e-6 of a knot above a knot is told apart: on the
+/// less than 1e-11 of itself. A start that lies 1e-6 of a knot above a knot is another start: on the
 /// usual tables its λ differs by some 1e-9.
 const SAME_KNOT: f64 = 1.0 / (1u64 << 38) as f64;
 

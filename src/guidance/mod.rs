@@ -191,7 +191,7 @@ macro_rules! forward {
 
 forward!(&G, Box<G>, std::sync::Arc<G>);
 
-/// The products that a form has asked for; the run always gives them.
+/// The products that a form needs; the run always gives them.
 fn required(name: &'static str, products: Option<&Products>) -> Result<Products, Error> {
     products
         .copied()

@@ -51,7 +51,7 @@
 //!   to 0.82); adding v · 0 or v − v, which needs no second look, took 14 % at 1 Ki, 8 % at 4 Ki
 //!   and 3 to 8 % in L2. D is nowhere written, so there it is D · 0.
 //! - *Noise* comes in blocks of 1024 on the stack, each used as soon as it is made, so it needs no
-//!   buffer. The pieces that are asked for follow from the shape alone: [0, 1024), [1024, 2048), …
+//!   buffer. The pieces that are requested follow from the shape alone: [0, 1024), [1024, 2048), …
 //!   of each noisy row, in ascending order, whatever the layout. A generator that throws part of a
 //!   pair away at the end of a piece still gives every layout the same.
 //! - *Layout* (`layout.rs`): arrays in standard layout are slices. Other axes are sorted, turned
@@ -240,7 +240,7 @@ pub(crate) type FillNoise<'a, A> = &'a mut dyn RowNoise<A>;
 /// Applies an update in place, in one pass. Returns whether every new x (and y, and D before its
 /// clamp) is finite.
 ///
-/// `noise` is asked for only where the form's noise coefficient is not 0.
+/// `noise` is requested only where the form's noise coefficient is not 0.
 ///
 /// # Errors
 ///

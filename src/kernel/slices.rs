@@ -357,7 +357,7 @@ impl<A: Real, const N: usize> Scalars<A, N> {
         self.chunks::<1, Y, E, C>(found, rest.x, rest.y, rest.inputs);
     }
 
-    /// Elements in chunks of L, of which there has to be a whole number.
+    /// Elements in chunks of L, a whole number of them.
     #[inline(always)]
     fn chunks<const L: usize, const Y: bool, const E: bool, const C: bool>(
         &self,

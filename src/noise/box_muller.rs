@@ -8,7 +8,7 @@
 //!
 //! where the two random signs spread the quarter circle over the whole. The cosine is thus the sine
 //! of the complement, which is exact, since v is a dyadic number: one polynomial serves for both,
-//! no quadrant has to be swapped in, and both normals keep their relative accuracy near 0.
+//! no quadrant is swapped in, and both normals keep their relative accuracy near 0.
 //!
 //! Only +, −, ×, ÷, √ and operations on bits are used, which IEEE 754 rounds exactly, and never a
 //! fused multiply-add: so the bits are the same on every machine. The polynomials are minimax fits

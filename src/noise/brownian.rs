@@ -44,7 +44,7 @@ const PIECE: usize = 256;
 /// η other than 0 and 1 is no such diffusion at finite steps; τ = η is its limit. Any policy may
 /// draw from any path: its normals are independent in every case.
 ///
-/// The path is a tree of depth 20 over an interval of λ, \[−16, 16\] unless told otherwise. A knot
+/// The path is a tree of depth 20 over an interval of λ, \[−16, 16\] by default. A knot
 /// is found by a walk down the tree, from 22 normals, and placed within its cell, exactly where it
 /// is, by one more; memory is a few blocks. So a step costs up to 45 normals an element (measured:
 /// 47 times the time of [`KeyedNoise`] on 65536 `f32`), on one thread. Two knots of one run within

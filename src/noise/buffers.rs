@@ -1,11 +1,11 @@
-//! The normals of a generator that were made and not yet asked for.
+//! The normals of a generator that were made and not yet requested.
 
 use rand::Rng;
 
 use super::block::{Block, LANES, ROWS_F32, ROWS_F64};
 use crate::simd::{Task, dispatch_wide};
 
-/// The normals that were made and not yet asked for.
+/// The normals that were made and not yet requested.
 #[derive(Clone, Debug, Default)]
 pub struct Buffers {
     pub(super) singles: Buffer<f32, ROWS_F32>,

@@ -10,7 +10,7 @@
 //!
 //! and rows 2p and 2p + 1 are the cosine and the sine of the p-th pair of uniforms. So whole
 //! vectors of words become whole vectors of consecutive elements, without a shuffle, and any
-//! element can be had for the price of one block.
+//! element can be had for the cost of one block.
 //!
 //! Tried and rejected (64 Ki f32, AVX2): 4 lanes take 1.8 times as long; 32 or 64 lanes gain
 //! nothing and make the smallest piece larger; 8 lanes are as fast on AVX2, but leave AVX-512 one

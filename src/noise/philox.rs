@@ -11,7 +11,7 @@ const LOW: u64 = 0xFFFF_FFFF;
 
 /// Philox4x32 with ten rounds: four 32-bit words from a counter and a key.
 ///
-/// Each word lives in the low half of a `u64`, and the high halves of the result are rubbish. That
+/// Each word lives in the low half of a `u64`, and the high halves are unspecified. That
 /// is for the SIMD units: their 32 × 32 → 64-bit multiplication reads the low half of each 64-bit
 /// lane, so neither the masks below nor any shuffle is left in the vector code.
 ///

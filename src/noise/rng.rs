@@ -5,11 +5,11 @@ use rand::Rng;
 use super::buffers::Buffers;
 use super::{NoiseKey, NoiseSource, NormalElement};
 
-/// Noise from a `rand` generator, in the order in which it is asked for.
+/// Noise from a `rand` generator, in the order of the requests.
 ///
 /// The generator's words take the place of [`KeyedNoise`](super::KeyedNoise)'s; the normals made of
 /// them are as exact and nearly as fast. The key is ignored, so a sample depends on all the noise
-/// that was asked for before it: on the batch, the order and the number of steps. Use `KeyedNoise`
+/// that was requested before it: on the batch, the order and the number of steps. Use `KeyedNoise`
 /// where that must not be.
 ///
 /// Normals are made 64 (`f32`) or 32 (`f64`) at a time out of 32 `u64`, and kept until they are

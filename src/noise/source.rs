@@ -1,4 +1,4 @@
-//! What a source of noise has to do.
+//! What a source of noise must do.
 
 use super::{Interval, KeyedNoise, NoiseKey};
 use crate::error::Error;

@@ -54,7 +54,7 @@ pub fn sample_moments<A: Real>(rows: &ArrayRef2<A>) -> Result<(Vec<f64>, Array2<
 
 /// C ← C + w·a aᵀ.
 pub(super) fn add_outer(w: f64, a: &[f64], covariance: &mut [f64]) {
-    // One product for both (i, j) and (j, i): w·(a_i a_j) is symmetric to the bit, (w·a_i)·a_j is
+    // One product for both (i, j) and (j, i): w·(a_i a_j) is bitwise symmetric, (w·a_i)·a_j is
     // not.
     for (row, &ai) in covariance.chunks_exact_mut(a.len()).zip(a) {
         for (c, &aj) in row.iter_mut().zip(a) {

@@ -1,4 +1,4 @@
-//! The arrays of a run as the kernel wants them: slices, or views where an output was told in
+//! The arrays of a run as the kernel wants them: slices, or views where an output was given in
 //! another layout.
 
 use std::ops::Range;
@@ -186,7 +186,7 @@ pub(super) fn same_shape(
     })
 }
 
-/// The update with told outputs in any layout.
+/// The update with given outputs in any layout.
 pub(super) fn update_arrays<'a, A, D>(
     forms: Forms<'_>,
     x: &mut Array<A, D>,

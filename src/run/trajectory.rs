@@ -352,7 +352,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
 
     /// The model's outputs at the last evaluation by [`advance`](Self::advance), \[n·B, …\] with n
     /// the largest number of outputs that the model's guidance wants; `None` before the first.
-    /// Where the level asked for fewer, as outside a guidance interval, the rows behind them are
+    /// Where the level needed fewer, as outside a guidance interval, the rows behind them are
     /// left from before.
     pub fn outputs(&self) -> Option<&ArrayRef<A, D>> {
         self.machine.outputs()

@@ -33,7 +33,7 @@ pub enum SecondOrderForm {
 ///
 /// On few steps over a wide range of λ extrapolation can do harm, on data with separated narrow
 /// modes above all; on Gaussian data it did not. [`guarded`](Self::guarded) is the insurance: it
-/// extrapolates over moderate steps only, at the price of second order's gain where no harm was to
+/// extrapolates over moderate steps only, at the cost of second order's gain where no harm was to
 /// be feared. docs/choosing.md has the figures.
 ///
 /// ```
