@@ -12,8 +12,8 @@ const FLOORS: [&[&str]; 5] = [
     ],
     &[
         "clip",
-        "combination",
         "grid",
+        "guidance",
         "level",
         "posterior",
         "prediction",
@@ -21,9 +21,7 @@ const FLOORS: [&[&str]; 5] = [
         "training",
     ],
     &["plan", "solver"],
-    &[
-        "denoiser", "fold", "forward", "guidance", "moments", "oracle",
-    ],
+    &["denoiser", "fold", "forward", "moments", "oracle"],
     &["likelihood", "run", "sampler"],
 ];
 

@@ -5,7 +5,7 @@ use diffusion_sampler::{
     oracle::Gaussian,
     plan::Plan,
     posterior::{Kappa, StridedPosterior},
-    run::DdimStep,
+    run::{DdimStep, Machine},
     schedule::{
         Edm, NoiseSchedule, RectifiedFlow, TableSchedule, VarianceExploding, VariancePreserving,
     },
@@ -209,10 +209,11 @@ proptest! {
         prop_assert!(off(variance, s.sigma().powi(2)) < 1e-13);
         // The state x_t = α_t x₀ is carried to the mean α_s x₀ by the array path.
         let step = DdimStep::new(t, s, Kappa::Ddim).map_err(failed)?;
-        let mut x = array![(t.alpha() * data) as f32];
-        step.apply(&mut x, &array![data as f32], Prediction::Data, &mut KeyedNoise::new(0), 0)
+        let mut machine = Machine::new(array![(t.alpha() * data) as f32], 0).map_err(failed)?;
+        let output = array![data as f32];
+        step.tell(&mut machine, Prediction::Data, &output, &mut KeyedNoise::new(0), 0)
             .map_err(failed)?;
-        prop_assert!(off(f64::from(x[0]), s.alpha() * data) < 2e-6);
+        prop_assert!(off(f64::from(machine.state()[0]), s.alpha() * data) < 2e-6);
     }
 
     /// A fine chain is its strided one exactly where κ multiplies.
