@@ -21,16 +21,7 @@ const FLOORS: [&[&str]; 5] = [
         "training",
     ],
     &["plan", "solver"],
-    &[
-        "apply",
-        "denoiser",
-        "fold",
-        "forward",
-        "guide",
-        "moments",
-        "on_arrays",
-        "oracle",
-    ],
+    &["denoiser", "fold", "forward", "moments", "oracle"],
     &["likelihood", "run", "sampler"],
 ];
 

@@ -33,8 +33,24 @@ types!(the_root_is_shared_and_copied, copied:
 
 types!(scalars_are_shared_and_copied, copied:
     ds::clip::ClipNoise,
+    ds::guidance::ClassifierFree,
+    ds::guidance::ClassifierGuidance<ds::guidance::ClassifierFree>,
     ds::guidance::Combination,
+    ds::guidance::Composed,
+    ds::guidance::Evaluation,
     ds::guidance::GuidanceWeight,
+    ds::guidance::Memory,
+    ds::guidance::OnInterval<ds::guidance::ClassifierFree>,
+    ds::guidance::PerpendicularNegative,
+    ds::guidance::Perturbed,
+    ds::guidance::PlusPlus,
+    ds::guidance::Products,
+    ds::guidance::Projected,
+    ds::guidance::Rescaled<ds::guidance::ClassifierFree>,
+    ds::guidance::Tangential,
+    ds::guidance::Unguided,
+    ds::guidance::WeightedSum,
+    ds::guidance::ZeroStar,
     ds::likelihood::Bound,
     ds::likelihood::Decoder,
     ds::likelihood::EdgeVariance,
@@ -43,6 +59,7 @@ types!(scalars_are_shared_and_copied, copied:
     ds::noise::NoiseKey,
     ds::noise::RngNoise<rand::rngs::SmallRng>,
     ds::noise::Stream,
+    ds::plan::Kept,
     ds::plan::Plan,
     ds::plan::Stage,
     ds::plan::Step,
@@ -72,7 +89,12 @@ types!(solvers_are_shared_and_copied, copied:
     ds::solver::DpmSolverPlusPlus,
     ds::solver::FirstOrder,
     ds::solver::Heun,
+    ds::solver::Path<'static>,
     ds::solver::SecondOrderForm,
+);
+
+types!(what_a_catalogue_lists_is_shared, shared:
+    ds::solver::Entry,
 );
 
 types!(oracles_are_shared_and_copied, copied:
@@ -85,15 +107,17 @@ types!(oracles_are_shared_and_copied, copied:
 );
 
 types!(models_are_shared_and_copied, copied:
-    ds::denoiser::FromFn<fn()>,
-    ds::denoiser::TryFromFn<fn()>,
-    ds::guidance::BatchedClassifierFree<ds::oracle::ExactDenoiser<ds::oracle::Gaussian>>,
-    ds::guidance::ClassifierFree<ds::Clip, ds::Clip>,
-    ds::guidance::ClassifierGuided<ds::Clip, ds::Clip>,
+    ds::denoiser::Guided<ds::oracle::ExactDenoiser<ds::oracle::Gaussian>, ds::guidance::ZeroStar>,
+    ds::denoiser::Models<(ds::Clip, ds::Clip)>,
+    ds::denoiser::WithClassifier<ds::Clip, ds::Clip>,
 );
 
 types!(runs_are_shared_and_copied, copied:
+    ds::run::Coefficients,
+    ds::run::Cursor,
     ds::run::DdimStep,
+    ds::run::Instruction<'static>,
+    ds::run::Machine<f32, Ix2>,
     ds::run::Snapshot<f32, Ix2>,
 );
 

@@ -4,12 +4,15 @@ use std::error::Error as StdError;
 
 use diffusion_sampler::{
     Error, Grid, KeyedNoise, NoiseLevel, Prediction, Sampler, from_fn,
-    plan::{MAX_SLOTS, Plan, Stage, Step, Store, Update},
+    plan::{Kept, MAX_SLOTS, MAX_STAGES, Plan, Stage, Step, Store, Update},
     posterior::Kappa,
     schedule::{Edm, LambdaRange, NoiseSchedule, TableSchedule, VariancePreserving},
-    solver::{DdimInversion, DpmSolverPlusPlus, FirstOrder, Heun, Path, SecondOrderForm, Solver},
+    solver::{
+        DdimInversion, DpmSolverPlusPlus, FirstOrder, Heun, Path, SecondOrderForm, Solver,
+        catalogue,
+    },
 };
-use ndarray::{Array2, ArrayRef, Ix2, array};
+use ndarray::{Array2, Ix2, array};
 
 type Outcome = Result<(), Box<dyn StdError>>;
 
@@ -26,12 +29,10 @@ fn run(
 ) -> Result<Array2<f64>, Box<dyn StdError>> {
     let sampler = Sampler::along(&Path::without_schedule(grid), solver)?;
     let mut run = sampler.start_from(start.clone(), Prediction::Data, KeyedNoise::new(0))?;
-    run.complete(&mut from_fn(
-        Prediction::Data,
-        |x: &ArrayRef<f64, Ix2>, level: &NoiseLevel, out: &mut ArrayRef<f64, Ix2>| {
-            out.zip_mut_with(x, |o, &x| *o = denoise(x, level));
-        },
-    ))?;
+    let mut model = from_fn::<f64, Ix2>(Prediction::Data, |x, level, out| {
+        out.zip_mut_with(x, |o, &x| *o = denoise(x, level));
+    });
+    run.complete(&mut model)?;
     Ok(run.into_state())
 }
 
@@ -312,13 +313,7 @@ fn a_plan_refuses_what_cannot_run() -> Outcome {
     assert!(edited(|_| ()).is_ok());
     let update = |edit: &dyn Fn(&mut Update)| edited(|step| edit(&mut step.stages[0].update));
     for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-        let store = |state, data| {
-            Some(Store {
-                slot: 0,
-                state,
-                data,
-            })
-        };
+        let store = |state, data| Some(Store::linear(0, state, data));
         let edits: [&dyn Fn(&mut Update); 6] = [
             &|u| u.state = bad,
             &|u| u.data = bad,
@@ -345,50 +340,79 @@ fn a_plan_refuses_what_cannot_run() -> Outcome {
     for slot in [2, 7, usize::MAX] {
         let refused = [
             update(&|u| u.history = vec![(slot, 1.0)]),
-            update(&|u| {
-                u.store = Some(Store {
-                    slot,
-                    state: 1.0,
-                    data: 0.0,
-                })
-            }),
+            update(&|u| u.store = Some(Store::state(slot))),
         ];
         for refused in refused {
-            assert!(
-                matches!(refused, Err(Error::InvalidEntry { value, .. }) if value == slot as f64)
-            );
+            let expected = Error::SlotOutOfRange {
+                step: 0,
+                stage: 0,
+                slot,
+                slots: 2,
+            };
+            assert_eq!(refused, Err(expected));
         }
     }
-    let unsupported =
-        |result: Result<Plan, Error>| matches!(result, Err(Error::UnsupportedPlan { .. }));
-    assert!(
-        unsupported(update(&|u| u.history = vec![(1, 1.0)])),
-        "read before written"
+    assert_eq!(
+        update(&|u| u.history = vec![(1, 1.0)]),
+        Err(Error::SlotNotWritten {
+            step: 0,
+            stage: 0,
+            slot: 1
+        })
     );
-    assert!(unsupported(edited(|step| step.stages.clear())));
-    assert!(
-        unsupported(edited(|step| step.stages[0].evaluate = None)),
-        "D without evaluation"
-    );
-    let twice = edited(|step| {
-        step.stages[0].update.store = Some(Store {
-            slot: 1,
-            state: 1.0,
-            data: 0.0,
+    let stages = |found| Error::StageCount {
+        step: 0,
+        found,
+        max: MAX_STAGES,
+    };
+    assert_eq!(edited(|step| step.stages.clear()), Err(stages(0)));
+    let needs_data: [&dyn Fn(&mut Update); 4] = [
+        &|_| (),
+        &|u| (u.data, u.store) = (0.0, Some(Store::data(0))),
+        &|u| (u.data, u.store) = (0.0, Some(Store::noise(0))),
+        &|u| (u.data, u.store) = (0.0, Some(Store::linear(0, 1.0, 0.5))),
+    ];
+    for edit in needs_data {
+        let refused = edited(|step| {
+            step.stages[0].evaluate = None;
+            edit(&mut step.stages[0].update);
         });
+        let expected = Error::DataWithoutEvaluation { step: 0, stage: 0 };
+        assert_eq!(refused, Err(expected));
+    }
+    for store in [Store::state(0), Store::linear(0, 1.0, 0.0)] {
+        let kept = edited(|step| {
+            step.stages[0].evaluate = None;
+            step.stages[0].update.data = 0.0;
+            step.stages[0].update.store = Some(store);
+        });
+        assert!(kept.is_ok(), "{store:?}");
+    }
+    // E is not determined by x and D at σ = 0.
+    let clean = edited(|step| {
+        step.stages[0].evaluate = Some(NoiseLevel::clean());
+        step.stages[0].update.store = Some(Store::noise(0));
+    });
+    assert!(matches!(clean, Err(Error::DegenerateEdge { .. })));
+    let twice = edited(|step| {
+        step.stages[0].update.store = Some(Store::state(1));
         let mut reading = step.stages[0].clone();
         reading.update.history = vec![(1, 0.5), (1, 0.5)];
         step.stages.push(reading);
     });
-    assert!(unsupported(twice));
-    let stage = edited(|_| ())?.steps()[0].stages[0].clone();
-    assert!(edited(|step| step.stages = vec![stage.clone(); 256]).is_ok());
     assert_eq!(
-        edited(|step| step.stages = vec![stage.clone(); 257]),
-        Err(Error::TooManyTerms {
-            found: 257,
-            max: 256
-        }),
+        twice,
+        Err(Error::SlotReadTwice {
+            step: 0,
+            stage: 1,
+            slot: 1
+        })
+    );
+    let stage = edited(|_| ())?.steps()[0].stages[0].clone();
+    assert!(edited(|step| step.stages = vec![stage.clone(); MAX_STAGES]).is_ok());
+    assert_eq!(
+        edited(|step| step.stages = vec![stage.clone(); MAX_STAGES + 1]),
+        Err(stages(257)),
         "noise is keyed by the stage as a u8"
     );
     let step = edited(|_| ())?.steps()[0].clone();
@@ -401,7 +425,7 @@ fn a_plan_refuses_what_cannot_run() -> Outcome {
     );
     assert_eq!(
         Plan::new(vec![step], MAX_SLOTS + 1),
-        Err(Error::TooManyTerms {
+        Err(Error::TooManySlots {
             found: MAX_SLOTS + 1,
             max: MAX_SLOTS
         })
@@ -418,7 +442,13 @@ fn a_plan_prints_a_line_for_its_head_and_each_stage() -> Outcome {
         Heun::new().plan(&Path::without_schedule(&grid))?,
         DpmSolverPlusPlus::new().plan(&Path::without_schedule(&grid))?,
         DdimInversion::new().plan(&Path::without_schedule(&grid))?,
+        edited(|step| step.stages[0].update.store = Some(Store::linear(1, 0.5, -0.25)))?,
     ];
+    assert!(
+        plans[4]
+            .to_string()
+            .contains("H1←+5.000000e-1·x-2.500000e-1·D")
+    );
     for plan in plans {
         let text = plan.to_string();
         let lines: Vec<&str> = text.lines().collect();
@@ -435,7 +465,9 @@ fn a_plan_prints_a_line_for_its_head_and_each_stage() -> Outcome {
             for (slot, weight) in &stage.update.history {
                 assert!(line.contains(&format!("{weight:+.6e}·H{slot}")), "{line}");
             }
-            assert_eq!(line.contains('←'), stage.update.store.is_some(), "{line}");
+            let kept = stage.update.store.map(|store| store.kept);
+            assert_eq!(line.contains('←'), kept.is_some(), "{line}");
+            assert_eq!(line.ends_with("←D"), kept == Some(Kept::Data), "{line}");
             assert!(
                 line.contains(
                     &stage
@@ -459,15 +491,9 @@ fn every_solver_takes_a_grid_that_reaches_noise_beyond_all_floating_point_data()
     // One is where a run may start, here just before α = e^−562: no coefficient may be NaN.
     let schedule = VariancePreserving::new(0.1, 4e3).unwrap();
     let grid = Grid::trailing(&schedule, 4).unwrap();
-    assert_eq!(grid.start().alpha(), 0.0);
-    let solvers: [Box<dyn Solver>; 4] = [
-        Box::new(FirstOrder::ddim()),
-        Box::new(DpmSolverPlusPlus::new()),
-        Box::new(Heun::new()),
-        Box::new(DdimInversion::new()),
-    ];
-    for solver in solvers {
-        let plan = solver.plan(&Path::without_schedule(&grid)).unwrap();
-        assert_eq!(plan.steps().len(), 4);
+    let path = Path::new(&schedule, &grid).unwrap();
+    for entry in catalogue() {
+        let plan = entry.solver.plan(&path).unwrap();
+        assert_eq!(plan.steps().len(), 4, "{}", entry.name);
     }
 }

@@ -5,6 +5,7 @@ use std::error::Error;
 
 use diffusion_sampler::{
     Denoiser, Grid, Prediction, Real, Sampler,
+    denoiser::{Guided, Models},
     guidance::{ClassifierFree, GuidanceWeight},
     oracle::{Gaussian, GaussianMixture, Oracle},
     posterior::Kappa,
@@ -93,11 +94,11 @@ fn values_of_solvers_are_pinned() -> Outcome {
 #[test]
 fn values_of_guided_samples_are_pinned() -> Outcome {
     let mixture = mixture()?;
-    let mut guided = ClassifierFree::new(
+    let models = Models((
         mixture.condition(0)?.denoiser(Prediction::Noise),
         (&mixture).denoiser(Prediction::Noise),
-        GuidanceWeight::constant(2.0)?,
-    );
+    ));
+    let mut guided = Guided::new(models, ClassifierFree::new(GuidanceWeight::constant(2.0)?));
     assert_eq!(
         run::<f32>(&DpmSolverPlusPlus::new(), &mut guided)?,
         0x246CF662612E4D44

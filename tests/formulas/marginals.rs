@@ -5,7 +5,7 @@ use diffusion_sampler::{
     Error, Grid, KeyedNoise, NoiseLevel, Prediction,
     oracle::Gaussian,
     plan::Plan,
-    posterior::{Kappa, StridedPosterior, Transition},
+    posterior::{Kappa, StridedPosterior},
     run::{DdimStep, Machine},
     schedule::{
         Edm, NoiseSchedule, RectifiedFlow, TableSchedule, VarianceExploding, VariancePreserving,
@@ -212,10 +212,11 @@ proptest! {
         prop_assert!(off(variance, s.sigma().powi(2)) < 1e-13);
         // The state x_t = α_t x₀ is carried to the mean α_s x₀ by the array path.
         let step = DdimStep::new(t, s, Kappa::Ddim).map_err(failed)?;
-        let mut x = Machine::new(array![(t.alpha() * data) as f32], 0).map_err(failed)?;
-        step.tell(&mut x, Prediction::Data, &array![data as f32], &mut KeyedNoise::new(0), 0)
+        let mut machine = Machine::new(array![(t.alpha() * data) as f32], 0).map_err(failed)?;
+        let output = array![data as f32];
+        step.tell(&mut machine, Prediction::Data, &output, &mut KeyedNoise::new(0), 0)
             .map_err(failed)?;
-        prop_assert!(off(f64::from(x.state()[0]), s.alpha() * data) < 2e-6);
+        prop_assert!(off(f64::from(machine.state()[0]), s.alpha() * data) < 2e-6);
     }
 
     /// A fine chain is its strided one exactly where κ multiplies.

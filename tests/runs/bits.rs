@@ -6,7 +6,7 @@ use diffusion_sampler::{
 };
 use ndarray::{Array2, ArrayRef, Axis, Ix2, s};
 
-use crate::common::{Smooth, bits, difference, sampler, solvers};
+use crate::common::{Smooth, bits, difference, sampler, solver, solvers};
 
 const KIND: Prediction = Prediction::Velocity;
 const SAMPLES: usize = 64;
@@ -80,7 +80,7 @@ fn four_threads_that_share_a_sampler_give_the_bits_of_one() {
 
 #[test]
 fn a_run_that_moves_to_another_thread_goes_on_bit_for_bit() {
-    let sampler = sampler(&*solvers()[4].1, 6);
+    let sampler = sampler(&*solver("SDE-DPM-Solver++(2M)"), 6);
     let mut run = sampler
         .start::<f32, _, _>((3, DIM), KIND, KeyedNoise::new(SEED))
         .unwrap();
@@ -96,7 +96,7 @@ fn a_run_that_moves_to_another_thread_goes_on_bit_for_bit() {
 
 #[test]
 fn another_seed_gives_other_samples() {
-    let sampler = sampler(&*solvers()[0].1, 6);
+    let sampler = sampler(&*solver("DDIM"), 6);
     let one: Array2<f32> = sampler.sample(&mut Smooth(KIND), (3, DIM), 1).unwrap();
     let other: Array2<f32> = sampler.sample(&mut Smooth(KIND), (3, DIM), 2).unwrap();
     assert!(difference(&one, &other) > 0.01);

@@ -32,6 +32,7 @@ fn estimates(x: f64, level: &NoiseLevel, noise: ClipNoise) -> (f64, f64, bool) {
     let kept = match noise {
         ClipNoise::Keep => own,
         ClipNoise::Recompute => (x - alpha * clipped) / sigma,
+        other => panic!("{other:?}"),
     };
     (clipped, kept, clipped != data)
 }

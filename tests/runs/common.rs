@@ -4,9 +4,10 @@ use std::convert::Infallible;
 
 use diffusion_sampler::{
     Denoiser, Grid, KeyedNoise, NoiseLevel, Prediction, Query, Real, Sampler, Trajectory,
-    posterior::Kappa,
+    denoiser::{Guided, Models, WithClassifier},
+    guidance::{ClassifierFree, ClassifierGuidance, GuidanceWeight},
     schedule::TableSchedule,
-    solver::{DpmSolverPlusPlus, FirstOrder, Heun, Path, Solver},
+    solver::{Solver, catalogue},
 };
 use ndarray::{Array, ArrayRef, Dimension};
 
@@ -19,22 +20,40 @@ pub(crate) fn grid(steps: usize) -> Grid {
 }
 
 pub(crate) fn sampler(solver: &dyn Solver, steps: usize) -> Sampler {
-    Sampler::along(&Path::without_schedule(&grid(steps)), solver).unwrap()
+    Sampler::new(&schedule(), &grid(steps), solver).unwrap()
 }
 
-/// Every kind of plan: with and without noise, history and a second stage.
+/// Every built-in solver that runs from noise.
 pub(crate) fn solvers() -> Vec<(&'static str, Box<dyn Solver>)> {
-    vec![
-        ("DDIM", Box::new(FirstOrder::ddim())),
-        ("DDPM", Box::new(FirstOrder::ddpm())),
-        ("η = ½", Box::new(FirstOrder::new(Kappa::Eta(0.5)))),
-        ("2M", Box::new(DpmSolverPlusPlus::new())),
-        (
-            "SDE 2M",
-            Box::new(DpmSolverPlusPlus::new().with_tau(1.0).unwrap()),
-        ),
-        ("Heun", Box::new(Heun::new())),
-    ]
+    catalogue()
+        .into_iter()
+        .filter(|entry| !entry.inverts)
+        .map(|entry| (entry.name, entry.solver))
+        .collect()
+}
+
+/// The solver of this name in the catalogue.
+pub(crate) fn solver(name: &str) -> Box<dyn Solver> {
+    let mut entries = catalogue().into_iter();
+    entries.find(|entry| entry.name == name).unwrap().solver
+}
+
+/// Two models under classifier-free guidance.
+pub(crate) type Pair<C, U> = Guided<Models<(C, U)>, ClassifierFree>;
+
+pub(crate) fn pair<C, U>(conditional: C, unconditional: U, weight: GuidanceWeight) -> Pair<C, U> {
+    let models = Models((conditional, unconditional));
+    Guided::new(models, ClassifierFree::new(weight))
+}
+
+/// A model under classifier guidance.
+pub(crate) fn classified<M, C>(
+    model: M,
+    classifier: C,
+    weight: GuidanceWeight,
+) -> Guided<WithClassifier<M, C>, ClassifierGuidance> {
+    let model = WithClassifier::new(model, classifier);
+    Guided::new(model, ClassifierGuidance::new(weight))
 }
 
 /// An elementwise model that is not linear, so that no error cancels: what it returns depends on x and the level.

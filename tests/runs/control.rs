@@ -52,15 +52,15 @@ fn asking_again_changes_nothing() {
     while let Some(question) = run.ask().unwrap() {
         let first = (
             bits(question.x),
-            question.level,
-            question.step,
+            question.level(),
+            question.step(),
             question.stage,
         );
         let question = run.ask().unwrap().unwrap();
         let again = (
             bits(question.x),
-            question.level,
-            question.step,
+            question.level(),
+            question.step(),
             question.stage,
         );
         assert_eq!(first, again);
@@ -137,7 +137,7 @@ fn reports_show_the_state_the_levels_and_the_data_estimate() {
                 let data = before.mapv(|x| (x - sigma * Smooth::at(x, &report.from)) / alpha);
                 assert!(difference(report.data, &data) < 1e-13, "{name}");
                 shadow.advance(&mut Smooth(KIND)).unwrap();
-                assert_eq!(bits(report.x), bits(shadow.state()), "{name}");
+                assert_eq!(bits(&report.x), bits(shadow.state()), "{name}");
                 assert_eq!(report.to, shadow.level());
                 seen += 1;
                 ControlFlow::Continue(())

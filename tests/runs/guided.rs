@@ -4,15 +4,16 @@ use std::convert::Infallible;
 
 use diffusion_sampler::{
     Denoiser, KeyedNoise, Prediction, Query, Sampler,
+    denoiser::Guided,
     forward::{diffuse, fill_normal},
-    guidance::{BatchedClassifierFree, ClassifierFree, Combination, GuidanceWeight},
+    guidance::{ClassifierFree, Combination, Evaluation, Guidance, GuidanceWeight},
     noise::Stream,
     schedule::NoiseSchedule,
     solver::{FirstOrder, Path},
 };
-use ndarray::{Array3, ArrayRef, Axis, Ix3, Slice, s};
+use ndarray::{Array3, ArrayRef, ArrayViewMut3, Axis, Ix3, Slice, s};
 
-use crate::common::{Smooth, bits, difference, grid, sampler, schedule, solvers};
+use crate::common::{Smooth, bits, difference, grid, pair, sampler, schedule, solvers};
 
 const SHAPE: (usize, usize, usize) = (4, 2, 3);
 const KIND: Prediction = Prediction::Noise;
@@ -75,25 +76,29 @@ fn two_outputs_of_one_call_are_two_models_bit_for_bit() {
     for (name, solver) in solvers() {
         for weight in &weights {
             let sampler = sampler(&*solver, 8);
-            let mut pair = ClassifierFree::new(Smooth(KIND), Other, weight.clone());
-            let expected: Array3<f64> = sampler.sample(&mut pair, SHAPE, 4).unwrap();
-            let mut both = BatchedClassifierFree::new(Both { rows: vec![] }, weight.clone());
+            let mut model = pair(Smooth(KIND), Other, weight.clone());
+            let expected: Array3<f64> = sampler.sample(&mut model, SHAPE, 4).unwrap();
+            let mut both = Guided::new(Both { rows: vec![] }, ClassifierFree::new(weight.clone()));
             let batched: Array3<f64> = sampler.sample(&mut both, SHAPE, 4).unwrap();
             assert_eq!(bits(&batched), bits(&expected), "{name}, {weight:?}");
-            // And by ask and tell, with the combination given by the model.
+            // And by ask and tell, with the form of guidance or its combination.
             let mut run = sampler
                 .start::<f64, _, _>(SHAPE, KIND, KeyedNoise::new(4))
                 .unwrap();
             while let Some(question) = run.ask().unwrap() {
-                let level = question.level;
+                let level = question.level();
                 let query = Query::new(&level);
                 let (mut c, mut u) = (Array3::zeros(SHAPE), Array3::zeros(SHAPE));
                 Smooth(KIND).denoise(question.x, &query, &mut c).unwrap();
                 Other.denoise(question.x, &query, &mut u).unwrap();
-                let combination = Denoiser::<f64, Ix3>::combination(&pair, &level).unwrap();
+                let form = ClassifierFree::new(weight.clone());
+                let combination = form.combine(&Evaluation::new(level, KIND), None).unwrap();
                 let outputs: [&Image; 2] = [&c, &u];
-                run.tell_combined(&combination, &outputs[..combination.len()])
-                    .unwrap();
+                let outputs = &outputs[..combination.outputs()];
+                let mut by_form = run.clone();
+                by_form.tell_guided(&form, outputs).unwrap();
+                run.tell_combined(&[combination], outputs).unwrap();
+                assert_eq!(bits(by_form.state()), bits(run.state()), "{name}");
             }
             assert_eq!(bits(run.state()), bits(&expected), "{name}, {weight:?}");
         }
@@ -105,7 +110,7 @@ fn the_second_half_of_the_batch_is_asked_for_only_where_it_counts() {
     let weight = GuidanceWeight::interval(2.0, 0.3, 5.0).unwrap();
     let mut model = Both { rows: vec![] };
     let sampler = sampler(&FirstOrder::ddim(), 8);
-    let mut guided = BatchedClassifierFree::new(&mut model, weight);
+    let mut guided = Guided::new(&mut model, ClassifierFree::new(weight));
     let _: Array3<f64> = sampler.sample(&mut guided, SHAPE, 4).unwrap();
     let expected: Vec<usize> = grid(8).levels()[..8]
         .iter()
@@ -121,8 +126,8 @@ fn guidance_of_weight_minus_one_is_the_unconditional_model() {
     for (name, solver) in solvers() {
         let sampler = sampler(&*solver, 8);
         let weight = GuidanceWeight::constant(-1.0).unwrap();
-        let mut pair = ClassifierFree::new(Smooth(KIND), Other, weight);
-        let guided: Array3<f64> = sampler.sample(&mut pair, SHAPE, 4).unwrap();
+        let mut model = pair(Smooth(KIND), Other, weight);
+        let guided: Array3<f64> = sampler.sample(&mut model, SHAPE, 4).unwrap();
         let plain: Array3<f64> = sampler.sample(&mut Other, SHAPE, 4).unwrap();
         assert!(difference(&guided, &plain) < 1e-14, "{name}");
     }
@@ -136,7 +141,7 @@ fn told_weights_combine_any_number_of_outputs() {
         .unwrap();
     let mut plain = run.clone();
     let weights = [0.5, 2.0, -1.75, 0.125, 0.0625, 0.0625];
-    let combination = Combination::new(&weights, &[]).unwrap();
+    let combination = Combination::affine(&weights).unwrap();
     let outputs: Vec<Array3<f64>> = (0..6)
         .map(|j| run.state().mapv(|x| (x * (j + 1) as f64).sin()))
         .collect();
@@ -145,7 +150,7 @@ fn told_weights_combine_any_number_of_outputs() {
         sum = sum + output * *weight;
     }
     let views: Vec<&Image> = outputs.iter().map(|output| &**output).collect();
-    run.tell_combined(&combination, &views).unwrap();
+    run.tell_combined(&[combination], &views).unwrap();
     plain.tell(&sum).unwrap();
     assert!(difference(run.state(), plain.state()) < 1e-13);
 }
@@ -163,7 +168,7 @@ fn edits_of_the_state_enter_the_next_step_alone() {
         for step in 0..6 {
             let mut noised = truth.clone();
             diffuse(&mut noised, &[run.level()], &mut KeyedNoise::new(9), step).unwrap();
-            let edit = |state: &mut Image| {
+            let edit = |mut state: ArrayViewMut3<'_, f64>| {
                 let mut column = state.slice_mut(s![.., .., 0]);
                 column.assign(&noised.slice(s![.., .., 0]));
             };
@@ -210,7 +215,7 @@ fn image_to_image_starts_exactly_at_the_level_it_promises() {
             .unwrap();
         assert_eq!((run.level(), bits(run.state())), (start, bits(&x)));
         let question = run.ask().unwrap().unwrap();
-        assert_eq!((question.level, bits(question.x)), (start, bits(&x)));
+        assert_eq!((question.level(), bits(question.x)), (start, bits(&x)));
         // A model that knows the noise returns the image, whatever the solver.
         let mut run = sampler
             .start_from(x, Prediction::Data, KeyedNoise::new(4))

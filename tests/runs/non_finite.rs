@@ -2,14 +2,14 @@
 
 use diffusion_sampler::{
     Clip, Error, KeyedNoise, NoiseLevel, Prediction, RunError, Sampler, from_fn,
-    guidance::{ClassifierFree, GuidanceWeight},
+    guidance::{Combination, GuidanceWeight},
     plan::{Plan, Stage, Step, Store, Update},
     solver::{FirstOrder, Heun},
     try_from_fn,
 };
 use ndarray::{Array3, ArrayRef, Ix3};
 
-use crate::common::{Smooth, bits, sampler};
+use crate::common::{Smooth, bits, pair, sampler};
 
 const SHAPE: (usize, usize, usize) = (4, 2, 3);
 const KIND: Prediction = Prediction::Noise;
@@ -94,8 +94,8 @@ fn a_bad_output_that_is_told_is_reported_with_its_place() {
             columns.assign(&bad);
             let told = run.clone().tell(&columns).unwrap_err();
             assert!(expected(1, value)(&told), "{told}");
-            let weights = diffusion_sampler::guidance::Combination::new(&[2.0, -1.0], &[]).unwrap();
-            let told = run.tell_combined(&weights, &[&good, &bad]).unwrap_err();
+            let weights = Combination::affine(&[2.0, -1.0]).unwrap();
+            let told = run.tell_combined(&[weights], &[&good, &bad]).unwrap_err();
             assert!(expected(1, value)(&told), "{told}");
             assert_eq!(run.step(), 1);
         }
@@ -107,7 +107,7 @@ fn a_bad_unconditional_output_and_a_bad_second_stage_are_found() {
     let mut run = sampler(&FirstOrder::ddim(), 6)
         .start::<f64, _, _>(SHAPE, KIND, KeyedNoise::new(1))
         .unwrap();
-    let mut model = ClassifierFree::new(
+    let mut model = pair(
         Smooth(KIND),
         from_fn(KIND, failing(2, f64::NAN)),
         GuidanceWeight::constant(1.5).unwrap(),
@@ -134,13 +134,10 @@ fn a_state_that_overflows_is_reported_as_the_state() {
     let mut run = sampler(&FirstOrder::ddim(), 2)
         .start::<f32, _, _>(SHAPE, KIND, KeyedNoise::new(1))
         .unwrap();
-    let mut model = from_fn(
-        KIND,
-        |_: &ArrayRef<f32, Ix3>, _, out: &mut ArrayRef<f32, Ix3>| {
-            out.fill(0.0);
-            out[PLACE] = f32::MAX;
-        },
-    );
+    let mut model = from_fn::<f32, Ix3>(KIND, |_, _, out| {
+        out.fill(0.0);
+        out[PLACE] = f32::MAX;
+    });
     match run.advance(&mut model) {
         Err(RunError::Sampler(Error::NonFinite {
             step: 0,
@@ -173,11 +170,7 @@ fn a_history_that_overflows_is_reported_as_the_history() {
             },
         )],
     };
-    let store = Store {
-        slot: 0,
-        state: 0.0,
-        data: 1e30,
-    };
+    let store = Store::linear(0, 0.0, 1e30);
     let plan = Plan::new(
         vec![
             step(high, low, vec![], Some(store)),
@@ -190,13 +183,10 @@ fn a_history_that_overflows_is_reported_as_the_history() {
         .unwrap()
         .start::<f32, _, _>((2, 1, 3), Prediction::Data, KeyedNoise::new(1))
         .unwrap();
-    let mut model = from_fn(
-        Prediction::Data,
-        |_: &ArrayRef<f32, Ix3>, _, out: &mut ArrayRef<f32, Ix3>| {
-            out.fill(1.0);
-            out[[1, 0, 2]] = 1e30;
-        },
-    );
+    let mut model = from_fn::<f32, Ix3>(Prediction::Data, |_, _, out| {
+        out.fill(1.0);
+        out[[1, 0, 2]] = 1e30;
+    });
     let error = run.advance(&mut model).unwrap_err();
     let place = Error::NonFinite {
         step: 0,

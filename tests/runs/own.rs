@@ -4,7 +4,8 @@ use std::convert::Infallible;
 
 use diffusion_sampler::{
     Denoiser, Error, Grid, KeyedNoise, NoiseLevel, Prediction, Query, RunError, Sampler,
-    guidance::{Classifier, ClassifierGuided, GuidanceWeight},
+    denoiser::Classifier,
+    guidance::GuidanceWeight,
     oracle::Gaussian,
     plan::{Plan, Stage, Step, Update},
     schedule::{LambdaRange, NoiseSchedule},
@@ -12,7 +13,7 @@ use diffusion_sampler::{
 };
 use ndarray::{Array2, ArrayRef, Ix2};
 
-use crate::common::{Smooth, difference, grid, sampler};
+use crate::common::{Smooth, classified, difference, grid, sampler};
 
 /// α = cos(πt/2), σ = sin(πt/2).
 #[derive(Debug)]
@@ -54,9 +55,8 @@ impl NoiseSchedule for QuarterCircle {
 struct EulerInTime;
 
 impl Solver for EulerInTime {
-    fn plan(&self, grid: &Grid) -> Result<Plan, Error> {
-        let steps = grid.levels().windows(2).map(|pair| {
-            let (t, s) = (pair[0], pair[1]);
+    fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
+        let steps = path.edges().map(|(t, s)| {
             let dt = QuarterCircle::QUARTER * (s.time() - t.time());
             // dα = −σ dt, dσ = α dt, E = (x − αD)/σ.
             let (alpha, sigma) = (t.alpha(), t.sigma());
@@ -72,6 +72,10 @@ impl Solver for EulerInTime {
             }
         });
         Plan::new(steps.collect(), 0)
+    }
+
+    fn order(&self) -> usize {
+        1
     }
 }
 
@@ -190,8 +194,7 @@ fn an_own_session_keeps_its_state_and_its_error() {
     assert_eq!((samples, session.calls), (expected, 6));
     // Lent as a trait object, it serves as well.
     let lent: &mut dyn Denoiser<f64, Ix2, Error = BudgetSpent> = &mut session;
-    let mut lent = lent;
-    let spent: Result<Array2<f64>, _> = sampler.sample(&mut lent, (3, 2), 1);
+    let spent: Result<Array2<f64>, _> = sampler.sample(lent, (3, 2), 1);
     assert_eq!(spent, Err(RunError::Denoiser(BudgetSpent { calls: 9 })));
 }
 
@@ -221,7 +224,7 @@ fn an_own_classifier_bends_the_noise() {
             .start::<f64, _, _>((3, 2), kind, KeyedNoise::new(1))
             .unwrap();
         let weight = GuidanceWeight::constant(0.4).unwrap();
-        let mut guided = ClassifierGuided::new(Smooth(kind), Well(0.5), weight);
+        let mut guided = classified(Smooth(kind), Well(0.5), weight);
         for pair in grid(6).levels().windows(2) {
             let (t, s) = (pair[0], pair[1]);
             let expected = run.state().mapv(|x| {
@@ -255,7 +258,7 @@ fn classifier_guidance_is_refused_where_it_is_undefined() {
             .start::<f64, _, _>((3, 2), kind, KeyedNoise::new(1))
             .unwrap()
     };
-    let guided = |weight| ClassifierGuided::new(Smooth(kind), Well(0.5), weight);
+    let guided = |weight| classified(Smooth(kind), Well(0.5), weight);
     let everywhere = GuidanceWeight::constant(1.0).unwrap();
     let refused = start().complete(&mut guided(everywhere)).unwrap_err();
     assert!(matches!(

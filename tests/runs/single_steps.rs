@@ -1,16 +1,16 @@
 //! `DdimStep`: steps outside a run, with a level for each sample.
 
 use diffusion_sampler::{
-    Error, KeyedNoise, NoiseLevel, Prediction, Query, RunError, from_fn,
-    guidance::{ClassifierFree, GuidanceWeight},
+    Denoiser, Error, KeyedNoise, NoiseLevel, Prediction, Query, from_fn,
+    guidance::GuidanceWeight,
     posterior::{Kappa, ReverseVariance},
-    run::DdimStep,
+    run::{DdimStep, Machine},
     schedule::NoiseSchedule,
     solver::FirstOrder,
 };
 use ndarray::{Array2, ArrayRef, Ix2, ShapeBuilder, s};
 
-use crate::common::{Smooth, bits, grid, sampler, schedule};
+use crate::common::{Smooth, bits, grid, pair, sampler, schedule};
 
 const SHAPE: (usize, usize) = (4, 6);
 const SEED: u64 = 77;
@@ -21,6 +21,26 @@ fn state() -> Array2<f32> {
     Array2::from_shape_fn(SHAPE, |(i, j)| {
         (i as f32 - 1.2) * 0.5 + (j as f32 - 2.0) * 0.37
     })
+}
+
+/// The state after a step that is told its output.
+fn stepped(
+    step: &DdimStep,
+    x: Array2<f32>,
+    output: &Array2<f32>,
+    kind: Prediction,
+    index: u32,
+) -> Array2<f32> {
+    let mut machine = Machine::new(x, 0).unwrap();
+    step.tell(
+        &mut machine,
+        kind,
+        output,
+        &mut KeyedNoise::new(SEED),
+        index,
+    )
+    .unwrap();
+    machine.into_parts().0
 }
 
 fn levels(times: [f64; 4]) -> Vec<NoiseLevel> {
@@ -40,23 +60,22 @@ fn a_step_with_levels_of_each_sample_is_the_samples_single_steps() {
         for kind in KINDS {
             let together = DdimStep::per_sample(&from, &to, kappa).unwrap();
             let output = state().mapv(|x| (x * 3.0).sin());
-            let mut x = state();
-            together
-                .apply(&mut x, &output, kind, &mut KeyedNoise::new(SEED), 5)
-                .unwrap();
+            let x = stepped(&together, state(), &output, kind, 5);
             let mut columns = Array2::zeros(SHAPE.f());
             columns.assign(&state());
-            together
-                .apply(&mut columns, &output, kind, &mut KeyedNoise::new(SEED), 5)
-                .unwrap();
+            let mut told = Array2::zeros(SHAPE.f());
+            told.assign(&output);
+            let columns = stepped(&together, columns, &told, kind, 5);
             assert_eq!(bits(&columns), bits(&x));
             for row in 0..SHAPE.0 {
                 let alone = DdimStep::new(from[row], to[row], kappa).unwrap();
-                let mut own = state().slice(s![row..=row, ..]).to_owned();
+                let own = state().slice(s![row..=row, ..]).to_owned();
+                let mut machine = Machine::new(own, 0).unwrap();
                 let out = output.slice(s![row..=row, ..]);
                 let mut noise = KeyedNoise::new(SEED).with_first_sample(row as u64).unwrap();
-                alone.apply(&mut own, &out, kind, &mut noise, 5).unwrap();
-                assert_eq!(bits(&own), bits(&x.slice(s![row..=row, ..])), "{kappa:?}");
+                alone.tell(&mut machine, kind, &out, &mut noise, 5).unwrap();
+                let expected = bits(&x.slice(s![row..=row, ..]));
+                assert_eq!(bits(machine.state()), expected, "{kappa:?}");
             }
         }
     }
@@ -70,26 +89,18 @@ fn a_single_step_is_the_step_of_a_run() {
             let mut run = sampler(&FirstOrder::new(*kappa), 6)
                 .start::<f32, _, _>(SHAPE, kind, KeyedNoise::new(SEED))
                 .unwrap();
-            let mut buffer = Array2::zeros(SHAPE);
-            for (k, pair) in grid.levels().windows(2).enumerate() {
-                let step = DdimStep::new(pair[0], pair[1], *kappa).unwrap();
-                let mut told = run.state().to_owned();
-                let mut ran = told.clone();
-                let output = told.mapv(|x| Smooth::at(x, &pair[0]));
+            for (k, edge) in grid.levels().windows(2).enumerate() {
+                let step = DdimStep::new(edge[0], edge[1], *kappa).unwrap();
+                let mut machine = Machine::new(run.state().to_owned(), 0).unwrap();
+                let output = run.state().mapv(|x| Smooth::at(x, &edge[0]));
+                let told = stepped(&step, run.state().to_owned(), &output, kind, k as u32);
                 let mut noise = KeyedNoise::new(SEED);
-                step.apply(&mut told, &output, kind, &mut noise, k as u32)
+                step.take(&mut machine, &mut Smooth(kind), &mut noise, k as u32)
                     .unwrap();
-                step.run(
-                    &mut ran,
-                    &mut Smooth(kind),
-                    &mut buffer,
-                    &mut noise,
-                    k as u32,
-                )
-                .unwrap();
                 run.advance(&mut Smooth(kind)).unwrap();
                 assert_eq!(bits(&told), bits(run.state()), "{kappa:?}, step {k}");
-                assert_eq!(bits(&ran), bits(run.state()), "{kappa:?}, step {k}");
+                let taken = bits(machine.state());
+                assert_eq!(taken, bits(run.state()), "{kappa:?}, step {k}");
             }
         }
     }
@@ -102,16 +113,13 @@ fn a_fixed_large_step_is_that_of_a_run() {
     let mut run = sampler(&solver, 6)
         .start::<f32, _, _>(SHAPE, kind, KeyedNoise::new(SEED))
         .unwrap();
-    for (k, pair) in grid(6).levels().windows(2).enumerate() {
-        let step = DdimStep::new(pair[0], pair[1], Kappa::Ddpm)
+    for (k, edge) in grid(6).levels().windows(2).enumerate() {
+        let step = DdimStep::new(edge[0], edge[1], Kappa::Ddpm)
             .unwrap()
             .with_reverse_variance(ReverseVariance::FixedLarge)
             .unwrap();
-        let mut x = run.state().to_owned();
-        let output = x.mapv(|x| Smooth::at(x, &pair[0]));
-        let mut noise = KeyedNoise::new(SEED);
-        step.apply(&mut x, &output, kind, &mut noise, k as u32)
-            .unwrap();
+        let output = run.state().mapv(|x| Smooth::at(x, &edge[0]));
+        let x = stepped(&step, run.state().to_owned(), &output, kind, k as u32);
         run.advance(&mut Smooth(kind)).unwrap();
         assert_eq!(bits(&x), bits(run.state()), "step {k}");
     }
@@ -121,27 +129,22 @@ fn a_fixed_large_step_is_that_of_a_run() {
 fn a_guided_single_step_is_the_step_of_a_guided_run() {
     let kind = Prediction::Velocity;
     let guided = || {
-        let other = from_fn(
-            kind,
-            |x: &ArrayRef<f32, Ix2>, _, out: &mut ArrayRef<f32, Ix2>| {
-                out.zip_mut_with(x, |o, &x| *o = 0.3 * x);
-            },
-        );
+        let other =
+            from_fn::<f32, Ix2>(kind, |x, _, out| out.zip_mut_with(x, |o, &x| *o = 0.3 * x));
         let weight = GuidanceWeight::interval(1.5, 0.5, 10.0).unwrap();
-        ClassifierFree::new(Smooth(kind), other, weight)
+        pair(Smooth(kind), other, weight)
     };
     let mut run = sampler(&FirstOrder::ddpm(), 6)
         .start::<f32, _, _>(SHAPE, kind, KeyedNoise::new(SEED))
         .unwrap();
-    let mut buffer = Array2::zeros((2 * SHAPE.0, SHAPE.1));
-    for (k, pair) in grid(6).levels().windows(2).enumerate() {
-        let step = DdimStep::new(pair[0], pair[1], Kappa::Ddpm).unwrap();
-        let mut x = run.state().to_owned();
+    for (k, edge) in grid(6).levels().windows(2).enumerate() {
+        let step = DdimStep::new(edge[0], edge[1], Kappa::Ddpm).unwrap();
+        let mut machine = Machine::new(run.state().to_owned(), 0).unwrap();
         let mut noise = KeyedNoise::new(SEED);
-        step.complete(&mut x, &mut guided(), &mut buffer, &mut noise, k as u32)
+        step.take(&mut machine, &mut guided(), &mut noise, k as u32)
             .unwrap();
         run.advance(&mut guided()).unwrap();
-        assert_eq!(bits(&x), bits(run.state()), "step {k}");
+        assert_eq!(bits(machine.state()), bits(run.state()), "step {k}");
     }
 }
 
@@ -149,7 +152,7 @@ fn a_guided_single_step_is_the_step_of_a_guided_run() {
 fn the_model_sees_the_level_of_every_sample() {
     /// Writes each sample's own time.
     struct Times;
-    impl diffusion_sampler::Denoiser<f32, Ix2> for Times {
+    impl Denoiser<f32, Ix2> for Times {
         type Error = std::convert::Infallible;
         fn prediction(&self) -> Prediction {
             Prediction::Data
@@ -161,18 +164,76 @@ fn the_model_sees_the_level_of_every_sample() {
             out: &mut ArrayRef<f32, Ix2>,
         ) -> Result<(), Self::Error> {
             assert_eq!(query.levels().len(), SHAPE.0);
+            assert_eq!(query.level_of(SHAPE.0), None);
+            assert_eq!(query.target_of(2), Some(NoiseLevel::clean()));
             for (i, mut row) in out.outer_iter_mut().enumerate() {
-                row.fill(query.level_of(i).time() as f32);
+                row.fill(query.level_of(i).unwrap().time() as f32);
             }
             Ok(())
         }
     }
     let from = levels([1000.0, 640.0, 333.5, 20.0]);
     let step = DdimStep::per_sample(&from, &[NoiseLevel::clean(); 4], Kappa::Ddim).unwrap();
-    let (mut x, mut buffer) = (state(), state());
-    step.complete(&mut x, &mut Times, &mut buffer, &mut KeyedNoise::new(0), 0)
+    let mut machine = Machine::new(state(), 0).unwrap();
+    step.take(&mut machine, &mut Times, &mut KeyedNoise::new(0), 0)
         .unwrap();
-    assert_eq!(x.column(3).to_vec(), [1000.0, 640.0, 333.5, 20.0]);
+    let times = machine.state().column(3).to_vec();
+    assert_eq!(times, [1000.0, 640.0, 333.5, 20.0]);
+}
+
+/// `Smooth` times a factor, at each sample's own level.
+#[derive(Clone, Copy)]
+struct Each(f32);
+
+impl Denoiser<f32, Ix2> for Each {
+    type Error = std::convert::Infallible;
+
+    fn prediction(&self) -> Prediction {
+        Prediction::Data
+    }
+
+    fn denoise(
+        &mut self,
+        x: &ArrayRef<f32, Ix2>,
+        query: &Query<'_>,
+        out: &mut ArrayRef<f32, Ix2>,
+    ) -> Result<(), Self::Error> {
+        for (i, (mut out, x)) in out.outer_iter_mut().zip(x.outer_iter()).enumerate() {
+            let level = query.level_of(i).unwrap();
+            out.zip_mut_with(&x, |o, &x| *o = self.0 * Smooth::at(x, &level));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn samples_that_want_other_numbers_of_outputs_share_a_call_and_are_the_samples_single_steps() {
+    let (from, to) = (
+        levels([1000.0, 640.0, 333.5, 20.0]),
+        levels([900.0, 12.0, 333.0, 0.0]),
+    );
+    let inside = |level: &NoiseLevel| level.rho() > 0.5 && level.rho() <= 2.0;
+    assert!(from.iter().any(inside) && !from.iter().all(inside));
+    let guided = || {
+        let weight = GuidanceWeight::interval(1.0, 0.5, 2.0).unwrap();
+        pair(Each(1.0), Each(0.3), weight)
+    };
+    let noise = &mut KeyedNoise::new(SEED);
+    let mut together = Machine::new(state(), 0).unwrap();
+    DdimStep::per_sample(&from, &to, Kappa::Ddim)
+        .unwrap()
+        .take(&mut together, &mut guided(), noise, 0)
+        .unwrap();
+    for row in 0..SHAPE.0 {
+        let mut alone = Machine::new(state(), 0).unwrap();
+        DdimStep::new(from[row], to[row], Kappa::Ddim)
+            .unwrap()
+            .take(&mut alone, &mut guided(), noise, 0)
+            .unwrap();
+        let found = bits(&together.state().slice(s![row..=row, ..]));
+        let expected = bits(&alone.state().slice(s![row..=row, ..]));
+        assert_eq!(found, expected, "{row}");
+    }
 }
 
 #[test]
@@ -189,8 +250,10 @@ fn what_does_not_fit_is_refused() {
         })
     ));
     let step = DdimStep::per_sample(&from, &to, Kappa::Ddim).unwrap();
-    let (mut three, out) = (Array2::<f32>::zeros((3, 6)), Array2::zeros((3, 6)));
-    let refused = step.apply(&mut three, &out, Prediction::Data, &mut noise, 0);
+    let kind = Prediction::Data;
+    let out = Array2::<f32>::zeros((3, 6));
+    let mut three = Machine::new(out.clone(), 0).unwrap();
+    let refused = step.tell(&mut three, kind, &out, &mut noise, 0);
     assert!(matches!(
         refused,
         Err(Error::WrongLength {
@@ -199,40 +262,13 @@ fn what_does_not_fit_is_refused() {
             ..
         })
     ));
-    let mut x = state();
-    let refused = step.apply(&mut x, &out, Prediction::Data, &mut noise, 0);
+    let mut machine = Machine::new(state(), 0).unwrap();
+    let refused = step.tell(&mut machine, kind, &out, &mut noise, 0);
     assert!(matches!(refused, Err(Error::ShapeMismatch { .. })));
-    let mut small = Array2::zeros((3, 6));
-    let refused = step.run(
-        &mut x,
-        &mut Smooth(Prediction::Data),
-        &mut small,
-        &mut noise,
-        0,
-    );
-    assert!(matches!(
-        refused,
-        Err(RunError::Sampler(Error::ShapeMismatch {
-            name: "output buffer",
-            ..
-        }))
-    ));
-    // Samples that want different numbers of outputs cannot share a call.
-    let mut pair = ClassifierFree::new(
-        Smooth(Prediction::Data),
-        Smooth(Prediction::Data),
-        GuidanceWeight::interval(1.0, 0.5, 2.0).unwrap(),
-    );
-    let mut buffer = Array2::zeros((8, 6));
-    let refused = step.complete(&mut x, &mut pair, &mut buffer, &mut noise, 0);
-    assert!(matches!(
-        refused,
-        Err(RunError::Sampler(Error::UnsupportedPlan { .. }))
-    ));
-    assert_eq!(bits(&x), bits(&state()));
+    assert_eq!(bits(machine.state()), bits(&state()));
     let mut bad = Array2::zeros(SHAPE);
     bad[[3, 2]] = f32::NAN;
-    let refused = step.apply(&mut x, &bad, Prediction::Data, &mut noise, 9);
+    let refused = step.tell(&mut machine, kind, &bad, &mut noise, 9);
     assert!(matches!(
         refused,
         Err(Error::NonFinite {
@@ -246,7 +282,7 @@ fn what_does_not_fit_is_refused() {
     let zero = schedule().zero_terminal_snr().unwrap();
     let step = DdimStep::new(zero.level(1000.0).unwrap(), to[0], Kappa::Ddim).unwrap();
     let output = state();
-    let refused = step.apply(&mut x, &output, Prediction::Noise, &mut noise, 0);
+    let refused = step.tell(&mut machine, Prediction::Noise, &output, &mut noise, 0);
     assert!(matches!(
         refused,
         Err(Error::PredictionUndefined {

@@ -90,7 +90,7 @@ fn each_advance_takes_one_step_also_through_updates_without_a_model() {
     }
     let mut seen = Vec::new();
     let flow = run.complete_with(&mut Smooth(Prediction::Data), |report| {
-        assert!(difference(report.x, &expected[report.step]) < 1e-14);
+        assert!(difference(&report.x, &expected[report.step]) < 1e-14);
         seen.push(report.step);
         ControlFlow::Continue(())
     });
@@ -110,7 +110,7 @@ fn asking_runs_the_updates_without_a_model() {
     run.complete(&mut Smooth(Prediction::Data)).unwrap();
     let mut asked = Vec::new();
     while let Some(question) = told.ask().unwrap() {
-        asked.push((question.step, question.stage, question.level));
+        asked.push((question.step(), question.stage, question.level()));
         let output = question.x.mapv(|x| Smooth::at(x, &question.level()));
         told.tell(&output).unwrap();
     }
@@ -121,7 +121,7 @@ fn asking_runs_the_updates_without_a_model() {
 #[test]
 fn history_read_and_written_in_one_update_takes_its_old_value() {
     // x' = x + 2H₀ + 3H₁ + D, H₀' = 5x + 7D, with H₀ and H₁ stored by the steps before.
-    let store = |slot, state, data| Some(Store { slot, state, data });
+    let store = |slot, state, data| Some(Store::linear(slot, state, data));
     let evaluating = |time: f64, history, store| Step {
         from: level(time),
         to: level(time - 1.0),
