@@ -4,7 +4,6 @@ use ndarray::{Array, ArrayRef, ArrayViewMut, Axis, Dimension, Slice};
 
 use super::buffers::{self, Inputs, Slots};
 use super::instruction::Instruction;
-use crate::clip::Bounds;
 use crate::denoiser::{Denoiser, Query};
 use crate::error::{Error, RunError};
 use crate::fold::{self, Estimate};
@@ -45,21 +44,21 @@ use crate::real::Real;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Machine<A, D: Dimension> {
-    x: Array<A, D>,
+    pub(super) x: Array<A, D>,
     slots: Vec<Array<A, D>>,
-    memory: Option<Array<A, D>>,
-    outputs: Option<Array<A, D>>,
-    work: Work<A>,
+    pub(super) memory: Option<Array<A, D>>,
+    pub(super) outputs: Option<Array<A, D>>,
+    pub(super) work: Work<A>,
 }
 
 /// Room for what is made anew at every stage.
 #[derive(Clone, Debug)]
-struct Work<A> {
-    forms: Vec<Form>,
-    estimates: Vec<Estimate>,
-    grams: Vec<Gram>,
-    values: Vec<A>,
-    intervals: Vec<Interval>,
+pub(super) struct Work<A> {
+    pub(super) forms: Vec<Form>,
+    pub(super) estimates: Vec<Estimate>,
+    pub(super) grams: Vec<Gram>,
+    pub(super) values: Vec<A>,
+    pub(super) intervals: Vec<Interval>,
 }
 
 impl<A> Default for Work<A> {
@@ -473,279 +472,13 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         }
         Ok(())
     }
-
-    /// Outputs of the caller in another layout are copied where they are read element by element.
-    fn contiguous_where_needed<'o>(
-        &mut self,
-        instruction: &Instruction<'_>,
-        combine: Combine<'_>,
-        outputs: Outputs<'o, A, D>,
-    ) -> Result<Outputs<'o, A, D>, Error> {
-        let Outputs::Told(told) = outputs else {
-            return Ok(outputs);
-        };
-        let dynamic = instruction.clip.is_some_and(|clip| clip.fixed().is_none());
-        let reads = dynamic || matches!(combine, Combine::By(guidance) if guidance.outputs() > 1);
-        if !reads || told.iter().all(|output| output.is_standard_layout()) {
-            return Ok(outputs);
-        }
-        let mut shape = self.x.raw_dim();
-        let samples = shape[0];
-        shape[0] = told.len().saturating_mul(samples);
-        let mut buffer = buffers::unwritten(shape)?;
-        for (mut part, output) in buffer.axis_chunks_iter_mut(Axis(0), samples).zip(told) {
-            part.assign(output);
-        }
-        self.outputs = Some(buffer);
-        Ok(Outputs::Buffer(told.len()))
-    }
-
-    /// The estimate of the batch, or of each sample, to `work.estimates`.
-    fn estimates(
-        &mut self,
-        instruction: &Instruction<'_>,
-        prediction: Prediction,
-        combine: Combine<'_>,
-        outputs: Outputs<'_, A, D>,
-    ) -> Result<(), Error> {
-        self.work.estimates.clear();
-        let Some(query) = instruction.query() else {
-            return Ok(());
-        };
-        let count = match outputs {
-            Outputs::Buffer(count) => count,
-            Outputs::Told(told) => told.len(),
-        };
-        crate::guidance::output_count(count)?;
-        let samples = self.x.shape()[0];
-        let at = |sample: usize| query.evaluation(sample, prediction);
-        let shared = query.levels().len() == 1;
-        let mut per_sample = !shared;
-        let mut products = false;
-        match combine {
-            Combine::By(guidance) => {
-                if guidance.outputs() < count {
-                    return Err(Error::WrongLength {
-                        name: "outputs",
-                        expected: guidance.outputs(),
-                        found: count,
-                    });
-                }
-                self.remember(guidance, &query, prediction, outputs)?;
-                let asked = if shared { 1 } else { samples };
-                products = (0..asked).any(|sample| guidance.needs_products(&at(sample)));
-            }
-            Combine::Given(given) => per_sample |= given.len() > 1,
-        }
-        if products {
-            per_sample = true;
-            self.reduce(outputs, samples)?;
-        }
-        let fixed = instruction.clip.and_then(|clip| clip.fixed());
-        let dynamic = instruction.clip.filter(|clip| clip.fixed().is_none());
-        let inputs = (count, self.memory.is_some());
-        let entries = if per_sample || dynamic.is_some() {
-            samples
-        } else {
-            1
-        };
-        for sample in 0..entries {
-            let at = at(sample);
-            let combination = match combine {
-                Combine::By(guidance) => {
-                    let gram = self.work.grams.get(sample).filter(|_| products);
-                    let products = gram.map(|gram| fold::products(gram, count));
-                    guidance.combine(&at, products.as_ref())?
-                }
-                Combine::Given(given) => given_of(given, sample, samples, count)?,
-            };
-            if combination.outputs() > count {
-                return Err(Error::WrongLength {
-                    name: "outputs",
-                    expected: combination.outputs(),
-                    found: count,
-                });
-            }
-            let estimate = Estimate::new(prediction, at.level(), &combination, inputs, fixed)?;
-            self.work.estimates.push(estimate);
-            if let Some(clip) = dynamic {
-                let bounds = self.threshold(clip, sample, &estimate, outputs)?;
-                let estimate =
-                    Estimate::new(prediction, at.level(), &combination, inputs, Some(bounds))?;
-                self.work.estimates[sample] = estimate;
-            }
-        }
-        Ok(())
-    }
-
-    /// m ← decay·m + D₀ − D₁, in which x cancels.
-    fn remember(
-        &mut self,
-        guidance: &dyn Guidance,
-        query: &Query<'_>,
-        prediction: Prediction,
-        outputs: Outputs<'_, A, D>,
-    ) -> Result<(), Error> {
-        if !guidance.is_stateful() {
-            return Ok(());
-        }
-        let count = query.levels().len();
-        self.work.forms.clear();
-        for sample in 0..count {
-            let at = query.evaluation(sample, prediction);
-            let slope = prediction.data(at.level())?.output;
-            let (decay, slope) = match guidance.memory(&at) {
-                Some(memory) => (memory.decay, slope),
-                // Unchanged where the form says nothing.
-                None => (1.0, 0.0),
-            };
-            self.work
-                .forms
-                .push(kernel::affine(decay, &[slope, -slope]));
-        }
-        let (x_len, samples) = (self.x.len(), self.x.shape()[0]);
-        if self.memory.is_none() {
-            self.memory = Some(memory::zeros(self.x.raw_dim())?);
-        }
-        let inputs = Inputs::new(&self.outputs, x_len, outputs);
-        // With one output nothing was guided, and nothing is remembered.
-        if let (Some(inputs), Some(memory)) = (inputs, &mut self.memory)
-            && inputs.slices().len() > 1
-        {
-            let memory = buffers::own_slice_mut(memory, "guidance memory")?;
-            let forms = forms_of(&self.work.forms);
-            kernel::update_slices(forms, samples, memory, None, &inputs.slices()[..2], None);
-        }
-        Ok(())
-    }
-
-    /// Sums and products of (x, outputs…, memory) for every sample, to `work.grams`.
-    fn reduce(&mut self, outputs: Outputs<'_, A, D>, samples: usize) -> Result<(), Error> {
-        self.work.grams.resize(samples, Gram::ZERO);
-        let Some(inputs) = Inputs::new(&self.outputs, self.x.len(), outputs) else {
-            return Err(Error::LayoutChanged {
-                name: "output buffer",
-            });
-        };
-        let mut arrays: [&[A]; MAX_OUTPUTS + 2] = [&[]; MAX_OUTPUTS + 2];
-        let mut count = 0;
-        let state = buffers::own_slice(&self.x, "state")?;
-        let memory = match &self.memory {
-            Some(memory) => Some(buffers::own_slice(memory, "guidance memory")?),
-            None => None,
-        };
-        let all = std::iter::once(state)
-            .chain(inputs.slices().iter().copied())
-            .chain(memory);
-        for (array, slice) in arrays.iter_mut().zip(all) {
-            *array = slice;
-            count += 1;
-        }
-        kernel::gram_slices(samples, &arrays[..count], &mut self.work.grams);
-        Ok(())
-    }
-
-    /// The bounds of one sample under dynamic thresholding.
-    fn threshold(
-        &mut self,
-        clip: crate::clip::Clip,
-        sample: usize,
-        estimate: &Estimate,
-        outputs: Outputs<'_, A, D>,
-    ) -> Result<Bounds, Error> {
-        let per_sample = self.x.len() / self.x.shape()[0];
-        let row = sample * per_sample..(sample + 1) * per_sample;
-        let Some(mut inputs) = Inputs::new(&self.outputs, self.x.len(), outputs) else {
-            return Err(Error::LayoutChanged {
-                name: "output buffer",
-            });
-        };
-        if let Some(memory) = &self.memory {
-            inputs.push(buffers::own_slice(memory, "guidance memory")?);
-        }
-        inputs.cut(row.clone());
-        let values = &mut self.work.values;
-        values.clear();
-        values.extend_from_slice(&buffers::own_slice(&self.x, "state")?[row]);
-        let form = fold::data_form(estimate);
-        kernel::update_slices(Forms::Same(&form), 1, values, None, inputs.slices(), None);
-        for value in values.iter_mut() {
-            *value = value.abs();
-        }
-        Ok(clip.of_magnitudes(values))
-    }
-
-    /// Writes the estimate of x₀ to `data`.
-    fn write_data(&self, data: &mut Array<A, D>, outputs: Outputs<'_, A, D>) -> Result<(), Error> {
-        data.assign(&self.x);
-        let Some(mut inputs) = Inputs::new(&self.outputs, self.x.len(), outputs) else {
-            return Ok(());
-        };
-        if let Some(memory) = &self.memory {
-            inputs.push(buffers::own_slice(memory, "guidance memory")?);
-        }
-        let samples = self.x.shape()[0];
-        let per_sample = self.x.len() / samples;
-        let estimates = &self.work.estimates;
-        let data = buffers::own_slice_mut(data, "data estimate")?;
-        // What is not finite is reported by the update itself, with its place.
-        if let [one] = estimates.as_slice() {
-            let form = fold::data_form(one);
-            kernel::update_slices(
-                Forms::Same(&form),
-                samples,
-                data,
-                None,
-                inputs.slices(),
-                None,
-            );
-            return Ok(());
-        }
-        for (sample, (row, estimate)) in
-            data.chunks_exact_mut(per_sample).zip(estimates).enumerate()
-        {
-            let mut part = inputs;
-            part.cut(sample * per_sample..(sample + 1) * per_sample);
-            let form = fold::data_form(estimate);
-            kernel::update_slices(Forms::Same(&form), 1, row, None, part.slices(), None);
-        }
-        Ok(())
-    }
 }
 
-fn forms_of(forms: &[Form]) -> Forms<'_> {
+pub(super) fn forms_of(forms: &[Form]) -> Forms<'_> {
     match forms {
         [one] => Forms::Same(one),
         many => Forms::PerSample(many),
     }
-}
-
-/// The combination of one sample among those given.
-fn given_of(
-    given: &[Combination],
-    sample: usize,
-    samples: usize,
-    outputs: usize,
-) -> Result<Combination, Error> {
-    let combination = match given {
-        [one] => *one,
-        many if many.len() == samples => many[sample],
-        many => {
-            return Err(Error::WrongLength {
-                name: "combinations",
-                expected: samples,
-                found: many.len(),
-            });
-        }
-    };
-    if combination.outputs() != outputs {
-        return Err(Error::WrongLength {
-            name: "outputs",
-            expected: combination.outputs(),
-            found: outputs,
-        });
-    }
-    Ok(combination)
 }
 
 const _: () = assert!(MAX_OUTPUTS + 1 + crate::plan::MAX_SLOTS <= MAX_INPUTS);

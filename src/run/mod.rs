@@ -3,6 +3,7 @@
 mod buffers;
 mod cursor;
 mod ddim_step;
+mod estimates;
 mod instruction;
 mod machine;
 mod snapshot;

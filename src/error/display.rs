@@ -1,0 +1,326 @@
+//! The texts of errors: what was wrong, the values, and what to do next.
+
+use std::fmt;
+
+use super::Error;
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidLevel { time, alpha, sigma } => write!(
+                f,
+                "a noise level needs a finite time, finite alpha >= 0 and sigma >= 0, not both 0: got time {time}, alpha {alpha}, sigma {sigma}"
+            ),
+            Self::AxesDiffer { axis } => write!(
+                f,
+                "the Gaussians differ in axis {axis}: they must share their axes, or one must be isotropic"
+            ),
+            Self::InvalidParameter {
+                name,
+                value,
+                requirement,
+            } => write!(f, "{name} must be {requirement}, got {value}"),
+            Self::InvalidEntry {
+                name,
+                index,
+                value,
+                requirement,
+            } => write!(f, "{name}[{index}] must be {requirement}, got {value}"),
+            Self::WrongLength {
+                name,
+                expected,
+                found,
+            } => write!(f, "{name} must have length {expected}, got {found}"),
+            Self::TimeOutOfRange { time, last } => {
+                write!(f, "time {time} lies outside the schedule's [0, {last}]")
+            }
+            Self::LambdaOutOfRange {
+                lambda,
+                noisy,
+                clean,
+            } => write!(
+                f,
+                "lambda {lambda} lies outside the schedule's [{noisy}, {clean}]"
+            ),
+            Self::KnotOutsidePath {
+                lambda,
+                noisy,
+                clean,
+            } => write!(
+                f,
+                "lambda {lambda} lies outside the noise path's [{noisy}, {clean}]"
+            ),
+            Self::KnotsTooClose { from, to, cell } => write!(
+                f,
+                "the knots at lambda {from} and {to} lie in one cell of the noise path, of length {cell}"
+            ),
+            Self::PathRetraced { from, to } => write!(
+                f,
+                "noise from lambda {from} to {to}: a noise path is followed once, towards less noise"
+            ),
+            Self::UnboundedLambda { noisy, clean } => write!(
+                f,
+                "lambda runs from {noisy} to {clean}: a grid in lambda or rho needs finite ends, give an explicit LambdaRange"
+            ),
+            Self::StepCount { steps, min, max } if *max == usize::MAX => {
+                write!(f, "expected at least {min} steps, got {steps}")
+            }
+            Self::StepCount { steps, min, max } => {
+                write!(f, "expected {min} to {max} steps, got {steps}")
+            }
+            Self::SpacingImpossible {
+                spacing,
+                steps,
+                table,
+                knot,
+            } => write!(
+                f,
+                "{spacing} spacing cannot give {steps} steps on a table of {table}: it would need knot {knot}"
+            ),
+            Self::SpacingNeedsTable { spacing } => write!(
+                f,
+                "{spacing} spacing is defined on a table of knots, and this schedule is continuous"
+            ),
+            Self::NoiseNotDecreasing {
+                knot,
+                lambda_before,
+                lambda,
+            } => write!(
+                f,
+                "noise must decrease strictly: knot {knot} has lambda {lambda} after {lambda_before}"
+            ),
+            Self::GammaOutOfRange {
+                gamma,
+                sigma_to,
+                from,
+                to,
+            } => write!(
+                f,
+                "gamma must lie in [0, {sigma_to}] on the edge from time {from} to {to}, got {gamma}"
+            ),
+            Self::EtaOutOfRange { eta, max, from, to } => write!(
+                f,
+                "eta must be at most {max} on the edge from time {from} to {to}, got {eta}: a larger eta adds more noise than the level {to} has"
+            ),
+            Self::EdgeOverflow {
+                coefficient,
+                value,
+                from,
+                to,
+            } => write!(
+                f,
+                "the coefficient on the {coefficient} of the edge from time {from} to {to} is {value}: alpha or sigma of the two levels differ by more than f64 can hold, rescale the levels"
+            ),
+            Self::ConversionOverflow {
+                prediction,
+                alpha,
+                sigma,
+                time,
+            } => write!(
+                f,
+                "{prediction} prediction overflows f64 at time {time}, where alpha is {alpha} and sigma is {sigma}: rescale the level"
+            ),
+            Self::CostOverflow { name, value } => write!(
+                f,
+                "the {name} is {value}, more than f64 can hold: take a larger variance or a smaller data error"
+            ),
+            Self::EmptyList { name } => write!(f, "{name} must have at least one entry, got none"),
+            Self::SectionOutOfRange { start, end, steps } => write!(
+                f,
+                "the section {start}..{end} must not be empty and must lie within the grid's {steps} steps"
+            ),
+            Self::EndNotBelow { before, end } => write!(
+                f,
+                "the end at time {end} must have less noise than the knot before it, at time {before}: leave that knot out, or shift the grid up (offset 1 for leading spacing that ends at knot 1)"
+            ),
+            Self::DegenerateEdge {
+                from,
+                to,
+                requirement,
+            } => {
+                write!(f, "the edge from time {from} to {to} must {requirement}")
+            }
+            Self::EdgesDoNotMeet { end, start } => write!(
+                f,
+                "the first edge ends at time {end}, the second starts at {start}"
+            ),
+            Self::PredictionUndefined {
+                prediction,
+                alpha,
+                sigma,
+                time,
+            } if *alpha == 0.0 => write!(
+                f,
+                "{prediction} prediction is undefined at time {time}, where alpha is 0 (sigma is {sigma}): checkpoints of rectified flow or zero terminal SNR predict flow or velocity, check the prediction, or start at a level with alpha > 0"
+            ),
+            Self::PredictionUndefined {
+                prediction,
+                alpha,
+                sigma,
+                time,
+            } => write!(
+                f,
+                "{prediction} prediction is undefined at time {time}, where alpha is {alpha} and sigma is {sigma}"
+            ),
+            Self::PredictionMismatch { expected, found } => write!(
+                f,
+                "the run was started for {expected} prediction, the model declares {found}"
+            ),
+            Self::DeterministicLikelihood { from, to } => write!(
+                f,
+                "gamma = 0 on the edge from time {from} to {to}: a deterministic step has no likelihood bound"
+            ),
+            Self::ClippedMoments => write!(
+                f,
+                "a sampler that clips is not linear, so its moments are not those of a Gaussian: \
+                 ask the sampler without the clip"
+            ),
+            Self::StartsFromData { from, to } => write!(
+                f,
+                "the plan leads from time {from} to more noise at {to}: it starts from data, give \
+                 them to start_from"
+            ),
+            Self::PathWithoutSchedule { lambda } => write!(
+                f,
+                "lambda {lambda} is requested of a path without a schedule: make it by Path::new"
+            ),
+            Self::ScheduleMismatch {
+                time,
+                grid_lambda,
+                schedule_lambda,
+            } => write!(
+                f,
+                "the grid's lambda at time {time} is {grid_lambda}, the schedule's is \
+                 {schedule_lambda}: the grid was made from another schedule"
+            ),
+            Self::DataWithoutEvaluation { step, stage } => write!(
+                f,
+                "stage {stage} of step {step} uses the data or noise estimate without evaluating \
+                 the model"
+            ),
+            Self::StageCount { step, found, max } => {
+                write!(f, "step {step} has {found} stages, expected 1 to {max}")
+            }
+            Self::SlotOutOfRange {
+                step,
+                stage,
+                slot,
+                slots,
+            } => write!(
+                f,
+                "stage {stage} of step {step} uses history slot {slot}, the plan has {slots}"
+            ),
+            Self::SlotNotWritten { step, stage, slot } => write!(
+                f,
+                "stage {stage} of step {step} reads history slot {slot} before anything was stored \
+                 in it"
+            ),
+            Self::SlotReadTwice { step, stage, slot } => write!(
+                f,
+                "stage {stage} of step {step} reads history slot {slot} twice: add the weights"
+            ),
+            Self::TooManySlots { found, max } => {
+                write!(f, "{found} history slots, at most {max} are possible")
+            }
+            Self::CoefficientOverflow { step, value } => write!(
+                f,
+                "a coefficient of step {step} is {value}, which overflows the element type"
+            ),
+            Self::OutputCount { found, max } => {
+                write!(f, "{found} model outputs, expected 1 to {max}")
+            }
+            Self::NestedGuidance { outer, inner } => {
+                write!(f, "{outer} around {inner} has no meaning")
+            }
+            Self::StatefulGuidance { guidance } => write!(
+                f,
+                "{guidance} needs the state of a run: it cannot be called by hand"
+            ),
+            Self::ProductsMissing { guidance } => {
+                write!(f, "{guidance} needs the inner products of the outputs")
+            }
+            Self::ShapeMismatch {
+                name,
+                expected,
+                found,
+            } => {
+                write!(f, "{name} must have shape {expected:?}, got {found:?}")
+            }
+            Self::NoSampleAxis => write!(
+                f,
+                "a 0-dimensional array has no sample axis; axis 0 is the sample"
+            ),
+            Self::LayoutChanged { name } => write!(
+                f,
+                "the run's {name} no longer has its shape or standard layout"
+            ),
+            Self::TooLarge { shape } => {
+                write!(
+                    f,
+                    "shape {shape:?} has more elements than an array or the memory can hold"
+                )
+            }
+            Self::TooManyTerms { found, max } => {
+                write!(f, "{found} terms in one update, at most {max} are possible")
+            }
+            Self::RunFinished { steps } => {
+                write!(f, "the run has already taken all of its {steps} steps")
+            }
+            Self::NonFinite {
+                step,
+                sample,
+                element,
+                array,
+                value,
+            } => write!(
+                f,
+                "{array} is {value} at step {step}, sample {sample}, element {element}"
+            ),
+            Self::OutputNotWritten {
+                step,
+                output,
+                sample,
+                element,
+            } => write!(
+                f,
+                "the model did not write element {element} of sample {sample} of its output \
+                 {output} at step {step}"
+            ),
+            Self::NonFiniteStart {
+                array,
+                sample,
+                element,
+                value,
+            } => write!(
+                f,
+                "the {array} given is {value} at sample {sample}, element {element}"
+            ),
+            Self::SnapshotOfAnotherPlan {
+                expected,
+                found,
+                time,
+            } => write!(
+                f,
+                "the snapshot, taken at time {time}, is of plan {found:016x}, not of plan \
+                 {expected:016x}"
+            ),
+            Self::SnapshotMisplaced {
+                step,
+                stage,
+                steps,
+                time,
+            } => write!(
+                f,
+                "stage {stage} of step {step} at time {time} is no position of the snapshot's plan \
+                 of {steps} steps"
+            ),
+            Self::UnknownLabel { label, count } => {
+                write!(f, "label {label} does not exist, labels are 0..{count}")
+            }
+            Self::NotACovariance { index, value } => write!(
+                f,
+                "a covariance must be symmetric and positive semi-definite: off by {value} at index {index}"
+            ),
+        }
+    }
+}
