@@ -8,9 +8,10 @@ use std::error::Error as StdError;
 use diffusion_sampler::{
     Clip, Denoiser, Error, Grid, KeyedNoise, NoiseLevel, Prediction, Query, Real, RunError,
     Sampler,
+    denoiser::Guided,
     forward::{diffuse, fill_normal},
     from_fn,
-    guidance::{BatchedClassifierFree, GuidanceWeight},
+    guidance::{ClassifierFree, GuidanceWeight},
     kernel::linear_combination,
     noise::{NoiseKey, NoiseSource, RngNoise, Stream},
     posterior::Kappa,
@@ -72,10 +73,6 @@ impl<A: Real> Denoiser<A, Ix2> for Linear {
         self.prediction
     }
 
-    fn outputs(&self) -> usize {
-        2
-    }
-
     fn denoise(
         &mut self,
         x: &ArrayRef<A, Ix2>,
@@ -97,7 +94,7 @@ fn whole_equals_shards<A: Real>(sampler: &Sampler, what: &str) -> Outcome {
         let model = Linear {
             prediction: Prediction::Noise,
         };
-        let mut model = BatchedClassifierFree::new(model, weight.clone());
+        let mut model = Guided::new(model, ClassifierFree::new(weight.clone()));
         let mut run = sampler.start::<A, _, _>(shape, Prediction::Noise, noise)?;
         run.complete(&mut model)?;
         Ok(run.into_state())

@@ -403,7 +403,7 @@ fn slices_are_updated_like_arrays() {
         );
         let (mut x_slice, mut y_slice) = (x.into_raw_vec_and_offset().0, y.clone());
         let finite_slice = update_slices(
-            &form,
+            Forms::Same(&form),
             3,
             &mut x_slice,
             y_slice.as_slice_mut(),
