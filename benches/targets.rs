@@ -14,7 +14,7 @@ use diffusion_sampler::{
     kernel::{SimdLevel, force_simd_level, linear_combination, simd_level},
     noise::{NoiseKey, NoiseSource, Stream},
     posterior::Kappa,
-    run::DdimStep,
+    run::{DdimStep, Machine},
 };
 use ndarray::{Array1, Array2, Array4, ArrayD, Axis, IxDyn};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
@@ -181,9 +181,9 @@ fn stochastic(report: &mut Report) -> Outcome {
     );
     let step = DdimStep::new(t, s, Kappa::Ddpm)?;
     for (name, len) in [("64 Ki", 1 << 16), ("768 Ki", 3 << 18)] {
-        let mut x = Array2::<f32>::from_elem((8, len / 8), 0.5);
-        let output = x.clone();
-        let mut filled = x.clone();
+        let output = Array2::<f32>::from_elem((8, len / 8), 0.5);
+        let mut filled = output.clone();
+        let mut machine = Machine::new(output.clone(), 0)?;
         let mut noise = KeyedNoise::new(1);
         let mut other = noise;
         report.at_most(
@@ -194,8 +194,13 @@ fn stochastic(report: &mut Report) -> Outcome {
                     seconds,
                     || {
                         // x₀ as the output: the state keeps its size, however often the step is taken.
-                        let taken =
-                            step.apply(black_box(&mut x), &output, Prediction::Data, &mut noise, 1);
+                        let taken = step.tell(
+                            black_box(&mut machine),
+                            Prediction::Data,
+                            &output,
+                            &mut noise,
+                            1,
+                        );
                         assert_eq!(taken, Ok(()));
                     },
                     || {
