@@ -15,7 +15,7 @@ use diffusion_sampler::{
     kernel::linear_combination,
     noise::{NoiseKey, NoiseSource, RngNoise, Stream},
     posterior::Kappa,
-    run::DdimStep,
+    run::{DdimStep, Machine},
     schedule::{NoiseSchedule, RectifiedFlow, VariancePreserving},
     solver::{DpmSolverPlusPlus, FirstOrder, Heun, Path, Solver},
 };
@@ -268,7 +268,10 @@ fn shared_noise_has_the_bits_of_its_source<A: Real>() -> Outcome {
         let step = DdimStep::per_sample(&from, &to, Kappa::Eta(0.8))?;
         let output = numbers::<A>(shape, 9);
         shared_equals_unshared::<A, _>(shape, "steps per sample", |x, mut noise| {
-            step.apply(x, &output, Prediction::Flow, &mut noise, 7)
+            let mut machine = Machine::new(x.clone(), 0)?;
+            step.tell(&mut machine, Prediction::Flow, &output, &mut noise, 7)?;
+            x.assign(machine.state());
+            Ok(())
         })?;
     }
     Ok(())

@@ -101,7 +101,7 @@ pub fn catalogue() -> Vec<Entry> {
             Box::new(FirstOrder::new(Kappa::Tau(0.7))),
         ),
         entry("fresh noise", Box::new(FirstOrder::new(Kappa::Fresh))),
-        entry("DPM-Solver++(2M)", Box::new(DpmSolverPlusPlus::new())),
+        entry("DPM-Solver++(2M)", Box::<DpmSolverPlusPlus>::default()),
         entry(
             "DPM-Solver++(2M), exact",
             Box::new(exact(DpmSolverPlusPlus::new())),
