@@ -6,7 +6,7 @@ use diffusion_sampler::{
     Grid, KeyedNoise, Prediction, Sampler, from_fn, schedule::TableSchedule,
     solver::DpmSolverPlusPlus,
 };
-use ndarray::{Array2, ArrayRef, Ix2};
+use ndarray::{Array2, Ix2};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let schedule = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;
@@ -29,12 +29,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let told: Array2<f32> = run.into_state();
 
     // The same model called by the sampler gives the same samples, bit for bit.
-    let mut model = from_fn(
-        Prediction::Noise,
-        |x: &ArrayRef<f32, Ix2>, level, noise: &mut ArrayRef<f32, Ix2>| {
-            noise.zip_mut_with(x, |e, &x| *e = x * level.sigma() as f32);
-        },
-    );
+    let mut model = from_fn::<f32, Ix2>(Prediction::Noise, |x, level, noise| {
+        noise.zip_mut_with(x, |e, &x| *e = x * level.sigma() as f32);
+    });
     let called: Array2<f32> = sampler.sample(&mut model, (4, 3), 7)?;
     assert_eq!(told, called);
     println!("{told:.3}");

@@ -4,7 +4,8 @@
 
 use diffusion_sampler::{
     Grid, NoiseLevel, Prediction, Sampler,
-    guidance::{ClassifierFree, GuidanceWeight},
+    denoiser::{Guided, Models},
+    guidance::ClassifierFree,
     oracle::{Gaussian, GaussianMixture, LabelledOracle, Oracle},
     schedule::TableSchedule,
     solver::FirstOrder,
@@ -30,11 +31,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut shares = Vec::new();
     // Scale 0 ignores the class, 1 is plain conditional, more is guidance.
     for scale in [0.0, 1.0, 3.0] {
-        let mut model = ClassifierFree::new(
+        let models = Models((
             mixture.condition(1)?.denoiser(Prediction::Noise),
             (&mixture).denoiser(Prediction::Noise),
-            GuidanceWeight::from_scale(scale)?,
-        );
+        ));
+        let mut model = Guided::new(models, ClassifierFree::with_scale(scale)?);
         let samples: Array2<f64> = sampler.sample(&mut model, (SAMPLES, 1), 42)?;
         let mut share = 0.0;
         for sample in samples.outer_iter() {

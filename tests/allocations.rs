@@ -9,13 +9,12 @@ use std::convert::Infallible;
 
 use diffusion_sampler::{
     Clip, Denoiser, Grid, KeyedNoise, Prediction, Query, Real, Sampler, Trajectory,
+    denoiser::{Classifier, Guided, Models, WithClassifier},
     forward::fill_normal,
-    guidance::{
-        BatchedClassifierFree, Classifier, ClassifierFree, ClassifierGuided, GuidanceWeight,
-    },
+    guidance::{ClassifierFree, ClassifierGuidance, GuidanceWeight},
     noise::Stream,
     schedule::TableSchedule,
-    solver::{DdimInversion, DpmSolverPlusPlus, FirstOrder, Heun, Solver},
+    solver::{Solver, catalogue},
 };
 use ndarray::{Array, ArrayRef, Axis, Dim, Dimension, IntoDimension, Ix2, Ix4, IxDyn, Slice};
 
@@ -112,20 +111,6 @@ impl<A: Real, D: Dimension> Classifier<A, D> for Plain {
     }
 }
 
-fn solvers() -> [(&'static str, Box<dyn Solver>); 6] {
-    [
-        ("DDIM", Box::new(FirstOrder::ddim())),
-        ("DDPM", Box::new(FirstOrder::ddpm())),
-        ("2M", Box::new(DpmSolverPlusPlus::new())),
-        (
-            "SDE 2M",
-            Box::new(DpmSolverPlusPlus::new().with_tau(1.0).unwrap()),
-        ),
-        ("Heun", Box::new(Heun::new())),
-        ("inversion", Box::new(DdimInversion::new())),
-    ]
-}
-
 /// Plain, and clipped both ways.
 fn samplers(solver: &dyn Solver) -> [Sampler; 3] {
     let schedule = TableSchedule::linear(1000, 1e-4, 0.02).unwrap();
@@ -157,8 +142,9 @@ where
     D: Dimension,
     M: Denoiser<A, D, Error = Infallible>,
 {
-    for (name, solver) in solvers() {
-        for sampler in samplers(&*solver) {
+    for entry in catalogue() {
+        let name = entry.name;
+        for sampler in samplers(&*entry.solver) {
             let mut run = begin::<A, D>(&sampler, shape.clone());
             let (first, outcome) = allocations(|| run.advance(&mut model));
             outcome.unwrap();
@@ -186,21 +172,27 @@ fn watch_all<A: Real, D: Dimension>(shape: impl IntoDimension<Dim = D>) {
     let interval = || GuidanceWeight::interval(1.5, 0.3, 5.0).unwrap();
     let by_level = || GuidanceWeight::by_level(|level| level.sigma());
     watch::<A, D, _>("plain", &shape, Plain);
-    let pair = |weight| ClassifierFree::new(Plain, Plain, weight);
+    let pair = |weight| Guided::new(Models((Plain, Plain)), ClassifierFree::new(weight));
     watch::<A, D, _>("two models", &shape, pair(weight()));
     watch::<A, D, _>("two models in an interval", &shape, pair(interval()));
     watch::<A, D, _>("two models by level", &shape, pair(by_level()));
-    let batched = |weight| BatchedClassifierFree::new(Plain, weight);
+    let batched = |weight| Guided::new(Plain, ClassifierFree::new(weight));
     watch::<A, D, _>("two outputs", &shape, batched(weight()));
     watch::<A, D, _>("two outputs in an interval", &shape, batched(interval()));
-    let classified = |weight| ClassifierGuided::new(Plain, Plain, weight);
+    let classified = |weight| {
+        let model = WithClassifier::new(Plain, Plain);
+        Guided::new(model, ClassifierGuidance::new(weight))
+    };
     watch::<A, D, _>("a classifier", &shape, classified(weight()));
     watch::<A, D, _>(
         "a classifier in an interval",
         &shape,
         classified(interval()),
     );
-    let both = ClassifierGuided::new(pair(interval()), Plain, weight());
+    let both = Guided::new(
+        WithClassifier::behind(Models((Plain, Plain)), 2, Plain),
+        ClassifierGuidance::around(ClassifierFree::new(interval()), weight()),
+    );
     watch::<A, D, _>("two models and a classifier", &shape, both);
 }
 
@@ -227,8 +219,9 @@ fn no_step_after_the_first_allocates_on_rows_longer_than_a_block() {
 
 #[test]
 fn telling_allocates_nothing() {
-    for (name, solver) in solvers() {
-        for sampler in samplers(&*solver) {
+    for entry in catalogue() {
+        let name = entry.name;
+        for sampler in samplers(&*entry.solver) {
             let mut run = begin::<f32, Ix2>(&sampler, Dim([3, 70]));
             let mut output = Array::zeros((3, 70));
             loop {
@@ -252,8 +245,9 @@ fn telling_allocates_nothing() {
 
 #[test]
 fn an_observed_run_allocates_once_for_its_estimates() {
-    for (name, solver) in solvers() {
-        for sampler in samplers(&*solver) {
+    for entry in catalogue() {
+        let name = entry.name;
+        for sampler in samplers(&*entry.solver) {
             let mut run = begin::<f32, Ix2>(&sampler, Dim([3, 70]));
             run.advance(&mut Plain).unwrap();
             let (count, outcome) = allocations(|| {

@@ -21,7 +21,16 @@ const FLOORS: [&[&str]; 5] = [
         "training",
     ],
     &["plan", "solver"],
-    &["denoiser", "fold", "forward", "moments", "oracle"],
+    &[
+        "apply",
+        "denoiser",
+        "fold",
+        "forward",
+        "guide",
+        "moments",
+        "on_arrays",
+        "oracle",
+    ],
     &["likelihood", "run", "sampler"],
 ];
 

@@ -8,13 +8,14 @@ use std::error::Error as StdError;
 use diffusion_sampler::{
     Clip, Denoiser, Error, Grid, KeyedNoise, NoiseLevel, Prediction, Query, Real, RunError,
     Sampler,
+    denoiser::Guided,
     forward::{diffuse, fill_normal},
     from_fn,
-    guidance::{BatchedClassifierFree, GuidanceWeight},
+    guidance::{ClassifierFree, GuidanceWeight},
     kernel::linear_combination,
     noise::{NoiseKey, NoiseSource, RngNoise, Stream},
     posterior::Kappa,
-    run::DdimStep,
+    run::{DdimStep, Machine},
     schedule::{NoiseSchedule, RectifiedFlow, VariancePreserving},
     solver::{DpmSolverPlusPlus, FirstOrder, Heun, Path, Solver},
 };
@@ -72,10 +73,6 @@ impl<A: Real> Denoiser<A, Ix2> for Linear {
         self.prediction
     }
 
-    fn outputs(&self) -> usize {
-        2
-    }
-
     fn denoise(
         &mut self,
         x: &ArrayRef<A, Ix2>,
@@ -97,7 +94,7 @@ fn whole_equals_shards<A: Real>(sampler: &Sampler, what: &str) -> Outcome {
         let model = Linear {
             prediction: Prediction::Noise,
         };
-        let mut model = BatchedClassifierFree::new(model, weight.clone());
+        let mut model = Guided::new(model, ClassifierFree::new(weight.clone()));
         let mut run = sampler.start::<A, _, _>(shape, Prediction::Noise, noise)?;
         run.complete(&mut model)?;
         Ok(run.into_state())
@@ -271,7 +268,10 @@ fn shared_noise_has_the_bits_of_its_source<A: Real>() -> Outcome {
         let step = DdimStep::per_sample(&from, &to, Kappa::Eta(0.8))?;
         let output = numbers::<A>(shape, 9);
         shared_equals_unshared::<A, _>(shape, "steps per sample", |x, mut noise| {
-            step.apply(x, &output, Prediction::Flow, &mut noise, 7)
+            let mut machine = Machine::new(x.clone(), 0)?;
+            step.tell(&mut machine, Prediction::Flow, &output, &mut noise, 7)?;
+            x.assign(machine.state());
+            Ok(())
         })?;
     }
     Ok(())

@@ -391,9 +391,20 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         noise: &mut N,
     ) -> Result<(), Error> {
         let stream = Stream::Step(instruction.stage as u8);
-        self.work.intervals.clear();
-        self.work.intervals.extend(instruction.intervals());
-        let (step, intervals) = (instruction.step as u32, &self.work.intervals);
+        // The interval of a whole batch needs no memory, so that not even the first step told allocates.
+        let single;
+        let intervals: &[Interval] = match (instruction.from, instruction.to) {
+            ([from], [to]) => {
+                single = [Interval::new(from.lambda(), to.lambda())];
+                &single
+            }
+            _ => {
+                self.work.intervals.clear();
+                self.work.intervals.extend(instruction.intervals());
+                &self.work.intervals
+            }
+        };
+        let step = instruction.step as u32;
         let mut fill = StepNoise::new(noise, step, stream, intervals);
         let update = &instruction.stages[0].update;
         let stored = update.store.map(|store| store.slot);

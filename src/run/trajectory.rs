@@ -435,9 +435,19 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
             && stage.evaluate.is_none()
         {
             let instruction = instruction(&self.plan, self.cursor, self.clip)?;
-            let (combine, noise) = (Combine::Given(&[]), &mut self.noise);
-            self.machine
-                .tell_all(&instruction, self.prediction, combine, &[], noise)?;
+            let (folded, noise) = (self.forms.get(self.cursor.stages_before()), &mut self.noise);
+            match folded.filter(|_| !self.machine.state().is_empty()) {
+                Some(form) => {
+                    let (forms, outputs) = (Forms::Same(form), Outputs::Told(&[]));
+                    self.machine
+                        .apply_forms(&instruction, forms, outputs, noise)?;
+                }
+                None => {
+                    let combine = Combine::Given(&[]);
+                    self.machine
+                        .tell_all(&instruction, self.prediction, combine, &[], noise)?;
+                }
+            }
             self.cursor.advance(&self.plan);
         }
         Ok(())

@@ -151,12 +151,9 @@ impl Batched {
     /// As the crate's denoiser.
     fn denoiser(&self) -> impl Denoiser<f32, Ix2, Error = Infallible> {
         let mut ys = Array2::zeros((SHARD, self.axes.ncols()));
-        from_fn(
-            Prediction::Data,
-            move |x: &ArrayRef<f32, Ix2>, level, out: &mut ArrayRef<f32, Ix2>| {
-                self.estimate(x, level, &mut ys, out);
-            },
-        )
+        from_fn::<f32, Ix2>(Prediction::Data, move |x, level, out| {
+            self.estimate(x, level, &mut ys, out);
+        })
     }
 }
 

@@ -5,7 +5,8 @@ use std::error::Error;
 
 use diffusion_sampler::{
     Denoiser, Grid, NoiseLevel, Prediction, Query, Real, Sampler,
-    guidance::{ClassifierFree, ClassifierGuided, GuidanceWeight},
+    denoiser::{Guided, Models, WithClassifier},
+    guidance::{ClassifierFree, ClassifierGuidance, GuidanceWeight},
     moments::AffineEstimate,
     oracle::{Gaussian, GaussianMixture, LabelledOracle, Oracle},
     solver::{DpmSolverPlusPlus, FirstOrder, Heun, Path, Solver},
@@ -120,25 +121,20 @@ fn equivalences() -> Result<Vec<Claim>, Box<dyn Error>> {
         for w in [-0.5, 1.0, 3.5] {
             let weight = GuidanceWeight::constant(w)?;
             let free = |kind| {
-                ClassifierFree::new(
-                    class.denoiser_of(kind),
-                    data.denoiser_of(kind),
-                    weight.clone(),
-                )
+                let models = Models((class.denoiser_of(kind), data.denoiser_of(kind)));
+                Guided::new(models, ClassifierFree::new(weight.clone()))
             };
             let guided = sample(solver, &mut free(Prediction::Noise))?;
             for (worst, kind) in fold.iter_mut().zip(kinds) {
                 let other = sample(solver, &mut free(kind))?;
                 *worst = worst.max(difference(&guided, &other));
             }
-            let by_classifier = sample(
-                solver,
-                &mut ClassifierGuided::new(
-                    data.denoiser_of(Prediction::Noise),
-                    (&data).classifier(LABEL)?,
-                    GuidanceWeight::constant(1.0 + w)?,
-                ),
-            )?;
+            let with_classifier = WithClassifier::new(
+                data.denoiser_of(Prediction::Noise),
+                (&data).classifier(LABEL)?,
+            );
+            let more = ClassifierGuidance::new(GuidanceWeight::constant(1.0 + w)?);
+            let by_classifier = sample(solver, &mut Guided::new(with_classifier, more))?;
             classifier = classifier.max(difference(&guided, &by_classifier));
             let scaled = sample(
                 solver,
@@ -239,7 +235,7 @@ fn interval() -> Result<Vec<Claim>, Box<dyn Error>> {
         rho > LOW && rho <= HIGH
     };
     let (calls, outside) = (Cell::new(0), Cell::new(0));
-    let mut model = ClassifierFree::new(
+    let models = Models((
         class.denoiser_of(Prediction::Noise),
         Counted {
             model: data.denoiser_of(Prediction::Noise),
@@ -247,8 +243,9 @@ fn interval() -> Result<Vec<Claim>, Box<dyn Error>> {
             calls: &calls,
             unwanted: &outside,
         },
-        GuidanceWeight::interval(2.0, LOW, HIGH)?,
-    );
+    ));
+    let weight = GuidanceWeight::interval(2.0, LOW, HIGH)?;
+    let mut model = Guided::new(models, ClassifierFree::new(weight));
     let result = sample(&FirstOrder::ddim(), &mut model)?;
     let expected = grid()?.levels()[..40].iter().filter(|l| inside(l)).count() as f64;
     // The same run with the weight as a plain function of the level, and both models called everywhere.

@@ -6,7 +6,7 @@ use diffusion_sampler::{
     Grid, Prediction, Sampler, from_fn, moments::AffineEstimate, oracle::Gaussian,
     posterior::Kappa, schedule::TableSchedule, solver::FirstOrder,
 };
-use ndarray::{Array2, ArrayRef, Ix2};
+use ndarray::{Array2, Ix2};
 
 use super::{Accept, Claim};
 
@@ -42,13 +42,10 @@ fn predicted_and_sampled(
     let law = &sampler.moments(&data)?[STEPS - 1];
     let (m, s) = (law.mean()[0], law.variances()[0].sqrt());
 
-    let mut model = from_fn(
-        Prediction::Data,
-        |x: &ArrayRef<f64, Ix2>, level, out: &mut ArrayRef<f64, Ix2>| {
-            let estimate = AffineEstimate::of_gaussian(2.0, 0.25, level);
-            out.zip_mut_with(x, |o, &x| *o = estimate.gain * x + estimate.offset);
-        },
-    );
+    let mut model = from_fn::<f64, Ix2>(Prediction::Data, |x, level, out| {
+        let estimate = AffineEstimate::of_gaussian(2.0, 0.25, level);
+        out.zip_mut_with(x, |o, &x| *o = estimate.gain * x + estimate.offset);
+    });
     let draws: Array2<f64> = sampler.sample(&mut model, DRAWS, 2024)?;
     let statistic = kolmogorov_smirnov(draws.into_raw_vec_and_offset().0, |x| {
         0.5 * libm::erfc((m - x) / s * std::f64::consts::FRAC_1_SQRT_2)

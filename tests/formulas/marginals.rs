@@ -5,7 +5,7 @@ use diffusion_sampler::{
     Error, Grid, KeyedNoise, NoiseLevel, Prediction,
     oracle::Gaussian,
     plan::Plan,
-    posterior::{Kappa, StridedPosterior},
+    posterior::{Kappa, StridedPosterior, Transition},
     run::{DdimStep, Machine},
     schedule::{
         Edm, NoiseSchedule, RectifiedFlow, TableSchedule, VarianceExploding, VariancePreserving,

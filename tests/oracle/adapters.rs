@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use diffusion_sampler::{
     Denoiser, Error, NoiseLevel, Prediction, Query,
-    guidance::Classifier,
+    denoiser::Classifier,
     oracle::{Gaussian, GaussianMixture, LabelledOracle, Oracle},
 };
 use ndarray::{Array, Array2, Array4, ArrayD, Dimension, Ix0, IxDyn, ShapeBuilder, arr0, s};
@@ -231,10 +231,10 @@ fn each_sample_has_its_own_level() {
     let levels = &levels()[..4];
     let (mut out, mut gradient) = (x.clone(), x.clone());
     model
-        .denoise(&x, &Query::per_sample(levels), &mut out)
+        .denoise(&x, &Query::per_sample(levels).unwrap(), &mut out)
         .unwrap();
     classifier
-        .gradient(&x, &Query::per_sample(levels), &mut gradient)
+        .gradient(&x, &Query::per_sample(levels).unwrap(), &mut gradient)
         .unwrap();
     for (b, level) in levels.iter().enumerate() {
         let one = x.slice(s![b..=b, ..]).to_owned();
@@ -297,7 +297,7 @@ fn wrong_shapes_levels_and_outputs_are_refused() {
     let mut out = x.clone();
     let two = [level; 2];
     assert!(matches!(
-        model.denoise(&x, &Query::per_sample(&two), &mut out),
+        model.denoise(&x, &Query::per_sample(&two).unwrap(), &mut out),
         Err(Error::WrongLength {
             name: "levels",
             expected: 4,
@@ -318,7 +318,10 @@ fn wrong_shapes_levels_and_outputs_are_refused() {
     let mut empty = ArrayD::<f32>::zeros(IxDyn(&[0, 3, 4]));
     let none = empty.clone();
     model.denoise(&none, &query, &mut empty).unwrap();
-    model
-        .denoise(&none, &Query::per_sample(&[]), &mut empty)
-        .unwrap();
+    let nothing = Error::WrongLength {
+        name: "levels",
+        expected: 1,
+        found: 0,
+    };
+    assert_eq!(Query::per_sample(&[]).map(drop), Err(nothing));
 }

@@ -327,11 +327,7 @@ fn a_gaussians_draws_are_the_generators_noise() {
     let data = Gaussian::diagonal(&[1.0, -2.0, 0.0], &[4.0, 0.25, 1.0]).unwrap();
     let draws = data.sample(50, &mut SmallRng::seed_from_u64(5)).unwrap();
     let mut z = [0.0; 150];
-    let key = NoiseKey {
-        row: 0,
-        step: 0,
-        stream: Stream::Forward,
-    };
+    let key = NoiseKey::new(0, 0, Stream::Forward);
     RngNoise::new(SmallRng::seed_from_u64(5)).fill(key, 0, &mut z);
     for (row, z) in draws.rows().into_iter().zip(z.chunks(3)) {
         let expected = [1.0 + 2.0 * z[0], -2.0 + 0.5 * z[1], z[2]];

@@ -22,7 +22,8 @@ use std::time::Instant;
 
 use diffusion_sampler::{
     Grid, KeyedNoise, NoiseLevel, Prediction, Sampler,
-    guidance::{ClassifierFree, GuidanceWeight},
+    denoiser::{Guided, Models},
+    guidance::ClassifierFree,
     oracle::{GaussianMixture, LabelledOracle, Oracle, frechet_distance, sample_moments},
     schedule::TableSchedule,
     solver::{FirstOrder, Path},
@@ -119,11 +120,11 @@ fn sample_class(
     let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
     let grid = Grid::trailing(&schedule, setting.steps)?;
     let sampler = Sampler::along(&Path::without_schedule(&grid), &FirstOrder::ddim())?;
-    let mut model = ClassifierFree::new(
+    let models = Models((
         mixture.condition(label)?.denoiser(Prediction::Noise),
         mixture.denoiser(Prediction::Noise),
-        GuidanceWeight::constant(setting.weight)?,
-    );
+    ));
+    let mut model = Guided::new(models, ClassifierFree::with_weight(setting.weight)?);
     // The classes are parts of one large batch. Its noise depends on nothing but the seed and a sample's place in it.
     let noise = KeyedNoise::new(SEED).with_first_sample((label * PER_CLASS) as u64)?;
     let mut run = sampler.start((PER_CLASS, SIDE * SIDE), Prediction::Noise, noise)?;
