@@ -8,7 +8,7 @@ use crate::clip::Bounds;
 use crate::denoiser::{Denoiser, Query};
 use crate::error::{Error, RunError};
 use crate::fold::{self, Estimate};
-use crate::guidance::{Combination, Guidance, MAX_OUTPUTS, Unguided};
+use crate::guidance::{Combination, Guidance, MAX_OUTPUTS, Unguided, is_unguided};
 use crate::kernel::{self, Form, Forms, Gram, MAX_INPUTS};
 use crate::noise::{Interval, NoiseSource, StepNoise, Stream};
 use crate::prediction::Prediction;
@@ -47,6 +47,8 @@ pub struct Machine<A, D: Dimension> {
     x: Array<A, D>,
     slots: Vec<Array<A, D>>,
     memory: Option<Array<A, D>>,
+    /// The memory before the current stage, to go back to where the stage is refused.
+    memory_before: Option<Array<A, D>>,
     outputs: Option<Array<A, D>>,
     work: Work<A>,
 }
@@ -59,6 +61,8 @@ struct Work<A> {
     grams: Vec<Gram>,
     values: Vec<A>,
     intervals: Vec<Interval>,
+    /// Whether the current stage has changed the guidance memory.
+    remembered: bool,
 }
 
 impl<A> Default for Work<A> {
@@ -69,6 +73,7 @@ impl<A> Default for Work<A> {
             grams: Vec::new(),
             values: Vec::new(),
             intervals: Vec::new(),
+            remembered: false,
         }
     }
 }
@@ -144,6 +149,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
             x: buffers::standard(x),
             slots: own,
             memory: None,
+            memory_before: None,
             outputs: None,
             work: Work::default(),
         })
@@ -311,7 +317,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
     ) -> Result<usize, RunError<M::Error>> {
         let prediction = model.prediction();
         let guidance = model.guidance()?;
-        let most = guidance.outputs();
+        let (most, plain) = (guidance.outputs(), is_unguided(guidance));
         let mut wanted = 1;
         for sample in 0..query.levels().len() {
             wanted = wanted.max(guidance.wanted(&query.evaluation(sample, prediction))?);
@@ -327,8 +333,9 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         };
         let rows = wanted * samples;
         buffers::mark_unwritten(buffer, rows);
-        // A plain model gives its one answer: a wrapper hands the query on to what it wraps.
-        let query = if most == 1 {
+        // A plain model gives its one answer: a wrapper hands the query on to what it wraps. A form
+        // that weighs one output reads it bare.
+        let query = if plain {
             query.combined()
         } else {
             query.with_outputs(wanted)
@@ -358,6 +365,30 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         noise: &mut N,
     ) -> Result<(), Error> {
         let outputs = self.contiguous_where_needed(instruction, combine, outputs)?;
+        self.work.remembered = false;
+        if let Err(error) = self.fold(instruction, prediction, combine, outputs) {
+            if self.work.remembered {
+                std::mem::swap(&mut self.memory, &mut self.memory_before);
+            }
+            return Err(error);
+        }
+        if let Some(data) = data {
+            self.write_data(data, outputs)?;
+        }
+        let forms = std::mem::take(&mut self.work.forms);
+        let result = self.apply_forms(instruction, forms_of(&forms), outputs, noise);
+        self.work.forms = forms;
+        result
+    }
+
+    /// The forms of the stage, to `work.forms`.
+    fn fold(
+        &mut self,
+        instruction: &Instruction<'_>,
+        prediction: Prediction,
+        combine: Combine<'_>,
+        outputs: Outputs<'_, A, D>,
+    ) -> Result<(), Error> {
         self.estimates(instruction, prediction, combine, outputs)?;
         let work = &mut self.work;
         work.forms.clear();
@@ -373,13 +404,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
                 work.forms.push(form);
             }
         }
-        if let Some(data) = data {
-            self.write_data(data, outputs)?;
-        }
-        let forms = std::mem::take(&mut self.work.forms);
-        let result = self.apply_forms(instruction, forms_of(&forms), outputs, noise);
-        self.work.forms = forms;
-        result
+        Ok(())
     }
 
     /// Applies forms that are made already.
@@ -611,6 +636,11 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         if let (Some(inputs), Some(memory)) = (inputs, &mut self.memory)
             && inputs.slices().len() > 1
         {
+            match &mut self.memory_before {
+                Some(before) => before.assign(memory),
+                None => self.memory_before = Some(memory.clone()),
+            }
+            self.work.remembered = true;
             let memory = buffers::own_slice_mut(memory, "guidance memory")?;
             let forms = forms_of(&self.work.forms);
             kernel::update_slices(forms, samples, memory, None, &inputs.slices()[..2], None);
