@@ -157,7 +157,7 @@ impl Sample {
     }
 
     /// E ← E − w σ g on an estimate of x₀.
-    fn classified(&self, data: &[f64], w: f64, gradient: usize) -> Values {
+    pub(crate) fn classified(&self, data: &[f64], w: f64, gradient: usize) -> Values {
         let (a, s) = self.scalars();
         let noise = mix(1.0, &self.noise_of(data), -w * s, &self.outs[gradient]);
         mix(1.0 / a, &self.x, -s / a, &noise)

@@ -6,6 +6,7 @@ mod by_hand;
 mod common;
 mod forms;
 mod formulas;
+mod limits;
 mod memory;
 mod nesting;
 mod plus_plus;

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use diffusion_sampler::{
     KeyedNoise, NoiseLevel, Prediction,
     denoiser::Guided,
-    guidance::{OnInterval, Projected},
+    guidance::{ClassifierGuidance, GuidanceWeight, OnInterval, Projected},
     posterior::Kappa,
     run::{DdimStep, Machine},
     solver::{DpmSolverPlusPlus, FirstOrder, Solver},
@@ -196,4 +196,61 @@ fn momentum_with_a_level_for_each_sample_is_each_samples_own() {
         assert!(difference(machine.state(), &x) < 1e-12);
         assert!(difference(machine.memory().unwrap(), &average) < 1e-12);
     }
+}
+
+#[test]
+fn momentum_with_a_classifier_behind_it_is_both_formulas() {
+    let weight = GuidanceWeight::constant(0.7).unwrap();
+    let form = ClassifierGuidance::around(guidance(), weight);
+    for prediction in PREDICTIONS {
+        let mut run = run(&sampler(&levels(), &FirstOrder::ddim()), prediction);
+        run.complete(&mut Guided::new(Network::new(prediction), form.clone()))
+            .unwrap();
+        let (mut x, mut average) = (state(), Array3::zeros(state().dim()));
+        for pair in levels().windows(2) {
+            let (t, s) = (pair[0], pair[1]);
+            let mut data = estimate(&x, &[t], prediction, &mut average);
+            for (i, sample) in samples(&x, &[t], prediction).iter().enumerate() {
+                let row: Vec<f64> = data.index_axis(Axis(0), i).iter().copied().collect();
+                fill(&mut data, i, &sample.classified(&row, 0.7, 2));
+            }
+            let noise = (&x - &(&data * t.alpha())) / t.sigma();
+            x = data * s.alpha() + noise * s.sigma();
+        }
+        let found = difference(run.state(), &x);
+        assert!(found < 1e-11, "{prediction:?}: {found}");
+    }
+}
+
+#[test]
+fn an_interval_holds_and_guides_each_sample_by_its_own_level() {
+    // ρ of the samples is 0.75, 2.33 and 3: only the second is guided.
+    let (from, to): (Vec<_>, Vec<_>) = edges()[..3].iter().copied().unzip();
+    let single = DdimStep::per_sample(&from, &to, Kappa::Ddim).unwrap();
+    let prediction = Prediction::Noise;
+    let form = OnInterval::new(guidance(), 1.0, 2.5).unwrap();
+    let mut machine = Machine::new(state(), 0).unwrap();
+    let mut model = Guided::new(Network::new(prediction), form);
+    single
+        .take(&mut machine, &mut model, &mut KeyedNoise::new(1), 0)
+        .unwrap();
+    let mut plain = Machine::new(state(), 0).unwrap();
+    let mut network = Network::new(prediction);
+    single
+        .take(&mut plain, &mut network, &mut KeyedNoise::new(1), 0)
+        .unwrap();
+    let mut average = Array3::zeros(state().dim());
+    let data = estimate(&state(), &from, prediction, &mut average);
+    for i in [0, 2] {
+        let row = |a: &Image| a.index_axis(Axis(0), i).to_owned();
+        let (a, b) = (row(machine.state()), row(plain.state()));
+        assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-13));
+        assert!(row(machine.memory().unwrap()).iter().all(|&m| m == 0.0));
+    }
+    let (t, s) = (from[1], to[1]);
+    let data = data.index_axis(Axis(0), 1);
+    let noise = (&state().index_axis(Axis(0), 1) - &(&data * t.alpha())) / t.sigma();
+    let next = &data * s.alpha() + noise * s.sigma();
+    let found = machine.state().index_axis(Axis(0), 1).to_owned() - next;
+    assert!(found.iter().all(|v| v.abs() < 1e-12));
 }
