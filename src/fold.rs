@@ -350,6 +350,40 @@ pub(crate) fn products(gram: &Gram, outputs: usize) -> Products {
     Products::from_parts(gram.elements, outputs, gram.sums, gram.inner)
 }
 
+/// The guided output in the model's own terms.
+fn own_row(
+    prediction: Prediction,
+    level: &NoiseLevel,
+    combination: &Combination,
+    outputs: usize,
+) -> Result<Row, Error> {
+    let is_own = combination.space().is_none_or(|space| space == prediction);
+    if is_own && combination.gradients().is_empty() {
+        // Nothing to convert, so that it works where D says nothing of o: at σ = 0.
+        let mut row = Row::ZERO;
+        for (input, weight) in row.inputs.iter_mut().zip(combination.models()) {
+            *input = *weight;
+        }
+        return Ok(row);
+    }
+    let estimate = Estimate::new(prediction, level, combination, (outputs, false), None)?;
+    // D back to what the model predicts: o = (D − p x)/q.
+    let own = prediction.data(level)?;
+    if own.output == 0.0 {
+        return Err(Error::PredictionUndefined {
+            prediction: prediction.name(),
+            alpha: level.alpha(),
+            sigma: level.sigma(),
+            time: level.time(),
+        });
+    }
+    let mut row = estimate.data;
+    row.x -= own.x;
+    row.x /= own.output;
+    row.inputs = row.inputs.map(|c| c / own.output);
+    Ok(row)
+}
+
 /// What guidance says of each sample, written to `out`: the guided output in the model's own terms.
 /// `outputs` arrays lie behind each other in `raw`.
 pub(crate) fn combined<A: Real, D: Dimension>(
@@ -386,15 +420,8 @@ pub(crate) fn combined<A: Real, D: Dimension>(
             let guidance = guidance.name();
             return Err(Error::StatefulGuidance { guidance });
         }
-        let estimate = Estimate::new(prediction, level, &combination, (outputs, false), None)?;
-        // D back to what the model predicts: o = (D − p x)/q.
-        let own = prediction.data(level)?;
-        let mut row = estimate.data;
-        row.x -= own.x;
-        row.x /= own.output;
-        row.inputs = row.inputs.map(|c| c / own.output);
         Ok(Form {
-            x: row,
+            x: own_row(prediction, level, &combination, outputs)?,
             x_from_y: 0.0,
             noise: 0.0,
             y: None,

@@ -5,7 +5,7 @@ use ndarray::{ArrayRef, ArrayViewMut, Dimension};
 use super::{Denoiser, Query};
 use crate::error::{Error, RunError};
 use crate::fold;
-use crate::guidance::Guidance;
+use crate::guidance::{Guidance, is_unguided};
 use crate::prediction::Prediction;
 use crate::real::{Real, Scratch};
 
@@ -131,7 +131,7 @@ fn inner_is_plain<A: Real, D: Dimension>(
     guidance: &impl Guidance,
 ) -> Result<(), Error> {
     let inner = model.guidance()?;
-    if inner.outputs() == 1 && !inner.is_stateful() {
+    if is_unguided(inner) {
         return Ok(());
     }
     Err(Error::NestedGuidance {

@@ -150,6 +150,11 @@ impl Guidance for Unguided {
     }
 }
 
+/// Whether it is [`Unguided`]. A form with one output may still weigh it.
+pub(crate) fn is_unguided(guidance: &dyn Guidance) -> bool {
+    guidance.name() == Unguided.name()
+}
+
 /// Pointers to a form are forms.
 macro_rules! forward {
     ($($pointer:ty),*) => {$(

@@ -49,7 +49,7 @@ impl<G: Guidance> Guidance for Rescaled<G> {
     }
 
     fn needs_products(&self, at: &Evaluation) -> bool {
-        // One output is its own scale.
+        // The scale of one output is known without them.
         self.phi != 0.0 && self.inner.wanted(at).is_ok_and(|outputs| outputs > 1)
     }
 
@@ -65,8 +65,16 @@ impl<G: Guidance> Guidance for Rescaled<G> {
                 inner: self.inner.name(),
             });
         }
-        if !self.needs_products(at) {
+        // One output has the scale of its weight.
+        let alone = match *inner.models() {
+            [weight] => Some(weight.abs()),
+            _ => None,
+        };
+        if self.phi == 0.0 || matches!(alone, Some(0.0 | 1.0)) {
             return Ok(inner);
+        }
+        if let Some(weight) = alone {
+            return inner.scaled(self.phi / weight + (1.0 - self.phi));
         }
         let products = required(self.name(), products)?;
         let spread = products.spread_of(inner.models());

@@ -154,6 +154,11 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         if let (Some(inputs), Some(memory)) = (inputs, &mut self.memory)
             && inputs.slices().len() > 1
         {
+            match &mut self.memory_before {
+                Some(before) => before.assign(memory),
+                None => self.memory_before = Some(memory.clone()),
+            }
+            self.work.remembered = true;
             let memory = buffers::own_slice_mut(memory, "guidance memory")?;
             let forms = forms_of(&self.work.forms);
             kernel::update_slices(forms, samples, memory, None, &inputs.slices()[..2], None);

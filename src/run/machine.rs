@@ -7,7 +7,7 @@ use super::instruction::Instruction;
 use crate::denoiser::{Denoiser, Query};
 use crate::error::{Error, RunError};
 use crate::fold::{self, Estimate};
-use crate::guidance::{Combination, Guidance, MAX_OUTPUTS, Unguided};
+use crate::guidance::{Combination, Guidance, MAX_OUTPUTS, Unguided, is_unguided};
 use crate::kernel::{self, Form, Forms, Gram, MAX_INPUTS};
 use crate::memory;
 use crate::noise::{Interval, NoiseSource, StepNoise, Stream};
@@ -47,6 +47,8 @@ pub struct Machine<A, D: Dimension> {
     pub(super) x: Array<A, D>,
     slots: Vec<Array<A, D>>,
     pub(super) memory: Option<Array<A, D>>,
+    /// The memory before the current stage, to go back to where the stage is refused.
+    pub(super) memory_before: Option<Array<A, D>>,
     pub(super) outputs: Option<Array<A, D>>,
     pub(super) work: Work<A>,
 }
@@ -59,6 +61,8 @@ pub(super) struct Work<A> {
     pub(super) grams: Vec<Gram>,
     pub(super) values: Vec<A>,
     pub(super) intervals: Vec<Interval>,
+    /// Whether the current stage has changed the guidance memory.
+    pub(super) remembered: bool,
 }
 
 impl<A> Default for Work<A> {
@@ -69,6 +73,7 @@ impl<A> Default for Work<A> {
             grams: Vec::new(),
             values: Vec::new(),
             intervals: Vec::new(),
+            remembered: false,
         }
     }
 }
@@ -144,6 +149,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
             x: buffers::standard(x),
             slots: own,
             memory: None,
+            memory_before: None,
             outputs: None,
             work: Work::default(),
         })
@@ -311,7 +317,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
     ) -> Result<usize, RunError<M::Error>> {
         let prediction = model.prediction();
         let guidance = model.guidance()?;
-        let most = guidance.outputs();
+        let (most, plain) = (guidance.outputs(), is_unguided(guidance));
         let mut wanted = 1;
         for sample in 0..query.levels().len() {
             wanted = wanted.max(guidance.wanted(&query.evaluation(sample, prediction))?);
@@ -327,8 +333,9 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         };
         let rows = wanted * samples;
         buffers::mark_unwritten(buffer, rows);
-        // A plain model gives its one answer: a wrapper hands the query on to what it wraps.
-        let query = if most == 1 {
+        // A plain model gives its one answer: a wrapper hands the query on to what it wraps. A form
+        // that weighs one output reads it bare.
+        let query = if plain {
             query.combined()
         } else {
             query.with_outputs(wanted)
@@ -358,6 +365,30 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         noise: &mut N,
     ) -> Result<(), Error> {
         let outputs = self.contiguous_where_needed(instruction, combine, outputs)?;
+        self.work.remembered = false;
+        if let Err(error) = self.fold(instruction, prediction, combine, outputs) {
+            if self.work.remembered {
+                std::mem::swap(&mut self.memory, &mut self.memory_before);
+            }
+            return Err(error);
+        }
+        if let Some(data) = data {
+            self.write_data(data, outputs)?;
+        }
+        let forms = std::mem::take(&mut self.work.forms);
+        let result = self.apply_forms(instruction, forms_of(&forms), outputs, noise);
+        self.work.forms = forms;
+        result
+    }
+
+    /// The forms of the stage, to `work.forms`.
+    fn fold(
+        &mut self,
+        instruction: &Instruction<'_>,
+        prediction: Prediction,
+        combine: Combine<'_>,
+        outputs: Outputs<'_, A, D>,
+    ) -> Result<(), Error> {
         self.estimates(instruction, prediction, combine, outputs)?;
         let work = &mut self.work;
         work.forms.clear();
@@ -373,13 +404,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
                 work.forms.push(form);
             }
         }
-        if let Some(data) = data {
-            self.write_data(data, outputs)?;
-        }
-        let forms = std::mem::take(&mut self.work.forms);
-        let result = self.apply_forms(instruction, forms_of(&forms), outputs, noise);
-        self.work.forms = forms;
-        result
+        Ok(())
     }
 
     /// Applies forms that are made already.
