@@ -88,6 +88,7 @@ pub fn catalogue() -> Vec<Entry> {
         solver,
         inverts: false,
     };
+    let two_m = DpmSolverPlusPlus::new();
     let exact = |solver: DpmSolverPlusPlus| solver.with_form(SecondOrderForm::Exact);
     vec![
         entry("DDIM", Box::new(FirstOrder::ddim())),
@@ -101,11 +102,8 @@ pub fn catalogue() -> Vec<Entry> {
             Box::new(FirstOrder::new(Kappa::Tau(0.7))),
         ),
         entry("fresh noise", Box::new(FirstOrder::new(Kappa::Fresh))),
-        entry("DPM-Solver++(2M)", Box::new(DpmSolverPlusPlus::new())),
-        entry(
-            "DPM-Solver++(2M), exact",
-            Box::new(exact(DpmSolverPlusPlus::new())),
-        ),
+        entry("DPM-Solver++(2M)", Box::new(two_m)),
+        entry("DPM-Solver++(2M), exact", Box::new(exact(two_m))),
         entry("SDE-DPM-Solver++(2M)", Box::new(DpmSolverPlusPlus::sde())),
         entry(
             "SDE-DPM-Solver++(2M), exact",
