@@ -3,8 +3,8 @@
 use diffusion_sampler::{
     Clip, Grid, KeyedNoise, Prediction, Real, Sampler, Trajectory,
     guidance::{Combination, Unguided},
-    schedule::TableSchedule,
-    solver::{Solver, catalogue},
+    schedule::{RectifiedFlow, TableSchedule},
+    solver::{DpmSolverPlusPlus, Solver, catalogue},
 };
 use ndarray::{Array2, Ix2};
 use std::ops::ControlFlow;
@@ -111,4 +111,13 @@ fn told_advanced_and_combined_runs_have_the_same_bits() {
             }
         }
     }
+}
+
+#[test]
+fn stages_beyond_those_folded_ahead_have_the_same_bits() {
+    let flow = RectifiedFlow::new();
+    let grid = Grid::trailing(&flow, 5000).unwrap();
+    let solver = DpmSolverPlusPlus::new();
+    let sampler = Sampler::new(&flow, &grid, &solver).unwrap();
+    check::<f32>("5000 steps", &sampler, Prediction::Flow);
 }

@@ -182,21 +182,30 @@ fn a_clone_taken_before_retries_a_step_that_was_not_finite() {
     };
     let mut whole = start();
     whole.complete(&mut Smooth(KIND)).unwrap();
-    let mut run = start();
-    let mut model = Forgetful {
-        call: 0,
-        from: 2,
-        spoil: |row, _| (row == 1).then_some(Some(f64::INFINITY)),
-    };
-    while !run.is_finished() {
-        let before = run.clone();
-        if run.advance(&mut model).is_err() {
-            assert_eq!((run.step(), run.level()), (before.step(), before.level()));
-            run = before;
-            run.advance(&mut Smooth(KIND)).unwrap();
+    for spoiled in [Some(f64::INFINITY), Some(f64::NAN), None] {
+        let mut run = start();
+        let mut retried = 0;
+        for step in 0..5 {
+            let mut model = Forgetful {
+                call: step,
+                from: 2,
+                spoil: match spoiled {
+                    None => |row, _| (row == 1).then_some(None),
+                    Some(value) if value.is_nan() => |row, _| (row == 1).then_some(Some(f64::NAN)),
+                    Some(_) => |row, _| (row == 1).then_some(Some(f64::INFINITY)),
+                },
+            };
+            let before = run.clone();
+            if run.advance(&mut model).is_err() {
+                assert_eq!((run.step(), run.level()), (before.step(), before.level()));
+                run = before;
+                run.advance(&mut Smooth(KIND)).unwrap();
+                retried += 1;
+            }
         }
+        assert_eq!(retried, 3);
+        assert_eq!(bits(run.state()), bits(whole.state()));
     }
-    assert_eq!(bits(run.state()), bits(whole.state()));
 }
 
 #[test]
