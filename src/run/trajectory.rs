@@ -30,8 +30,9 @@ use crate::real::Real;
 /// keyed.
 ///
 /// After an error the position is unchanged, [`outputs`](Self::outputs) still holds what the model
-/// returned, and the state is what it was, except for [`Error::NonFinite`], where the failed update
-/// has already been written: keep a [`snapshot`](Self::snapshot) or a clone to retry such a step.
+/// returned, and the state is what it was, except for [`Error::NonFinite`] and
+/// [`Error::OutputNotWritten`], which are found when the update has been written: keep a
+/// [`snapshot`](Self::snapshot) or a clone to retry such a step.
 ///
 /// ```
 /// use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler};

@@ -1,0 +1,162 @@
+//! Stored runs: resumed bit for bit at every stage, refused by every other plan.
+
+use diffusion_sampler::{
+    Error, Grid, KeyedNoise, NoiseLevel, Prediction, Sampler,
+    run::Snapshot,
+    schedule::TableSchedule,
+    solver::{DpmSolverPlusPlus, FirstOrder, Heun, Solver, catalogue},
+};
+use ndarray::{Array2, Ix2};
+
+use crate::common::{Smooth, bits};
+
+const KIND: Prediction = Prediction::Noise;
+
+fn sampler(solver: &dyn Solver, steps: usize) -> Sampler {
+    let schedule = TableSchedule::linear(1000, 1e-4, 0.02).unwrap();
+    let grid = Grid::trailing(&schedule, steps).unwrap();
+    Sampler::new(&schedule, &grid, solver).unwrap()
+}
+
+fn noise() -> KeyedNoise {
+    KeyedNoise::new(8)
+}
+
+#[test]
+fn a_stored_run_goes_on_bit_for_bit_at_every_stage() {
+    for entry in catalogue() {
+        let sampler = sampler(&*entry.solver, 4);
+        let x = Array2::from_shape_fn((3, 5), |(i, j)| 0.3f32 * i as f32 - 0.2 * j as f32);
+        let mut run = sampler.start_from(x, KIND, noise()).unwrap();
+        let mut stored = vec![run.snapshot()];
+        while let Some(question) = run.ask().unwrap() {
+            let output = question.x.mapv(|x| Smooth::at(x, &question.level()));
+            stored.push(run.snapshot());
+            run.tell(&output).unwrap();
+            stored.push(run.snapshot());
+        }
+        assert!(stored.len() >= 9);
+        for snapshot in stored {
+            let mut resumed = sampler.resume(snapshot.clone(), KIND, noise()).unwrap();
+            assert_eq!(resumed.snapshot(), snapshot);
+            resumed.complete(&mut Smooth(KIND)).unwrap();
+            assert_eq!(bits(resumed.state()), bits(run.state()), "{}", entry.name);
+            assert_eq!(resumed.history(), run.history());
+        }
+    }
+}
+
+/// A run of Heun's method in 4 steps, between the stages of step 1.
+fn stored() -> Snapshot<f64, Ix2> {
+    let mut run = sampler(&Heun::new(), 4)
+        .start_from(Array2::ones((2, 3)), KIND, noise())
+        .unwrap();
+    for _ in 0..3 {
+        assert!(run.ask().unwrap().is_some());
+        run.tell(&Array2::ones((2, 3))).unwrap();
+    }
+    run.snapshot()
+}
+
+#[test]
+fn a_snapshot_of_another_plan_is_refused_with_both_fingerprints() {
+    let snapshot = stored();
+    let others = [
+        sampler(&Heun::new(), 5),
+        sampler(&Heun::new(), 3),
+        sampler(&FirstOrder::ddim(), 4),
+        sampler(&DpmSolverPlusPlus::new(), 4),
+    ];
+    for other in others {
+        let refused = other
+            .resume(snapshot.clone(), KIND, noise())
+            .map(drop)
+            .unwrap_err();
+        let (expected, found) = (other.plan().fingerprint(), snapshot.plan);
+        let time = snapshot.level.time();
+        assert_eq!(
+            refused,
+            Error::SnapshotOfAnotherPlan {
+                expected,
+                found,
+                time
+            }
+        );
+        let text = refused.to_string();
+        for part in [
+            format!("{expected:016x}"),
+            format!("{found:016x}"),
+            time.to_string(),
+        ] {
+            assert!(text.contains(&part), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_at_no_position_of_its_plan_is_refused() {
+    let sampler = sampler(&Heun::new(), 4);
+    let resume = |edit: &dyn Fn(&mut Snapshot<f64, Ix2>)| {
+        let mut snapshot = stored();
+        edit(&mut snapshot);
+        sampler.resume(snapshot, KIND, noise()).map(drop)
+    };
+    assert_eq!(resume(&|_| ()), Ok(()));
+    let level = stored().level;
+    for (step, stage, time) in [
+        (5, 0, level.time()),
+        (usize::MAX, 0, level.time()),
+        (4, 1, level.time()),
+        (1, 2, level.time()),
+        (2, 1, level.time()),
+        (1, 1, 1.0),
+    ] {
+        let refused = resume(&|s| {
+            (s.step, s.stage) = (step, stage);
+            s.level = NoiseLevel::new(time, level.alpha(), level.sigma()).unwrap();
+        });
+        let expected = Error::SnapshotMisplaced {
+            step,
+            stage,
+            steps: 4,
+            time,
+        };
+        assert_eq!(refused, Err(expected.clone()));
+        let text = expected.to_string();
+        assert!(
+            text.contains(&step.to_string()) && text.contains(&stage.to_string()),
+            "{text}"
+        );
+    }
+    assert_eq!(
+        resume(&|s| s.history.clear()),
+        Err(Error::WrongLength {
+            name: "history",
+            expected: 1,
+            found: 0
+        })
+    );
+    assert!(matches!(
+        resume(&|s| s.history[0] = Array2::zeros((1, 1))),
+        Err(Error::ShapeMismatch {
+            name: "history",
+            ..
+        })
+    ));
+    assert!(matches!(
+        resume(&|s| s.memory = Some(Array2::zeros((1, 1)))),
+        Err(Error::ShapeMismatch {
+            name: "guidance memory",
+            ..
+        })
+    ));
+    assert!(matches!(
+        resume(&|s| s.state[[1, 2]] = f64::NAN),
+        Err(Error::NonFiniteStart {
+            array: "start state",
+            sample: 1,
+            element: 2,
+            ..
+        })
+    ));
+}
