@@ -205,15 +205,11 @@ fn weak() -> Result<Vec<Claim>, Box<dyn Error>> {
                 Accept::Within(-0.05, 0.05),
             )
         } else {
-            let accept = match solver.order() {
-                1 => Accept::Within(0.88, 1.08),
-                order => around(order),
-            };
             Claim::new(
                 format!("weak order of {name} on Gaussians"),
                 oracle,
                 order,
-                accept,
+                around(solver.order()),
             )
         });
     }
