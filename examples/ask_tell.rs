@@ -1,4 +1,5 @@
-//! Your own loop: the run asks, you evaluate the model wherever it lives, and tell the run the answer.
+//! Your own loop: the run asks, you evaluate the model wherever it lives, and tell the run the
+//! answer.
 //!
 //! `cargo run --release --example ask_tell`
 

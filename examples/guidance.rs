@@ -1,4 +1,5 @@
-//! Classifier-free guidance on an exact mixture: the larger the scale, the more samples are clearly of the class.
+//! Classifier-free guidance on an exact mixture: the larger the scale, the more samples are clearly
+//! of the class.
 //!
 //! `cargo run --release --example guidance`
 

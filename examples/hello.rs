@@ -19,7 +19,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         &DpmSolverPlusPlus::new(),
     )?;
 
-    // Your network goes here. This one predicts E[ε | x] = σ (x − α m) / (α² s² + σ²): exact for the data above.
+    // Your network goes here. This one predicts E[ε | x] = σ (x − α m) / (α² s² + σ²): exact for
+    // the data above.
     let mut model = from_fn(
         Prediction::Noise,
         |x: &ArrayRef<f32, Ix2>, level, noise: &mut ArrayRef<f32, Ix2>| {

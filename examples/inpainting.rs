@@ -1,7 +1,9 @@
-//! Inpainting: the known pixels are noised to the run's level before every step; the sampler fills in the rest.
+//! Inpainting: the known pixels are noised to the run's level before every step; the sampler fills
+//! in the rest.
 //!
-//! Replacing pixels is an approximation. It finds the kind of image that the known pixels belong to, as here, but
-//! understates correlations within a kind (Lugmayr et al., "RePaint", 2022, mend it by repeating steps).
+//! Replacing pixels is an approximation. It finds the kind of image that the known pixels belong
+//! to, as here, but understates correlations within a kind (Lugmayr et al., "RePaint", 2022, mend
+//! it by repeating steps).
 //!
 //! `cargo run --release --example inpainting`
 

@@ -1,5 +1,5 @@
-//! Prints every claim with its oracle, measured value, threshold and verdict, writes the same to `docs/verification.md`,
-//! and exits with an error when one fails.
+//! Prints every claim with its oracle, measured value, threshold and verdict, writes the same to
+//! `docs/verification.md`, and exits with an error when one fails.
 //!
 //! `cargo run --release --example verification [FILE]`
 

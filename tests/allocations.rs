@@ -1,6 +1,7 @@
 //! A step allocates nothing: after the first, runs are watched by a counting allocator.
 
-// The allocator below is the one `unsafe` of the tests; clippy.toml's permission does not reach helpers.
+// The allocator below is the one `unsafe` of the tests; clippy.toml's permission does not reach
+// helpers.
 #![allow(unsafe_code, clippy::unwrap_used)]
 
 use std::alloc::{GlobalAlloc, Layout, System};

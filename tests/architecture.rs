@@ -1,5 +1,6 @@
-//! The floors of the house: a file imports from its own floor or below, scalars know nothing of arrays, and `unsafe` stays
-//! in the dispatch and in one call for huge pages. docs/architecture.md says why.
+//! The floors of the house: a file imports from its own floor or below, scalars know nothing of
+//! arrays, and `unsafe` stays in the dispatch and in one call for huge pages. docs/architecture.md
+//! says why.
 
 use std::error::Error;
 use std::fs;
@@ -145,7 +146,8 @@ fn unsafe_stays_in_the_dispatch_and_in_the_call_for_huge_pages() -> Result<(), B
 
 #[test]
 fn coefficients_use_no_platform_transcendentals() -> Result<(), Box<dyn Error>> {
-    // std's exp, ln, cos differ between platforms: `libm` or own polynomials give the same bits everywhere.
+    // std's exp, ln, cos differ between platforms: `libm` or own polynomials give the same bits
+    // everywhere.
     const FORBIDDEN: [&str; 14] = [
         ".exp()",
         ".exp_m1()",

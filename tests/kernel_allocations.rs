@@ -1,4 +1,5 @@
-//! The kernel allocates nothing, whatever the layout, for arrays of up to four axes of dynamic dimension.
+//! The kernel allocates nothing, whatever the layout, for arrays of up to four axes of dynamic
+//! dimension.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};

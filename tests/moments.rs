@@ -160,7 +160,8 @@ fn moments_of_correlated_data_are_the_affine_map_that_runs_apply() -> Outcome {
     let mut checked = 0;
     for (name, solver, inverts) in solvers() {
         let sampler = Sampler::new(&schedule, &grid, &solver)?;
-        // What a run does is one map where it draws no noise; an inversion has no initial distribution.
+        // What a run does is one map where it draws no noise; an inversion has no initial
+        // distribution.
         if inverts || sampler.plan().is_stochastic() {
             continue;
         }

@@ -1,7 +1,7 @@
 //! The normals: distribution, independence, one map from keys to bits.
 //!
-//! The seeds are fixed, so no outcome is left to chance; each statistical assertion would fail for one seed in a
-//! thousand if the noise were perfect, and a family of several is judged as one.
+//! The seeds are fixed, so no outcome is left to chance; each statistical assertion would fail for
+//! one seed in a thousand if the noise were perfect, and a family of several is judged as one.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,7 +24,8 @@ fn cdf(z: f64) -> f64 {
     0.5 * libm::erfc(-z * std::f64::consts::FRAC_1_SQRT_2)
 }
 
-/// The bound that the largest |z| of `count` standard normal scores keeps but for one family in a thousand.
+/// The bound that the largest |z| of `count` standard normal scores keeps but for one family in a
+/// thousand.
 fn critical(count: usize) -> f64 {
     let (mut low, mut high) = (0.0, 10.0);
     for _ in 0..100 {
@@ -173,7 +174,8 @@ fn tails_are_normal_up_to_five_standard_deviations() {
     assert_tails::<f64>("f64", 7);
 }
 
-/// Scores of the correlations of two sequences and of their squares, which a shared radius would betray.
+/// Scores of the correlations of two sequences and of their squares, which a shared radius would
+/// betray.
 fn correlations(name: &str, a: &[f64], b: &[f64]) -> [(String, f64); 2] {
     let n = a.len().min(b.len()) as f64;
     let sum = |f: fn(f64) -> f64| a.iter().zip(b).map(|(&x, &y)| f(x) * f(y)).sum::<f64>();
@@ -426,8 +428,8 @@ fn hash(words: impl Iterator<Item = u64>) -> u64 {
         })
 }
 
-/// Value stability, not correctness: whoever changes these numbers changes every sample that was ever drawn with a seed,
-/// and says so in the changelog.
+/// Value stability, not correctness: whoever changes these numbers changes every sample that was
+/// ever drawn with a seed, and says so in the changelog.
 #[test]
 fn value_stability_pins() {
     fn bits<A: Copy + Default + Into<f64>>(source: impl NoiseSource<A>) -> ([u64; 3], u64) {

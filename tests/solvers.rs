@@ -1,4 +1,5 @@
-//! What plans and solvers are made of: their structure, their textbook forms, and what a plan refuses.
+//! What plans and solvers are made of: their structure, their textbook forms, and what a plan
+//! refuses.
 
 use std::error::Error as StdError;
 
@@ -213,7 +214,8 @@ fn a_guarded_2m_is_second_order_exactly_on_short_even_steps() -> Outcome {
 
 #[test]
 fn second_order_ends_where_lambda_does() -> Outcome {
-    // Zero terminal SNR: the first knot has α = 0 and never enters the history; the last step is onto σ = 0.
+    // Zero terminal SNR: the first knot has α = 0 and never enters the history; the last step is
+    // onto σ = 0.
     let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?.zero_terminal_snr()?;
     let grid = Grid::trailing(&schedule, 6)?;
     let history: Vec<usize> = DpmSolverPlusPlus::new()

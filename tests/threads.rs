@@ -1,7 +1,8 @@
-//! Threads (feature `rayon`) change no bit: pools of 1, 2 and 8 threads against updates that stay with one thread.
+//! Threads (feature `rayon`) change no bit: pools of 1, 2 and 8 threads against updates that stay
+//! with one thread.
 //!
-//! What stays with one thread: arrays below the lengths that threads are worth (shards of a batch), and noise that does
-//! not say that it is a pure function of its key.
+//! What stays with one thread: arrays below the lengths that threads are worth (shards of a batch),
+//! and noise that does not say that it is a pure function of its key.
 
 use std::error::Error as StdError;
 
@@ -25,8 +26,8 @@ use rayon::{ThreadPoolBuildError, ThreadPoolBuilder};
 
 type Outcome = Result<(), Box<dyn StdError>>;
 
-/// A whole batch is worth threads with noise and without, a sample is worth them in neither case, and no piece ends where
-/// a sample or a block of noise does.
+/// A whole batch is worth threads with noise and without, a sample is worth them in neither case,
+/// and no piece ends where a sample or a block of noise does.
 const SHAPE: (usize, usize) = (11, 100_003);
 
 const THREADS: [usize; 3] = [1, 2, 8];
@@ -52,8 +53,8 @@ fn numbers<A: Real>(shape: (usize, usize), salt: usize) -> Array2<A> {
     })
 }
 
-/// Not `assert_eq`, which would print millions of numbers. `==` tells all bits apart but those of 0 and −0, so signs are
-/// compared too.
+/// Not `assert_eq`, which would print millions of numbers. `==` tells all bits apart but those of 0
+/// and −0, so signs are compared too.
 fn assert_same<A: Real>(got: &Array2<A>, expected: &Array2<A>, what: &str) {
     assert_eq!(got.dim(), expected.dim(), "{what}");
     let differs = |(a, b): (&A, &A)| a != b || a.is_sign_negative() != b.is_sign_negative();

@@ -1,5 +1,6 @@
-//! Value-stability pins: what a seed gives. These numbers are the crate's own output and prove nothing but that it has not
-//! changed; a change of them is value-breaking and has to be marked so in the changelog.
+//! Value-stability pins: what a seed gives. These numbers are the crate's own output and prove
+//! nothing but that it has not changed; a change of them is value-breaking and has to be marked so
+//! in the changelog.
 
 use std::error::Error;
 

@@ -1,7 +1,7 @@
 //! An RGB canvas: anti-aliased lines and discs, text, greyscale images, and a PNG in the end.
 //!
-//! All of it is in pixels, y downward, the centre of the upper left pixel at (0.5, 0.5). Whatever falls outside of the
-//! canvas, or of the region that [`Canvas::clipped`] sets, is left out.
+//! All of it is in pixels, y downward, the centre of the upper left pixel at (0.5, 0.5). Whatever
+//! falls outside of the canvas, or of the region that [`Canvas::clipped`] sets, is left out.
 
 use std::error::Error;
 use std::fs::{File, create_dir_all};
@@ -26,8 +26,8 @@ pub const PALE: Rgb = [226, 229, 235];
 /// What marks a value that is not finite, so that it cannot pass for a shade.
 pub const ALARM: Rgb = [255, 0, 160];
 
-/// Six colours that readers with any colour vision tell apart (Okabe and Ito, "Color universal design", 2008; their
-/// yellow, too light for lines on paper, is left out).
+/// Six colours that readers with any colour vision tell apart (Okabe and Ito, "Color universal
+/// design", 2008; their yellow, too light for lines on paper, is left out).
 pub const PALETTE: [Rgb; 6] = [
     [0, 114, 178],
     [213, 94, 0],
@@ -390,8 +390,8 @@ impl Canvas {
         self.polyline(&[from, to], stroke);
     }
 
-    /// Draws a line through points, with round joints. Where it crosses itself it gets no darker. A point that is not
-    /// finite leaves a gap.
+    /// Draws a line through points, with round joints. Where it crosses itself it gets no darker. A
+    /// point that is not finite leaves a gap.
     pub fn polyline(&mut self, points: &[(f64, f64)], stroke: Stroke) {
         for pair in points.windows(2) {
             self.cover_segment(pair[0], pair[1], stroke.width);
@@ -425,8 +425,8 @@ impl Canvas {
 
     /// Draws a line of text and returns the region that it was given.
     ///
-    /// Level text hangs from `y` and is aligned on `x`. Upward text has its left side at `x` and is aligned on `y`, its
-    /// start being at the bottom.
+    /// Level text hangs from `y` and is aligned on `x`. Upward text has its left side at `x` and is
+    /// aligned on `y`, its start being at the bottom.
     pub fn text(&mut self, x: i32, y: i32, text: &str, style: Text) -> Rect {
         let (length, thickness) = (text_width(text, style.scale), text_height(style.scale));
         let before = match style.align {
@@ -458,11 +458,11 @@ impl Canvas {
         region
     }
 
-    /// Draws a greyscale image, each of its pixels `factor`×`factor` large and mixed from `paper` (0) and `ink` (1),
-    /// and returns the region that it covers.
+    /// Draws a greyscale image, each of its pixels `factor`×`factor` large and mixed from `paper`
+    /// (0) and `ink` (1), and returns the region that it covers.
     ///
-    /// Values outside of 0 to 1 are drawn as the nearer end, those that are not finite in [`ALARM`]. `smooth` blends
-    /// between the pixels.
+    /// Values outside of 0 to 1 are drawn as the nearer end, those that are not finite in
+    /// [`ALARM`]. `smooth` blends between the pixels.
     pub fn image(&mut self, x: i32, y: i32, values: ArrayView2<'_, f64>, look: ImageLook) -> Rect {
         let (rows, columns) = values.dim();
         let region = Rect::new(
@@ -621,7 +621,8 @@ pub fn mixed(from: Rgb, to: Rgb, share: f64) -> Rgb {
     })
 }
 
-/// The value at (`down`, `right`), where the centre of the first pixel is (0.5, 0.5); constant beyond the outer centres.
+/// The value at (`down`, `right`), where the centre of the first pixel is (0.5, 0.5); constant
+/// beyond the outer centres.
 pub fn bilinear(values: ArrayView2<'_, f64>, down: f64, right: f64) -> f64 {
     let (rows, columns) = values.dim();
     let (row, below) = neighbours(down, rows);
@@ -665,10 +666,11 @@ fn glyph_width(character: char) -> i32 {
         .map_or(0, |row| row.len() as i32)
 }
 
-/// A glyph as the lines that a round pen draws: one between each two neighbouring pixels of its picture.
+/// A glyph as the lines that a round pen draws: one between each two neighbouring pixels of its
+/// picture.
 ///
-/// Enlarged pixels would be staircases. Drawn with a pen as wide as one pixel, level and upright strokes are the same
-/// and the slanted ones straight.
+/// Enlarged pixels would be staircases. Drawn with a pen as wide as one pixel, level and upright
+/// strokes are the same and the slanted ones straight.
 struct Glyph {
     width: i32,
     // From a pixel, a step (columns, rows) to its neighbour.

@@ -1,7 +1,8 @@
 //! A bitmap font, five pixels wide and seven high, drawn for these examples.
 //!
-//! A glyph is its picture, read row by row from the top: `#` is ink. Seven rows stand on the baseline, up to two more
-//! hang below it. Digits share one width so that columns of numbers line up.
+//! A glyph is its picture, read row by row from the top: `#` is ink. Seven rows stand on the
+//! baseline, up to two more hang below it. Digits share one width so that columns of numbers line
+//! up.
 
 /// Rows above the baseline.
 pub(super) const ASCENT: i32 = 7;

@@ -1,5 +1,6 @@
-//! What the programs of this package share: the digits and an exact model of them, a canvas that saves PNGs, axes, and
-//! sheets of images. Unpublished: it draws the pictures of diffusion-sampler's documentation.
+//! What the programs of this package share: the digits and an exact model of them, a canvas that
+//! saves PNGs, axes, and sheets of images. Unpublished: it draws the pictures of
+//! diffusion-sampler's documentation.
 
 pub mod canvas;
 mod font;

@@ -13,8 +13,8 @@ const FLOOR: f64 = 0.01;
 /// Rounds of k-means; it settles in fewer.
 const ROUNDS: usize = 50;
 
-/// A Gaussian mixture with `clusters` full-covariance components for each digit, labelled by the digit, on the scale of
-/// [`Digits::signed`].
+/// A Gaussian mixture with `clusters` full-covariance components for each digit, labelled by the
+/// digit, on the scale of [`Digits::signed`].
 ///
 /// # Errors
 ///

@@ -3,11 +3,13 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-/// The path of `file` in the folder that the first argument names, or in the workspace's `target` without one.
+/// The path of `file` in the folder that the first argument names, or in the workspace's `target`
+/// without one.
 ///
 /// # Errors
 ///
-/// A message that says what was expected, for more than one argument, an option, or something that is not a folder.
+/// A message that says what was expected, for more than one argument, an option, or something that
+/// is not a folder.
 pub fn path(file: &str) -> Result<PathBuf, Box<dyn Error>> {
     let mut arguments = std::env::args_os().skip(1);
     let folder = match (arguments.next(), arguments.next()) {

@@ -1,7 +1,7 @@
 //! Two-dimensional axes on a canvas: ticks, names, lines, marks, densities and a legend.
 //!
-//! [`Axes::new`] measures all text before it chooses ticks and margins, so that no label meets another or leaves the
-//! area; where that is impossible, it says so.
+//! [`Axes::new`] measures all text before it chooses ticks and margins, so that no label meets
+//! another or leaves the area; where that is impossible, it says so.
 
 use std::fmt;
 
@@ -170,7 +170,8 @@ impl Axis {
     }
 }
 
-/// Multiples of 1, 2 or 5 times a power of ten: the finest such step with no more than `most` of them in the range.
+/// Multiples of 1, 2 or 5 times a power of ten: the finest such step with no more than `most` of
+/// them in the range.
 fn even_steps(low: f64, high: f64, most: usize) -> (Vec<f64>, f64) {
     let mut power = ((high - low) / most.max(1) as f64).log10().floor() as i32;
     loop {
@@ -354,8 +355,8 @@ pub struct Axes {
 }
 
 impl Axes {
-    /// Lays out a panel with title, names and tick labels within `area`, in text of `scale` (title and names smaller
-    /// if they do not fit otherwise). An empty title or name takes no room.
+    /// Lays out a panel with title, names and tick labels within `area`, in text of `scale` (title
+    /// and names smaller if they do not fit otherwise). An empty title or name takes no room.
     ///
     /// # Errors
     ///
@@ -453,7 +454,8 @@ impl Axes {
         })
     }
 
-    /// The labels of the x axis, the left margin that they need and the width that they leave the panel.
+    /// The labels of the x axis, the left margin that they need and the width that they leave the
+    /// panel.
     fn level_ticks(
         axis: &Axis,
         room: i32,
@@ -558,8 +560,8 @@ impl Axes {
         });
     }
 
-    /// Fills the panel with a table of values from 0 to 1, each mixed from `low` and `high`; the first row lies at
-    /// the bottom. A value of 0 leaves what is below.
+    /// Fills the panel with a table of values from 0 to 1, each mixed from `low` and `high`; the
+    /// first row lies at the bottom. A value of 0 leaves what is below.
     pub fn heat_map(&self, canvas: &mut Canvas, values: &Array2<f64>, low: Rgb, high: Rgb) {
         if values.is_empty() {
             return;
@@ -583,7 +585,8 @@ impl Axes {
         }
     }
 
-    /// A table for [`Axes::heat_map`] from a function of data coordinates, divided by its largest value.
+    /// A table for [`Axes::heat_map`] from a function of data coordinates, divided by its largest
+    /// value.
     pub fn tabulate(
         &self,
         columns: usize,

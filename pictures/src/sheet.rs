@@ -48,8 +48,8 @@ impl Sheet {
         (width.max(text_width(&self.title, self.text)), height)
     }
 
-    /// Draws the images, given row by row, with the upper left corner of the table at (`x`, `y`), and returns the
-    /// region that the table covers.
+    /// Draws the images, given row by row, with the upper left corner of the table at (`x`, `y`),
+    /// and returns the region that the table covers.
     ///
     /// # Errors
     ///

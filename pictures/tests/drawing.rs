@@ -1,4 +1,5 @@
-//! The facts that the programs rely on: the digits are those of the source, text stays in its box, PNGs come back.
+//! The facts that the programs rely on: the digits are those of the source, text stays in its box,
+//! PNGs come back.
 
 use std::error::Error;
 use std::fs::{File, remove_dir_all};

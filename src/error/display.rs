@@ -236,6 +236,11 @@ impl fmt::Display for Error {
                 f,
                 "{guidance} needs the state of a run: it cannot be called by hand"
             ),
+            Self::MemoryMissing { weight } => write!(
+                f,
+                "the combination reads the guidance memory with weight {weight}, and the run has \
+                 none: give a form of guidance that keeps one (tell_guided)"
+            ),
             Self::ProductsMissing { guidance } => {
                 write!(f, "{guidance} needs the inner products of the outputs")
             }

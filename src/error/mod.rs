@@ -359,6 +359,12 @@ pub enum Error {
         /// The form.
         guidance: &'static str,
     },
+    /// A combination reads the guidance memory of a run that has none: no form of guidance that
+    /// keeps one has run.
+    MemoryMissing {
+        /// The weight of the memory.
+        weight: f64,
+    },
     /// A form of guidance needs inner products that it was not given.
     ProductsMissing {
         /// The form.

@@ -238,6 +238,11 @@ impl std::ops::Deref for Weights {
 
 const RANGE: &str = "finite and at most 1e9 in magnitude";
 
+/// Refuses a weight or scale of a form that no combination could hold.
+pub(super) fn require_weight(name: &'static str, weight: f64) -> Result<(), Error> {
+    require(in_range(weight), name, weight, RANGE)
+}
+
 fn in_range(weight: f64) -> bool {
     weight.abs() <= LARGEST_SUM
 }

@@ -1,8 +1,8 @@
 //! Sums with fixed weights.
 
-use super::combination::{Weights, output_count};
+use super::combination::{Weights, output_count, require_weight};
 use super::{Combination, Evaluation, Guidance, GuidanceWeight, Products};
-use crate::error::{Error, require};
+use crate::error::Error;
 
 /// Several conditions: E = E_u + Σ s_i (E_i − E_u). Liu, Li, Du, Torralba and Tenenbaum (2022),
 /// "Compositional Visual Generation with Composable Diffusion Models".
@@ -79,9 +79,9 @@ impl Perturbed {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidParameter`] unless `scale` is finite.
+    /// [`Error::InvalidParameter`] unless |`scale`| ≤ 1e9.
     pub fn new(scale: f64, weight: GuidanceWeight) -> Result<Self, Error> {
-        require(scale.is_finite(), "guidance scale", scale, "finite")?;
+        require_weight("guidance scale", scale)?;
         Ok(Self { scale, weight })
     }
 }

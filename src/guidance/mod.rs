@@ -82,7 +82,7 @@ use crate::error::Error;
 /// }
 /// ```
 pub trait Guidance: Debug + Send + Sync {
-    /// The form's name, as errors show it.
+    /// The form's name, as errors show it. "no guidance" is [`Unguided`]'s alone.
     fn name(&self) -> &'static str;
 
     /// The largest number of outputs that it ever wants, at most [`MAX_OUTPUTS`].

@@ -1,7 +1,8 @@
 //! Perpendicular negative guidance.
 
+use super::combination::require_weight;
 use super::{Combination, Evaluation, Guidance, Products, required};
-use crate::error::{Error, require};
+use crate::error::Error;
 
 /// Perpendicular negative prompting: E = E_u + s (δ − w_n δ⁻_⊥), δ = E_c − E_u, δ⁻ = E_neg − E_u,
 /// of which only the part perpendicular to δ counts. Armandpour et al. (2023), "Re-imagine the
@@ -28,10 +29,10 @@ impl PerpendicularNegative {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidParameter`] unless both are finite.
+    /// [`Error::InvalidParameter`] unless both are at most 1e9 in magnitude.
     pub fn new(scale: f64, negative: f64) -> Result<Self, Error> {
-        require(scale.is_finite(), "guidance scale", scale, "finite")?;
-        require(negative.is_finite(), "negative weight", negative, "finite")?;
+        require_weight("guidance scale", scale)?;
+        require_weight("negative weight", negative)?;
         Ok(Self { scale, negative })
     }
 }

@@ -1,7 +1,8 @@
 //! CFG++.
 
+use super::combination::require_weight;
 use super::{Combination, Evaluation, Guidance, Products};
-use crate::error::{Error, require};
+use crate::error::Error;
 
 /// CFG++: D from E_u + λ (E_c − E_u), noise added back by E_u. Chung et al. (2024), "CFG++:
 /// Manifold-constrained Classifier Free Guidance for Diffusion Models".
@@ -26,9 +27,9 @@ impl PlusPlus {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidParameter`] unless `lambda` is finite.
+    /// [`Error::InvalidParameter`] unless |`lambda`| ≤ 1e9.
     pub fn new(lambda: f64) -> Result<Self, Error> {
-        require(lambda.is_finite(), "lambda", lambda, "finite")?;
+        require_weight("lambda", lambda)?;
         Ok(Self { lambda })
     }
 }

@@ -1,5 +1,6 @@
 //! Adaptive projected guidance.
 
+use super::combination::require_weight;
 use super::{Combination, Evaluation, Guidance, Memory, Products, required};
 use crate::error::{Error, require, require_positive};
 use crate::prediction::Prediction;
@@ -32,9 +33,9 @@ impl Projected {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidParameter`] unless `weight` is finite.
+    /// [`Error::InvalidParameter`] unless |`weight`| ≤ 1e9.
     pub fn new(weight: f64) -> Result<Self, Error> {
-        require(weight.is_finite(), "guidance weight", weight, "finite")?;
+        require_weight("guidance weight", weight)?;
         Ok(Self {
             weight,
             eta: 0.0,

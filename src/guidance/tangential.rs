@@ -1,7 +1,8 @@
 //! Tangential damping.
 
+use super::combination::require_weight;
 use super::{Combination, Evaluation, Guidance, Products, required};
-use crate::error::{Error, require};
+use crate::error::Error;
 
 /// Tangential classifier-free guidance: the unconditional output is replaced by its projection on
 /// the leading right singular vector of the two rows o_c, o_u, then E = o_u' + s (o_c − o_u'). Kwon
@@ -27,9 +28,9 @@ impl Tangential {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidParameter`] unless `scale` is finite.
+    /// [`Error::InvalidParameter`] unless |`scale`| ≤ 1e9.
     pub fn with_scale(scale: f64) -> Result<Self, Error> {
-        require(scale.is_finite(), "guidance scale", scale, "finite")?;
+        require_weight("guidance scale", scale)?;
         Ok(Self { scale })
     }
 }

@@ -1,7 +1,8 @@
 //! CFG-Zero*.
 
+use super::combination::require_weight;
 use super::{Combination, Evaluation, Guidance, Products, required};
-use crate::error::{Error, require};
+use crate::error::Error;
 use crate::prediction::Prediction;
 
 /// Keeps the projection's denominator from 0, as published code does.
@@ -33,9 +34,9 @@ impl ZeroStar {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidParameter`] unless `scale` is finite.
+    /// [`Error::InvalidParameter`] unless |`scale`| ≤ 1e9.
     pub fn with_scale(scale: f64) -> Result<Self, Error> {
-        require(scale.is_finite(), "guidance scale", scale, "finite")?;
+        require_weight("guidance scale", scale)?;
         Ok(Self {
             scale,
             zero_steps: 0,

@@ -101,6 +101,11 @@ impl<A: Real, D: Dimension> Machine<A, D> {
                 }
                 Combine::Given(given) => given_of(given, sample, samples, count)?,
             };
+            if combination.memory() != 0.0 && self.memory.is_none() {
+                return Err(Error::MemoryMissing {
+                    weight: combination.memory(),
+                });
+            }
             if combination.outputs() > count {
                 return Err(Error::WrongLength {
                     name: "outputs",

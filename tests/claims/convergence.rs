@@ -1,4 +1,5 @@
-//! Orders of convergence: every solver against an exact solution, and samplers in law against exact moments.
+//! Orders of convergence: every solver against an exact solution, and samplers in law against exact
+//! moments.
 
 use std::error::Error;
 
@@ -16,7 +17,8 @@ use super::{Accept, Claim};
 const STARTS: [f64; 3] = [0.3, -1.1, 0.8];
 /// The two modes are at ± this.
 const MODE: f64 = 0.7;
-/// The modes' variances: sharp, smooth, and nearly one Gaussian. A solver may show a higher order on one of them.
+/// The modes' variances: sharp, smooth, and nearly one Gaussian. A solver may show a higher order
+/// on one of them.
 const VARIANCES: [f64; 3] = [0.05, 0.5, 3.0];
 const LAMBDA: (f64, f64) = (-3.0, 3.0);
 
@@ -52,9 +54,11 @@ pub(crate) fn slope(
     Ok((error(160)? / error(320)?).log2())
 }
 
-/// The flow dx/dλ = αD − α²x of ½N(±m, v), by `steps` steps of the classical fourth-order Runge–Kutta method.
+/// The flow dx/dλ = αD − α²x of ½N(±m, v), by `steps` steps of the classical fourth-order
+/// Runge–Kutta method.
 ///
-/// For two equal modes D = (αv x + σ²m tanh(αmx/s²))/s² with s² = α²v + σ²: written out here, not taken from the crate.
+/// For two equal modes D = (αv x + σ²m tanh(αmx/s²))/s² with s² = α²v + σ²: written out here, not
+/// taken from the crate.
 fn reference(start: f64, variance: f64, (from, to): (f64, f64), steps: usize) -> f64 {
     let velocity = |lambda: f64, x: f64| {
         let a2 = alpha_squared(lambda);
@@ -185,9 +189,9 @@ fn weak_error(solver: &dyn Solver, steps: usize) -> Result<f64, Box<dyn Error>> 
 
 /// Order of the distribution: every stochastic solver.
 ///
-/// Fresh noise (κ = 0) is the exception. It forgets x_t, and draws x_s around α_s D(x_t): as h → 0 the variance tends to
-/// the fixed point of v = α²g²v + σ², g being the slope of D, which is not the marginal's α²v_data + σ². It has the
-/// right marginals given x₀, and no limit to converge to.
+/// Fresh noise (κ = 0) is the exception. It forgets x_t, and draws x_s around α_s D(x_t): as h → 0
+/// the variance tends to the fixed point of v = α²g²v + σ², g being the slope of D, which is not
+/// the marginal's α²v_data + σ². It has the right marginals given x₀, and no limit to converge to.
 fn weak() -> Result<Vec<Claim>, Box<dyn Error>> {
     let mut claims = Vec::new();
     for entry in catalogue() {
@@ -216,7 +220,8 @@ fn weak() -> Result<Vec<Claim>, Box<dyn Error>> {
     Ok(claims)
 }
 
-/// DDIM inversion up to noise and DDIM back down, on data of the mixture: the largest error of the round trip.
+/// DDIM inversion up to noise and DDIM back down, on data of the mixture: the largest error of the
+/// round trip.
 fn inversion_error(variance: f64, grid: &Grid) -> Result<f64, Box<dyn Error>> {
     let mut model = mixture(variance)?.denoiser(Prediction::Noise);
     let data: Array2<f64> = array![[-1.1], [-0.7], [-0.2], [0.3], [0.8], [1.3]];

@@ -25,7 +25,8 @@ use super::{Accept, Claim};
 mod data;
 
 const DRAWS: usize = 10_000;
-/// Samples in one run: small enough that its arrays stay in the cache. The runs are shards of one batch.
+/// Samples in one run: small enough that its arrays stay in the cache. The runs are shards of one
+/// batch.
 const SHARD: usize = 500;
 const THREADS: usize = 2;
 const ETAS: [f64; 3] = [0.0, 0.5, 1.0];
@@ -51,8 +52,8 @@ pub(crate) fn claims() -> Result<Vec<Claim>, Box<dyn Error>> {
     Ok(claims)
 }
 
-/// A Gaussian of full covariance for each digit, on the scale from −1 (paper) to 1 (ink). Some pixels are the same in
-/// all images of a digit, so that 0.01 I is added.
+/// A Gaussian of full covariance for each digit, on the scale from −1 (paper) to 1 (ink). Some
+/// pixels are the same in all images of a digit, so that 0.01 I is added.
 fn mixture() -> Result<GaussianMixture, Box<dyn Error>> {
     let digits = data::Digits::load()?;
     let signed = digits.signed();
@@ -71,8 +72,8 @@ fn mixture() -> Result<GaussianMixture, Box<dyn Error>> {
     )?)
 }
 
-/// The mixture's exact denoiser on a whole batch, as two matrix products in f32: in the coordinates y = Uᵀx of every
-/// component at once.
+/// The mixture's exact denoiser on a whole batch, as two matrix products in f32: in the coordinates
+/// y = Uᵀx of every component at once.
 struct Batched {
     /// U of all components side by side, [d, Kd].
     axes: Array2<f32>,
@@ -265,7 +266,8 @@ fn shape(distances: &[[f64; ETAS.len()]; STEPS.len()]) -> Vec<Claim> {
     for ((eta, distance), prototype) in ETAS.iter().zip(distances[3]).zip([0.062, 0.075, 0.149]) {
         claims.push(Claim::new(
             format!("digits, 50 steps: squared Fréchet distance at η = {eta}"),
-            // Seeds differ by 3 to 5 %; the prototype's draws and its number of them are not known, so the order counts.
+            // Seeds differ by 3 to 5 %; the prototype's draws and its number of them are not known,
+            // so the order counts.
             "independent prototype, ±25 %",
             distance,
             Accept::near(prototype, 0.25),

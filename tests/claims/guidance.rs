@@ -62,8 +62,8 @@ fn difference(a: &Array2<f64>, b: &Array2<f64>) -> f64 {
         .fold(0.0, f64::max)
 }
 
-/// E_u + s(E_c − E_u) with s a function of the level, computed as arrays by the model itself: nothing is left for the
-/// crate to fold.
+/// E_u + s(E_c − E_u) with s a function of the level, computed as arrays by the model itself:
+/// nothing is left for the crate to fold.
 struct Scaled<C, U, S> {
     conditional: C,
     unconditional: U,
@@ -248,7 +248,8 @@ fn interval() -> Result<Vec<Claim>, Box<dyn Error>> {
     let mut model = Guided::new(models, ClassifierFree::new(weight));
     let result = sample(&FirstOrder::ddim(), &mut model)?;
     let expected = grid()?.levels()[..40].iter().filter(|l| inside(l)).count() as f64;
-    // The same run with the weight as a plain function of the level, and both models called everywhere.
+    // The same run with the weight as a plain function of the level, and both models called
+    // everywhere.
     let mut everywhere = Scaled {
         conditional: class.denoiser_of(Prediction::Noise),
         unconditional: data.denoiser_of(Prediction::Noise),

@@ -65,7 +65,7 @@ fn predicted_and_sampled(
             Accept::Within(deviation - 1e-5, deviation + 1e-5),
         ),
         Claim::new(
-            format!("10⁶ samples of 12 steps at η = {eta} follow the predicted law"),
+            format!("10⁶ samples of 12 steps at η = {eta} follow the predicted distribution"),
             "Kolmogorov–Smirnov √n·D, critical value at 0.1 %",
             statistic,
             Accept::Below(CRITICAL),

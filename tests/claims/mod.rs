@@ -1,7 +1,7 @@
 //! The claims that the crate makes: each measured against an exact oracle and held to a threshold.
 //!
-//! One list serves two readers: `tests/verification.rs` asserts every claim, and `examples/verification.rs` prints them
-//! and writes `docs/verification.md`.
+//! One list serves two readers: `tests/verification.rs` asserts every claim, and
+//! `examples/verification.rs` prints them and writes `docs/verification.md`.
 
 use std::error::Error;
 use std::fmt;
@@ -106,7 +106,7 @@ pub(crate) const TOPICS: &[(&str, Topic)] = &[
     ("The two tables", tables::claims),
     ("Orders of convergence", convergence::claims),
     ("Guidance", guidance::claims),
-    ("Predicted and sampled laws", laws::claims),
+    ("Predicted and sampled distributions", laws::claims),
     ("Noise and bits", noise::claims),
     ("Brownian paths", brownian::claims),
     ("Shape of DDIM's Table 1", digits::claims),

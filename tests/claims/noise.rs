@@ -1,4 +1,5 @@
-//! Rows 17 and 18: the same bits whatever the batch, the shards, the threads and the SIMD level; and the law of the normals.
+//! Rows 17 and 18: the same bits whatever the batch, the shards, the threads and the SIMD level;
+//! and the law of the normals.
 
 use std::error::Error;
 
@@ -126,7 +127,8 @@ fn law<A: Real>(name: &str) -> Vec<Claim> {
     let mut sorted: Vec<f64> = rows.iter().flatten().copied().collect();
     let count = sorted.len() as f64;
 
-    // Within a row at several lags, between rows, steps and streams: 11 normals, |z| < 3.92 together at 0.1 %.
+    // Within a row at several lags, between rows, steps and streams: 11 normals, |z| < 3.92
+    // together at 0.1 %.
     let all: Vec<f64> = sorted.clone();
     let mut worst = [1, 2, 3, 4, 16, 32, 64, 256]
         .iter()
@@ -140,7 +142,8 @@ fn law<A: Real>(name: &str) -> Vec<Claim> {
         worst = worst.max(correlation(&rows[0], &other).abs());
     }
 
-    // Draws beyond 1σ to 5σ, in standard deviations of their binomial counts: 5 normals, |z| < 3.72 together at 0.1 %.
+    // Draws beyond 1σ to 5σ, in standard deviations of their binomial counts: 5 normals, |z| < 3.72
+    // together at 0.1 %.
     let tails = (1..=5)
         .map(|edge| {
             let edge = f64::from(edge);

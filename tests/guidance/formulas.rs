@@ -92,7 +92,8 @@ impl Sample {
         mix(phi * factor, guided, 1.0 - phi, guided)
     }
 
-    /// Algorithm 1 of adaptive projected guidance, on data estimates; `delta` is the accumulated one.
+    /// Algorithm 1 of adaptive projected guidance, on data estimates; `delta` is the accumulated
+    /// one.
     pub(crate) fn projected(&self, w: f64, eta: f64, radius: f64, delta: &[f64]) -> Values {
         let conditional = self.data(&self.outs[0]);
         let norm = dot(delta, delta).sqrt();

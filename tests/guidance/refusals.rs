@@ -1,12 +1,13 @@
 //! Weights and counts that are refused.
 
 use diffusion_sampler::{
-    Error, NoiseLevel, Prediction,
+    Error, Grid, KeyedNoise, NoiseLevel, Prediction, Sampler,
     guidance::{
-        ClassifierFree, Combination, Composed, Evaluation, Guidance, GuidanceWeight, OnInterval,
-        PerpendicularNegative, Perturbed, PlusPlus, Products, Projected, Rescaled, Tangential,
-        WeightedSum, ZeroStar,
+        ClassifierFree, Combination, Composed, Evaluation, Guidance, GuidanceWeight, Memory,
+        OnInterval, PerpendicularNegative, Perturbed, PlusPlus, Products, Projected, Rescaled,
+        Tangential, WeightedSum, ZeroStar,
     },
+    schedule::VariancePreserving,
     solver::FirstOrder,
 };
 
@@ -87,6 +88,36 @@ fn parameters_out_of_range_are_refused() {
     }
 }
 
+/// A form that keeps a memory and refuses to combine.
+#[derive(Debug)]
+struct Refusing(Projected);
+
+impl Guidance for Refusing {
+    fn name(&self) -> &'static str {
+        "refusing"
+    }
+
+    fn outputs(&self) -> usize {
+        2
+    }
+
+    fn needs_products(&self, at: &Evaluation) -> bool {
+        self.0.needs_products(at)
+    }
+
+    fn memory(&self, at: &Evaluation) -> Option<Memory> {
+        self.0.memory(at)
+    }
+
+    fn is_stateful(&self) -> bool {
+        true
+    }
+
+    fn combine(&self, _: &Evaluation, _: Option<&Products>) -> Result<Combination, Error> {
+        Combination::weighted(&[1e15, 0.0])
+    }
+}
+
 #[test]
 fn a_refused_step_leaves_the_run_as_it_was() {
     let (from, to) = edges()[0];
@@ -102,8 +133,7 @@ fn a_refused_step_leaves_the_run_as_it_was() {
         let refused = run.tell_guided(&ClassifierFree::new(by_level), &told);
         assert!(refused.is_err(), "{weight}");
         // With a memory too: it is not changed either.
-        let bad = Projected::new(1e15).unwrap().with_momentum(-0.5).unwrap();
-        assert!(run.tell_guided(&bad, &told).is_err());
+        assert!(run.tell_guided(&Refusing(good), &told).is_err());
         assert_eq!(run.state(), state());
         run.tell_guided(&good, &told).unwrap();
         assert_eq!(bits(run.state()), bits(expected.state()));
@@ -167,4 +197,21 @@ fn a_form_without_its_products_says_so() {
     assert!(Products::new(2, 1, &[1.0], &[&[1.0]]).is_err());
     assert!(Products::new(2, 1, &[1.0, 2.0], &[&[1.0, 2.0]]).is_err());
     assert!(Products::new(2, 7, &[1.0; 8], &[&[1.0; 8][..]; 8]).is_err());
+}
+
+#[test]
+fn a_weight_on_a_memory_that_no_form_keeps_is_refused() {
+    let schedule = VariancePreserving::default();
+    let grid = Grid::trailing(&schedule, 2).unwrap();
+    let sampler = Sampler::new(&schedule, &grid, &FirstOrder::ddim()).unwrap();
+    let x = ndarray::array![[0.3f64, -0.2]];
+    let mut run = sampler
+        .start_from(x.clone(), Prediction::Data, KeyedNoise::new(0))
+        .unwrap();
+    let remembering = Combination::single().with_memory(0.5).unwrap();
+    assert_eq!(
+        run.tell_combined(&[remembering], &[&x]),
+        Err(Error::MemoryMissing { weight: 0.5 })
+    );
+    assert_eq!((run.step(), run.state()), (0, &*x));
 }

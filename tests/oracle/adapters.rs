@@ -1,4 +1,5 @@
-//! Oracles as denoisers and classifiers of batches: predictions, element types, layouts, levels, shapes.
+//! Oracles as denoisers and classifiers of batches: predictions, element types, layouts, levels,
+//! shapes.
 
 use std::sync::Arc;
 

@@ -71,7 +71,8 @@ fn the_posterior_covariance_is_the_slope_of_the_data_estimate() {
 
 #[test]
 fn the_mean_posterior_covariance_and_the_covariance_of_the_mean_add_up_to_the_datas() {
-    // E[Cov(x₀|x_t)] + Cov(E[x₀|x_t]) = Cov(x₀), by exact sampling of x_t; 40000 draws, 5 standard errors.
+    // E[Cov(x₀|x_t)] + Cov(E[x₀|x_t]) = Cov(x₀), by exact sampling of x_t; 40000 draws, 5 standard
+    // errors.
     let (data, level, n) = (mixture(), level(0.8, 0.6), 40_000);
     let mut rng = SmallRng::seed_from_u64(1);
     let x0 = data.sample(n, &mut rng).unwrap().points;
@@ -223,7 +224,8 @@ fn a_data_set_is_a_mixture_of_points() {
     );
 }
 
-/// Samples agree with the exact moments: each entry within 5 standard errors (false alarms below 1e-5 in all).
+/// Samples agree with the exact moments: each entry within 5 standard errors (false alarms below
+/// 1e-5 in all).
 #[test]
 fn samples_have_the_moments_of_the_law() {
     let n = 20_000;
@@ -243,7 +245,8 @@ fn samples_have_the_moments_of_the_law() {
             let error = (exact[[i, i]] / n as f64).sqrt();
             assert!((mean[i] - exact_mean[i]).abs() < 5.0 * error);
             for j in 0..3 {
-                // The variance of a product of centred variables, with room for the mixtures' kurtosis.
+                // The variance of a product of centred variables, with room for the mixtures'
+                // kurtosis.
                 let error = (3.0 * exact[[i, i]] * exact[[j, j]] / n as f64).sqrt();
                 assert!((covariance[[i, j]] - exact[[i, j]]).abs() < 5.0 * error);
             }

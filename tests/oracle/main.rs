@@ -1,5 +1,5 @@
-//! Exact oracles, through the public interface only: laws that every implementor obeys, brute-force quadrature,
-//! limits and far tails, the batch adapters, and the Fréchet distance.
+//! Exact oracles, through the public interface only: laws that every implementor obeys, brute-force
+//! quadrature, limits and far tails, the batch adapters, and the Fréchet distance.
 
 // clippy.toml allows these in test functions; here the helpers need them too.
 #![allow(clippy::unwrap_used, clippy::panic)]

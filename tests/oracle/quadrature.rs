@@ -1,4 +1,5 @@
-//! One dimension by brute force. The trapezoidal rule converges exponentially on densities that vanish at both ends.
+//! One dimension by brute force. The trapezoidal rule converges exponentially on densities that
+//! vanish at both ends.
 
 use diffusion_sampler::{
     NoiseLevel,

@@ -1,4 +1,5 @@
-//! Keyed noise: the same bits for any batch, shard and number of threads; and the same run in either precision.
+//! Keyed noise: the same bits for any batch, shard and number of threads; and the same run in
+//! either precision.
 
 use diffusion_sampler::{
     Denoiser, KeyedNoise, Prediction, Real, Sampler,
@@ -137,8 +138,8 @@ fn both_precisions_agree_to_that_of_f32_on_the_same_noise() {
                 .unwrap();
             let start: &ArrayRef<f64, Ix2> = wide.state();
             assert!(difference(narrow.state(), start) < 1e-15);
-            // An error of one step is carried on by the factors of those behind it: errors are measured against the
-            // largest state on the way.
+            // An error of one step is carried on by the factors of those behind it: errors are
+            // measured against the largest state on the way.
             let (mut scale, mut worst) = (1.0, 0.0);
             while !wide.is_finished() {
                 narrow.advance(&mut Smooth(kind)).unwrap();

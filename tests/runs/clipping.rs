@@ -37,7 +37,8 @@ fn estimates(x: f64, level: &NoiseLevel, noise: ClipNoise) -> (f64, f64, bool) {
     (clipped, kept, clipped != data)
 }
 
-/// DDIM's equation: x_s = α_s clamp(D) + √(σ_s² − γ²) E + γz with γ = ησ_s√(1 − r²), on every element.
+/// DDIM's equation: x_s = α_s clamp(D) + √(σ_s² − γ²) E + γz with γ = ησ_s√(1 − r²), on every
+/// element.
 fn naive_ddim(grid: &Grid, eta: f64, noise: ClipNoise, mut x: Array2<f64>) -> (Array2<f64>, usize) {
     let mut outside = 0;
     for (k, pair) in grid.levels().windows(2).enumerate() {

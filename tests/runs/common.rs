@@ -56,7 +56,8 @@ pub(crate) fn classified<M, C>(
     Guided::new(model, ClassifierGuidance::new(weight))
 }
 
-/// An elementwise model that is not linear, so that no error cancels: what it returns depends on x and the level.
+/// An elementwise model that is not linear, so that no error cancels: what it returns depends on x
+/// and the level.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Smooth(pub(crate) Prediction);
 
@@ -91,7 +92,8 @@ pub(crate) fn bits<A: Real, D: Dimension>(array: &ArrayRef<A, D>) -> Vec<u64> {
     array.iter().map(|value| value.widen().to_bits()).collect()
 }
 
-/// The largest absolute difference, in units of the larger of 1 and the second array's largest element.
+/// The largest absolute difference, in units of the larger of 1 and the second array's largest
+/// element.
 pub(crate) fn difference<A: Real, B: Real, D: Dimension>(
     a: &ArrayRef<A, D>,
     b: &ArrayRef<B, D>,

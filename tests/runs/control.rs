@@ -1,4 +1,5 @@
-//! Who drives a run: `run`, `advance`, ask and tell, a callback that stops it, a clone that goes on.
+//! Who drives a run: `run`, `advance`, ask and tell, a callback that stops it, a clone that goes
+//! on.
 
 use std::ops::ControlFlow;
 

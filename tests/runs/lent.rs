@@ -1,4 +1,5 @@
-//! What is lent to a model may come back changed; guided models may be called by hand; runs may be stored.
+//! What is lent to a model may come back changed; guided models may be called by hand; runs may be
+//! stored.
 
 use std::convert::Infallible;
 
@@ -207,7 +208,8 @@ impl Guidance for Switched {
 
 #[test]
 fn each_sample_of_one_step_reads_its_outputs_by_its_own_combination() {
-    // One sample is guided by a second model, the other by a classifier: two outputs each, of different kinds.
+    // One sample is guided by a second model, the other by a classifier: two outputs each, of
+    // different kinds.
     let (t, s) = (
         schedule().level(900.0).unwrap(),
         schedule().level(100.0).unwrap(),

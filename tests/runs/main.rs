@@ -1,5 +1,5 @@
-//! Runs, through the public interface only: who drives them, where they stop and go on, which bits they give, what they
-//! refuse, and what a user's own pieces can do in them.
+//! Runs, through the public interface only: who drives them, where they stop and go on, which bits
+//! they give, what they refuse, and what a user's own pieces can do in them.
 
 // clippy.toml allows these in test functions; here the helpers need them too.
 #![allow(clippy::unwrap_used, clippy::panic)]

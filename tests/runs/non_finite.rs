@@ -1,4 +1,5 @@
-//! What is not finite stops a run, with its place; what was there stays readable, and the run can go on.
+//! What is not finite stops a run, with its place; what was there stays readable, and the run can
+//! go on.
 
 use diffusion_sampler::{
     Clip, Error, KeyedNoise, NoiseLevel, Prediction, RunError, Sampler, from_fn,

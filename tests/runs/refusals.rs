@@ -84,7 +84,8 @@ fn inversion_up_to_zero_terminal_snr_ends_on_the_estimated_noise() {
         for _ in 1..steps {
             run.advance(&mut Smooth(kind)).unwrap();
         }
-        // E = (σx + αv)/(α² + σ²) where the last step evaluates it: its start, or α = 0 itself when it is the first.
+        // E = (σx + αv)/(α² + σ²) where the last step evaluates it: its start, or α = 0 itself when
+        // it is the first.
         let level = if steps == 1 {
             grid.start()
         } else {

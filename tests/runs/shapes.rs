@@ -1,4 +1,5 @@
-//! Arrays of any shape and layout: empty ones, column-major ones, any number of dimensions, one step.
+//! Arrays of any shape and layout: empty ones, column-major ones, any number of dimensions, one
+//! step.
 
 use std::ops::ControlFlow;
 

@@ -17,7 +17,8 @@ fn level(time: f64) -> NoiseLevel {
     NoiseLevel::new(time, (1.0 - sigma * sigma).sqrt(), sigma).unwrap()
 }
 
-/// Three steps: the first ends, the second consists of, and the third starts with an update without a model.
+/// Three steps: the first ends, the second consists of, and the third starts with an update without
+/// a model.
 fn plan() -> Plan {
     let halve = Stage {
         evaluate: None,

@@ -1,9 +1,9 @@
-//! How far each solver misses the data on each stride at a given budget of model evaluations: the tables of
-//! `docs/choosing.md`.
+//! How far each solver misses the data on each stride at a given budget of model evaluations: the
+//! tables of `docs/choosing.md`.
 //!
-//! No figure has sampling noise. Gaussian data are propagated as means and variances ([`Sampler::moments`]); for the
-//! two-mode data, a deterministic sampler in one dimension is monotone in its start unless it fails badly, and is run on
-//! quantiles of the start law.
+//! No figure has sampling noise. Gaussian data are propagated as means and variances
+//! ([`Sampler::moments`]); for the two-mode data, a deterministic sampler in one dimension is
+//! monotone in its start unless it fails badly, and is run on quantiles of the start law.
 //!
 //! `cargo run --release -p pictures --bin choosing`
 
@@ -40,8 +40,8 @@ const STRIDES: [Stride; 4] = [
 /// A solver: its name, itself, and whether it evaluates the model twice a step.
 type Candidate<'a> = (&'static str, &'a dyn Solver, bool);
 
-/// d = 64 coordinates of mean 0 and variances v_i ∝ i⁻², scaled to the mean variance 0.25: a spectrum like that of
-/// images, a few strong directions and many weak ones.
+/// d = 64 coordinates of mean 0 and variances v_i ∝ i⁻², scaled to the mean variance 0.25: a
+/// spectrum like that of images, a few strong directions and many weak ones.
 fn spectrum() -> Result<Gaussian, Refused> {
     let raw: Vec<f64> = (1..=64).map(|i| 1.0 / f64::from(i * i)).collect();
     let scale = 0.25 * raw.len() as f64 / raw.iter().sum::<f64>();
@@ -49,7 +49,8 @@ fn spectrum() -> Result<Gaussian, Refused> {
     Gaussian::diagonal(&vec![0.0; raw.len()], &variances)
 }
 
-/// The 2-Wasserstein distance between what the sampler draws and the Gaussian data, in percent of the data's rms.
+/// The 2-Wasserstein distance between what the sampler draws and the Gaussian data, in percent of
+/// the data's rms.
 fn gaussian_miss(solver: &dyn Solver, grid: &Grid) -> Result<f64, Box<dyn Error>> {
     let data = spectrum()?;
     let states = Sampler::along(&Path::without_schedule(grid), solver)?.moments(&data)?;
@@ -75,8 +76,8 @@ fn normal_quantile(p: f64) -> f64 {
     0.5 * (low + high)
 }
 
-/// The same for two modes at ±1 in one dimension: the distance between the sorted images of the start's quantiles and the
-/// data's quantiles.
+/// The same for two modes at ±1 in one dimension: the distance between the sorted images of the
+/// start's quantiles and the data's quantiles.
 fn two_mode_miss(solver: &dyn Solver, grid: &Grid) -> Result<f64, Box<dyn Error>> {
     const QUANTILES: usize = 2000;
     let probability = |i: usize| (i as f64 + 0.5) / QUANTILES as f64;

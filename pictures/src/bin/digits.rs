@@ -1,21 +1,24 @@
-//! Handwritten digits on request: class-conditional sampling by DDIM under classifier-free guidance.
+//! Handwritten digits on request: class-conditional sampling by DDIM under classifier-free
+//! guidance.
 //!
 //! ```text
 //! cargo run --release -p pictures --bin digits [FOLDER]
 //! ```
 //!
-//! The denoiser is exact: a Gaussian mixture fitted to 1797 digits of 8×8 pixels stands where a trained network would,
-//! so nothing has to be downloaded, and what is wrong with a sample is the sampler's doing. Every digit is asked for at
-//! several numbers of steps and guidance weights, always from the same noise.
+//! The denoiser is exact: a Gaussian mixture fitted to 1797 digits of 8×8 pixels stands where a
+//! trained network would, so nothing has to be downloaded, and what is wrong with a sample is the
+//! sampler's doing. Every digit is asked for at several numbers of steps and guidance weights,
+//! always from the same noise.
 //!
-//! It prints a table and draws `digits.png`, in FOLDER or in the workspace's `target`. What to see there:
+//! It prints a table and draws `digits.png`, in FOLDER or in the workspace's `target`. What to see
+//! there:
 //!
-//! - w = −1 ignores the class and gets it right once in ten times, w = −0.5 more often; from w = 0 on all samples are of
-//!   the class asked for, as its exact posterior judges. To the eye some are unclear all the same, the 7 and the 8 above
-//!   all. Guidance, w > 0, clears them up.
-//! - At w = 0 the distance to the model falls with the number of steps, down to that of exact draws (which is not 0:
-//!   their number is finite). Guidance makes the digits of a class more alike, and the distance grows: it does not
-//!   sample the law of the data.
+//! - w = −1 ignores the class and gets it right once in ten times, w = −0.5 more often; from w = 0
+//!   on all samples are of the class asked for, as its exact posterior judges. To the eye some are
+//!   unclear all the same, the 7 and the 8 above all. Guidance, w > 0, clears them up.
+//! - At w = 0 the distance to the model falls with the number of steps, down to that of exact draws
+//!   (which is not 0: their number is finite). Guidance makes the digits of a class more alike, and
+//!   the distance grows: it does not sample the law of the data.
 
 use std::error::Error;
 use std::time::Instant;
@@ -48,7 +51,8 @@ const PER_CLASS: usize = 100;
 /// Pixels of the picture's digits to a pixel of the data.
 const FINER: usize = 3;
 
-/// The picture shows each class's first sample; of three seeds tried, this one's ten samples read best.
+/// The picture shows each class's first sample; of three seeds tried, this one's ten samples read
+/// best.
 const SEED: u64 = 2;
 
 const CREDIT: &str =
@@ -61,7 +65,8 @@ struct Setting {
     steps: usize,
 }
 
-/// Samples [n, 64], the first [`PER_CLASS`] of which show a 0, the next a 1 and so on, and how long they took.
+/// Samples [n, 64], the first [`PER_CLASS`] of which show a 0, the next a 1 and so on, and how long
+/// they took.
 struct Batch {
     samples: Array2<f32>,
     seconds: f64,
@@ -90,7 +95,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A run that ignores the class and one that half does, to compare with; then all weights and numbers of steps.
+/// A run that ignores the class and one that half does, to compare with; then all weights and
+/// numbers of steps.
 fn settings() -> Vec<Setting> {
     let compared = [-1.0, -0.5].map(|weight| Setting { weight, steps: 20 });
     let rows = |weight| STEPS.map(|steps| Setting { weight, steps });
@@ -125,14 +131,16 @@ fn sample_class(
         mixture.denoiser(Prediction::Noise),
     ));
     let mut model = Guided::new(models, ClassifierFree::with_weight(setting.weight)?);
-    // The classes are parts of one large batch. Its noise depends on nothing but the seed and a sample's place in it.
+    // The classes are parts of one large batch. Its noise depends on nothing but the seed and a
+    // sample's place in it.
     let noise = KeyedNoise::new(SEED).with_first_sample((label * PER_CLASS) as u64)?;
     let mut run = sampler.start((PER_CLASS, SIDE * SIDE), Prediction::Noise, noise)?;
     run.complete(&mut model)?;
     Ok(run.into_state())
 }
 
-/// As many draws from each class of the mixture itself: what a perfect sampler without guidance would print.
+/// As many draws from each class of the mixture itself: what a perfect sampler without guidance
+/// would print.
 fn exact(mixture: &GaussianMixture) -> Result<Batch, Box<dyn Error>> {
     let start = Instant::now();
     let mut rng = SmallRng::seed_from_u64(SEED);
@@ -163,7 +171,8 @@ fn print_head() {
     println!("   w  steps  right class  distance    time");
 }
 
-/// What the table says of a batch: the share of its samples in their class, its distance to the model, its time.
+/// What the table says of a batch: the share of its samples in their class, its distance to the
+/// model, its time.
 fn figures(batch: &Batch, mixture: &GaussianMixture) -> Result<String, Box<dyn Error>> {
     let samples = batch.samples.mapv(f64::from);
     let mut right = 0;
@@ -190,7 +199,8 @@ fn likeliest(
     Ok((0..CLASSES).max_by(better).unwrap_or(0))
 }
 
-/// A row of data, then one for each setting that heeds the class, with the first sample of every class.
+/// A row of data, then one for each setting that heeds the class, with the first sample of every
+/// class.
 fn picture(
     digits: &Digits,
     settings: &[Setting],
@@ -230,8 +240,8 @@ fn ink(sample: ArrayView1<'_, f32>) -> Result<Array2<f64>, Box<dyn Error>> {
     Ok(softened(&shades.into_shape_with_order((SIDE, SIDE))?))
 }
 
-/// The image with [`FINER`] times the pixels along each side, in the 17 shades of the data: the eye reads soft edges
-/// more easily than 8×8 squares, and a file of few shades is small.
+/// The image with [`FINER`] times the pixels along each side, in the 17 shades of the data: the eye
+/// reads soft edges more easily than 8×8 squares, and a file of few shades is small.
 fn softened(image: &Array2<f64>) -> Array2<f64> {
     let place = |index: usize| (index as f64 + 0.5) / FINER as f64;
     let side = FINER * SIDE;

@@ -1,14 +1,17 @@
-//! Paths through noise, in the plane: eight Gaussian modes on a ring, sampled by DDIM and by DDPM in few and many steps.
+//! Paths through noise, in the plane: eight Gaussian modes on a ring, sampled by DDIM and by DDPM
+//! in few and many steps.
 //!
 //! ```text
 //! cargo run --release -p pictures --bin mixture_2d [FOLDER]
 //! ```
 //!
-//! It prints a table and draws `mixture_2d.png`, in FOLDER or in the crate's `target`: the density of the data, samples,
-//! and the paths of the same six starts under every sampler. What to see there: DDIM's paths are smooth, and more steps
-//! only refine them; DDPM's wander, and with another number of steps the same start ends elsewhere. In five steps many
-//! samples stop between the modes. In fifty nearly all reach one, and lie a little too close to its centre: the spread is
-//! still below the data's, DDPM's more than DDIM's. The denoiser is exact, so that all of this is the samplers' error.
+//! It prints a table and draws `mixture_2d.png`, in FOLDER or in the crate's `target`: the density
+//! of the data, samples, and the paths of the same six starts under every sampler. What to see
+//! there: DDIM's paths are smooth, and more steps only refine them; DDPM's wander, and with another
+//! number of steps the same start ends elsewhere. In five steps many samples stop between the
+//! modes. In fifty nearly all reach one, and lie a little too close to its centre: the spread is
+//! still below the data's, DDPM's more than DDIM's. The denoiser is exact, so that all of this is
+//! the samplers' error.
 
 use std::error::Error;
 use std::f64::consts::TAU;
@@ -42,12 +45,14 @@ const SEED: u64 = 3;
 const DENSITY: Rgb = [176, 205, 226];
 const DOT: Marker = Marker::new(Shape::Disc, 1.5, INK).with_alpha(0.45);
 
-/// The paths, their starts and ends, in this colour for the legend and one of [`PALETTE`] each in the panels.
+/// The paths, their starts and ends, in this colour for the legend and one of [`PALETTE`] each in
+/// the panels.
 const PATH: Stroke = Stroke::new(INK, 1.5);
 const START: Marker = Marker::new(Shape::Ring, 6.0, INK);
 const END: Marker = Marker::new(Shape::Diamond, 8.0, INK);
 
-/// A sampler's name, its number of steps, the states at all its knots, from noise to sample, and what these are worth.
+/// A sampler's name, its number of steps, the states at all its knots, from noise to sample, and
+/// what these are worth.
 struct Run {
     name: &'static str,
     steps: usize,
