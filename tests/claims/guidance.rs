@@ -21,6 +21,7 @@ pub(crate) fn claims() -> Result<Vec<Claim>, Box<dyn Error>> {
     let mut claims = equivalences()?;
     claims.extend(interval()?);
     claims.extend(law()?);
+    claims.extend(super::forms::claims()?);
     Ok(claims)
 }
 

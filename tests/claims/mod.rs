@@ -10,6 +10,7 @@ pub(crate) mod brownian;
 pub(crate) mod convergence;
 pub(crate) mod digits;
 pub(crate) mod edges;
+mod forms;
 pub(crate) mod guidance;
 pub(crate) mod laws;
 pub(crate) mod noise;
