@@ -39,7 +39,7 @@ fn update(
 ) -> Result<(), Error> {
     match step {
         None => linear_combination(x, 0.5, &[(0.5, e)]),
-        Some(step) => step.sample(x, e, &mut KeyedNoise::new(1), 0),
+        Some(step) => step.sample_in_place(x, e, &mut KeyedNoise::new(1), 0),
     }
 }
 
