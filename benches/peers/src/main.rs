@@ -14,7 +14,14 @@ use candle_transformers::models::stable_diffusion::ddpm::{DDPMScheduler, DDPMSch
 use candle_transformers::models::stable_diffusion::schedulers::{
     BetaSchedule, Scheduler, SchedulerConfig, TimestepSpacing,
 };
-use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler, Trajectory, kernel::simd_level, posterior::Kappa, run::DdimStep, schedule::{NoiseSchedule, TableSchedule}, solver::{Path, FirstOrder}};
+use diffusion_sampler::{
+    Grid, KeyedNoise, Prediction, Sampler, Trajectory,
+    kernel::simd_level,
+    posterior::Kappa,
+    run::{DdimStep, Machine},
+    schedule::{NoiseSchedule, TableSchedule},
+    solver::{FirstOrder, Path},
+};
 use ndarray::{Array, Array2, Dimension, IntoDimension, IxDyn};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -159,11 +166,11 @@ impl Case for Theirs {
     }
 }
 
-/// [`DdimStep::apply`] in place, again and again the same step.
+/// [`DdimStep::tell`] in place, again and again the same step.
 struct Apply<D: Dimension> {
     step: DdimStep,
     start: Array<f32, D>,
-    x: Array<f32, D>,
+    machine: Machine<f32, D>,
     e: Array<f32, D>,
     noise: KeyedNoise,
     key: u32,
@@ -181,7 +188,7 @@ impl<D: Dimension> Apply<D> {
         let start = Array::from_shape_vec(shape.clone(), data.x.clone())?;
         Ok(Self {
             step,
-            x: start.clone(),
+            machine: Machine::new(start.clone(), 0)?,
             start,
             e: Array::from_shape_vec(shape, data.e.clone())?,
             noise: KeyedNoise::new(1),
@@ -192,17 +199,17 @@ impl<D: Dimension> Apply<D> {
 
 impl<D: Dimension> Case for Apply<D> {
     fn rewind(&mut self, _: usize) -> Result<()> {
-        self.x.assign(&self.start);
+        self.machine.state_mut().assign(&self.start);
         Ok(())
     }
 
     fn calls(&mut self, calls: usize) -> Result<()> {
         for _ in 0..calls {
             self.key = self.key.wrapping_add(1);
-            self.step.apply(
-                black_box(&mut self.x),
-                &self.e,
+            self.step.tell(
+                black_box(&mut self.machine),
                 Prediction::Noise,
+                &self.e,
                 &mut self.noise,
                 self.key,
             )?;
@@ -211,7 +218,7 @@ impl<D: Dimension> Case for Apply<D> {
     }
 
     fn values(&self) -> Result<Vec<f32>> {
-        Ok(self.x.iter().copied().collect())
+        Ok(self.machine.state().iter().copied().collect())
     }
 }
 
@@ -333,21 +340,21 @@ fn check_steps() -> Result<f32> {
     let mut worst: f32 = 0.0;
     for edge in knots[..=COMMON].windows(2) {
         let before: Vec<f32> = x.flatten_all()?.to_vec1()?;
-        let mut ours = Array2::from_shape_vec((1, before.len()), before)?;
+        let mut ours = Machine::new(Array2::from_shape_vec((1, before.len()), before)?, 0)?;
         x = candle.step(&e, edge[0], &x)?;
         let (from, to) = (
             schedule.level(edge[0] as f64)?,
             schedule.level(edge[1] as f64)?,
         );
-        DdimStep::new(from, to, Kappa::Ddim)?.apply(
+        DdimStep::new(from, to, Kappa::Ddim)?.tell(
             &mut ours,
-            &output,
             Prediction::Noise,
+            &output,
             &mut KeyedNoise::new(0),
             0,
         )?;
         let theirs: Vec<f32> = x.flatten_all()?.to_vec1()?;
-        worst = worst.max(difference(ours.as_slice().unwrap_or(&[]), &theirs));
+        worst = worst.max(difference(ours.state().as_slice().unwrap_or(&[]), &theirs));
     }
     Ok(worst)
 }
@@ -538,7 +545,7 @@ fn rows(size: &str, len: usize) -> Result<()> {
             size,
             len,
             (name, &mut theirs),
-            ("`DdimStep::apply`", &mut ours),
+            ("`DdimStep::tell`", &mut ours),
         )?;
         if len == 2 {
             let shape = IxDyn(&[1, len]);
@@ -554,7 +561,7 @@ fn rows(size: &str, len: usize) -> Result<()> {
                 size,
                 len,
                 (name, &mut theirs),
-                ("`DdimStep::apply`, `IxDyn`", &mut ours),
+                ("`DdimStep::tell`, `IxDyn`", &mut ours),
             )?;
         }
     }
