@@ -121,7 +121,7 @@ type Miss = fn(&dyn Solver, &Grid) -> Result<f64, Box<dyn Error>>;
 /// Prints one table: every candidate on every stride at every budget.
 fn table(candidates: &[Candidate<'_>], miss: Miss) -> Result<(), Box<dyn Error>> {
     let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
-    print!("| stride | solver |");
+    print!("| spacing | solver |");
     BUDGETS.iter().for_each(|budget| print!(" {budget} |"));
     println!("\n|---|---|{}", "--:|".repeat(BUDGETS.len()));
     for (stride, grid) in STRIDES {
