@@ -7,7 +7,7 @@
 //!
 //! The denoiser is exact: a Gaussian mixture fitted to 1797 digits of 8×8 pixels stands where a
 //! trained network would, so nothing has to be downloaded, and what is wrong with a sample is the
-//! sampler's doing. Every digit is asked for at several numbers of steps and guidance weights,
+//! sampler's doing. Every digit is sampled at several numbers of steps and guidance weights,
 //! always from the same noise.
 //!
 //! It prints a table and draws `digits.png`, in FOLDER or in the workspace's `target`. What to see
@@ -20,16 +20,15 @@
 //!   (which is not 0: their number is finite). Guidance makes the digits of a class more alike, and
 //!   the distance grows: it does not sample the law of the data.
 
-use std::error::Error;
 use std::time::Instant;
 
 use diffusion_sampler::{
-    Grid, KeyedNoise, NoiseLevel, Prediction, Sampler,
+    Error, Grid, KeyedNoise, NoiseLevel, Prediction, RunError, Sampler,
     denoiser::{Guided, Models},
     guidance::ClassifierFree,
     oracle::{GaussianMixture, LabelledOracle, Oracle, frechet_distance, sample_moments},
     schedule::TableSchedule,
-    solver::{FirstOrder, Path},
+    solver::FirstOrder,
 };
 use ndarray::{Array2, ArrayView1, Axis, concatenate};
 use pictures::canvas::{Canvas, GREY, Text, WHITE, bilinear, text_height};
@@ -72,7 +71,7 @@ struct Batch {
     seconds: f64,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = pictures::output::path("digits.png")?;
     let digits = Digits::load()?;
     let mixture = model::fit(&digits, CLUSTERS)?;
@@ -105,11 +104,30 @@ fn settings() -> Vec<Setting> {
 }
 
 /// [`PER_CLASS`] samples of every class.
-fn sample_all(mixture: &GaussianMixture, setting: Setting) -> Result<Batch, Box<dyn Error>> {
+fn sample_all(
+    mixture: &GaussianMixture,
+    setting: Setting,
+) -> Result<Batch, Box<dyn std::error::Error>> {
     let start = Instant::now();
-    let classes = (0..CLASSES)
-        .map(|label| sample_class(mixture, label, setting))
-        .collect::<Result<Vec<_>, _>>()?;
+    // The classes are parts of one batch, each for a thread: a sample's noise depends on its place
+    // alone.
+    let classes = std::thread::scope(|scope| {
+        let threads = [0, 1].map(|first| {
+            scope.spawn(move || {
+                let labels = (first..CLASSES).step_by(2);
+                labels
+                    .map(|label| Ok((label, sample_class(mixture, label, setting)?)))
+                    .collect::<Result<Vec<_>, RunError<Error>>>()
+            })
+        });
+        threads.map(|thread| thread.join())
+    });
+    let mut ordered = Vec::with_capacity(CLASSES);
+    for class in classes {
+        ordered.extend(class.map_err(|_| "a thread panicked")??);
+    }
+    ordered.sort_by_key(|(label, _)| *label);
+    let classes: Vec<Array2<f32>> = ordered.into_iter().map(|(_, class)| class).collect();
     let views: Vec<_> = classes.iter().map(|class| class.view()).collect();
     Ok(Batch {
         samples: concatenate(Axis(0), &views)?,
@@ -122,17 +140,15 @@ fn sample_class(
     mixture: &GaussianMixture,
     label: usize,
     setting: Setting,
-) -> Result<Array2<f32>, Box<dyn Error>> {
+) -> Result<Array2<f32>, RunError<Error>> {
     let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
     let grid = Grid::trailing(&schedule, setting.steps)?;
-    let sampler = Sampler::along(&Path::without_schedule(&grid), &FirstOrder::ddim())?;
+    let sampler = Sampler::new(&schedule, &grid, &FirstOrder::ddim())?;
     let models = Models((
         mixture.condition(label)?.denoiser(Prediction::Noise),
         mixture.denoiser(Prediction::Noise),
     ));
     let mut model = Guided::new(models, ClassifierFree::with_weight(setting.weight)?);
-    // The classes are parts of one large batch. Its noise depends on nothing but the seed and a
-    // sample's place in it.
     let noise = KeyedNoise::new(SEED).with_first_sample((label * PER_CLASS) as u64)?;
     let mut run = sampler.start((PER_CLASS, SIDE * SIDE), Prediction::Noise, noise)?;
     run.complete(&mut model)?;
@@ -141,7 +157,7 @@ fn sample_class(
 
 /// As many draws from each class of the mixture itself: what a perfect sampler without guidance
 /// would print.
-fn exact(mixture: &GaussianMixture) -> Result<Batch, Box<dyn Error>> {
+fn exact(mixture: &GaussianMixture) -> Result<Batch, Box<dyn std::error::Error>> {
     let start = Instant::now();
     let mut rng = SmallRng::seed_from_u64(SEED);
     let mut samples = Array2::zeros((0, SIDE * SIDE));
@@ -157,13 +173,13 @@ fn exact(mixture: &GaussianMixture) -> Result<Batch, Box<dyn Error>> {
 
 fn print_head() {
     println!(
-        "DDIM, linear schedule, T = 1000, trailing stride; {PER_CLASS} samples of each digit, seed {SEED}"
+        "DDIM, linear schedule, T = 1000, trailing spacing; {PER_CLASS} samples of each digit, seed {SEED}"
     );
     println!(
         "w            (1 + w) conditional - w unconditional: -1 ignores the class, 0 is plain conditional"
     );
     println!(
-        "right class  share of samples for which the exact class posterior prefers the digit asked for"
+        "right class  share of samples for which the exact class posterior prefers the digit requested"
     );
     println!(
         "distance     squared Frechet distance to the moments of the model (pixels from -1 to 1)\n"
@@ -173,7 +189,7 @@ fn print_head() {
 
 /// What the table says of a batch: the share of its samples in their class, its distance to the
 /// model, its time.
-fn figures(batch: &Batch, mixture: &GaussianMixture) -> Result<String, Box<dyn Error>> {
+fn figures(batch: &Batch, mixture: &GaussianMixture) -> Result<String, Box<dyn std::error::Error>> {
     let samples = batch.samples.mapv(f64::from);
     let mut right = 0;
     for (index, sample) in samples.outer_iter().enumerate() {
@@ -193,7 +209,7 @@ fn figures(batch: &Batch, mixture: &GaussianMixture) -> Result<String, Box<dyn E
 fn likeliest(
     sample: ArrayView1<'_, f64>,
     mixture: &GaussianMixture,
-) -> Result<usize, Box<dyn Error>> {
+) -> Result<usize, Box<dyn std::error::Error>> {
     let posterior = mixture.class_log_posterior(&sample.to_vec(), &NoiseLevel::clean())?;
     let better = |&a: &usize, &b: &usize| posterior[a].total_cmp(&posterior[b]);
     Ok((0..CLASSES).max_by(better).unwrap_or(0))
@@ -205,7 +221,7 @@ fn picture(
     digits: &Digits,
     settings: &[Setting],
     drawn: &[Batch],
-) -> Result<Canvas, Box<dyn Error>> {
+) -> Result<Canvas, Box<dyn std::error::Error>> {
     let mut images = Vec::new();
     let mut names = vec!["data".to_owned()];
     for label in 0..CLASSES {
@@ -235,7 +251,7 @@ fn picture(
 }
 
 /// A sample as the canvas draws it: from 0 (paper) to 1 (ink).
-fn ink(sample: ArrayView1<'_, f32>) -> Result<Array2<f64>, Box<dyn Error>> {
+fn ink(sample: ArrayView1<'_, f32>) -> Result<Array2<f64>, Box<dyn std::error::Error>> {
     let shades = sample.mapv(|value| (f64::from(value) + 1.0) / 2.0);
     Ok(softened(&shades.into_shape_with_order((SIDE, SIDE))?))
 }
@@ -252,7 +268,7 @@ fn softened(image: &Array2<f64>) -> Array2<f64> {
 }
 
 /// The sheet with the source of the data below.
-fn credited(sheet: &Sheet, images: &[Array2<f64>]) -> Result<Canvas, Box<dyn Error>> {
+fn credited(sheet: &Sheet, images: &[Array2<f64>]) -> Result<Canvas, Box<dyn std::error::Error>> {
     const MARGIN: i32 = 16;
     let views: Vec<_> = images.iter().map(|image| image.view()).collect();
     let (width, height) = sheet.size((FINER * SIDE, FINER * SIDE));
