@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::guidance::{Combination, Evaluation, Guidance, Products};
 use crate::kernel::{self, Clipped, Form, Forms, Gram, MAX_INPUTS, Row};
 use crate::level::NoiseLevel;
-use crate::plan::{Kept, Stage, Update};
+use crate::plan::{Kept, Stage, Update, check_stage};
 use crate::prediction::Prediction;
 use crate::real::Real;
 
@@ -313,12 +313,14 @@ impl Stage {
     ///
     /// # Errors
     ///
-    /// [`Error::PredictionUndefined`] where the prediction says nothing at the stage's level.
+    /// [`Error::PredictionUndefined`] where the prediction says nothing at the stage's level; what
+    /// [`Plan::new`](crate::plan::Plan::new) refuses of a stage.
     pub fn coefficients(
         &self,
         prediction: Prediction,
         combination: &Combination,
     ) -> Result<Coefficients, Error> {
+        check_stage(self, 0, 0)?;
         let outputs = combination.outputs();
         let (form, outputs) = match &self.evaluate {
             None => (form_without_model(&self.update), 0),

@@ -56,6 +56,8 @@ pub fn fill_normal<A: Real, D: Dimension, N: NoiseSource<A>>(
 /// # Errors
 ///
 /// [`Error::NoSampleAxis`]; [`Error::WrongLength`] unless there is one level, or one per sample.
+#[doc(alias = "add_noise")]
+#[doc(alias = "q_sample")]
 pub fn diffuse<A: Real, D: Dimension, N: NoiseSource<A>>(
     x: &mut ArrayRef<A, D>,
     levels: &[NoiseLevel],

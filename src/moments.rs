@@ -74,12 +74,18 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidEntry`], with the step, for a mean beyond 1e30 or a variance beyond 1e60.
+    /// [`Error::InvalidEntry`], with the step, for a mean beyond 1e30 or a variance beyond 1e60;
+    /// [`Error::GivenHistory`] for a plan with given slots.
     pub fn moments_with(
         &self,
         initial: &Gaussian,
         estimate: impl Fn(usize, &NoiseLevel) -> AffineEstimate,
     ) -> Result<Vec<Gaussian>, Error> {
+        if self.given() > 0 {
+            return Err(Error::GivenHistory {
+                given: self.given(),
+            });
+        }
         const UNUSED: AffineEstimate = AffineEstimate {
             gain: 0.0,
             offset: 0.0,
@@ -131,6 +137,9 @@ impl Plan {
     /// # Ok::<(), diffusion_sampler::Error>(())
     /// ```
     pub fn mean_defect(&self) -> Vec<f64> {
+        if self.given() > 0 {
+            return vec![f64::INFINITY; self.steps().len()];
+        }
         // Each value beside the sum of the magnitudes that it was made of.
         let mut slots = [(0.0f64, 0.0f64); MAX_SLOTS];
         let defect = |step: &crate::plan::Step| {

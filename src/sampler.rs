@@ -173,9 +173,32 @@ impl Sampler {
     /// A run from a given state at the plan's first level: image to image, inversion, a state
     /// computed elsewhere.
     ///
+    /// Image to image with strength 0.6 in 20 steps: the last 12 steps of the grid, from the image
+    /// with the noise of their first level.
+    ///
+    /// ```
+    /// use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler, from_fn, forward::diffuse};
+    /// use diffusion_sampler::{schedule::TableSchedule, solver::DpmSolverPlusPlus};
+    /// use ndarray::{Array2, Ix2};
+    ///
+    /// let schedule = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;
+    /// let grid = Grid::trailing(&schedule, 20)?.section(8..20)?;
+    /// let sampler = Sampler::new(&schedule, &grid, &DpmSolverPlusPlus::new())?;
+    /// let mut model = from_fn::<f32, Ix2>(Prediction::Noise, |x, level, noise| {
+    ///     noise.zip_mut_with(x, |e, &x| *e = level.sigma() as f32 * x);
+    /// });
+    /// let mut image = Array2::<f32>::from_elem((1, 64), 0.3);
+    /// diffuse(&mut image, &[grid.start()], &mut KeyedNoise::new(1), 0)?;
+    /// let mut run = sampler.start_from(image, Prediction::Noise, KeyedNoise::new(2))?;
+    /// run.complete(&mut model)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`start`](Self::start).
+    #[doc(alias = "img2img")]
+    #[doc(alias = "strength")]
     pub fn start_from<A, D, N>(
         &self,
         x: Array<A, D>,

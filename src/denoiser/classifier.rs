@@ -138,6 +138,10 @@ where
             .gradient(x, &query.combined(), &mut gradient)
     }
 
+    fn outputs(&self) -> Option<usize> {
+        Some(self.outputs + 1)
+    }
+
     fn guidance(&self) -> Result<&dyn Guidance, Error> {
         self.model.guidance()
     }

@@ -10,7 +10,7 @@ use crate::level::NoiseLevel;
 use crate::prediction::Prediction;
 use crate::real::Real;
 
-/// A denoiser from a closure `f(x, level, out)`.
+/// A denoiser with one output from a closure `f(x, level, out)`.
 ///
 /// With the element type and dimension given, the closure needs no annotations.
 ///
@@ -32,7 +32,7 @@ pub fn from_fn<A: Real, D: Dimension>(
     })
 }
 
-/// A denoiser from a closure `f(x, level, out)` that may fail with its own error.
+/// A denoiser with one output from a closure `f(x, level, out)` that may fail with its own error.
 ///
 /// ```
 /// use diffusion_sampler::{Prediction, try_from_fn};
@@ -86,5 +86,9 @@ where
         out: &mut ArrayRef<A, D>,
     ) -> Result<(), E> {
         (self.function)(x, &query.level(), out)
+    }
+
+    fn outputs(&self) -> Option<usize> {
+        Some(1)
     }
 }

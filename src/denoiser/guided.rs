@@ -5,7 +5,7 @@ use ndarray::{ArrayRef, ArrayViewMut, Dimension};
 use super::{Denoiser, Query};
 use crate::error::{Error, RunError};
 use crate::fold;
-use crate::guidance::{Guidance, is_unguided};
+use crate::guidance::{Guidance, is_unguided, output_count};
 use crate::prediction::Prediction;
 use crate::real::{Real, Scratch};
 
@@ -99,11 +99,21 @@ impl<M, G: Guidance> Guided<M, G> {
         if x.is_empty() {
             return Ok(());
         }
+        let levels = query.levels().len();
+        if levels != 1 && levels != samples {
+            return Err(Error::WrongLength {
+                name: "levels",
+                expected: samples,
+                found: levels,
+            }
+            .into());
+        }
         let mut outputs = 1;
         for sample in 0..query.levels().len() {
             let at = query.evaluation(sample, prediction);
             outputs = outputs.max(self.guidance.wanted(&at)?);
         }
+        output_count(outputs)?;
         let mut shape = x.raw_dim();
         shape[0] = outputs * samples;
         let values = A::scratch(&mut self.scratch);
@@ -132,7 +142,14 @@ fn inner_is_plain<A: Real, D: Dimension>(
 ) -> Result<(), Error> {
     let inner = model.guidance()?;
     if is_unguided(inner) {
-        return Ok(());
+        return match model.outputs() {
+            Some(found) if found < guidance.outputs() => Err(Error::TooFewOutputs {
+                guidance: guidance.name(),
+                wanted: guidance.outputs(),
+                found,
+            }),
+            _ => Ok(()),
+        };
     }
     Err(Error::NestedGuidance {
         outer: guidance.name(),
@@ -171,6 +188,10 @@ where
                 Ok(())
             }
         }
+    }
+
+    fn outputs(&self) -> Option<usize> {
+        self.model.outputs()
     }
 
     fn guidance(&self) -> Result<&dyn Guidance, Error> {

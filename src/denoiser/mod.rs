@@ -81,6 +81,12 @@ pub trait Denoiser<A: Real, D: Dimension> {
         out: &mut ArrayRef<A, D>,
     ) -> Result<(), Self::Error>;
 
+    /// How many outputs the model can write in one call, where it knows: a form of guidance that
+    /// wants more is then refused before the model is called.
+    fn outputs(&self) -> Option<usize> {
+        None
+    }
+
     /// How the model's outputs combine. A wrapper that calls a model inside leaves the default:
     /// [`Query::combined`] then gives it the guided output.
     ///
@@ -110,6 +116,10 @@ macro_rules! forward {
                 out: &mut ArrayRef<A, D>,
             ) -> Result<(), Self::Error> {
                 (**self).denoise(x, query, out)
+            }
+
+            fn outputs(&self) -> Option<usize> {
+                (**self).outputs()
             }
 
             fn guidance(&self) -> Result<&dyn Guidance, Error> {

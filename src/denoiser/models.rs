@@ -68,11 +68,15 @@ macro_rules! models {
                 Ok(())
             }
 
+            fn outputs(&self) -> Option<usize> {
+                Some([$first_index, $($index),+].len())
+            }
+
             fn guidance(&self) -> Result<&dyn Guidance, Error> {
                 let expected = self.0.$first_index.prediction();
                 self.0.$first_index.guidance()?;
                 $(
-                    same(expected, self.0.$index.prediction())?;
+                    same($index, expected, self.0.$index.prediction())?;
                     self.0.$index.guidance()?;
                 )+
                 Ok(&Unguided)
@@ -89,11 +93,12 @@ models! {
     (M0 0, M1 1, M2 2, M3 3, M4 4, M5 5)
 }
 
-fn same(expected: Prediction, found: Prediction) -> Result<(), Error> {
+fn same(model: usize, expected: Prediction, found: Prediction) -> Result<(), Error> {
     if expected == found {
         return Ok(());
     }
-    Err(Error::PredictionMismatch {
+    Err(Error::ModelsDisagree {
+        model,
         expected: expected.name(),
         found: found.name(),
     })

@@ -175,6 +175,11 @@ impl fmt::Display for Error {
                 "a sampler that clips is not linear, so its moments are not those of a Gaussian: \
                  ask the sampler without the clip"
             ),
+            Self::GivenHistory { given } => write!(
+                f,
+                "the plan starts from {given} given history slots, whose distribution is not known: it \
+                 has no moments"
+            ),
             Self::StartsFromData { from, to } => write!(
                 f,
                 "the plan leads from time {from} to more noise at {to}: it starts from data, give \
@@ -224,7 +229,7 @@ impl fmt::Display for Error {
             }
             Self::CoefficientOverflow { step, value } => write!(
                 f,
-                "a coefficient of step {step} is {value}, which overflows the element type"
+                "a coefficient of step {step} is {value:e}, which overflows the element type"
             ),
             Self::OutputCount { found, max } => {
                 write!(f, "{found} model outputs, expected 1 to {max}")
@@ -235,6 +240,32 @@ impl fmt::Display for Error {
             Self::StatefulGuidance { guidance } => write!(
                 f,
                 "{guidance} needs the state of a run: it cannot be called by hand"
+            ),
+            Self::TooFewOutputs {
+                guidance,
+                wanted,
+                found,
+            } => write!(
+                f,
+                "{guidance} wants {wanted} outputs of the model, which has {found}: give a model with \
+                 more, or several as Models"
+            ),
+            Self::ModelsDisagree {
+                model,
+                expected,
+                found,
+            } => write!(
+                f,
+                "model {model} of several predicts {found}, model 0 {expected}: all must predict the \
+                 same"
+            ),
+            Self::NoSuchStage {
+                step,
+                stage,
+                stages,
+            } => write!(
+                f,
+                "stage {stage} is requested of step {step}, which has {stages}"
             ),
             Self::MemoryMissing { weight } => write!(
                 f,
@@ -307,7 +338,7 @@ impl fmt::Display for Error {
             } => write!(
                 f,
                 "the snapshot, taken at time {time}, is of plan {found:016x}, not of plan \
-                 {expected:016x}"
+                 {expected:016x}: resume it with the schedule, grid and solver it was taken from"
             ),
             Self::SnapshotMisplaced {
                 step,

@@ -260,6 +260,11 @@ pub enum Error {
     },
     /// The moments of a sampler that clips are not those of a Gaussian: clipping is not linear.
     ClippedMoments,
+    /// The moments of a plan with given history slots: their distribution is not known.
+    GivenHistory {
+        /// The number of given slots.
+        given: usize,
+    },
     /// A plan that leads to more noise starts from data: it has no initial distribution.
     StartsFromData {
         /// The time of the plan's start.
@@ -346,6 +351,33 @@ pub enum Error {
         found: usize,
         /// The most that is possible.
         max: usize,
+    },
+    /// A form of guidance wants more outputs than the model has.
+    TooFewOutputs {
+        /// The form.
+        guidance: &'static str,
+        /// The outputs that it wants.
+        wanted: usize,
+        /// The outputs of the model.
+        found: usize,
+    },
+    /// Several models taken as one do not make the same prediction.
+    ModelsDisagree {
+        /// The first model that differs from model 0.
+        model: usize,
+        /// What model 0 predicts.
+        expected: &'static str,
+        /// What this one predicts.
+        found: &'static str,
+    },
+    /// A stage that the step does not have.
+    NoSuchStage {
+        /// The step.
+        step: usize,
+        /// The stage requested.
+        stage: usize,
+        /// The number of its stages.
+        stages: usize,
     },
     /// A form of guidance around another with which it has no meaning.
     NestedGuidance {

@@ -26,8 +26,7 @@ impl<E: fmt::Display> fmt::Display for RunError<E> {
         match self {
             Self::Sampler(error) => error.fmt(f),
             // The alternate form shows what lies behind the errors that have one.
-            Self::Denoiser(error) if f.alternate() => write!(f, "the denoiser failed: {error:#}"),
-            Self::Denoiser(error) => write!(f, "the denoiser failed: {error}"),
+            Self::Denoiser(error) => write!(f, "the denoiser failed: {error:#}"),
         }
     }
 }

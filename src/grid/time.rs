@@ -164,7 +164,7 @@ impl Grid {
     /// [`Error::NoiseNotDecreasing`] for indices that do not decrease.
     #[doc(alias = "timesteps")]
     pub fn from_indices(schedule: &dyn NoiseSchedule, indices: &[f64]) -> Result<Self, Error> {
-        let spacing = "a list of network indices";
+        let spacing = "network-index";
         let table = schedule
             .table_len()
             .ok_or(Error::SpacingNeedsTable { spacing })?;

@@ -162,7 +162,7 @@ impl Combination {
         }
         output_count(outputs)?;
         Ok(Self {
-            models: self.models.max(outputs - self.gradients),
+            models: self.models.max(outputs.saturating_sub(self.gradients)),
             ..self
         })
     }

@@ -1,7 +1,7 @@
 //! Sums with fixed weights.
 
 use super::combination::{Weights, output_count, require_weight};
-use super::{Combination, Evaluation, Guidance, GuidanceWeight, Products};
+use super::{Combination, Evaluation, Guidance, GuidanceWeight, MAX_OUTPUTS, Products};
 use crate::error::Error;
 
 /// Several conditions: E = E_u + Σ s_i (E_i − E_u). Liu, Li, Du, Torralba and Tenenbaum (2022),
@@ -25,12 +25,22 @@ impl Composed {
     ///
     /// # Errors
     ///
-    /// [`Error::OutputCount`] unless there are 1 to 5; [`Error::InvalidEntry`] for a scale that is
-    /// not finite or exceeds 1e9.
+    /// [`Error::OutputCount`] unless there are 1 to 5; [`Error::InvalidParameter`] for a scale that
+    /// is not finite or exceeds 1e9.
     pub fn new(scales: &[f64]) -> Result<Self, Error> {
+        if !(1..MAX_OUTPUTS).contains(&scales.len()) {
+            return Err(Error::OutputCount {
+                found: scales.len() + 1,
+                max: MAX_OUTPUTS,
+            });
+        }
+        for &scale in scales {
+            require_weight("scale of a condition", scale)?;
+        }
+        let rest = 1.0 - scales.iter().sum::<f64>();
+        require_weight("1 less the sum of the scales", rest)?;
         let mut weights = scales.to_vec();
-        weights.push(1.0 - scales.iter().sum::<f64>());
-        Combination::weighted(&weights)?;
+        weights.push(rest);
         Ok(Self { weights })
     }
 }

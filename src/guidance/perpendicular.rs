@@ -54,7 +54,9 @@ impl Guidance for PerpendicularNegative {
         let products = required(self.name(), products)?;
         let towards = [1.0, -1.0, 0.0];
         let squared = products.inner_of(&towards, &towards);
-        let c = if squared > 0.0 {
+        // A difference that is rounding has no direction.
+        let size = products.inner(0, 0) + products.inner(1, 1);
+        let c = if squared > 1e-14 * size {
             products.inner_of(&[0.0, -1.0, 1.0], &towards) / squared
         } else {
             // δ = 0: everything is perpendicular to it.

@@ -7,6 +7,9 @@ use crate::prediction::Linear;
 /// The state, the outputs and the memory: the most arrays that enter.
 pub(crate) const MAX_ARRAYS: usize = MAX_OUTPUTS + 2;
 
+/// The share of its terms below which a difference of sums is rounding.
+const ROUNDING: f64 = 1e-14;
+
 /// Sums and inner products of one sample's state x, model outputs o_j and guidance memory m, over
 /// its elements: what a non-linear [`Guidance`](super::Guidance) turns into weights.
 ///
@@ -121,11 +124,23 @@ impl Products {
         sum
     }
 
-    /// n·Var[Σ w_j o_j] = |Σ w_j o_j|² − (Σ of it)²/n.
+    /// n·Var[Σ w_j o_j] = |Σ w_j o_j|² − (Σ of it)²/n; 0 where it is lost in the rounding of the
+    /// terms, as for a constant sum or a single element.
     pub fn spread_of(&self, w: &[f64]) -> f64 {
         let sum: f64 = w.iter().enumerate().map(|(j, w)| w * self.sum(j)).sum();
         let n = self.elements.max(1) as f64;
-        (self.inner_of(w, w) - sum * sum / n).max(0.0)
+        let mut size = sum * sum / n;
+        for (j, a) in w.iter().enumerate() {
+            for (k, b) in w.iter().enumerate() {
+                size += (a * b * self.inner(j, k)).abs();
+            }
+        }
+        let spread = self.inner_of(w, w) - sum * sum / n;
+        if spread > ROUNDING * size {
+            spread
+        } else {
+            0.0
+        }
     }
 
     /// ⟨v_j, v_k⟩ of the outputs converted to another space, v_j = a·x + b·o_j.

@@ -44,6 +44,16 @@ impl Projected {
         })
     }
 
+    /// A library's scale s = 1 + w, otherwise as [`new`](Self::new).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] unless |`scale`| ≤ 1e9.
+    pub fn with_scale(scale: f64) -> Result<Self, Error> {
+        require_weight("guidance scale", scale)?;
+        Self::new(scale - 1.0)
+    }
+
     /// The share η of the part of δ that is parallel to D_c.
     ///
     /// # Errors

@@ -57,6 +57,30 @@ pub(super) fn steps(steps: &[Step], slots: usize, given: usize) -> Result<(), Er
     Ok(())
 }
 
+/// The conditions of one stage by itself: everything but what came before it.
+pub(crate) fn check_stage(stage: &Stage, step: usize, number: usize) -> Result<(), Error> {
+    if number >= MAX_STAGES {
+        return Err(Error::StageCount {
+            step,
+            found: number + 1,
+            max: MAX_STAGES,
+        });
+    }
+    if u32::try_from(step).is_err() {
+        return Err(Error::StepCount {
+            steps: step,
+            min: 0,
+            max: u32::MAX as usize,
+        });
+    }
+    let place = Place {
+        step,
+        stage: number,
+        slots: MAX_SLOTS,
+    };
+    place.check(stage, &mut [true; MAX_SLOTS])
+}
+
 /// Where a stage stands in its plan.
 #[derive(Clone, Copy)]
 struct Place {
@@ -154,7 +178,8 @@ impl Hash {
     }
 
     fn number(&mut self, value: f64) {
-        self.word(value.to_bits());
+        // Both zeros are one number.
+        self.word((value + 0.0).to_bits());
     }
 
     fn level(&mut self, level: &NoiseLevel) {
@@ -174,6 +199,7 @@ pub(super) fn fingerprint(plan: &Plan) -> u64 {
     let mut hash = Hash(0xCBF2_9CE4_8422_2325);
     hash.word(plan.slots as u64);
     hash.word(plan.given as u64);
+    hash.word(plan.steps.len() as u64);
     for step in &plan.steps {
         hash.level(&step.from);
         hash.level(&step.to);
@@ -192,8 +218,8 @@ pub(super) fn fingerprint(plan: &Plan) -> u64 {
                 hash.word(slot as u64);
                 hash.number(weight);
             }
+            hash.word(update.store.map_or(0, |store| store.slot as u64 + 1));
             if let Some(store) = update.store {
-                hash.word(store.slot as u64 + 1);
                 let (name, values) = match store.kept {
                     Kept::Data => (1, [0.0; 2]),
                     Kept::Noise => (2, [0.0; 2]),

@@ -6,6 +6,8 @@ mod update;
 
 pub use update::{Kept, Store, Update};
 
+pub(crate) use check::check_stage;
+
 use crate::error::Error;
 use crate::level::NoiseLevel;
 

@@ -62,10 +62,13 @@ impl DdimStep {
     /// [`Error::WrongLength`] unless both lists have the same length, at least 1; as
     /// [`StridedPosterior::new`].
     pub fn per_sample(from: &[NoiseLevel], to: &[NoiseLevel], kappa: Kappa) -> Result<Self, Error> {
-        if from.is_empty() || from.len() != to.len() {
+        if from.is_empty() {
+            return Err(Error::EmptyList { name: "levels" });
+        }
+        if from.len() != to.len() {
             return Err(Error::WrongLength {
                 name: "target levels",
-                expected: from.len().max(1),
+                expected: from.len(),
                 found: to.len(),
             });
         }

@@ -9,7 +9,7 @@ use crate::clip::{Bounds, Clip};
 use crate::denoiser::Query;
 use crate::error::Error;
 use crate::fold::{self, Estimate};
-use crate::guidance::{Combination, Guidance, MAX_OUTPUTS};
+use crate::guidance::{Combination, Guidance, MAX_OUTPUTS, is_unguided};
 use crate::kernel::{self, Forms, Gram};
 use crate::memory;
 use crate::prediction::Prediction;
@@ -27,7 +27,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
             return Ok(outputs);
         };
         let dynamic = instruction.clip.is_some_and(|clip| clip.fixed().is_none());
-        let reads = dynamic || matches!(combine, Combine::By(guidance) if guidance.outputs() > 1);
+        let reads = dynamic || matches!(combine, Combine::By(guidance) if !is_unguided(guidance));
         if !reads || told.iter().all(|output| output.is_standard_layout()) {
             return Ok(outputs);
         }
@@ -161,7 +161,11 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         {
             match &mut self.memory_before {
                 Some(before) => before.assign(memory),
-                None => self.memory_before = Some(memory.clone()),
+                None => {
+                    let mut before = memory::zeros(memory.raw_dim())?;
+                    before.assign(memory);
+                    self.memory_before = Some(before);
+                }
             }
             self.work.remembered = true;
             let memory = buffers::own_slice_mut(memory, "guidance memory")?;

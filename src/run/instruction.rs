@@ -5,7 +5,7 @@ use crate::denoiser::Query;
 use crate::error::Error;
 use crate::level::NoiseLevel;
 use crate::noise::{Interval, NoiseSource};
-use crate::plan::{Stage, Step};
+use crate::plan::{self, Stage, Step};
 
 /// One stage of one step, for the whole batch or with one stage for each sample: what a
 /// [`Machine`](super::Machine) takes.
@@ -27,12 +27,21 @@ impl<'a> Instruction<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::StageCount`] unless the step has this stage.
+    /// [`Error::NoSuchStage`] unless the step has this stage; [`Error::StageCount`] and
+    /// [`Error::StepCount`] where its number or the step's is too large to key noise; what
+    /// [`Plan::new`](crate::plan::Plan::new) refuses of a stage.
     pub fn new(step: &'a Step, stage: usize, index: usize) -> Result<Self, Error> {
-        let found = step.stages.get(stage).ok_or(Error::StageCount {
+        let instruction = Self::of_plan(step, stage, index)?;
+        plan::check_stage(&instruction.stages[0], index, stage)?;
+        Ok(instruction)
+    }
+
+    /// The same of a plan, which has checked its stages.
+    pub(super) fn of_plan(step: &'a Step, stage: usize, index: usize) -> Result<Self, Error> {
+        let found = step.stages.get(stage).ok_or(Error::NoSuchStage {
             step: index,
-            found: step.stages.len(),
-            max: stage + 1,
+            stage,
+            stages: step.stages.len(),
         })?;
         Ok(Self {
             stages: std::slice::from_ref(found),
@@ -68,6 +77,24 @@ impl<'a> Instruction<'a> {
             if stage.update.noise != 0.0 {
                 noise.check(&[interval])?;
             }
+        }
+        Ok(())
+    }
+
+    /// Refuses slots that a machine does not have, and stages that do not use the same ones.
+    pub(super) fn check_slots(&self, slots: usize) -> Result<(), Error> {
+        let used = |stage: &Stage| {
+            let read = stage.update.history.iter().map(|&(slot, _)| slot);
+            let stored = stage.update.store.map(|store| store.slot);
+            read.chain(stored).find(|slot| *slot >= slots)
+        };
+        if let Some(slot) = self.stages.iter().find_map(used) {
+            return Err(Error::SlotOutOfRange {
+                step: self.step,
+                stage: self.stage,
+                slot,
+                slots,
+            });
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use crate::guidance::{Combination, Guidance, MAX_OUTPUTS, Unguided, is_unguided}
 use crate::kernel::{self, Form, Forms, Gram, MAX_INPUTS};
 use crate::memory;
 use crate::noise::{Interval, NoiseSource, StepNoise, Stream};
+use crate::plan::MAX_SLOTS;
 use crate::prediction::Prediction;
 use crate::real::Real;
 
@@ -109,7 +110,8 @@ impl<A: Real, D: Dimension> Machine<A, D> {
     /// # Errors
     ///
     /// [`Error::NoSampleAxis`]; [`Error::NonFiniteStart`] for a state that is not finite;
-    /// [`Error::TooLarge`] where the memory is not to be had.
+    /// [`Error::TooManySlots`] beyond [`MAX_SLOTS`]; [`Error::TooLarge`] where the memory is not to be
+    /// had.
     pub fn new(x: Array<A, D>, slots: usize) -> Result<Self, Error> {
         Self::with_history(x, Vec::new(), slots)
     }
@@ -127,6 +129,12 @@ impl<A: Real, D: Dimension> Machine<A, D> {
     ) -> Result<Self, Error> {
         if x.ndim() == 0 {
             return Err(Error::NoSampleAxis);
+        }
+        if slots > MAX_SLOTS {
+            return Err(Error::TooManySlots {
+                found: slots,
+                max: MAX_SLOTS,
+            });
         }
         if history.len() > slots {
             return Err(Error::WrongLength {
@@ -281,6 +289,12 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         if self.x.is_empty() {
             return Ok(());
         }
+        // Without an evaluation the history comes first among the kernel's inputs.
+        let outputs = if instruction.levels.is_empty() {
+            &[]
+        } else {
+            outputs
+        };
         self.apply(
             instruction,
             prediction,
@@ -300,7 +314,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
     fn check_lengths(&self, instruction: &Instruction<'_>) -> Result<(), Error> {
         let (samples, found) = (self.x.shape()[0], instruction.stages.len());
         if found == 1 || found == samples {
-            return Ok(());
+            return instruction.check_slots(self.slots.len());
         }
         Err(Error::WrongLength {
             name: "levels",
@@ -370,6 +384,8 @@ impl<A: Real, D: Dimension> Machine<A, D> {
             if self.work.remembered {
                 std::mem::swap(&mut self.memory, &mut self.memory_before);
             }
+            // Weights from products of an output that is not finite say so of themselves only.
+            self.blame_outputs(outputs, instruction.step)?;
             return Err(error);
         }
         if let Some(data) = data {
@@ -477,9 +493,9 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         self.blame(outputs, instruction.step)
     }
 
-    /// The error for the first value that is not finite: in the outputs, else in the state.
+    /// The error for the first of the outputs' values that is not finite.
     #[cold]
-    fn blame(&self, outputs: Outputs<'_, A, D>, step: usize) -> Result<(), Error> {
+    fn blame_outputs(&self, outputs: Outputs<'_, A, D>, step: usize) -> Result<(), Error> {
         match outputs {
             Outputs::Told(outputs) => {
                 for output in outputs {
@@ -498,6 +514,13 @@ impl<A: Real, D: Dimension> Machine<A, D> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// The error for the first value that is not finite: in the outputs, else in the state.
+    #[cold]
+    fn blame(&self, outputs: Outputs<'_, A, D>, step: usize) -> Result<(), Error> {
+        self.blame_outputs(outputs, step)?;
         if let Some(memory) = &self.memory {
             kernel::find_non_finite(memory, step, "guidance memory")?;
         }
@@ -517,4 +540,4 @@ pub(super) fn forms_of(forms: &[Form]) -> Forms<'_> {
     }
 }
 
-const _: () = assert!(MAX_OUTPUTS + 1 + crate::plan::MAX_SLOTS <= MAX_INPUTS);
+const _: () = assert!(MAX_OUTPUTS + 1 + MAX_SLOTS <= MAX_INPUTS);

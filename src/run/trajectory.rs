@@ -393,7 +393,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     fn query(&self) -> Option<Query<'_>> {
         let step = self.cursor.current(&self.plan)?;
         let index = self.cursor.step();
-        Instruction::new(step, self.cursor.stage_index(), index)
+        Instruction::of_plan(step, self.cursor.stage_index(), index)
             .ok()?
             .query()
     }
@@ -459,7 +459,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
 fn instruction(plan: &Plan, cursor: Cursor, clip: Option<Clip>) -> Result<Instruction<'_>, Error> {
     match cursor.current(plan) {
         Some(step) => {
-            let instruction = Instruction::new(step, cursor.stage_index(), cursor.step())?;
+            let instruction = Instruction::of_plan(step, cursor.stage_index(), cursor.step())?;
             Ok(instruction.with_clip(clip))
         }
         None => Err(Error::RunFinished {

@@ -21,6 +21,8 @@ use crate::level::NoiseLevel;
 /// # Ok::<(), diffusion_sampler::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[doc(alias = "FlowMatchEulerDiscreteScheduler")]
+#[doc(alias = "flow matching")]
 pub struct RectifiedFlow {
     shift: f64,
 }

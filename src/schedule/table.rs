@@ -179,6 +179,7 @@ impl TableSchedule {
     /// # Errors
     ///
     /// [`Error::StepCount`] for a table of one knot.
+    #[doc(alias = "rescale_betas_zero_snr")]
     pub fn zero_terminal_snr(&self) -> Result<Self, Error> {
         let logs = &self.log_alpha_squared;
         let steps = logs.len() - 1;

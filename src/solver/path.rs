@@ -48,11 +48,13 @@ impl<'a> Path<'a> {
             };
             let own = schedule
                 .level(knot.time())
-                .map_err(|_| mismatch(f64::NAN))?
-                .lambda();
-            let near = (own - knot.lambda()).abs() <= SAME_LAMBDA * own.abs().max(1.0);
-            if !(near || own == knot.lambda()) {
-                return Err(mismatch(own));
+                .map_err(|_| mismatch(f64::NAN))?;
+            // Of the same λ, but of another scale, is another schedule too.
+            let near = |own: f64, knot: f64| {
+                own == knot || (own - knot).abs() <= SAME_LAMBDA * own.abs().max(1.0)
+            };
+            if !(near(own.lambda(), knot.lambda()) && near(own.log_alpha(), knot.log_alpha())) {
+                return Err(mismatch(own.lambda()));
             }
         }
         Ok(Self {

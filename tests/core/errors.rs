@@ -80,17 +80,20 @@ fn the_question_mark_takes_a_run_error_of_any_shown_error() {
         only_shown().unwrap_err().to_string(),
         own().unwrap_err().to_string(),
     ];
+    // The model's error is shown in its alternate form: with what lies behind it, if it has one.
     for text in texts {
-        assert_eq!(text, "the denoiser failed: no such weights");
+        assert!(
+            text.starts_with("the denoiser failed: no such weights"),
+            "{text}"
+        );
     }
 }
 
 #[test]
-fn the_alternate_form_shows_what_lies_behind_the_models_error() {
+fn the_text_shows_what_lies_behind_the_models_error() {
     let error = run(|| Shown("no such weights".to_owned())).unwrap_err();
-    assert_eq!(format!("{error}"), "the denoiser failed: no such weights");
     assert_eq!(
-        format!("{error:#}"),
+        error.to_string(),
         "the denoiser failed: no such weights: because of the cause"
     );
     assert!(matches!(error, RunError::Denoiser(Shown(_))));

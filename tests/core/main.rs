@@ -14,6 +14,7 @@ mod layouts;
 mod midpoint;
 mod ratios;
 mod refusals;
+mod review;
 mod snapshots;
 mod stores;
 mod unwritten;

@@ -99,10 +99,10 @@ fn a_step_needs_one_to_as_many_stages_as_noise_has_keys() {
     let error = Instruction::new(&step, 1, 7).unwrap_err();
     assert!(matches!(
         error,
-        Error::StageCount {
+        Error::NoSuchStage {
             step: 7,
-            found: 1,
-            ..
+            stage: 1,
+            stages: 1
         }
     ));
 }
@@ -317,7 +317,7 @@ fn coefficients_beyond_the_element_type_are_refused_at_the_start() {
         panic!("{error}");
     };
     assert!((value / 1e50 - 1.0).abs() < 1e-9, "{value:e}");
-    names(&error, &["step 0", &value.to_string()]);
+    names(&error, &["step 0", &format!("{value:e}")]);
     let double = sampler.start_from(Array2::<f64>::zeros((1, 2)), kind, KeyedNoise::new(0));
     assert!(double.is_ok());
     // By hand it is refused where it comes.

@@ -56,11 +56,7 @@ fn array_calls_refuse_shapes_that_do_not_fit() -> Outcome {
     ));
     assert_eq!(
         DdimStep::per_sample(&[], &[], Kappa::Ddim).err(),
-        Some(Error::WrongLength {
-            name: "target levels",
-            expected: 1,
-            found: 0
-        })
+        Some(Error::EmptyList { name: "levels" })
     );
     let empty = Array2::<f64>::zeros((0, 3));
     let mut idle = Machine::new(empty.clone(), 0)?;

@@ -84,7 +84,8 @@ fn models_with_different_predictions_are_refused() {
     let guidance = ClassifierFree::with_scale(2.0).unwrap();
     assert_eq!(
         advance(&mut Guided::new(models, guidance)),
-        Err(Error::PredictionMismatch {
+        Err(Error::ModelsDisagree {
+            model: 1,
             expected: "noise",
             found: "flow"
         })

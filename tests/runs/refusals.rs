@@ -33,10 +33,15 @@ fn a_model_of_another_prediction_is_refused_and_nothing_moves() {
         expected: "noise",
         found: "data",
     };
-    assert_eq!(refused, Err(RunError::Sampler(mismatch.clone())));
+    assert_eq!(refused, Err(RunError::Sampler(mismatch)));
     let weight = GuidanceWeight::constant(1.0).unwrap();
     let mut mixed = pair(Smooth(Prediction::Noise), Smooth(Prediction::Data), weight);
-    assert_eq!(run.complete(&mut mixed), Err(RunError::Sampler(mismatch)));
+    let disagree = Error::ModelsDisagree {
+        model: 1,
+        expected: "noise",
+        found: "data",
+    };
+    assert_eq!(run.complete(&mut mixed), Err(RunError::Sampler(disagree)));
     assert_eq!((run.step(), bits(run.state())), (0, before));
 }
 
