@@ -2,6 +2,8 @@
 //! stochastic steps, the cost of a call. `cargo bench --bench targets [-- --quick]`; the exit status is 1 if a median
 //! misses its gate twice.
 
+#[path = "support/guidance.rs"]
+mod guidance;
 #[path = "support/mod.rs"]
 mod support;
 
@@ -91,6 +93,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     println!("| ratio | median | p10 to p90 | target (gate) | |");
     println!("|---|---|---|---|---|");
     guided_against_its_limit(&mut report);
+    guidance::steps(&mut report)?;
     pages(&mut report)?;
     reduction(&mut report);
     permuted(&mut report)?;
