@@ -87,7 +87,8 @@ impl fmt::Display for Error {
                 lambda,
             } => write!(
                 f,
-                "noise must decrease strictly: knot {knot} has lambda {lambda} after {lambda_before}"
+                "noise must decrease strictly: knot {knot} has lambda {lambda} after {lambda_before}; list \
+                 the knots from noisy to clean"
             ),
             Self::GammaOutOfRange {
                 gamma,
@@ -188,6 +189,15 @@ impl fmt::Display for Error {
             Self::PathWithoutSchedule { lambda } => write!(
                 f,
                 "lambda {lambda} is requested of a path without a schedule: make it by Path::new"
+            ),
+            Self::ScheduleMismatch {
+                time,
+                grid_lambda,
+                schedule_lambda,
+            } if schedule_lambda.is_nan() => write!(
+                f,
+                "the grid has a knot at time {time} (lambda {grid_lambda}), which the schedule does \
+                 not have: the grid was made from another schedule"
             ),
             Self::ScheduleMismatch {
                 time,

@@ -171,21 +171,6 @@ pub(super) fn check_start<A: Real, D: Dimension>(
     }
 }
 
-pub(super) fn same_shape(
-    name: &'static str,
-    expected: &[usize],
-    found: &[usize],
-) -> Result<(), Error> {
-    if expected == found {
-        return Ok(());
-    }
-    Err(Error::ShapeMismatch {
-        name,
-        expected: expected.to_vec(),
-        found: found.to_vec(),
-    })
-}
-
 /// The update with given outputs in any layout.
 pub(super) fn update_arrays<'a, A, D>(
     forms: Forms<'_>,

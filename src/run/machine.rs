@@ -5,7 +5,7 @@ use ndarray::{Array, ArrayRef, ArrayViewMut, Axis, Dimension, Slice};
 use super::buffers::{self, Inputs, Slots};
 use super::instruction::Instruction;
 use crate::denoiser::{Denoiser, Query};
-use crate::error::{Error, RunError};
+use crate::error::{Error, RunError, require_shape};
 use crate::fold::{self, Estimate};
 use crate::guidance::{Combination, Guidance, MAX_OUTPUTS, Unguided, is_unguided};
 use crate::kernel::{self, Form, Forms, Gram, MAX_INPUTS};
@@ -145,7 +145,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         }
         buffers::check_start(&x, "start state")?;
         for slot in &history {
-            buffers::same_shape("history", x.shape(), slot.shape())?;
+            require_shape("history", x.shape(), slot.shape())?;
             buffers::check_start(slot, "history")?;
         }
         // Slices are cheaper than strides: the machine's arrays are always in standard layout.
@@ -195,7 +195,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
 
     pub(super) fn set_memory(&mut self, memory: Option<Array<A, D>>) -> Result<(), Error> {
         if let Some(memory) = &memory {
-            buffers::same_shape("guidance memory", self.x.shape(), memory.shape())?;
+            require_shape("guidance memory", self.x.shape(), memory.shape())?;
             buffers::check_start(memory, "guidance memory")?;
         }
         self.memory = memory.map(buffers::standard);
@@ -306,9 +306,9 @@ impl<A: Real, D: Dimension> Machine<A, D> {
     }
 
     pub(super) fn check_told(&self, outputs: &[&ArrayRef<A, D>]) -> Result<(), Error> {
-        outputs.iter().try_for_each(|output| {
-            buffers::same_shape("model output", self.x.shape(), output.shape())
-        })
+        outputs
+            .iter()
+            .try_for_each(|output| require_shape("model output", self.x.shape(), output.shape()))
     }
 
     fn check_lengths(&self, instruction: &Instruction<'_>) -> Result<(), Error> {
