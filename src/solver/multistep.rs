@@ -31,9 +31,9 @@ pub enum SecondOrderForm {
 /// Diffusion Probabilistic Models". The first step, a step onto σ_s = 0, and a step from or after
 /// α_t = 0 are first order. τ² is k-diffusion's eta.
 ///
-/// D is never extrapolated over less than 1/16 of a step, or half a step where τ > 0: q is then the
-/// distance of an earlier knot, or the step is first order. That is where the published form does
-/// harm.
+/// D is never extrapolated over less than 1/16 of a step; where τ > 0, over less than 1/4 in the
+/// midpoint form and 1/2 in the exact one. Where the last knot is nearer, the one before it serves,
+/// or the step is first order. [`unbounded`](Self::unbounded) extrapolates over any ratio.
 ///
 /// On few steps over a wide range of λ extrapolation can do harm, on data with separated narrow
 /// modes above all; on Gaussian data it did not. [`guarded`](Self::guarded) is the insurance: it
