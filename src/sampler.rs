@@ -259,7 +259,7 @@ impl Sampler {
     /// that do not fit.
     pub fn resume<A, D, N>(
         &self,
-        snapshot: Snapshot<A, D>,
+        snapshot: Snapshot<Array<A, D>>,
         prediction: Prediction,
         noise: N,
     ) -> Result<Trajectory<A, D, N>, Error>

@@ -120,7 +120,7 @@ types!(runs_are_shared_and_copied, copied:
     ds::run::DdimStep,
     ds::run::Instruction<'static>,
     ds::run::Machine<f32, Ix2>,
-    ds::run::Snapshot<f32, Ix2>,
+    ds::run::Snapshot<ndarray::Array2<f32>>,
 );
 
 types!(what_a_run_lends_is_shared, shared:

@@ -15,14 +15,14 @@ use crate::plan::Plan;
 use crate::prediction::Prediction;
 use crate::real::Real;
 
-/// A run between two evaluations as plain data, to be stored and resumed elsewhere; made by
-/// [`Trajectory::snapshot`], taken by [`Sampler::resume`](crate::Sampler::resume).
+/// A run between two evaluations as plain data, with arrays of type `T`, to be stored and resumed
+/// elsewhere; made by [`Trajectory::snapshot`], taken by [`Sampler::resume`](crate::Sampler::resume).
 ///
 /// The plan, the prediction and the noise belong to whoever resumes; the plan's
 /// [fingerprint](Plan::fingerprint) and the level tell whether it is the same plan. With keyed
 /// noise of the same seed the run goes on bit for bit.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Snapshot<A, D: Dimension> {
+pub struct Snapshot<T> {
     /// The fingerprint of the plan.
     pub plan: u64,
     /// The number of steps taken.
@@ -32,11 +32,11 @@ pub struct Snapshot<A, D: Dimension> {
     /// The level of the step's start, or of the plan's end.
     pub level: NoiseLevel,
     /// The state x.
-    pub state: Array<A, D>,
+    pub state: T,
     /// The solver's history slots.
-    pub history: Vec<Array<A, D>>,
+    pub history: Vec<T>,
     /// The memory of the guidance, where it keeps one.
-    pub memory: Option<Array<A, D>>,
+    pub memory: Option<T>,
 }
 
 impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
@@ -45,7 +45,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         plan: Arc<Plan>,
         prediction: Prediction,
         clip: Option<Clip>,
-        snapshot: Snapshot<A, D>,
+        snapshot: Snapshot<Array<A, D>>,
         noise: N,
     ) -> Result<Self, Error> {
         let expected = plan.fingerprint();
@@ -97,7 +97,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     /// assert_eq!(run.state(), resumed.state());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn snapshot(&self) -> Snapshot<A, D> {
+    pub fn snapshot(&self) -> Snapshot<Array<A, D>> {
         let machine = self.machine();
         Snapshot {
             plan: self.plan().fingerprint(),

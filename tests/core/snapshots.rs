@@ -6,7 +6,7 @@ use diffusion_sampler::{
     schedule::TableSchedule,
     solver::{DpmSolverPlusPlus, FirstOrder, Heun, Solver, catalogue},
 };
-use ndarray::{Array2, Ix2};
+use ndarray::Array2;
 
 use crate::common::{Smooth, bits};
 
@@ -47,7 +47,7 @@ fn a_stored_run_goes_on_bit_for_bit_at_every_stage() {
 }
 
 /// A run of Heun's method in 4 steps, between the stages of step 1.
-fn stored() -> Snapshot<f64, Ix2> {
+fn stored() -> Snapshot<Array2<f64>> {
     let mut run = sampler(&Heun::new(), 4)
         .start_from(Array2::ones((2, 3)), KIND, noise())
         .unwrap();
@@ -96,7 +96,7 @@ fn a_snapshot_of_another_plan_is_refused_with_both_fingerprints() {
 #[test]
 fn a_snapshot_at_no_position_of_its_plan_is_refused() {
     let sampler = sampler(&Heun::new(), 4);
-    let resume = |edit: &dyn Fn(&mut Snapshot<f64, Ix2>)| {
+    let resume = |edit: &dyn Fn(&mut Snapshot<Array2<f64>>)| {
         let mut snapshot = stored();
         edit(&mut snapshot);
         sampler.resume(snapshot, KIND, noise()).map(drop)

@@ -282,7 +282,7 @@ fn a_snapshot_that_does_not_fit_the_plan_is_refused() {
     let run = sampler
         .start::<f64, _, _>(SHAPE, kind, KeyedNoise::new(9))
         .unwrap();
-    let resume = |change: fn(&mut Snapshot<f64, Ix2>)| {
+    let resume = |change: fn(&mut Snapshot<Array2<f64>>)| {
         let mut snapshot = run.snapshot();
         change(&mut snapshot);
         sampler
