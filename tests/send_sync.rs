@@ -124,6 +124,6 @@ types!(runs_are_shared_and_copied, copied:
 );
 
 types!(what_a_run_lends_is_shared, shared:
-    ds::run::Question<'static, f32, Ix2>,
+    ds::run::Question<'static, ndarray::Array2<f32>>,
     ds::run::StepReport<'static, f32, Ix2>,
 );

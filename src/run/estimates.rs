@@ -3,13 +3,14 @@
 use ndarray::{Array, Axis, Dimension};
 
 use super::buffers::{self, Inputs};
+use super::combiner::{self, Combiner};
 use super::instruction::Instruction;
 use super::machine::{Combine, Machine, Outputs, forms_of};
 use crate::clip::{Bounds, Clip};
 use crate::denoiser::Query;
 use crate::error::Error;
 use crate::fold::{self, Estimate};
-use crate::guidance::{Combination, Guidance, MAX_OUTPUTS, is_unguided};
+use crate::guidance::{Guidance, MAX_OUTPUTS, is_unguided};
 use crate::kernel::{self, Forms, Gram};
 use crate::memory;
 use crate::prediction::Prediction;
@@ -58,67 +59,30 @@ impl<A: Real, D: Dimension> Machine<A, D> {
             Outputs::Buffer(count) => count,
             Outputs::Told(told) => told.len(),
         };
-        crate::guidance::output_count(count)?;
         let samples = self.x.shape()[0];
-        let at = |sample: usize| query.evaluation(sample, prediction);
-        let shared = query.levels().len() == 1;
-        let mut per_sample = !shared;
-        let mut products = false;
-        match combine {
-            Combine::By(guidance) => {
-                if guidance.outputs() < count {
-                    return Err(Error::WrongLength {
-                        name: "outputs",
-                        expected: guidance.outputs(),
-                        found: count,
-                    });
-                }
-                self.remember(guidance, &query, prediction, outputs)?;
-                let asked = if shared { 1 } else { samples };
-                products = (0..asked).any(|sample| guidance.needs_products(&at(sample)));
-            }
-            Combine::Given(given) => per_sample |= given.len() > 1,
+        if let Combine::By(guidance) = combine {
+            self.remember(guidance, &query, prediction, outputs)?;
         }
-        if products {
-            per_sample = true;
+        let known = combiner::Outputs {
+            count,
+            samples,
+            memory: self.memory.is_some(),
+        };
+        let Some(combiner) = Combiner::new(instruction, prediction, combine, known)? else {
+            return Ok(());
+        };
+        if combiner.products {
             self.reduce(outputs, samples)?;
         }
-        let fixed = instruction.clip.and_then(|clip| clip.fixed());
-        let dynamic = instruction.clip.filter(|clip| clip.fixed().is_none());
-        let inputs = (count, self.memory.is_some());
-        let entries = if per_sample || dynamic.is_some() {
-            samples
-        } else {
-            1
-        };
-        for sample in 0..entries {
-            let at = at(sample);
-            let combination = match combine {
-                Combine::By(guidance) => {
-                    let gram = self.work.grams.get(sample).filter(|_| products);
-                    let products = gram.map(|gram| fold::products(gram, count));
-                    guidance.combine(&at, products.as_ref())?
-                }
-                Combine::Given(given) => given_of(given, sample, samples, count)?,
-            };
-            if combination.memory() != 0.0 && self.memory.is_none() {
-                return Err(Error::MemoryMissing {
-                    weight: combination.memory(),
-                });
-            }
-            if combination.outputs() > count {
-                return Err(Error::WrongLength {
-                    name: "outputs",
-                    expected: combination.outputs(),
-                    found: count,
-                });
-            }
-            let estimate = Estimate::new(prediction, at.level(), &combination, inputs, fixed)?;
+        for sample in 0..combiner.entries() {
+            let gram = self.work.grams.get(sample).filter(|_| combiner.products);
+            let products = gram.map(|gram| fold::products(gram, count));
+            let combination = combiner.combination(sample, products.as_ref())?;
+            let estimate = combiner.estimate(sample, &combination, None)?;
             self.work.estimates.push(estimate);
-            if let Some(clip) = dynamic {
+            if let Some(clip) = combiner.dynamic {
                 let bounds = self.threshold(clip, sample, &estimate, outputs)?;
-                let estimate =
-                    Estimate::new(prediction, at.level(), &combination, inputs, Some(bounds))?;
+                let estimate = combiner.estimate(sample, &combination, Some(bounds))?;
                 self.work.estimates[sample] = estimate;
             }
         }
@@ -139,13 +103,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         let count = query.levels().len();
         self.work.forms.clear();
         for sample in 0..count {
-            let at = query.evaluation(sample, prediction);
-            let slope = prediction.data(at.level())?.output;
-            let (decay, slope) = match guidance.memory(&at) {
-                Some(memory) => (memory.decay, slope),
-                // Unchanged where the form says nothing.
-                None => (1.0, 0.0),
-            };
+            let (decay, slope) = combiner::remembering(guidance, query, prediction, sample)?;
             self.work
                 .forms
                 .push(kernel::affine(decay, &[slope, -slope]));
@@ -271,32 +229,4 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         }
         Ok(())
     }
-}
-
-/// The combination of one sample among those given.
-fn given_of(
-    given: &[Combination],
-    sample: usize,
-    samples: usize,
-    outputs: usize,
-) -> Result<Combination, Error> {
-    let combination = match given {
-        [one] => *one,
-        many if many.len() == samples => many[sample],
-        many => {
-            return Err(Error::WrongLength {
-                name: "combinations",
-                expected: samples,
-                found: many.len(),
-            });
-        }
-    };
-    if combination.outputs() != outputs {
-        return Err(Error::WrongLength {
-            name: "outputs",
-            expected: combination.outputs(),
-            found: outputs,
-        });
-    }
-    Ok(combination)
 }

@@ -3,6 +3,7 @@
 use ndarray::{Array, ArrayRef, ArrayViewMut, Axis, Dimension, Slice};
 
 use super::buffers::{self, Inputs, Slots};
+use super::combiner;
 use super::instruction::Instruction;
 use crate::denoiser::{Denoiser, Query};
 use crate::error::{Error, RunError, require_shape};
@@ -332,10 +333,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         let prediction = model.prediction();
         let guidance = model.guidance()?;
         let (most, plain) = (guidance.outputs(), is_unguided(guidance));
-        let mut wanted = 1;
-        for sample in 0..query.levels().len() {
-            wanted = wanted.max(guidance.wanted(&query.evaluation(sample, prediction))?);
-        }
+        let wanted = combiner::wanted(guidance, query, prediction)?;
         let most = most.max(wanted);
         crate::guidance::output_count(most)?;
         let mut shape = self.x.raw_dim();

@@ -1,8 +1,10 @@
 //! Runs: a machine that follows a plan, and single steps.
 
 mod buffers;
+mod combiner;
 mod cursor;
 mod ddim_step;
+mod driver;
 mod estimates;
 mod instruction;
 mod machine;

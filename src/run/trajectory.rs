@@ -6,17 +6,17 @@ use std::sync::Arc;
 use ndarray::{Array, ArrayRef, ArrayViewMut, Dimension};
 
 use super::cursor::Cursor;
-use super::instruction::Instruction;
+use super::driver::Driver;
 use super::machine::{Combine, Machine, Outputs};
+use super::snapshot::Snapshot;
 use crate::clip::Clip;
 use crate::denoiser::{Denoiser, Query};
 use crate::error::{Error, RunError};
-use crate::fold;
 use crate::guidance::{Combination, Guidance, Unguided};
-use crate::kernel::{Form, Forms};
+use crate::kernel::Forms;
 use crate::level::NoiseLevel;
 use crate::memory;
-use crate::noise::{Interval, KeyedNoise, NoiseSource};
+use crate::noise::{KeyedNoise, NoiseSource};
 use crate::plan::Plan;
 use crate::prediction::Prediction;
 use crate::real::Real;
@@ -53,32 +53,23 @@ use crate::real::Real;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Trajectory<A, D: Dimension, N = KeyedNoise> {
-    plan: Arc<Plan>,
-    prediction: Prediction,
-    clip: Option<Clip>,
+    driver: Driver,
     machine: Machine<A, D>,
-    cursor: Cursor,
     noise: N,
-    /// The folded scalars of the plan's stages for a model with one output.
-    forms: Arc<[Form]>,
 }
-
-/// The most stages whose scalars are folded when a run is started, some 2 MiB; those of later ones
-/// are folded when they come.
-const FOLDED: usize = 4096;
 
 /// Where the model is to be evaluated next.
 #[derive(Debug)]
-pub struct Question<'a, A, D: Dimension> {
+pub struct Question<'a, X: ?Sized> {
     /// The state, the model's input.
-    pub x: &'a ArrayRef<A, D>,
+    pub x: &'a X,
     /// What the model is asked: level, target level, step.
     pub query: Query<'a>,
     /// The stage within the step.
     pub stage: usize,
 }
 
-impl<A, D: Dimension> Question<'_, A, D> {
+impl<X: ?Sized> Question<'_, X> {
     /// The level, the same for every sample.
     pub fn level(&self) -> NoiseLevel {
         self.query.level()
@@ -117,42 +108,30 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         machine: Machine<A, D>,
         noise: N,
     ) -> Result<Self, Error> {
-        let intervals: Vec<Interval> = plan
-            .steps()
-            .iter()
-            .filter(|step| step.stages.iter().any(|stage| stage.update.noise != 0.0))
-            .map(|step| Interval::new(step.from.lambda(), step.to.lambda()))
-            .collect();
-        noise.check(&intervals)?;
-        // Refused here, before anything is evaluated: a prediction that says nothing at one of the
-        // plan's levels, and scalars that the element type cannot hold.
-        let fixed = clip.and_then(|clip| clip.fixed());
-        let mut forms = Vec::with_capacity(plan.stages().count().min(FOLDED));
-        for (index, step) in plan.steps().iter().enumerate() {
-            for stage in &step.stages {
-                let form = fold::plain_form(stage, prediction, fixed)?;
-                fold::check_cast::<A>(&form, index)?;
-                if forms.len() < FOLDED {
-                    forms.push(form);
-                }
-            }
-        }
         Ok(Self {
-            plan,
-            prediction,
-            clip,
+            driver: Driver::new(plan, prediction, clip, &noise)?,
             machine,
-            cursor: Cursor::default(),
             noise,
-            forms: forms.into(),
         })
     }
 
-    /// The run at another position of its plan.
-    pub(super) fn at(mut self, cursor: Cursor, memory: Option<Array<A, D>>) -> Result<Self, Error> {
-        self.machine.set_memory(memory)?;
-        self.cursor = cursor;
-        Ok(self)
+    /// The run of `plan` that `snapshot` was taken from.
+    pub(crate) fn resume(
+        plan: Arc<Plan>,
+        prediction: Prediction,
+        clip: Option<Clip>,
+        snapshot: Snapshot<Array<A, D>>,
+        noise: N,
+    ) -> Result<Self, Error> {
+        let driver = Driver::new(plan, prediction, clip, &noise)?.at(&snapshot)?;
+        let slots = driver.plan().slots();
+        let mut machine = Machine::with_history(snapshot.state, snapshot.history, slots)?;
+        machine.set_memory(snapshot.memory)?;
+        Ok(Self {
+            driver,
+            machine,
+            noise,
+        })
     }
 
     /// What to evaluate next, after running the updates before it that need no model; `None` when
@@ -161,15 +140,15 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     /// # Errors
     ///
     /// [`Error::NonFinite`] when such an update overflows.
-    pub fn ask(&mut self) -> Result<Option<Question<'_, A, D>>, Error> {
+    pub fn ask(&mut self) -> Result<Option<Question<'_, ArrayRef<A, D>>>, Error> {
         self.settle()?;
-        let Some(query) = self.query() else {
+        let Some(query) = self.driver.query() else {
             return Ok(None);
         };
         Ok(Some(Question {
             x: self.machine.state(),
             query,
-            stage: self.cursor.stage_index(),
+            stage: self.driver.cursor().stage_index(),
         }))
     }
 
@@ -180,13 +159,11 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     /// [`Error::RunFinished`] after the last step, [`Error::ShapeMismatch`], [`Error::NonFinite`].
     pub fn tell(&mut self, output: &ArrayRef<A, D>) -> Result<(), Error> {
         self.settle()?;
-        let plan = &*self.plan;
-        let instruction = instruction(plan, self.cursor, self.clip)?;
-        let folded = self.forms.get(self.cursor.stages_before());
-        let ready = folded.filter(|_| {
-            let dynamic = self.clip.is_some_and(|clip| clip.fixed().is_none());
-            !dynamic && self.machine.memory().is_none()
-        });
+        let driver = &self.driver;
+        let instruction = driver.instruction()?;
+        let ready = driver
+            .folded()
+            .filter(|_| !driver.clips_dynamically() && self.machine.memory().is_none());
         let outputs = &[output];
         match ready {
             Some(form) => {
@@ -200,12 +177,12 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
             }
             None => {
                 let (combine, noise) = (Combine::By(&Unguided), &mut self.noise);
-                let prediction = self.prediction;
+                let prediction = driver.prediction();
                 self.machine
                     .tell_all(&instruction, prediction, combine, outputs, noise)?;
             }
         }
-        self.cursor.advance(plan);
+        self.driver.advance();
         Ok(())
     }
 
@@ -240,11 +217,11 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
 
     fn tell_by(&mut self, combine: Combine<'_>, outputs: &[&ArrayRef<A, D>]) -> Result<(), Error> {
         self.settle()?;
-        let instruction = instruction(&self.plan, self.cursor, self.clip)?;
-        let noise = &mut self.noise;
+        let (instruction, noise) = (self.driver.instruction()?, &mut self.noise);
+        let prediction = self.driver.prediction();
         self.machine
-            .tell_all(&instruction, self.prediction, combine, outputs, noise)?;
-        self.cursor.advance(&self.plan);
+            .tell_all(&instruction, prediction, combine, outputs, noise)?;
+        self.driver.advance();
         Ok(())
     }
 
@@ -297,12 +274,13 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     {
         let mut data = memory::zeros(self.machine.state().raw_dim())?;
         while !self.is_finished() {
-            let step = self.cursor.step();
+            let step = self.driver.step();
             self.advance_observed(model, Some(&mut data))?;
-            let taken = &self.plan.steps()[step];
+            let steps = self.driver.plan().steps();
+            let taken = &steps[step];
             let mut report = StepReport {
                 step,
-                steps: self.plan.steps().len(),
+                steps: steps.len(),
                 from: taken.from,
                 to: taken.to,
                 x: self.machine.state_mut(),
@@ -346,11 +324,6 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         self.machine.into_parts()
     }
 
-    /// The arrays of the run.
-    pub(super) fn machine(&self) -> &Machine<A, D> {
-        &self.machine
-    }
-
     /// The model's outputs at the last evaluation by [`advance`](Self::advance), \[n·B, …\] with n
     /// the largest number of outputs that the model's guidance wants; `None` before the first.
     /// Where the level needed fewer, as outside a guidance interval, the rows behind them are
@@ -361,41 +334,32 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
 
     /// The number of steps taken, which is the index of the next one.
     pub fn step(&self) -> usize {
-        self.cursor.step()
+        self.driver.step()
     }
 
     /// The position in the plan.
     pub fn cursor(&self) -> Cursor {
-        self.cursor
+        self.driver.cursor()
     }
 
     /// Whether all steps have been taken.
     pub fn is_finished(&self) -> bool {
-        self.cursor.step() == self.plan.steps().len()
+        self.driver.is_finished()
     }
 
     /// The level of the state between two steps: the next step's start, or the plan's end.
     pub fn level(&self) -> NoiseLevel {
-        self.cursor.level(&self.plan)
+        self.driver.level()
     }
 
     /// The plan.
     pub fn plan(&self) -> &Plan {
-        &self.plan
+        self.driver.plan()
     }
 
     /// What the run's model predicts.
     pub fn prediction(&self) -> Prediction {
-        self.prediction
-    }
-
-    /// The query of the current stage, where it needs the model.
-    fn query(&self) -> Option<Query<'_>> {
-        let step = self.cursor.current(&self.plan)?;
-        let index = self.cursor.step();
-        Instruction::of_plan(step, self.cursor.stage_index(), index)
-            .ok()?
-            .query()
+        self.driver.prediction()
     }
 
     fn advance_observed<M: Denoiser<A, D> + ?Sized>(
@@ -403,11 +367,9 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         model: &mut M,
         mut data: Option<&mut Array<A, D>>,
     ) -> Result<(), RunError<M::Error>> {
-        let step = self.cursor.step();
-        if self.is_finished() {
-            return Err(Error::RunFinished { steps: step }.into());
-        }
-        let (expected, found) = (self.prediction, model.prediction());
+        self.driver.require_unfinished()?;
+        let step = self.driver.step();
+        let (expected, found) = (self.driver.prediction(), model.prediction());
         if expected != found {
             return Err(Error::PredictionMismatch {
                 expected: expected.name(),
@@ -416,27 +378,25 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
             .into());
         }
         if self.machine.state().is_empty() {
-            self.cursor.advance_step(&self.plan);
+            self.driver.advance_step();
             return Ok(());
         }
-        while self.cursor.step() == step {
-            let instruction = instruction(&self.plan, self.cursor, self.clip)?;
+        while self.driver.step() == step {
+            let instruction = self.driver.instruction()?;
             let evaluates = instruction.query().is_some();
             let observed = if evaluates { data.take() } else { None };
             self.machine
                 .take_observed(&instruction, model, &mut self.noise, observed)?;
-            self.cursor.advance(&self.plan);
+            self.driver.advance();
         }
         Ok(())
     }
 
     /// Runs the updates that need no model, up to the next evaluation.
     fn settle(&mut self) -> Result<(), Error> {
-        while let Some(stage) = self.cursor.stage(&self.plan)
-            && stage.evaluate.is_none()
-        {
-            let instruction = instruction(&self.plan, self.cursor, self.clip)?;
-            let (folded, noise) = (self.forms.get(self.cursor.stages_before()), &mut self.noise);
+        while self.driver.settles() {
+            let (instruction, noise) = (self.driver.instruction()?, &mut self.noise);
+            let folded = self.driver.folded();
             match folded.filter(|_| !self.machine.state().is_empty()) {
                 Some(form) => {
                     let (forms, outputs) = (Forms::Same(form), Outputs::Told(&[]));
@@ -444,26 +404,41 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
                         .apply_forms(&instruction, forms, outputs, noise)?;
                 }
                 None => {
-                    let combine = Combine::Given(&[]);
+                    let (prediction, combine) = (self.driver.prediction(), Combine::Given(&[]));
                     self.machine
-                        .tell_all(&instruction, self.prediction, combine, &[], noise)?;
+                        .tell_all(&instruction, prediction, combine, &[], noise)?;
                 }
             }
-            self.cursor.advance(&self.plan);
+            self.driver.advance();
         }
         Ok(())
     }
-}
 
-/// The stage at a position.
-fn instruction(plan: &Plan, cursor: Cursor, clip: Option<Clip>) -> Result<Instruction<'_>, Error> {
-    match cursor.current(plan) {
-        Some(step) => {
-            let instruction = Instruction::of_plan(step, cursor.stage_index(), cursor.step())?;
-            Ok(instruction.with_clip(clip))
-        }
-        None => Err(Error::RunFinished {
-            steps: plan.steps().len(),
-        }),
+    /// The run as plain data, to be resumed by [`Sampler::resume`](crate::Sampler::resume), in
+    /// another process if need be.
+    ///
+    /// ```
+    /// use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler};
+    /// use diffusion_sampler::oracle::{Gaussian, Oracle};
+    /// use diffusion_sampler::{schedule::TableSchedule, solver::DpmSolverPlusPlus};
+    /// use ndarray::Array2;
+    ///
+    /// let schedule = TableSchedule::cosine(1000)?;
+    /// let grid = Grid::trailing(&schedule, 6)?;
+    /// let sampler = Sampler::new(&schedule, &grid, &DpmSolverPlusPlus::sde())?;
+    /// let mut model = Gaussian::isotropic(&[1.0, 2.0], 0.3)?.denoiser(Prediction::Data);
+    /// let mut run = sampler.start::<f32, _, _>((3, 2), Prediction::Data, KeyedNoise::new(5))?;
+    /// run.advance(&mut model)?;
+    /// let mut resumed = sampler.resume(run.snapshot(), Prediction::Data, KeyedNoise::new(5))?;
+    /// run.complete(&mut model)?;
+    /// resumed.complete(&mut model)?;
+    /// assert_eq!(run.state(), resumed.state());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn snapshot(&self) -> Snapshot<Array<A, D>> {
+        let machine = &self.machine;
+        let memory = machine.memory().map(|memory| memory.to_owned());
+        let (state, history) = (machine.state().to_owned(), machine.history().to_vec());
+        self.driver.snapshot(state, history, memory)
     }
 }

@@ -1,0 +1,196 @@
+//! Where a run is in its plan, and the scalars of its stages: what runs over any kind of array
+//! share.
+
+use std::sync::Arc;
+
+use super::cursor::Cursor;
+use super::instruction::Instruction;
+use super::snapshot::Snapshot;
+use crate::clip::Clip;
+use crate::denoiser::Query;
+use crate::error::Error;
+use crate::fold;
+use crate::kernel::Form;
+use crate::level::NoiseLevel;
+use crate::noise::{Interval, NoiseSource};
+use crate::plan::Plan;
+use crate::prediction::Prediction;
+use crate::real::Real;
+
+/// A plan, the position in it, and the folded scalars of its stages.
+#[derive(Clone, Debug)]
+pub(super) struct Driver {
+    plan: Arc<Plan>,
+    prediction: Prediction,
+    clip: Option<Clip>,
+    cursor: Cursor,
+    /// The folded scalars of the plan's stages for a model with one output.
+    forms: Arc<[Form]>,
+}
+
+/// The most stages whose scalars are folded when a run is started, some 2 MiB; those of later ones
+/// are folded when they come.
+const FOLDED: usize = 4096;
+
+impl Driver {
+    /// A run at the start of `plan` on elements of type `A`. Refused here, before anything is
+    /// evaluated: noise that the source does not have, a prediction that says nothing at one of the
+    /// plan's levels, and scalars that the element type cannot hold.
+    pub(super) fn new<A: Real>(
+        plan: Arc<Plan>,
+        prediction: Prediction,
+        clip: Option<Clip>,
+        noise: &impl NoiseSource<A>,
+    ) -> Result<Self, Error> {
+        let intervals: Vec<Interval> = plan
+            .steps()
+            .iter()
+            .filter(|step| step.stages.iter().any(|stage| stage.update.noise != 0.0))
+            .map(|step| Interval::new(step.from.lambda(), step.to.lambda()))
+            .collect();
+        noise.check(&intervals)?;
+        let fixed = clip.and_then(|clip| clip.fixed());
+        let mut forms = Vec::with_capacity(plan.stages().count().min(FOLDED));
+        for (index, step) in plan.steps().iter().enumerate() {
+            for stage in &step.stages {
+                let form = fold::plain_form(stage, prediction, fixed)?;
+                fold::check_cast::<A>(&form, index)?;
+                if forms.len() < FOLDED {
+                    forms.push(form);
+                }
+            }
+        }
+        Ok(Self {
+            plan,
+            prediction,
+            clip,
+            cursor: Cursor::default(),
+            forms: forms.into(),
+        })
+    }
+
+    /// The same at the position of a snapshot of this plan.
+    pub(super) fn at<T>(self, snapshot: &Snapshot<T>) -> Result<Self, Error> {
+        let expected = self.plan.fingerprint();
+        if snapshot.plan != expected {
+            return Err(Error::SnapshotOfAnotherPlan {
+                expected,
+                found: snapshot.plan,
+                time: snapshot.level.time(),
+            });
+        }
+        let misplaced = Error::SnapshotMisplaced {
+            step: snapshot.step,
+            stage: snapshot.stage,
+            steps: self.plan.steps().len(),
+            time: snapshot.level.time(),
+        };
+        let cursor = Cursor::at(&self.plan, snapshot.step, snapshot.stage)
+            .filter(|cursor| cursor.level(&self.plan) == snapshot.level)
+            .ok_or(misplaced)?;
+        if snapshot.history.len() != self.plan.slots() {
+            return Err(Error::WrongLength {
+                name: "history",
+                expected: self.plan.slots(),
+                found: snapshot.history.len(),
+            });
+        }
+        Ok(Self { cursor, ..self })
+    }
+
+    /// The current stage.
+    #[inline]
+    pub(super) fn instruction(&self) -> Result<Instruction<'_>, Error> {
+        match self.cursor.current(&self.plan) {
+            Some(step) => {
+                let (stage, index) = (self.cursor.stage_index(), self.cursor.step());
+                Ok(Instruction::of_plan(step, stage, index)?.with_clip(self.clip))
+            }
+            None => Err(Error::RunFinished {
+                steps: self.plan.steps().len(),
+            }),
+        }
+    }
+
+    /// The query of the current stage, where it needs the model.
+    pub(super) fn query(&self) -> Option<Query<'_>> {
+        self.instruction().ok()?.query()
+    }
+
+    /// Whether the current stage needs no model.
+    #[inline]
+    pub(super) fn settles(&self) -> bool {
+        self.cursor
+            .stage(&self.plan)
+            .is_some_and(|stage| stage.evaluate.is_none())
+    }
+
+    /// The folded scalars of the current stage for one output, unless dynamic thresholding bends
+    /// them.
+    #[inline]
+    pub(super) fn folded(&self) -> Option<&Form> {
+        self.forms.get(self.cursor.stages_before())
+    }
+
+    /// Whether the clip's bounds depend on the arrays.
+    #[inline]
+    pub(super) fn clips_dynamically(&self) -> bool {
+        self.clip.is_some_and(|clip| clip.fixed().is_none())
+    }
+
+    /// Goes on to the next stage.
+    #[inline]
+    pub(super) fn advance(&mut self) {
+        self.cursor.advance(&self.plan);
+    }
+
+    /// Goes on to the next step.
+    pub(super) fn advance_step(&mut self) {
+        self.cursor.advance_step(&self.plan);
+    }
+
+    pub(super) fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    pub(super) fn step(&self) -> usize {
+        self.cursor.step()
+    }
+
+    /// The error for a run without a next step.
+    pub(super) fn require_unfinished(&self) -> Result<(), Error> {
+        if self.is_finished() {
+            return Err(Error::RunFinished { steps: self.step() });
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.cursor.step() == self.plan.steps().len()
+    }
+
+    pub(super) fn level(&self) -> NoiseLevel {
+        self.cursor.level(&self.plan)
+    }
+
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub(super) fn prediction(&self) -> Prediction {
+        self.prediction
+    }
+
+    /// The run as plain data with these arrays.
+    pub(super) fn snapshot<T>(&self, state: T, history: Vec<T>, memory: Option<T>) -> Snapshot<T> {
+        Snapshot {
+            plan: self.plan.fingerprint(),
+            step: self.cursor.step(),
+            stage: self.cursor.stage_index(),
+            level: self.level(),
+            state,
+            history,
+            memory,
+        }
+    }
+}
