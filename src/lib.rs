@@ -38,6 +38,7 @@
 //! - [`clip`]: clipping and dynamic thresholding of x₀.
 //! - [`noise`]: keyed normals, a Brownian path, any `rand` generator.
 //! - [`run`]: ask/tell, whole runs, snapshots, single steps, the machine beneath.
+//! - [`tensor`]: runs on flat slices and on the tensors of other libraries.
 //!
 //! *Theory and training*
 //! - [`moments`]: the exact distribution of a plan's state on Gaussian data; the mean defect.
@@ -92,6 +93,7 @@ pub mod schedule;
 mod simd;
 pub mod solver;
 mod special;
+pub mod tensor;
 pub mod training;
 
 pub use clip::Clip;

@@ -15,9 +15,10 @@ use crate::oracle::Gaussian;
 use crate::plan::Plan;
 use crate::prediction::Prediction;
 use crate::real::Real;
-use crate::run::{Machine, Snapshot, Trajectory};
+use crate::run::{Machine, Snapshot, TensorSampler, Trajectory};
 use crate::schedule::NoiseSchedule;
 use crate::solver::{Path, Solver};
+use crate::tensor::TensorOps;
 
 /// A sampler: a plan, the initial distribution and the options of its runs. Immutable, cheap to clone, shared
 /// between threads.
@@ -107,6 +108,11 @@ impl Sampler {
         }
     }
 
+    /// The plan, to be kept by a run.
+    pub(crate) fn shared_plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.plan)
+    }
+
     /// The plan.
     pub fn plan(&self) -> &Plan {
         &self.plan
@@ -141,6 +147,24 @@ impl Sampler {
         let mut run = self.start(shape, model.prediction(), KeyedNoise::new(seed))?;
         run.complete(model)?;
         Ok(run.into_state())
+    }
+
+    /// The same sampler for the tensors of another library, or for flat vectors.
+    ///
+    /// ```
+    /// use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler};
+    /// use diffusion_sampler::{schedule::RectifiedFlow, solver::FirstOrder};
+    /// use diffusion_sampler::tensor::{Flat, FlatOps};
+    ///
+    /// let schedule = RectifiedFlow::new();
+    /// let grid = Grid::trailing(&schedule, 4)?;
+    /// let sampler = Sampler::new(&schedule, &grid, &FirstOrder::ddim())?;
+    /// let like = Flat::<f32>::zeros(&[2, 3])?;
+    /// let mut run = sampler.on(FlatOps::new()).start(&like, Prediction::Flow, KeyedNoise::new(1))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on<O: TensorOps>(&self, ops: O) -> TensorSampler<'_, O> {
+        TensorSampler::new(self, ops)
     }
 
     /// A run from the initial distribution: x_T ~ N(0, v_T I).

@@ -31,6 +31,7 @@ const FLOORS: [&[&str]; 5] = [
         "moments",
         "on_arrays",
         "oracle",
+        "tensor",
     ],
     &["likelihood", "run", "sampler"],
 ];

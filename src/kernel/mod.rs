@@ -91,6 +91,7 @@ mod threads;
 pub use crate::simd::{SimdLevel, force_simd_level, simd_level};
 pub(crate) use gram::{Gram, gram, gram_slices};
 pub use linear::linear_combination;
+pub(crate) use pieces::NOISE;
 pub(crate) use reduce::{find_non_finite, squared_residuals};
 
 use ndarray::{ArrayRef, Dimension};

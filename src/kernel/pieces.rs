@@ -7,7 +7,7 @@ use crate::real::Real;
 /// The noise is requested in pieces of this length, short enough for L1. A stochastic step of 64 Ki
 /// takes 1.14 times as long as its normals alone with pieces of 1024, 1.37 times with 256 (medians
 /// of five runs taken in turn).
-pub(super) const NOISE: usize = 1024;
+pub(crate) const NOISE: usize = 1024;
 
 /// Rows of up to this length get a smaller room, which is cleared faster.
 const SHORT: usize = 64;

@@ -9,6 +9,9 @@ pub(crate) trait RowNoise<A> {
     /// Writes the elements `first..first + out.len()` of a row to `out`.
     fn fill(&mut self, row: usize, first: usize, out: &mut [A]);
 
+    /// What names a row.
+    fn key(&self, row: usize) -> NoiseKey;
+
     /// The same rows for any thread and in any order, if they do not depend on it.
     #[cfg(feature = "rayon")]
     fn shared(&self) -> Option<StepNoise<'static, KeyedNoise>> {
@@ -37,9 +40,9 @@ impl<'i, N> StepNoise<'i, N> {
     }
 }
 
-impl<A, N: NoiseSource<A>> RowNoise<A> for StepNoise<'_, N> {
-    fn fill(&mut self, row: usize, first: usize, out: &mut [A]) {
-        let key = NoiseKey {
+impl<N> StepNoise<'_, N> {
+    fn key_of(&self, row: usize) -> NoiseKey {
+        NoiseKey {
             row: row as u64,
             step: self.step,
             stream: self.stream,
@@ -47,8 +50,18 @@ impl<A, N: NoiseSource<A>> RowNoise<A> for StepNoise<'_, N> {
                 [one] => Some(*one),
                 many => many.get(row).copied(),
             },
-        };
+        }
+    }
+}
+
+impl<A, N: NoiseSource<A>> RowNoise<A> for StepNoise<'_, N> {
+    fn fill(&mut self, row: usize, first: usize, out: &mut [A]) {
+        let key = self.key_of(row);
         self.source.fill(key, first as u64, out);
+    }
+
+    fn key(&self, row: usize) -> NoiseKey {
+        self.key_of(row)
     }
 
     #[cfg(feature = "rayon")]

@@ -12,17 +12,14 @@ use crate::memory;
 use crate::real::Real;
 
 /// The history slots but the one that is written.
-pub(super) struct Slots<'a, A, D: Dimension> {
-    before: &'a [Array<A, D>],
-    after: &'a [Array<A, D>],
+pub(super) struct Slots<'a, T> {
+    before: &'a [T],
+    after: &'a [T],
 }
 
-impl<'a, A, D: Dimension> Slots<'a, A, D> {
+impl<'a, T> Slots<'a, T> {
     /// The slot that is written, and the others.
-    pub(super) fn split(
-        history: &'a mut [Array<A, D>],
-        stored: Option<usize>,
-    ) -> (Option<&'a mut Array<A, D>>, Self) {
+    pub(super) fn split(history: &'a mut [T], stored: Option<usize>) -> (Option<&'a mut T>, Self) {
         let (before, rest) = history.split_at_mut(stored.unwrap_or(history.len()));
         match rest.split_first_mut() {
             Some((written, after)) => (Some(written), Self { before, after }),
@@ -30,7 +27,7 @@ impl<'a, A, D: Dimension> Slots<'a, A, D> {
         }
     }
 
-    pub(super) fn get(&self, slot: usize) -> Option<&'a Array<A, D>> {
+    pub(super) fn get(&self, slot: usize) -> Option<&'a T> {
         match slot.checked_sub(self.before.len()) {
             None => self.before.get(slot),
             Some(0) => None,

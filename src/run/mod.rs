@@ -9,6 +9,7 @@ mod estimates;
 mod instruction;
 mod machine;
 mod snapshot;
+mod tensors;
 mod trajectory;
 
 pub use crate::fold::Coefficients;
@@ -17,4 +18,5 @@ pub use ddim_step::DdimStep;
 pub use instruction::Instruction;
 pub use machine::Machine;
 pub use snapshot::Snapshot;
+pub use tensors::{TensorError, TensorRun, TensorSampler};
 pub use trajectory::{Question, StepReport, Trajectory};

@@ -1,0 +1,163 @@
+//! From a sampler to runs on tensors.
+
+use super::arrays::{self, Arrays};
+use super::{TensorError, TensorRun};
+use crate::denoiser::Query;
+use crate::error::{Error, RunError, require_length};
+use crate::noise::{KeyedNoise, NoiseSource, Stream};
+use crate::prediction::Prediction;
+use crate::run::Snapshot;
+use crate::run::driver::Driver;
+use crate::sampler::Sampler;
+use crate::tensor::{Scale, TensorOps};
+
+/// A sampler for the tensors of one library; made by [`Sampler::on`].
+#[derive(Clone, Copy, Debug)]
+pub struct TensorSampler<'s, O> {
+    sampler: &'s Sampler,
+    ops: O,
+}
+
+impl<'s, O: TensorOps> TensorSampler<'s, O> {
+    pub(crate) fn new(sampler: &'s Sampler, ops: O) -> Self {
+        Self { sampler, ops }
+    }
+
+    /// Samples with the keyed noise of `seed`, on tensors like `like`, by a model
+    /// `model(x, query)` that makes `prediction`.
+    ///
+    /// ```
+    /// use diffusion_sampler::{Grid, Prediction, Sampler};
+    /// use diffusion_sampler::{schedule::RectifiedFlow, solver::DpmSolverPlusPlus};
+    /// use diffusion_sampler::tensor::{Flat, FlatOps};
+    ///
+    /// let schedule = RectifiedFlow::new();
+    /// let grid = Grid::trailing(&schedule, 8)?;
+    /// let sampler = Sampler::new(&schedule, &grid, &DpmSolverPlusPlus::new())?;
+    /// let like = Flat::<f32>::zeros(&[4, 16])?;
+    /// let samples = sampler.on(FlatOps::new()).sample(&like, Prediction::Data, 42, |x, _query| {
+    ///     Flat::new(vec![0.5; x.as_slice().len()], x.shape())
+    /// })?;
+    /// assert!(samples.as_slice().iter().all(|x| (x - 0.5).abs() < 1e-6));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start) and [`TensorRun::complete`].
+    pub fn sample<E>(
+        self,
+        like: &O::Tensor,
+        prediction: Prediction,
+        seed: u64,
+        model: impl FnMut(&O::Tensor, &Query<'_>) -> Result<O::Tensor, E>,
+    ) -> Result<O::Tensor, RunError<E, O::Error>> {
+        let mut run = self
+            .start(like, prediction, KeyedNoise::new(seed))
+            .map_err(RunError::widen)?;
+        run.complete(model)?;
+        Ok(run.into_state())
+    }
+
+    /// A run from the initial distribution x_T ~ N(0, v_T I), on tensors like `like`: its shape,
+    /// element type and device.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sampler::start`]; the library's own.
+    pub fn start<N: NoiseSource<O::Element>>(
+        self,
+        like: &O::Tensor,
+        prediction: Prediction,
+        mut noise: N,
+    ) -> Result<TensorRun<O, N>, TensorError<O::Error>> {
+        self.sampler.check_start()?;
+        if self.ops.shape(like).as_ref().is_empty() {
+            return Err(Error::NoSampleAxis.into());
+        }
+        let normals = arrays::normals(&self.ops, like, &mut noise, (0, Stream::Start), &[])?;
+        let deviation = Scale::Same(self.sampler.start_variance().sqrt());
+        let x = self.ops.linear_combination(&[(deviation, &normals)]);
+        self.start_from(x.map_err(RunError::Tensor)?, prediction, noise)
+    }
+
+    /// A run from a given state at the plan's first level: image to image, inversion, a state
+    /// computed elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sampler::start_from`]; the library's own.
+    pub fn start_from<N: NoiseSource<O::Element>>(
+        self,
+        x: O::Tensor,
+        prediction: Prediction,
+        noise: N,
+    ) -> Result<TensorRun<O, N>, TensorError<O::Error>> {
+        self.start_with(x, Vec::new(), prediction, noise)
+    }
+
+    /// A run whose first history slots are given.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sampler::start_with`]; the library's own.
+    pub fn start_with<N: NoiseSource<O::Element>>(
+        self,
+        x: O::Tensor,
+        history: Vec<O::Tensor>,
+        prediction: Prediction,
+        noise: N,
+    ) -> Result<TensorRun<O, N>, TensorError<O::Error>> {
+        let given = self.sampler.plan().given();
+        require_length("given history slots", given, history.len())?;
+        let driver = self.driver(prediction, &noise)?;
+        self.run(driver, (x, history, None), noise)
+    }
+
+    /// Resumes a run from a [snapshot](TensorRun::snapshot), taken from a sampler with the same
+    /// plan.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sampler::resume`]; the library's own.
+    pub fn resume<N: NoiseSource<O::Element>>(
+        self,
+        snapshot: Snapshot<O::Tensor>,
+        prediction: Prediction,
+        noise: N,
+    ) -> Result<TensorRun<O, N>, TensorError<O::Error>> {
+        let driver = self.driver(prediction, &noise)?.at(&snapshot)?;
+        let Snapshot {
+            state,
+            history,
+            memory,
+            ..
+        } = snapshot;
+        self.run(driver, (state, history, memory), noise)
+    }
+
+    fn driver(
+        &self,
+        prediction: Prediction,
+        noise: &impl NoiseSource<O::Element>,
+    ) -> Result<Driver, Error> {
+        let (plan, clip) = (self.sampler.shared_plan(), self.sampler.clip());
+        Driver::new(plan, prediction, clip, noise)
+    }
+
+    fn run<N: NoiseSource<O::Element>>(
+        self,
+        driver: Driver,
+        (x, history, memory): (O::Tensor, Vec<O::Tensor>, Option<O::Tensor>),
+        noise: N,
+    ) -> Result<TensorRun<O, N>, TensorError<O::Error>> {
+        let slots = driver.plan().slots();
+        let arrays = Arrays::new(&self.ops, x, (history, memory), slots)?;
+        Ok(TensorRun {
+            driver,
+            ops: self.ops,
+            arrays,
+            noise,
+        })
+    }
+}
