@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ndarray::{Array, Dimension, IntoDimension};
+use ndarray::{Array, Dimension, IntoDimension, IxDyn};
 
 use crate::apply::start_noise;
 use crate::clip::Clip;
@@ -149,6 +149,26 @@ impl Sampler {
         Ok(run.into_state())
     }
 
+    /// Samples of the given shape as a flat vector in row-major order, axis 0 being the sample, for
+    /// programs without an array library; see [`from_slice_fn`](crate::denoiser::from_slice_fn).
+    ///
+    /// # Errors
+    ///
+    /// As [`sample`](Self::sample).
+    pub fn sample_vec<A, M>(
+        &self,
+        model: &mut M,
+        shape: &[usize],
+        seed: u64,
+    ) -> Result<Vec<A>, RunError<M::Error>>
+    where
+        A: Real,
+        M: Denoiser<A, IxDyn> + ?Sized,
+    {
+        // A run's arrays are in standard layout, from their first element on.
+        Ok(self.sample(model, shape, seed)?.into_raw_vec_and_offset().0)
+    }
+
     /// The same sampler for the tensors of another library, or for flat vectors.
     ///
     /// ```
@@ -163,8 +183,8 @@ impl Sampler {
     /// let mut run = sampler.on(FlatOps::new()).start(&like, Prediction::Flow, KeyedNoise::new(1))?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn on<O: TensorOps>(&self, ops: O) -> TensorSampler<'_, O> {
-        TensorSampler::new(self, ops)
+    pub fn on<O: TensorOps>(&self, ops: O) -> TensorSampler<O> {
+        TensorSampler::new(self.clone(), ops)
     }
 
     /// A run from the initial distribution: x_T ~ N(0, v_T I).

@@ -121,6 +121,13 @@ types!(runs_are_shared_and_copied, copied:
     ds::run::Instruction<'static>,
     ds::run::Machine<f32, Ix2>,
     ds::run::Snapshot<ndarray::Array2<f32>>,
+    ds::run::TensorRun<ds::tensor::FlatOps<f32>>,
+    ds::run::TensorSampler<ds::tensor::FlatOps<f32>>,
+    ds::tensor::ArrayOps<f32, Ix2>,
+    ds::tensor::Flat<f32>,
+    ds::tensor::FlatOps<f32>,
+    ds::tensor::RowProducts,
+    ds::tensor::Scale<'static>,
 );
 
 types!(what_a_run_lends_is_shared, shared:

@@ -48,16 +48,49 @@ pub fn from_fn<A: Real, D: Dimension>(
 /// ```
 pub fn try_from_fn<A: Real, D: Dimension, E>(
     prediction: Prediction,
-    function: impl FnMut(&ArrayRef<A, D>, &NoiseLevel, &mut ArrayRef<A, D>) -> Result<(), E>,
+    mut function: impl FnMut(&ArrayRef<A, D>, &NoiseLevel, &mut ArrayRef<A, D>) -> Result<(), E>,
+) -> impl Denoiser<A, D, Error = E> {
+    from_query_fn(prediction, 1, move |x, query, out| {
+        function(x, &query.level(), out)
+    })
+}
+
+/// A denoiser with up to `outputs` outputs from a closure `f(x, query, out)` that may fail with its
+/// own error: one call of the network for all that a form of guidance wants.
+///
+/// `out` has [`query.outputs()`](Query::outputs) times as many rows as `x`, one output behind the
+/// other.
+///
+/// ```
+/// use diffusion_sampler::denoiser::{Guided, from_query_fn};
+/// use diffusion_sampler::{Prediction, guidance::ClassifierFree};
+/// use ndarray::{Axis, Ix2};
+///
+/// let model = from_query_fn::<f32, Ix2, std::io::Error>(Prediction::Noise, 2, |x, query, out| {
+///     let samples = x.nrows();
+///     for (mut output, scale) in out.axis_chunks_iter_mut(Axis(0), samples).zip([1.0, 0.9]) {
+///         output.zip_mut_with(x, |o, &x| *o = scale * x * query.level().sigma() as f32);
+///     }
+///     Ok(())
+/// });
+/// let model = Guided::new(model, ClassifierFree::with_scale(7.5)?);
+/// # Ok::<(), diffusion_sampler::Error>(())
+/// ```
+pub fn from_query_fn<A: Real, D: Dimension, E>(
+    prediction: Prediction,
+    outputs: usize,
+    function: impl FnMut(&ArrayRef<A, D>, &Query<'_>, &mut ArrayRef<A, D>) -> Result<(), E>,
 ) -> impl Denoiser<A, D, Error = E> {
     Closure {
         prediction,
+        outputs,
         function,
     }
 }
 
 struct Closure<F> {
     prediction: Prediction,
+    outputs: usize,
     function: F,
 }
 
@@ -71,7 +104,7 @@ impl<A, D, F, E> Denoiser<A, D> for Closure<F>
 where
     A: Real,
     D: Dimension,
-    F: FnMut(&ArrayRef<A, D>, &NoiseLevel, &mut ArrayRef<A, D>) -> Result<(), E>,
+    F: FnMut(&ArrayRef<A, D>, &Query<'_>, &mut ArrayRef<A, D>) -> Result<(), E>,
 {
     type Error = E;
 
@@ -85,10 +118,10 @@ where
         query: &Query<'_>,
         out: &mut ArrayRef<A, D>,
     ) -> Result<(), E> {
-        (self.function)(x, &query.level(), out)
+        (self.function)(x, query, out)
     }
 
     fn outputs(&self) -> Option<usize> {
-        Some(1)
+        Some(self.outputs)
     }
 }

@@ -5,12 +5,14 @@ mod closure;
 mod guided;
 mod models;
 mod query;
+mod slices;
 
 pub use classifier::{Classifier, WithClassifier};
-pub use closure::{from_fn, try_from_fn};
+pub use closure::{from_fn, from_query_fn, try_from_fn};
 pub use guided::Guided;
 pub use models::Models;
 pub use query::Query;
+pub use slices::{SliceModel, from_slice_fn, from_slice_query_fn};
 
 use ndarray::{ArrayRef, Dimension};
 

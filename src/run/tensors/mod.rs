@@ -263,6 +263,11 @@ impl<O: TensorOps, N: NoiseSource<O::Element>> TensorRun<O, N> {
         self.arrays.data()
     }
 
+    /// The operations on the library's tensors.
+    pub fn ops(&self) -> &O {
+        &self.ops
+    }
+
     /// The number of steps taken, which is the index of the next one.
     pub fn step(&self) -> usize {
         self.driver.step()

@@ -12,14 +12,14 @@ use crate::sampler::Sampler;
 use crate::tensor::{Scale, TensorOps};
 
 /// A sampler for the tensors of one library; made by [`Sampler::on`].
-#[derive(Clone, Copy, Debug)]
-pub struct TensorSampler<'s, O> {
-    sampler: &'s Sampler,
+#[derive(Clone, Debug)]
+pub struct TensorSampler<O> {
+    sampler: Sampler,
     ops: O,
 }
 
-impl<'s, O: TensorOps> TensorSampler<'s, O> {
-    pub(crate) fn new(sampler: &'s Sampler, ops: O) -> Self {
+impl<O: TensorOps> TensorSampler<O> {
+    pub(crate) fn new(sampler: Sampler, ops: O) -> Self {
         Self { sampler, ops }
     }
 

@@ -1,0 +1,8 @@
+//! Runs on tensors of another library, on flat vectors and on arrays, against trajectories.
+
+mod common;
+mod guided;
+mod naive;
+mod refusals;
+mod runs;
+mod slices;

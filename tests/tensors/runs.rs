@@ -1,0 +1,257 @@
+//! Whole runs without guidance: the bits of a trajectory.
+
+use std::convert::Infallible;
+
+use diffusion_sampler::{
+    KeyedNoise, NoiseLevel, Prediction, Query, Real, Sampler,
+    run::TensorRun,
+    schedule::VariancePreserving,
+    solver::{DdimInversion, DpmSolverPlusPlus, Heun},
+    tensor::{ArrayOps, Flat, FlatOps},
+};
+use ndarray::{Array3, Ix3};
+
+use crate::common::{
+    PREDICTIONS, SHAPE, SIZES, answer, clips, difference, expected, flat, sampler, samplers,
+    stochastic,
+};
+use crate::naive::{Naive, Rows};
+
+fn level(query: &Query<'_>) -> NoiseLevel {
+    query.level()
+}
+
+pub(crate) fn on_arrays<A: Real>(sampler: &Sampler, prediction: Prediction) -> Vec<A> {
+    let like = Array3::zeros(SHAPE);
+    let model = |x: &Array3<A>, query: &Query<'_>| {
+        Ok::<_, Infallible>(x.mapv(|x| answer(0, x, &level(query))))
+    };
+    let samples = sampler.on(ArrayOps::<A, Ix3>::new());
+    flat(&samples.sample(&like, prediction, 11, model).unwrap())
+}
+
+pub(crate) fn on_flat<A: Real>(sampler: &Sampler, prediction: Prediction) -> Vec<A> {
+    let like = Flat::zeros(&SIZES).unwrap();
+    let model = |x: &Flat<A>, query: &Query<'_>| {
+        let values = x.as_slice().iter().map(|&x| answer(0, x, &level(query)));
+        Flat::new(values.collect(), x.shape())
+    };
+    let samples = sampler
+        .on(FlatOps::new())
+        .sample(&like, prediction, 11, model);
+    samples.unwrap().into_vec()
+}
+
+pub(crate) fn on_rows<A: Real>(sampler: &Sampler, prediction: Prediction, ops: Naive<A>) -> Vec<A> {
+    let model = |x: &Rows<A>, query: &Query<'_>| {
+        Ok::<_, Infallible>(x.map(|x| answer(0, x, &level(query))))
+    };
+    let samples = sampler
+        .on(ops)
+        .sample(&Rows::zeros(&SIZES), prediction, 11, model);
+    samples.unwrap().values()
+}
+
+fn every_kind_of_tensor_gives_the_bits_of_a_trajectory<A: Real>() {
+    for (name, sampler) in samplers() {
+        for prediction in PREDICTIONS {
+            let (state, _) = expected::<A>(&sampler, prediction, None);
+            let case = format!("{name}, {prediction}");
+            assert_eq!(
+                on_arrays::<A>(&sampler, prediction),
+                state,
+                "{case}, arrays"
+            );
+            assert_eq!(on_flat::<A>(&sampler, prediction), state, "{case}, flat");
+            let rows = on_rows::<A>(&sampler, prediction, Naive::new());
+            assert_eq!(rows, state, "{case}, rows");
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_tensor_gives_the_bits_of_a_trajectory_in_f64() {
+    every_kind_of_tensor_gives_the_bits_of_a_trajectory::<f64>();
+}
+
+#[test]
+fn every_kind_of_tensor_gives_the_bits_of_a_trajectory_in_f32() {
+    every_kind_of_tensor_gives_the_bits_of_a_trajectory::<f32>();
+}
+
+#[test]
+fn clipped_runs_are_those_of_a_trajectory() {
+    for (name, clip) in clips() {
+        for prediction in PREDICTIONS {
+            let sampler = stochastic().with_clip(clip);
+            let (state, _) = expected::<f64>(&sampler, prediction, None);
+            let case = format!("{name}, {prediction}");
+            assert_eq!(on_arrays::<f64>(&sampler, prediction), state, "{case}");
+            assert_eq!(on_flat::<f64>(&sampler, prediction), state, "{case}");
+            for ops in [Naive::new(), Naive::overriding()] {
+                let rows = on_rows::<f64>(&sampler, prediction, ops);
+                let error = difference(&rows, &state);
+                assert!(error < 1e-14, "{case}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_deterministic_run_downloads_nothing_and_uploads_its_start_alone() {
+    let schedule = VariancePreserving::default();
+    let sampler = sampler(&schedule, 8, &DpmSolverPlusPlus::new());
+    let ops = Naive::<f32>::new();
+    let run = sampler
+        .on(ops)
+        .start(&Rows::zeros(&SIZES), Prediction::Noise, KeyedNoise::new(1));
+    let mut run = run.unwrap();
+    run.complete(|x, query| Ok::<_, Infallible>(x.map(|x| answer(0, x, &query.level()))))
+        .unwrap();
+    assert_eq!(run.ops().downloads.get(), 0);
+    assert_eq!(run.ops().uploads.get(), 1);
+}
+
+#[test]
+fn a_run_by_ask_and_tell_is_the_run_with_a_closure() {
+    for (name, sampler) in samplers() {
+        let (state, history) = expected::<f32>(&sampler, Prediction::Velocity, None);
+        let like = Rows::zeros(&SIZES);
+        let run =
+            sampler
+                .on(Naive::<f32>::new())
+                .start(&like, Prediction::Velocity, KeyedNoise::new(11));
+        let mut run = run.unwrap();
+        let mut asked = 0;
+        while let Some(question) = run.ask().unwrap() {
+            let output = question.x.map(|x| answer(0, x, &level(&question.query)));
+            run.tell(&output).unwrap();
+            asked += 1;
+        }
+        assert_eq!(
+            asked,
+            sampler
+                .plan()
+                .stages()
+                .filter(|s| s.evaluate.is_some())
+                .count()
+        );
+        assert!(run.is_finished() && run.ask().unwrap().is_none(), "{name}");
+        let (x, slots) = run.into_parts();
+        assert_eq!(x.values(), state, "{name}");
+        let slots: Vec<Vec<f32>> = slots.iter().map(Rows::values).collect();
+        assert_eq!(slots, history, "{name}");
+    }
+}
+
+#[test]
+fn a_run_resumed_at_any_stage_ends_with_the_same_bits() {
+    let schedule = VariancePreserving::default();
+    for solver in [
+        &Heun::new() as &dyn diffusion_sampler::solver::Solver,
+        &DpmSolverPlusPlus::sde(),
+    ] {
+        let sampler = sampler(&schedule, 4, solver);
+        let (prediction, noise) = (Prediction::Noise, KeyedNoise::new(11));
+        let (state, _) = expected::<f64>(&sampler, prediction, None);
+        let mut run = sampler
+            .on(Naive::<f64>::new())
+            .start(&Rows::zeros(&SIZES), prediction, noise)
+            .unwrap();
+        while let Some(question) = run.ask().unwrap() {
+            let output = question.x.map(|x| answer(0, x, &level(&question.query)));
+            let snapshot = run.snapshot();
+            let mut resumed = sampler
+                .on(Naive::<f64>::new())
+                .resume(snapshot, prediction, noise)
+                .unwrap();
+            assert_eq!(resumed.cursor(), run.cursor());
+            // From the middle of a step on, by asking; a closure then takes the others.
+            let _ = resumed.ask().unwrap();
+            resumed.tell(&output).unwrap();
+            resumed
+                .complete(|x, query| Ok::<_, Infallible>(x.map(|x| answer(0, x, &query.level()))))
+                .unwrap();
+            assert_eq!(resumed.into_state().values(), state);
+            run.tell(&output).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_clone_goes_on_as_the_run_does() {
+    let sampler = stochastic();
+    let model = |x: &Rows<f64>, query: &Query<'_>| {
+        Ok::<_, Infallible>(x.map(|x| answer(0, x, &level(query))))
+    };
+    let noise = KeyedNoise::new(11);
+    let run = sampler
+        .on(Naive::<f64>::new())
+        .start(&Rows::zeros(&SIZES), Prediction::Noise, noise);
+    let mut run: TensorRun<_> = run.unwrap();
+    run.advance(model).unwrap();
+    let mut copy = run.clone();
+    run.complete(model).unwrap();
+    copy.complete(model).unwrap();
+    assert_eq!(run.state(), copy.state());
+    assert_eq!(
+        run.state().values(),
+        expected::<f64>(&sampler, Prediction::Noise, None).0
+    );
+}
+
+#[test]
+fn an_inversion_starts_from_data_and_history_can_be_given() {
+    let schedule = VariancePreserving::default();
+    let grid = diffusion_sampler::Grid::trailing(&schedule, 5).unwrap();
+    let sampler = Sampler::new(&schedule, &grid, &DdimInversion::new()).unwrap();
+    let data: Vec<f64> = (0..42).map(|i| f64::from(i).sin()).collect();
+    let noise = KeyedNoise::new(0);
+    let array = Array3::from_shape_vec(SHAPE, data.clone()).unwrap();
+    let mut array = sampler.start_from(array, Prediction::Data, noise).unwrap();
+    array
+        .complete(&mut crate::common::Network(Prediction::Data))
+        .unwrap();
+    let rows = Rows::new(&data, &SIZES);
+    let mut run = sampler
+        .on(Naive::<f64>::new())
+        .start_from(rows, Prediction::Data, noise)
+        .unwrap();
+    run.complete(|x, query| Ok::<_, Infallible>(x.map(|x| answer(0, x, &query.level()))))
+        .unwrap();
+    assert_eq!(run.into_state().values(), flat(&array.into_state()));
+}
+
+#[test]
+fn the_kept_estimate_is_that_of_a_trajectory() {
+    for (name, clip) in clips() {
+        let sampler = stochastic().with_clip(clip);
+        let mut estimates = Vec::new();
+        let noise = KeyedNoise::new(11);
+        let mut array = sampler
+            .start::<f64, _, _>(SHAPE, Prediction::Velocity, noise)
+            .unwrap();
+        let _ = array
+            .complete_with(
+                &mut crate::common::Network(Prediction::Velocity),
+                |report| {
+                    estimates.push(report.data.iter().copied().collect::<Vec<_>>());
+                    std::ops::ControlFlow::Continue(())
+                },
+            )
+            .unwrap();
+        let like = Rows::zeros(&SIZES);
+        let run = sampler
+            .on(Naive::<f64>::new())
+            .start(&like, Prediction::Velocity, noise)
+            .unwrap();
+        let mut run = run.keeping_data();
+        assert!(run.data().is_none());
+        for expected in estimates {
+            run.advance(|x, query| Ok::<_, Infallible>(x.map(|x| answer(0, x, &query.level()))))
+                .unwrap();
+            let error = difference(&run.data().unwrap().values(), &expected);
+            assert!(error < 1e-14, "{name}: {error}");
+        }
+    }
+}
