@@ -255,3 +255,21 @@ fn the_kept_estimate_is_that_of_a_trajectory() {
         }
     }
 }
+
+#[test]
+fn a_refused_step_leaves_no_estimate_behind() {
+    let sampler = stochastic();
+    let (like, noise) = (Rows::zeros(&SIZES), KeyedNoise::new(11));
+    let start = || {
+        sampler
+            .on(Naive::<f64>::new())
+            .start(&like, Prediction::Data, noise)
+    };
+    let mut run = start().unwrap().keeping_data();
+    let by = |value: f64| move |x: &Rows<f64>, _: &Query<'_>| Ok::<_, Infallible>(x.map(|_| value));
+    run.ops().fails.set(Some(("upload", 0)));
+    assert!(run.advance(by(0.25)).is_err());
+    assert!(run.data().is_none());
+    run.advance(by(0.5)).unwrap();
+    assert_eq!(run.data().unwrap().values(), [0.5; 42]);
+}

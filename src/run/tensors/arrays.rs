@@ -13,6 +13,7 @@ use crate::fold::{self, Estimate};
 use crate::guidance::Products;
 use crate::kernel::{self, Form, Gram};
 use crate::noise::{Interval, NoiseSource, RowNoise, StepNoise, Stream};
+use crate::plan::Update;
 use crate::prediction::Prediction;
 use crate::real::Real;
 use crate::tensor::{Fused, Normals, RowProducts, Scale, TensorOps};
@@ -289,78 +290,38 @@ impl<T: Clone> Arrays<T> {
         (estimates, outputs): (&[Estimate], &[&T]),
         noise: &mut N,
     ) -> Result<(), TensorError<O::Error>> {
-        let stage = instruction.stage_of(0);
+        let (step, update) = (instruction.step, &instruction.stage_of(0).update);
         let forms: Vec<Form> = match estimates {
-            [] => vec![fold::form_without_model(&stage.update)],
-            some => some.iter().map(|e| fold::form(&stage.update, e)).collect(),
+            [] => vec![fold::form_without_model(update)],
+            some => some.iter().map(|e| fold::form(update, e)).collect(),
         };
         for form in &forms {
-            fold::check_cast::<O::Element>(form, instruction.step)?;
+            fold::check_cast::<O::Element>(form, step)?;
         }
-        if self.wants_data(instruction.step) && !estimates.is_empty() {
-            let data = self
-                .estimate(ops, estimates, outputs)
-                .map_err(RunError::Tensor)?;
-            self.data = Kept::Yes(Some((instruction.step, data)));
-        }
-        let intervals: Vec<Interval> = instruction.intervals().collect();
-        let step = instruction.step;
-        let row = (step as u32, Stream::Step(instruction.stage as u8));
-        let stored = stage.update.store.map(|store| store.slot);
-        let (mut y, others) = Slots::split(&mut self.slots, stored);
-        let history = stage.update.history.iter().map(|&(slot, _)| slot);
-        let history = history.filter(|slot| Some(*slot) != stored);
-        let memory = self.memory.iter().filter(|_| !estimates.is_empty());
-        let inputs: Vec<&T> = outputs.iter().copied().chain(memory).collect();
-        let inputs = [
-            inputs,
-            history.filter_map(|slot| others.get(slot)).collect(),
-        ]
-        .concat();
-        let fused = ops.fused(Fused {
-            forms: forms_of(&forms),
-            x: &mut self.x,
-            y: y.as_deref_mut(),
-            inputs: &inputs,
-            noise: &mut StepNoise::new(&mut *noise, row.0, row.1, &intervals),
-        });
-        let finite = match fused {
-            Some(finite) => finite,
-            None => {
-                let normals = match forms.iter().any(|form| form.noise != 0.0) {
-                    true => Some(normals(ops, &self.x, noise, row, &intervals)?),
-                    false => None,
-                };
-                let operands = Operands {
-                    ops,
-                    forms: &forms,
-                    x: &self.x,
-                    y: y.as_deref(),
-                    inputs: &inputs,
-                    normals: normals.as_ref(),
-                };
-                let (new_x, new_y) = operands.apply().map_err(RunError::Tensor)?;
-                let shape = ops.shape(&self.x);
-                require_shape("new state", shape.as_ref(), ops.shape(&new_x).as_ref())?;
-                drop(shape);
-                if ops.all_finite(&new_x).map_err(RunError::Tensor)? == Some(false) {
-                    blame(ops, outputs.iter().copied(), "model output", step)?;
-                    return blame(ops, [&new_x], "state", step);
-                }
-                self.x = new_x;
-                if let (Some(y), Some(new_y)) = (y, new_y) {
-                    *y = new_y;
-                }
-                true
-            }
+        let data = match estimates {
+            [_, ..] if self.wants_data(step) => Some(self.estimate(ops, estimates, outputs)),
+            _ => None,
         };
-        if finite {
-            return Ok(());
+        let data = data.transpose().map_err(RunError::Tensor)?;
+        let intervals: Vec<Interval> = instruction.intervals().collect();
+        let stage = Stage {
+            forms: &forms,
+            update,
+            key: (step as u32, Stream::Step(instruction.stage as u8)),
+            intervals: &intervals,
+        };
+        let memory = self.memory.as_ref().filter(|_| !estimates.is_empty());
+        let own = (&mut self.x, self.slots.as_mut_slice(), memory);
+        if !stage.apply(ops, own, outputs, noise)? {
+            blame(ops, outputs.iter().copied(), "model output", step)?;
+            blame(ops, &self.memory, "guidance memory", step)?;
+            blame(ops, [&self.x], "state", step)?;
+            blame(ops, &self.slots, "history", step)?;
         }
-        blame(ops, outputs.iter().copied(), "model output", step)?;
-        blame(ops, &self.memory, "guidance memory", step)?;
-        blame(ops, [&self.x], "state", step)?;
-        blame(ops, &self.slots, "history", step)
+        if let Some(data) = data {
+            self.data = Kept::Yes(Some((step, data)));
+        }
+        Ok(())
     }
 
     fn wants_data(&self, step: usize) -> bool {
@@ -368,6 +329,76 @@ impl<T: Clone> Arrays<T> {
             Kept::No => false,
             Kept::Yes(kept) => kept.as_ref().is_none_or(|(of, _)| *of != step),
         }
+    }
+}
+
+/// The scalars of a stage, and what names its noise.
+struct Stage<'a> {
+    forms: &'a [Form],
+    update: &'a Update,
+    key: (u32, Stream),
+    intervals: &'a [Interval],
+}
+
+impl Stage<'_> {
+    /// Applies the update to x and the slots, with the guidance memory: in place where the crate's
+    /// kernel reads the tensors. Returns whether everything is finite.
+    fn apply<'t, O: TensorOps, N: NoiseSource<O::Element>>(
+        &self,
+        ops: &O,
+        (x, slots, memory): (&mut O::Tensor, &'t mut [O::Tensor], Option<&'t O::Tensor>),
+        outputs: &[&'t O::Tensor],
+        noise: &mut N,
+    ) -> Result<bool, TensorError<O::Error>> {
+        let stored = self.update.store.map(|store| store.slot);
+        let (mut y, others) = Slots::split(slots, stored);
+        let history = self.update.history.iter().map(|&(slot, _)| slot);
+        let history = history.filter(|slot| Some(*slot) != stored);
+        let history = history.filter_map(|slot| others.get(slot));
+        let inputs: Vec<_> = outputs
+            .iter()
+            .copied()
+            .chain(memory)
+            .chain(history)
+            .collect();
+        let (step, stream) = self.key;
+        let fused = ops.fused(Fused {
+            forms: forms_of(self.forms),
+            x: &mut *x,
+            y: y.as_deref_mut(),
+            inputs: &inputs,
+            noise: &mut StepNoise::new(&mut *noise, step, stream, self.intervals),
+        });
+        if let Some(finite) = fused {
+            return Ok(finite);
+        }
+        let normals = match self.forms.iter().any(|form| form.noise != 0.0) {
+            true => Some(normals(ops, x, noise, self.key, self.intervals)?),
+            false => None,
+        };
+        let operands = Operands {
+            ops,
+            forms: self.forms,
+            x,
+            y: y.as_deref(),
+            inputs: &inputs,
+            normals: normals.as_ref(),
+        };
+        let (new_x, new_y) = operands.apply().map_err(RunError::Tensor)?;
+        require_shape(
+            "new state",
+            ops.shape(x).as_ref(),
+            ops.shape(&new_x).as_ref(),
+        )?;
+        if ops.all_finite(&new_x).map_err(RunError::Tensor)? == Some(false) {
+            blame(ops, outputs.iter().copied(), "model output", step as usize)?;
+            blame(ops, [&new_x], "state", step as usize)?;
+        }
+        *x = new_x;
+        if let (Some(y), Some(new_y)) = (y, new_y) {
+            *y = new_y;
+        }
+        Ok(true)
     }
 }
 
