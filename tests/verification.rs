@@ -4,7 +4,9 @@ mod claims;
 
 use std::error::Error;
 
-use claims::{TOPICS, Topic, brownian, convergence, digits, edges, guidance, laws, noise, tables};
+use claims::{
+    TOPICS, Topic, brownian, convergence, digits, edges, guidance, laws, noise, tables, tensors,
+};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -27,7 +29,7 @@ fn assert_topic(topic: Topic) -> Result<(), Box<dyn Error>> {
 }
 
 /// The topics that the tests below assert.
-const ASSERTED: [Topic; 8] = [
+const ASSERTED: [Topic; 9] = [
     edges::claims,
     tables::claims,
     convergence::claims,
@@ -35,6 +37,7 @@ const ASSERTED: [Topic; 8] = [
     laws::claims,
     noise::claims,
     brownian::claims,
+    tensors::claims,
     digits::claims,
 ];
 
@@ -74,6 +77,11 @@ fn guidance_is_what_its_formulas_say() -> Outcome {
 #[test]
 fn runs_sample_the_predicted_law() -> Outcome {
     assert_topic(laws::claims)
+}
+
+#[test]
+fn runs_on_any_tensor_are_trajectories() -> Outcome {
+    assert_topic(tensors::claims)
 }
 
 #[test]

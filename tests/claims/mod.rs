@@ -15,6 +15,7 @@ pub(crate) mod guidance;
 pub(crate) mod laws;
 pub(crate) mod noise;
 pub(crate) mod tables;
+pub(crate) mod tensors;
 
 /// What a measured value has to satisfy.
 #[derive(Clone, Copy, Debug)]
@@ -110,5 +111,6 @@ pub(crate) const TOPICS: &[(&str, Topic)] = &[
     ("Predicted and sampled distributions", laws::claims),
     ("Noise and bits", noise::claims),
     ("Brownian paths", brownian::claims),
+    ("Any tensor", tensors::claims),
     ("Shape of DDIM's Table 1", digits::claims),
 ];
