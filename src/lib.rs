@@ -63,6 +63,8 @@
 //!
 //! - `rayon` (off by default): large arrays and their keyed noise are shared by the threads of
 //!   rayon's current pool, with the same bits.
+//! - `proptest` (off by default): the module `testing`, checks and strategies for tests of other
+//!   samplers.
 
 mod apply;
 pub mod clip;
@@ -92,6 +94,8 @@ pub mod schedule;
 mod simd;
 pub mod solver;
 mod special;
+#[cfg(feature = "proptest")]
+pub mod testing;
 pub mod training;
 
 pub use clip::Clip;
