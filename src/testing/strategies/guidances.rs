@@ -14,7 +14,9 @@ use crate::guidance::{
 };
 
 /// Every form of guidance, with its scales from `scales`: `0.0..15.0` is the usual range, `-1e6..1e6`
-/// an extreme one. Beyond 1e8 in magnitude forms are refused.
+/// an extreme one. Up to 1e8 in magnitude every form is valid; where a form multiplies two scales
+/// the result may still exceed what one [`Combination`](crate::guidance::Combination) holds, which
+/// is an error at that evaluation.
 ///
 /// Shares, radii, momenta and intervals are drawn from their own ranges, their limits among them.
 /// Outputs: [`Guidance::outputs`]; where it [is stateful](Guidance::is_stateful) it works in runs
