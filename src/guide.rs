@@ -37,6 +37,8 @@ pub mod performance {
 
 #[cfg(feature = "proptest")]
 pub mod testing {
+    //! [module]: crate::testing
+    //! [strategies]: crate::testing::strategies
     #![doc = include_str!("../docs/testing.md")]
 }
 

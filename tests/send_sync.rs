@@ -127,3 +127,10 @@ types!(what_a_run_lends_is_shared, shared:
     ds::run::Question<'static, f32, Ix2>,
     ds::run::StepReport<'static, f32, Ix2>,
 );
+
+#[cfg(feature = "proptest")]
+types!(what_tests_of_others_use_is_shared_and_copied, copied:
+    ds::testing::AnySchedule,
+    ds::testing::Failure,
+    ds::testing::GuidanceLaw,
+);

@@ -38,7 +38,8 @@
 //! my_ddim_step_matches_its_marginals();
 //! ```
 //!
-//! Arrays are slices, so that samplers on any tensor library can be tried: copy in, copy out.
+//! Arrays are slices, all of one length and less than 32 elements long in the checks of steps,
+//! conversions and guidance, so that samplers on any tensor library can be tried: copy in, copy out.
 //! Everything is deterministic: inputs are keyed normals. The guide
 //! [testing](crate::guide::testing) shows three famous bugs and what finds them.
 

@@ -115,11 +115,54 @@ fn the_crates_forms_keep_their_laws() -> Outcome {
     check_guidance(&three, 1e-10, |w, c, u, out| {
         guided(Tangential::with_scale(1.0 + w).unwrap(), c, u, out);
     })?;
-    check_guidance(&three[..2], 1e-10, |w, c, u, out| {
+    check_guidance(&three, 1e-10, |w, c, u, out| {
         let form = Projected::new(w).unwrap().with_eta(0.3).unwrap();
         guided(form, c, u, out);
     })?;
     Ok(())
+}
+
+#[test]
+fn forms_that_are_not_affine_depend_on_the_prediction() {
+    let broken = |outcome: Result<(), Failure>| {
+        let law = GuidanceLaw::Conversion;
+        matches!(outcome, Err(Failure::Guidance { law: found, .. }) if found == law)
+    };
+    let law = [GuidanceLaw::Conversion];
+    assert!(broken(check_guidance(&law, 1e-6, |w, c, u, out| {
+        let form = ClassifierFree::with_weight(w).unwrap();
+        guided(Rescaled::new(form, 0.7).unwrap(), c, u, out);
+    })));
+    assert!(broken(check_guidance(&law, 1e-6, |w, c, u, out| {
+        guided(Tangential::with_scale(1.0 + w).unwrap(), c, u, out);
+    })));
+    assert!(broken(check_guidance(&law, 1e-6, |w, c, u, out| {
+        guided(Projected::new(w).unwrap(), c, u, out);
+    })));
+}
+
+#[test]
+fn single_precision_passes_at_its_own_tolerance() {
+    check_guidance(&GuidanceLaw::ALL, 1e-5, |w, c: &[f32], u, out| {
+        for i in 0..out.len() {
+            out[i] = u[i] + (1.0 + w as f32) * (c[i] - u[i]);
+        }
+    })
+    .unwrap();
+    proptest!(config(300), |(level in levels(), from in predictions(), to in predictions())| {
+        let linear = from.convert_to(to, &level);
+        prop_assume!(linear.is_ok() && from.target(&level).is_ok() && to.target(&level).is_ok());
+        let linear = linear?;
+        // What f32 holds.
+        let target = from.target(&level)?;
+        let values = [linear.x, linear.output, target.data, target.noise];
+        prop_assume!(values.iter().all(|v| v.abs() < 1e15));
+        check_conversion(&level, from, to, 1e-5, |x: &[f32], output, out| {
+            for i in 0..out.len() {
+                out[i] = linear.x as f32 * x[i] + linear.output as f32 * output[i];
+            }
+        })?;
+    });
 }
 
 #[test]

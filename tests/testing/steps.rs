@@ -306,6 +306,25 @@ fn every_posterior_keeps_the_marginals() {
 }
 
 #[test]
+fn single_precision_passes_at_its_own_tolerance() {
+    proptest!(config(300), |((t, s) in edges())| {
+        let [at, st, a_s, s_s] =
+            [t.alpha(), t.sigma(), s.alpha(), s.sigma()].map(|value| value as f32);
+        check_marginals(&t, &s, Prediction::Data, 1e-5, |x: &[f32], x0, _, out| {
+            for i in 0..out.len() {
+                out[i] = a_s * x0[i] + s_s * ((x[i] - at * x0[i]) / st);
+            }
+        })?;
+        let failure = check_marginals(&t, &s, Prediction::Data, 1e-5, |x: &[f32], x0, _, out| {
+            for i in 0..out.len() {
+                out[i] = a_s * x0[i] * 0.99 + s_s * ((x[i] - at * x0[i]) / st);
+            }
+        });
+        prop_assert!(matches!(failure, Err(Failure::Coefficient { .. })), "{:?}", failure);
+    });
+}
+
+#[test]
 fn a_strength_that_is_not_the_noise_level_is_found() {
     proptest!(config(200), |(table in tables(), steps in 2..50usize, strength in 0.05..0.95f64)| {
         let last = table.last_time();

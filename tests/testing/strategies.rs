@@ -155,11 +155,12 @@ fn grids_of_a_table_have_every_spacing() {
     let table = TableSchedule::linear(1000, 1e-4, 0.02).unwrap();
     let drawn = draws(&grids_of(table.clone()), 3000);
     let range = table.lambda_range();
-    let spacings: [&dyn Fn(usize) -> Result<Grid, Error>; 5] = [
+    let spacings: [&dyn Fn(usize) -> Result<Grid, Error>; 6] = [
         &|steps| Grid::trailing(&table, steps),
         &|steps| Grid::leading(&table, steps, 1),
         &|steps| Grid::linspace(&table, steps),
         &|steps| Grid::quadratic(&table, steps),
+        &|steps| Grid::ddim_quadratic(&table, steps),
         &|steps| Grid::uniform_lambda(&table, steps, range),
     ];
     for (index, spacing) in spacings.iter().enumerate() {

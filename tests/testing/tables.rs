@@ -1,7 +1,9 @@
 //! Schedules: cosine betas by integer division, a shift applied twice, a table cast in place.
 
 use diffusion_sampler::{
-    schedule::{NoiseSchedule, RectifiedFlow, TableSchedule},
+    schedule::{
+        Edm, NoiseSchedule, RectifiedFlow, TableSchedule, VarianceExploding, VariancePreserving,
+    },
     testing::{
         AnySchedule, Failure, check_alphas_cumprod, check_betas, check_schedule,
         proptest::prelude::*,
@@ -194,6 +196,32 @@ fn every_schedule_is_itself() {
             let level = schedule.level(t).unwrap();
             (level.alpha(), level.sigma())
         })?;
+    });
+}
+
+#[test]
+fn textbook_forms_of_continuous_schedules_pass() {
+    proptest!(config(200), |(low in 0.01..1.0f64, more in 0.0..30.0f64, shift in 0.1..15.0f64)| {
+        let high = low + more;
+        check_schedule(&VariancePreserving::new(low, high)?, 1e-9, |t| {
+            let log = -0.25 * t * t * (high - low) - 0.5 * t * low;
+            (log.exp(), (1.0 - (2.0 * log).exp()).sqrt())
+        })?;
+        let (min, max) = (0.05 * low, 1.0 + more);
+        check_schedule(&VarianceExploding::new(min, max)?, 1e-9, |t| {
+            (1.0, min * (max / min).powf(t))
+        })?;
+        check_schedule(&Edm::new(min, max)?, 1e-9, |t| (1.0, t))?;
+        check_schedule(&RectifiedFlow::shifted(shift)?, 1e-9, |t| {
+            let sigma = shifted(t, shift);
+            (1.0 - sigma, sigma)
+        })?;
+        // β_min twice.
+        let failure = check_schedule(&VariancePreserving::new(low, high)?, 1e-9, |t| {
+            let log = -0.25 * t * t * (high - low) - t * low;
+            (log.exp(), (1.0 - (2.0 * log).exp()).sqrt())
+        });
+        prop_assert!(matches!(failure, Err(Failure::Level { .. })), "{:?}", failure);
     });
 }
 

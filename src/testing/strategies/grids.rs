@@ -39,7 +39,7 @@ fn draws() -> impl Strategy<Value = Draw> {
         1 => (0.0..1.0).prop_map(Part::From),
     ];
     let shares = vec(0.001..1.0, 1..12);
-    (0..10usize, steps, 0.5..10.0, shares, parts).prop_map(
+    (0..11usize, steps, 0.5..10.0, shares, parts).prop_map(
         |(kind, steps, exponent, shares, part)| Draw {
             kind,
             steps,
@@ -74,7 +74,7 @@ pub fn grids() -> BoxedStrategy<(AnySchedule, Grid)> {
 }
 
 /// Grids of one schedule, which may be your own: every spacing that it allows (on a table trailing,
-/// leading, linspace, quadratic; everywhere uniform λ, exponential, Karras, lists of times and of
+/// leading, linspace, both quadratic ones; everywhere uniform λ, exponential, Karras, lists of times and of
 /// λ), whole, without the clean end, or from a later step on. K from 1 to 60, and at most T.
 ///
 /// ```
@@ -95,7 +95,7 @@ pub fn grids_of(schedule: impl NoiseSchedule + 'static) -> BoxedStrategy<Grid> {
 }
 
 impl Draw {
-    /// The grid of the kind drawn; trailing where the schedule has none.
+    /// The grid of the kind drawn; trailing where the schedule, or this K, has none.
     fn grid(&self, schedule: &dyn NoiseSchedule) -> Option<Grid> {
         let steps = self.steps.min(schedule.table_len().unwrap_or(usize::MAX));
         let grid = self
@@ -124,6 +124,7 @@ impl Draw {
             6 => Grid::karras(schedule, steps, finite_range(schedule)?, self.exponent),
             7 => self.times(schedule, true),
             8 => self.times(schedule, false),
+            9 => Grid::ddim_quadratic(schedule, steps),
             _ => self.lambdas(schedule),
         }
     }
