@@ -46,7 +46,8 @@
 //! - [`oracle`]: exact models, for your tests and ours.
 //! - [`kernel`]: the linear combination in place.
 //!
-//! The [guide] has the pages choosing, extending, mathematics, verification and performance.
+//! The [guide] has the pages choosing, extending, mathematics, verification and performance, and,
+//! with the feature `proptest`, testing.
 //!
 //! # Conventions
 //!

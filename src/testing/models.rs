@@ -8,7 +8,7 @@ use super::Failure;
 use super::batches::same_rows;
 use super::probe::{normals, require_finite};
 use crate::denoiser::{Denoiser, Query};
-use crate::error::{Error, require_length, require_non_negative};
+use crate::error::{Error, require_length, require_non_negative, require_size};
 use crate::level::NoiseLevel;
 use crate::real::Real;
 
@@ -50,6 +50,7 @@ where
     let Some((&samples, sample)) = shape.slice().split_first() else {
         return Err(Error::NoSampleAxis.into());
     };
+    require_size::<A>(shape.slice())?;
     let row = sample.iter().product();
     check(samples, row, levels, tolerance, |x: &[A], level, out| {
         let mut batch = shape.clone();
@@ -125,6 +126,7 @@ fn check<A: Real>(
     mut model: impl FnMut(&[A], &NoiseLevel, &mut [A]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     require_non_negative("tolerance", tolerance)?;
+    require_size::<A>(&[samples, row])?;
     if samples == 0 || row == 0 {
         require_length("batch", 1, samples * row)?;
     }

@@ -43,7 +43,7 @@ const ALL_PAIRS: usize = 32;
 /// # Errors
 ///
 /// [`Failure::NotFinite`]; [`Failure::Length`] unless there are whole rows, at least one;
-/// [`Failure::Moment`]; [`Failure::Setup`] for a rate outside (0, 1).
+/// [`Failure::Moment`], [`Failure::OffPoint`]; [`Failure::Setup`] for a rate outside (0, 1).
 pub fn check_samples<A: Real>(
     samples: &[A],
     expected: &Gaussian,
@@ -112,8 +112,8 @@ impl Sums {
             second: vec![0.0; d],
             pairs: pairs.collect(),
         };
-        for row in samples.chunks_exact(d) {
-            sums.add(&standardised(row, expected, &deviations)?);
+        for (sample, row) in samples.chunks_exact(d).enumerate() {
+            sums.add(&standardised((sample, row), expected, &deviations)?);
         }
         Ok(sums)
     }
@@ -180,7 +180,7 @@ fn chi_squared(n: f64, ratio: f64) -> f64 {
 
 /// Uᵀ(x − m)/√v of one row; 0 along an axis without variance, which must be met.
 fn standardised<A: Real>(
-    row: &[A],
+    (sample, row): (usize, &[A]),
     expected: &Gaussian,
     deviations: &[f64],
 ) -> Result<Vec<f64>, Failure> {
@@ -195,13 +195,11 @@ fn standardised<A: Real>(
         } else if value.abs() <= rounding {
             *value = 0.0;
         } else {
-            return Err(Failure::Moment {
-                moment: "deviation along an axis without variance",
-                axes: [axis; 2],
-                found: *value,
-                expected: 0.0,
-                probability: 0.0,
-                error_rate: 0.0,
+            return Err(Failure::OffPoint {
+                sample,
+                axis,
+                deviation: *value,
+                tolerance: rounding,
             });
         }
     }

@@ -164,16 +164,14 @@ pub fn check_step<A: Real>(
     );
     effect.require("coefficient on x0", effect.data, on_data)?;
     effect.require("coefficient on the noise of x_t", effect.noise, on_noise)?;
-    let fresh = effect.fresh.abs();
-    // An η of 0 adds no noise at all; otherwise √v of a difference v near σ² keeps half the digits.
-    effect.require(
-        "standard deviation of the fresh noise",
-        (
-            fresh,
-            effect.noise.1 * f64::from(u8::from(expected.noise > 0.0)),
-        ),
-        expected.noise,
-    )
+    // Where no noise is expected there must be none at all.
+    let size = if expected.noise > 0.0 {
+        effect.noise.1
+    } else {
+        0.0
+    };
+    let fresh = "standard deviation of the fresh noise";
+    effect.require(fresh, (effect.fresh.abs(), size), expected.noise)
 }
 
 /// Checks both limits of a step with η: η = 1 is the ancestral posterior (DDPM), η = 0 is DDIM and

@@ -113,7 +113,7 @@ fn thresholding_pooled_over_the_batch_is_found() -> Outcome {
 #[test]
 fn state_that_a_call_leaves_behind_is_found() {
     // A table cast in place at the end of the first call.
-    let mut table = vec![0.1f64, 0.2, 0.3];
+    let mut table = [0.1f64, 0.2, 0.3];
     let failure = check_batching(3, |samples| {
         let out = samples.iter().map(|&s| table[s as usize]).collect();
         table.iter_mut().for_each(|v| *v = f64::from(*v as f32));

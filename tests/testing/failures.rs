@@ -169,6 +169,15 @@ fn all() -> Vec<(Failure, Vec<&'static str>)> {
             vec!["variance", "2", "3", "0.5", "0.25", "3.0e-20", "1.0e-9"],
         ),
         (
+            Failure::OffPoint {
+                sample: 31,
+                axis: 2,
+                deviation: -0.25,
+                tolerance: 1e-8,
+            },
+            vec!["31", "2", "-2.50e-1", "1.00e-8"],
+        ),
+        (
             Failure::Batch {
                 batch: "a batch of one",
                 sample: 4,

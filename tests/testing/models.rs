@@ -149,6 +149,10 @@ fn a_models_own_error_and_impossible_batches_are_told() {
         Err(Failure::Setup(_))
     ));
     assert!(matches!(
+        check_denoiser(&mut model, (usize::MAX, 2), &levels(), 0.0),
+        Err(Failure::Setup(diffusion_sampler::Error::TooLarge { .. }))
+    ));
+    assert!(matches!(
         check_denoiser(&mut model, (2, 2), &levels(), -1.0),
         Err(Failure::Setup(_))
     ));

@@ -62,7 +62,7 @@ fn a_wrong_sign_or_swapped_scales_of_a_conversion_are_found() {
         // x₀ − ε for ε − x₀: v of a flow in the other direction, the same both ways.
         let flow = Prediction::Flow;
         let (there, back) = (form(-1.0 / (a + s), s / (a + s)), form(1.0 / s, (a + s) / s));
-        let failure = check_conversion(&level, flow, data, 1e-9, &there);
+        let failure = check_conversion(&level, flow, data, 1e-9, there);
         prop_assert!(matches!(failure, Err(Failure::Conversion { .. })), "{:?}", failure);
         check_round_trip(&level, flow, data, 1e-6, there, back)?;
         let failure = check_round_trip(&level, flow, data, 1e-9, form(1.0, 1.0), form(1.0, 1.0));

@@ -126,9 +126,9 @@ fn axes_without_variance_must_be_met() -> Outcome {
     let failure = check_samples(&samples, &flat, FALSE_ALARM_RATE);
     assert!(matches!(
         failure,
-        Err(Failure::Moment {
-            axes: [1, 1],
-            probability: 0.0,
+        Err(Failure::OffPoint {
+            sample: 15,
+            axis: 1,
             ..
         })
     ));

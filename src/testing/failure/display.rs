@@ -188,6 +188,16 @@ impl Failure {
                 "the {moment} (axes {a} and {b}) of the samples is {found}, exactly {expected}: \
                  a chance of at most {probability:.1e}, below {error_rate:.1e}"
             ),
+            Self::OffPoint {
+                sample,
+                axis,
+                deviation,
+                tolerance,
+            } => write!(
+                f,
+                "sample {sample} is off the mean by {deviation:.2e} along axis {axis}, which has \
+                 no variance; allowed {tolerance:.2e}"
+            ),
             Self::Batch {
                 batch,
                 sample,

@@ -221,6 +221,17 @@ pub enum Failure {
         /// The rate of false alarms at which the check was made.
         error_rate: f64,
     },
+    /// A sample that leaves the mean along an axis along which there is no variance.
+    OffPoint {
+        /// The sample.
+        sample: usize,
+        /// The axis.
+        axis: usize,
+        /// How far it is from the mean.
+        deviation: f64,
+        /// How far it may be.
+        tolerance: f64,
+    },
     /// A sample that depends on the batch in which it was computed, or on the call.
     Batch {
         /// How the samples were computed this time.

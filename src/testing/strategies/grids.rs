@@ -39,8 +39,9 @@ fn draws() -> impl Strategy<Value = Draw> {
         1 => (0.0..1.0).prop_map(Part::From),
     ];
     let shares = vec(0.001..1.0, 1..12);
-    (0..11usize, steps, 0.5..10.0, shares, parts).prop_map(
-        |(kind, steps, exponent, shares, part)| Draw {
+    // A tuple shrinks from the left and never goes back: what the number of steps depends on first.
+    (parts, 0..11usize, shares, 0.5..10.0, steps).prop_map(
+        |(part, kind, shares, exponent, steps)| Draw {
             kind,
             steps,
             exponent,
