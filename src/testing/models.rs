@@ -128,36 +128,62 @@ fn check<A: Real>(
     require_non_negative("tolerance", tolerance)?;
     require_size::<A>(&[samples, row])?;
     if samples == 0 || row == 0 {
-        require_length("batch", 1, samples * row)?;
+        require_length("batch", 1, 0)?;
     }
     let all: Vec<u64> = (0..samples as u64).collect();
     let backwards: Vec<u64> = all.iter().rev().copied().collect();
     for level in levels {
-        let scale = A::cast(level.marginal_variance(1.0).sqrt());
-        let states: Vec<A> = normals(0, samples * row)
-            .into_iter()
-            .map(|z: A| scale * z)
-            .collect();
-        let mut call = |part: &[u64], fill: A| {
-            let rows = part.iter().map(|&sample| sample as usize * row);
-            let x: Vec<A> = rows.flat_map(|at| &states[at..at + row]).copied().collect();
-            let mut out = vec![fill; x.len()];
-            model(&x, level, &mut out)?;
-            if let Some(index) = out.iter().position(|value| value.is_unwritten()) {
-                return Err(Failure::NotWritten { index });
-            }
-            require_finite("output", &out)?;
-            Ok(out)
-        };
+        let batch = Batch::at(level, samples, row);
+        let mut call = |part: &[u64], fill| batch.call(part, fill, &mut model);
         let whole = call(&all, A::unwritten())?;
         // Filled otherwise: what a model adds to its output, instead of writing it, differs.
         let again = call(&all, A::one())?;
         same_rows("the same call again", &all, &again, &whole, tolerance)?;
         let single = all.chunks(1).map(|one| ("a batch of one", one));
-        for (batch, part) in single.chain([("the batch backwards", backwards.as_slice())]) {
+        for (name, part) in single.chain([("the batch backwards", backwards.as_slice())]) {
             let out = call(part, A::unwritten())?;
-            same_rows(batch, part, &out, &whole, tolerance)?;
+            same_rows(name, part, &out, &whole, tolerance)?;
         }
     }
     Ok(())
+}
+
+/// States of a level's size, row by row.
+struct Batch<'a, A> {
+    level: &'a NoiseLevel,
+    row: usize,
+    states: Vec<A>,
+}
+
+impl<'a, A: Real> Batch<'a, A> {
+    fn at(level: &'a NoiseLevel, samples: usize, row: usize) -> Self {
+        let scale = A::cast(level.marginal_variance(1.0).sqrt());
+        let normals = normals(0, samples * row).into_iter();
+        Self {
+            level,
+            row,
+            states: normals.map(|z: A| scale * z).collect(),
+        }
+    }
+
+    /// The output for some of the samples, written to a buffer that holds `fill`.
+    fn call(
+        &self,
+        part: &[u64],
+        fill: A,
+        model: &mut impl FnMut(&[A], &NoiseLevel, &mut [A]) -> Result<(), Failure>,
+    ) -> Result<Vec<A>, Failure> {
+        let starts = part.iter().map(|&sample| sample as usize * self.row);
+        let x: Vec<A> = starts
+            .flat_map(|at| &self.states[at..at + self.row])
+            .copied()
+            .collect();
+        let mut out = vec![fill; x.len()];
+        model(&x, self.level, &mut out)?;
+        if let Some(index) = out.iter().position(|value| value.is_unwritten()) {
+            return Err(Failure::NotWritten { index });
+        }
+        require_finite("output", &out)?;
+        Ok(out)
+    }
 }

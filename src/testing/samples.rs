@@ -62,9 +62,10 @@ pub fn check_samples<A: Real>(
         });
     }
     let sums = Sums::of(samples, expected)?;
-    let tests = 2 * d + 2 * sums.pairs.len();
-    for test in sums.tests(expected) {
-        let probability = (tests as f64 * test.probability).min(1.0);
+    let tests = sums.tests(expected);
+    let count = tests.len() as f64;
+    for test in tests {
+        let probability = (count * test.probability).min(1.0);
         if probability < error_rate {
             return Err(Failure::Moment {
                 moment: test.moment,
@@ -129,47 +130,51 @@ impl Sums {
     }
 
     /// All tests; an axis without variance has none, it has been met.
-    fn tests<'a>(&'a self, expected: &'a Gaussian) -> impl Iterator<Item = Test> + 'a {
-        let axes = expected.variances().iter().enumerate();
-        let along = expected.to_axes(expected.mean());
-        let single = axes.filter(|(_, v)| **v > 0.0).flat_map(move |(j, &v)| {
-            let z = self.first[j] / self.count.sqrt();
-            let ratio = self.second[j] / self.count;
-            let mean = along[j] + v.sqrt() * self.first[j] / self.count;
-            [
-                Test {
-                    moment: "mean",
-                    axes: [j; 2],
-                    found: mean,
-                    expected: along[j],
-                    probability: libm::exp(-0.5 * z * z),
-                },
-                Test {
-                    moment: "variance",
-                    axes: [j; 2],
-                    found: v * ratio,
-                    expected: v,
-                    probability: chi_squared(self.count, ratio),
-                },
-            ]
-        });
-        let pairs = self.pairs.iter().flat_map(|&(j, k, product)| {
-            let test = |moment, sign: f64| {
-                let sum = 0.5 * (self.second[j] + self.second[k]) + sign * product;
-                Test {
-                    moment,
-                    axes: [j, k],
-                    found: sum / self.count,
-                    expected: 1.0,
-                    probability: chi_squared(self.count, sum / self.count),
-                }
-            };
-            [
-                test("variance of the sum", 1.0),
-                test("variance of the difference", -1.0),
-            ]
-        });
-        single.chain(pairs)
+    fn tests(&self, expected: &Gaussian) -> Vec<Test> {
+        let means = expected.to_axes(expected.mean());
+        let axes = expected.variances().iter().zip(means).enumerate();
+        let spread = axes.filter(|(_, (variance, _))| **variance > 0.0);
+        spread
+            .flat_map(|(axis, (&variance, mean))| self.along(axis, mean, variance))
+            .chain(self.pairs.iter().flat_map(|&pair| self.between(pair)))
+            .collect()
+    }
+
+    /// The mean and the variance along an axis.
+    fn along(&self, axis: usize, mean: f64, variance: f64) -> [Test; 2] {
+        let z = self.first[axis] / self.count.sqrt();
+        let ratio = self.second[axis] / self.count;
+        let test = |moment, found, expected, probability| Test {
+            moment,
+            axes: [axis; 2],
+            found,
+            expected,
+            probability,
+        };
+        let sample_mean = mean + variance.sqrt() * self.first[axis] / self.count;
+        let chance = chi_squared(self.count, ratio);
+        [
+            test("mean", sample_mean, mean, libm::exp(-0.5 * z * z)),
+            test("variance", variance * ratio, variance, chance),
+        ]
+    }
+
+    /// The variances of (u_j ± u_k)/√2, which are 1.
+    fn between(&self, (j, k, product): (usize, usize, f64)) -> [Test; 2] {
+        let test = |moment, sign: f64| {
+            let sum = 0.5 * (self.second[j] + self.second[k]) + sign * product;
+            Test {
+                moment,
+                axes: [j, k],
+                found: sum / self.count,
+                expected: 1.0,
+                probability: chi_squared(self.count, sum / self.count),
+            }
+        };
+        [
+            test("variance of the sum", 1.0),
+            test("variance of the difference", -1.0),
+        ]
     }
 }
 
