@@ -59,12 +59,18 @@ fn a_wrong_sign_or_swapped_scales_of_a_conversion_are_found() {
             let failure = check_conversion(&level, v, data, 1e-9, planted);
             prop_assert!(matches!(failure, Err(Failure::Conversion { .. })), "{:?}", failure);
         }
+        let slightly = form(a / n * (1.0 + 1e-6), -s / n * (1.0 + 1e-6));
+        let failure = check_conversion(&level, v, data, 1e-9, slightly);
+        prop_assert!(matches!(failure, Err(Failure::Conversion { .. })), "{:?}", failure);
         // x₀ − ε for ε − x₀: v of a flow in the other direction, the same both ways.
         let flow = Prediction::Flow;
         let (there, back) = (form(-1.0 / (a + s), s / (a + s)), form(1.0 / s, (a + s) / s));
         let failure = check_conversion(&level, flow, data, 1e-9, there);
         prop_assert!(matches!(failure, Err(Failure::Conversion { .. })), "{:?}", failure);
         check_round_trip(&level, flow, data, 1e-6, there, back)?;
+        let (there, back) = (form(1.0 / (a + s), -s / (a + s)), form(1.01 / s, -(a + s) / s));
+        let failure = check_round_trip(&level, flow, data, 1e-9, there, back);
+        prop_assert!(matches!(failure, Err(Failure::Conversion { .. })), "{:?}", failure);
         let failure = check_round_trip(&level, flow, data, 1e-9, form(1.0, 1.0), form(1.0, 1.0));
         prop_assert!(matches!(failure, Err(Failure::Conversion { .. })), "{:?}", failure);
     });

@@ -387,7 +387,12 @@ fn what_is_not_a_linear_step_is_found() -> Outcome {
     };
     let shifts: Step = |x, x0, out| {
         for i in 0..out.len() {
-            out[i] = 0.75 * x[i] + 0.35 * x0[i] + 1e-6;
+            out[i] = 0.75 * x[i] + 0.35 * x0[i] + 1e-15;
+        }
+    };
+    let clips_far: Step = |x, x0, out| {
+        for i in 0..out.len() {
+            out[i] = 0.75 * x[i].clamp(-50.0, 50.0) + 0.35 * x0[i];
         }
     };
     let mixes: Step = |x, x0, out| {
@@ -396,7 +401,7 @@ fn what_is_not_a_linear_step_is_found() -> Outcome {
             out[i] = 0.75 * x[(i + 1) % n] + 0.35 * x0[i];
         }
     };
-    for step in [clips, shifts, mixes] {
+    for step in [clips, shifts, clips_far, mixes] {
         assert!(matches!(check(step), Err(Failure::NotLinear { .. })));
     }
     let forgets: Step = |x, _, out| out[0] = x[0];

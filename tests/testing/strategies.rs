@@ -169,7 +169,18 @@ fn grids_of_a_table_have_every_spacing() {
         };
         assert!(drawn.iter().filter(same).count() > 10, "spacing {index}");
     }
-    let flow = draws(&grids_of(RectifiedFlow::new()), 300);
+    let schedule = RectifiedFlow::new();
+    let flow = draws(&grids_of(schedule), 300);
+    // Lists of times from the noisiest down to clean.
+    let free = |grid: &&Grid| {
+        let spaced = [
+            Grid::trailing(&schedule, grid.steps()),
+            Grid::quadratic(&schedule, grid.steps()),
+        ];
+        let whole = grid.start().alpha() == 0.0 && grid.end().is_clean();
+        whole && spaced.into_iter().flatten().all(|spaced| spaced != **grid)
+    };
+    assert!(flow.iter().filter(free).count() > 5);
     assert!(
         flow.iter()
             .all(|grid| grid.edges().all(|(t, s)| t.sigma() > s.sigma()))

@@ -245,6 +245,11 @@ fn a_schedule_of_another_scale_or_direction_is_found() -> Outcome {
             ..
         })
     ));
+    // A negative α has no λ.
+    let failure = check_schedule(&flow, 1e-9, |t| (t - 1.0, t));
+    assert!(
+        matches!(failure, Err(Failure::Level { quantity: "lambda", found, .. }) if found.is_nan())
+    );
     // Constant within the tolerance: the law is broken, the formula is not.
     let failure = check_schedule(&flow, 1e9, |_| (0.5, 0.5));
     assert!(matches!(
