@@ -6,6 +6,10 @@
 //! - [`mathematics`]: the formulas and where they come from.
 //! - [`verification`]: every claim with its oracle, the measured value and the threshold.
 //! - [`performance`]: what a step costs.
+#![cfg_attr(
+    feature = "proptest",
+    doc = "- [`testing`]: checks for your own samplers, and three famous bugs that they find."
+)]
 
 // A page's links to other pages are reference links. The definitions here come before those of the
 // file, and the first one counts: the same page links to modules here and to files in the
@@ -29,6 +33,13 @@ pub mod mathematics {
 
 pub mod performance {
     #![doc = include_str!("../docs/performance.md")]
+}
+
+#[cfg(feature = "proptest")]
+pub mod testing {
+    //! [module]: crate::testing
+    //! [strategies]: crate::testing::strategies
+    #![doc = include_str!("../docs/testing.md")]
 }
 
 pub mod verification {

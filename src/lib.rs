@@ -47,7 +47,8 @@
 //! - [`oracle`]: exact models, for your tests and ours.
 //! - [`kernel`]: the linear combination in place.
 //!
-//! The [guide] has the pages choosing, extending, mathematics, verification and performance.
+//! The [guide] has the pages choosing, extending, mathematics, verification and performance, and,
+//! with the feature `proptest`, testing.
 //!
 //! # Conventions
 //!
@@ -64,6 +65,8 @@
 //!
 //! - `rayon` (off by default): large arrays and their keyed noise are shared by the threads of
 //!   rayon's current pool, with the same bits.
+//! - `proptest` (off by default): the module `testing`, checks and strategies for tests of other
+//!   samplers.
 
 mod apply;
 pub mod clip;
@@ -94,6 +97,8 @@ mod simd;
 pub mod solver;
 mod special;
 pub mod tensor;
+#[cfg(feature = "proptest")]
+pub mod testing;
 pub mod training;
 
 pub use clip::Clip;

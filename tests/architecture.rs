@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules of each floor, from the ground up.
-const FLOORS: [&[&str]; 5] = [
+const FLOORS: [&[&str]; 6] = [
     &[
         "error", "kernel", "linalg", "memory", "noise", "real", "simd", "special",
     ],
@@ -34,6 +34,7 @@ const FLOORS: [&[&str]; 5] = [
         "tensor",
     ],
     &["likelihood", "run", "sampler"],
+    &["testing"],
 ];
 
 /// The floors that hold scalars only.

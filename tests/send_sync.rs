@@ -134,3 +134,10 @@ types!(what_a_run_lends_is_shared, shared:
     ds::run::Question<'static, ndarray::Array2<f32>>,
     ds::run::StepReport<'static, f32, Ix2>,
 );
+
+#[cfg(feature = "proptest")]
+types!(what_tests_of_others_use_is_shared_and_copied, copied:
+    ds::testing::AnySchedule,
+    ds::testing::Failure,
+    ds::testing::GuidanceLaw,
+);
