@@ -14,7 +14,7 @@ use diffusion_sampler::{
     from_fn,
     guidance::{ClassifierFree, GuidanceWeight},
     kernel::linear_combination,
-    noise::{NoiseKey, NoiseSource, RngNoise, Stream},
+    noise::{NoiseKey, NoiseSource, PureNoise, RngNoise, Stream},
     posterior::Kappa,
     run::{DdimStep, Machine},
     schedule::{NoiseSchedule, RectifiedFlow, VariancePreserving},
@@ -297,15 +297,15 @@ struct Asked {
 
 impl<A> NoiseSource<A> for Asked
 where
-    KeyedNoise: NoiseSource<A>,
+    KeyedNoise: PureNoise<A>,
 {
     fn fill(&mut self, key: NoiseKey, first: u64, out: &mut [A]) {
         self.fills += 1;
         self.noise.fill(key, first, out);
     }
 
-    fn keyed(&self) -> Option<KeyedNoise> {
-        self.said.then_some(self.noise)
+    fn as_pure(&self) -> Option<&dyn PureNoise<A>> {
+        self.said.then_some(&self.noise)
     }
 }
 

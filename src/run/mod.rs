@@ -6,6 +6,7 @@ mod ddim_step;
 mod estimates;
 mod instruction;
 mod machine;
+mod noise;
 mod snapshot;
 mod trajectory;
 

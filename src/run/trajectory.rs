@@ -8,6 +8,7 @@ use ndarray::{Array, ArrayRef, ArrayViewMut, Dimension};
 use super::cursor::Cursor;
 use super::instruction::Instruction;
 use super::machine::{Combine, Machine, Outputs};
+use super::noise::check_run;
 use crate::clip::Clip;
 use crate::denoiser::{Denoiser, Query};
 use crate::error::{Error, RunError};
@@ -16,7 +17,7 @@ use crate::guidance::{Combination, Guidance, Unguided};
 use crate::kernel::{Form, Forms};
 use crate::level::NoiseLevel;
 use crate::memory;
-use crate::noise::{Interval, KeyedNoise, NoiseSource};
+use crate::noise::{KeyedNoise, NoiseSource};
 use crate::plan::Plan;
 use crate::prediction::Prediction;
 use crate::real::Real;
@@ -117,13 +118,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         machine: Machine<A, D>,
         noise: N,
     ) -> Result<Self, Error> {
-        let intervals: Vec<Interval> = plan
-            .steps()
-            .iter()
-            .filter(|step| step.stages.iter().any(|stage| stage.update.noise != 0.0))
-            .map(|step| Interval::new(step.from.lambda(), step.to.lambda()))
-            .collect();
-        noise.check(&intervals)?;
+        check_run(&plan, machine.state().shape()[0], &noise)?;
         // Refused here, before anything is evaluated: a prediction that says nothing at one of the
         // plan's levels, and scalars that the element type cannot hold.
         let fixed = clip.and_then(|clip| clip.fixed());
