@@ -8,7 +8,8 @@ use crate::error::{Error, require};
 ///
 /// The bits are those of Philox4x32-10 under a Box–Muller transform of the crate's own, the same on
 /// every machine and at every SIMD level. The seed is Philox's key; sample, step, stream and the
-/// place within the row make its counter, so that no two rows share one. Samples count modulo 2⁵⁴.
+/// place within the row make its counter, so that no two rows share one; the
+/// [layout](crate::noise#the-layout-from-key-to-normal) can be reproduced elsewhere. Samples count modulo 2⁵⁴.
 /// A row of more than 64 GiB is continued with the key of another seed. The `f32` and `f64` normals
 /// of a row are different numbers made of the same words: do not use both where they must be
 /// independent.
