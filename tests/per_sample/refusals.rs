@@ -205,7 +205,7 @@ fn steps_beyond_the_last_number_are_refused() {
         let refused = matches!(
             outcome,
             Err(Error::StepCount { steps, max, .. })
-                if steps == (1 << 32) + 1 && max == u32::MAX as usize
+                if steps as u64 == (1 << 32) + 1 && max == u32::MAX as usize
         );
         assert!(refused, "{name}: {outcome:?}");
     }
