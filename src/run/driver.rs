@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::cursor::Cursor;
 use super::instruction::Instruction;
+use super::noise::check_run;
 use super::snapshot::Snapshot;
 use crate::clip::Clip;
 use crate::denoiser::Query;
@@ -12,7 +13,7 @@ use crate::error::Error;
 use crate::fold;
 use crate::kernel::Form;
 use crate::level::NoiseLevel;
-use crate::noise::{Interval, NoiseSource};
+use crate::noise::NoiseSource;
 use crate::plan::Plan;
 use crate::prediction::Prediction;
 use crate::real::Real;
@@ -33,22 +34,16 @@ pub(super) struct Driver {
 const FOLDED: usize = 4096;
 
 impl Driver {
-    /// A run at the start of `plan` on elements of type `A`. Refused here, before anything is
+    /// A run at the start of `plan` on a batch of elements of type `A`. Refused here, before anything is
     /// evaluated: noise that the source does not have, a prediction that says nothing at one of the
     /// plan's levels, and scalars that the element type cannot hold.
     pub(super) fn new<A: Real>(
         plan: Arc<Plan>,
         prediction: Prediction,
         clip: Option<Clip>,
-        noise: &impl NoiseSource<A>,
+        (samples, noise): (usize, &impl NoiseSource<A>),
     ) -> Result<Self, Error> {
-        let intervals: Vec<Interval> = plan
-            .steps()
-            .iter()
-            .filter(|step| step.stages.iter().any(|stage| stage.update.noise != 0.0))
-            .map(|step| Interval::new(step.from.lambda(), step.to.lambda()))
-            .collect();
-        noise.check(&intervals)?;
+        check_run(&plan, samples, noise)?;
         let fixed = clip.and_then(|clip| clip.fixed());
         let mut forms = Vec::with_capacity(plan.stages().count().min(FOLDED));
         for (index, step) in plan.steps().iter().enumerate() {

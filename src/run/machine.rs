@@ -209,7 +209,8 @@ impl<A: Real, D: Dimension> Machine<A, D> {
     ///
     /// [`Error::NonFinite`], [`Error::OutputNotWritten`], [`Error::CoefficientOverflow`],
     /// [`Error::WrongLength`] unless the stage is one or one for each sample,
-    /// [`Error::PredictionUndefined`]; what the model's guidance refuses; the model's own error.
+    /// [`Error::PredictionUndefined`]; what the model's guidance or the noise's
+    /// [`check`](NoiseSource::check) refuses; the model's own error.
     pub fn take<M, N>(
         &mut self,
         instruction: &Instruction<'_>,
@@ -220,7 +221,8 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         M: Denoiser<A, D> + ?Sized,
         N: NoiseSource<A>,
     {
-        instruction.check_noise(noise)?;
+        self.check_lengths(instruction)?;
+        instruction.check_noise(noise, self.x.shape()[0])?;
         self.take_observed(instruction, model, noise, None)
     }
 
@@ -236,7 +238,8 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         output: &ArrayRef<A, D>,
         noise: &mut N,
     ) -> Result<(), Error> {
-        instruction.check_noise(noise)?;
+        self.check_lengths(instruction)?;
+        instruction.check_noise(noise, self.x.shape()[0])?;
         let combine = Combine::By(&Unguided);
         self.tell_all(instruction, prediction, combine, &[output], noise)
     }

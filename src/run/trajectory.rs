@@ -108,8 +108,9 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         machine: Machine<A, D>,
         noise: N,
     ) -> Result<Self, Error> {
+        let samples = machine.state().shape()[0];
         Ok(Self {
-            driver: Driver::new(plan, prediction, clip, &noise)?,
+            driver: Driver::new(plan, prediction, clip, (samples, &noise))?,
             machine,
             noise,
         })
@@ -123,7 +124,8 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         snapshot: Snapshot<Array<A, D>>,
         noise: N,
     ) -> Result<Self, Error> {
-        let driver = Driver::new(plan, prediction, clip, &noise)?.at(&snapshot)?;
+        let samples = snapshot.state.shape().first().copied().unwrap_or(0);
+        let driver = Driver::new(plan, prediction, clip, (samples, &noise))?.at(&snapshot)?;
         let slots = driver.plan().slots();
         let mut machine = Machine::with_history(snapshot.state, snapshot.history, slots)?;
         machine.set_memory(snapshot.memory)?;
