@@ -254,6 +254,25 @@ fn telling_allocates_nothing() {
     }
 }
 
+#[test]
+fn a_restarted_run_allocates_nothing_at_all() {
+    for entry in catalogue().iter().filter(|entry| !entry.inverts) {
+        let name = entry.name;
+        for sampler in samplers(&*entry.solver) {
+            let mut run = begin::<f32, Ix2>(&sampler, Dim([3, 70]));
+            run.complete(&mut Plain).unwrap();
+            let state = run.state().to_owned();
+            let (count, ()) = allocations(|| {
+                run.restart(KeyedNoise::new(2)).unwrap();
+                run.complete(&mut Plain).unwrap();
+                run.restart_from(&state, KeyedNoise::new(3)).unwrap();
+                run.complete(&mut Plain).unwrap();
+            });
+            assert_eq!(count, 0, "{name}, {:?}", sampler.clip());
+        }
+    }
+}
+
 /// Three samples with noise of their own.
 fn watch_samples<A: Real, S: PureNoise<A>>(what: &str, solver: &dyn Solver, of: impl Fn(u64) -> S) {
     for sampler in samplers(solver) {

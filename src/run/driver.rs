@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::cursor::Cursor;
 use super::instruction::Instruction;
-use super::noise::check_run;
+use super::noise::RunNoise;
 use super::snapshot::Snapshot;
 use crate::clip::Clip;
 use crate::denoiser::Query;
-use crate::error::Error;
+use crate::error::{Error, require_length};
 use crate::fold;
 use crate::kernel::Form;
 use crate::level::NoiseLevel;
@@ -25,6 +25,7 @@ pub(super) struct Driver {
     prediction: Prediction,
     clip: Option<Clip>,
     cursor: Cursor,
+    needs: RunNoise,
     /// The folded scalars of the plan's stages for a model with one output.
     forms: Arc<[Form]>,
 }
@@ -43,7 +44,8 @@ impl Driver {
         clip: Option<Clip>,
         (samples, noise): (usize, &impl NoiseSource<A>),
     ) -> Result<Self, Error> {
-        check_run(&plan, samples, noise)?;
+        let needs = RunNoise::of(&plan);
+        needs.check(samples, noise)?;
         let fixed = clip.and_then(|clip| clip.fixed());
         let mut forms = Vec::with_capacity(plan.stages().count().min(FOLDED));
         for (index, step) in plan.steps().iter().enumerate() {
@@ -60,8 +62,24 @@ impl Driver {
             prediction,
             clip,
             cursor: Cursor::default(),
+            needs,
             forms: forms.into(),
         })
+    }
+
+    /// Refuses to begin anew with noise that has not what the run needs.
+    pub(super) fn check_restart<A>(
+        &self,
+        samples: usize,
+        noise: &impl NoiseSource<A>,
+    ) -> Result<(), Error> {
+        require_length("given history slots", self.plan.given(), 0)?;
+        self.needs.check(samples, noise)
+    }
+
+    /// Goes back to the start.
+    pub(super) fn rewind(&mut self) {
+        self.cursor = Cursor::default();
     }
 
     /// The same at the position of a snapshot of this plan.

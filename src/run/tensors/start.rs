@@ -71,7 +71,7 @@ impl<O: TensorOps> TensorSampler<O> {
         prediction: Prediction,
         mut noise: N,
     ) -> Result<TensorRun<O, N>, TensorError<O::Error>> {
-        self.sampler.check_start()?;
+        self.sampler.plan().require_denoising()?;
         if self.ops.shape(like).as_ref().is_empty() {
             return Err(Error::NoSampleAxis.into());
         }
