@@ -142,7 +142,7 @@ impl DdimStep {
     /// ```
     /// use diffusion_sampler::{KeyedNoise, Prediction, guidance::Combination, posterior::Kappa};
     /// use diffusion_sampler::{run::{DdimStep, Machine}, schedule::{NoiseSchedule, TableSchedule}};
-    /// use ndarray::array;
+    /// use ndarray::{ArrayRef2, array};
     ///
     /// let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
     /// let (clean, noisy) = (schedule.level(0.0)?, schedule.level(500.0)?);
@@ -151,10 +151,11 @@ impl DdimStep {
     /// // Weights 0 and 2: the second sample is guided away from the unconditional output.
     /// let weights = [Combination::affine(&[1.0, 0.0])?, Combination::affine(&[3.0, -2.0])?];
     /// let (conditional, unconditional) = (array![[0.5], [0.5]], array![[0.1], [0.1]]);
-    /// let outputs: [&ndarray::ArrayRef<f64, _>; 2] = [&conditional, &unconditional];
+    /// let outputs: &[&ArrayRef2<f64>] = &[&conditional, &unconditional];
     /// let noise = &mut KeyedNoise::new(0);
-    /// step.tell_combined(&mut machine, Prediction::Data, &weights, &outputs, noise, 0)?;
-    /// assert!((&*machine.state() - &array![[0.5], [1.3]]).iter().all(|d| d.abs() < 1e-15));
+    /// step.tell_combined(&mut machine, Prediction::Data, &weights, outputs, noise, 0)?;
+    /// assert_eq!(machine.state()[[0, 0]], 0.5);
+    /// assert!((machine.state()[[1, 0]] - 1.3).abs() < 1e-15);
     /// # Ok::<(), diffusion_sampler::Error>(())
     /// ```
     ///

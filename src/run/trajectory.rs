@@ -143,7 +143,8 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
 
     /// Begins anew from the initial distribution, with this noise: the run that
     /// [`Sampler::start`](crate::Sampler::start) gives, bit for bit, in the arrays of this one. It
-    /// allocates nothing, and neither do the steps after it, the first included.
+    /// allocates nothing, and neither do the steps after it, the first included, but for the memory
+    /// of a form of guidance that keeps one. [`outputs`](Self::outputs) are the old ones until then.
     ///
     /// For callers of many short runs: a controller that plans anew at every observation.
     ///
@@ -157,7 +158,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     /// let grid = Grid::trailing(&schedule, 10)?;
     /// let sampler = Sampler::new(&schedule, &grid, &DpmSolverPlusPlus::new())?;
     /// let mut model = Gaussian::isotropic(&[1.0, 2.0], 0.3)?.denoiser(Prediction::Noise);
-    /// let mut run = sampler.start((1, 2), Prediction::Noise, KeyedNoise::new(0))?;
+    /// let mut run = sampler.start::<f32, _, _>((1, 2), Prediction::Noise, KeyedNoise::new(0))?;
     /// for seed in 0..3 {
     ///     run.restart(KeyedNoise::new(seed))?;
     ///     run.complete(&mut model)?;
