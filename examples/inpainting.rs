@@ -1,5 +1,5 @@
-//! Inpainting: the known pixels are noised to the run's level before every step; the sampler fills
-//! in the rest.
+//! Inpainting: the known pixels are noised to the run's level and put back after every step; the
+//! sampler fills in the rest.
 //!
 //! Replacing pixels is an approximation. It finds the kind of image that the known pixels belong
 //! to, as here, but understates correlations within a kind (Lugmayr et al., "RePaint", 2022, mend
@@ -8,17 +8,26 @@
 //! `cargo run --release --example inpainting`
 
 use diffusion_sampler::{
-    Grid, KeyedNoise, Prediction, Sampler,
+    Error, Grid, KeyedNoise, Prediction, Sampler, Trajectory,
+    forward::diffuse,
     oracle::{Gaussian, GaussianMixture, Oracle},
     schedule::TableSchedule,
     solver::FirstOrder,
 };
-use ndarray::{Array2, Axis, s};
-use rand::{SeedableRng, rngs::SmallRng};
+use ndarray::{Array2, Axis, Ix2, s};
 
 const SAMPLES: usize = 2000;
 const PIXELS: usize = 8;
 const KNOWN: usize = 4;
+
+/// The known pixels, which are 1, at the run's level; the noise is of a stream of its own.
+fn put_back(run: &mut Trajectory<f32, Ix2>) -> Result<(), Error> {
+    let (level, step) = (run.level(), run.step() as u32);
+    let mut known = Array2::ones((SAMPLES, KNOWN));
+    diffuse(&mut known, &[level], &mut KeyedNoise::new(42), step)?;
+    run.state_mut().slice_mut(s![.., ..KNOWN]).assign(&known);
+    Ok(())
+}
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Two kinds of image, dark (−1) and light (+1). The first pixels of a light one are known.
@@ -33,14 +42,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     )?;
 
     let mut run = sampler.start((SAMPLES, PIXELS), Prediction::Noise, KeyedNoise::new(42))?;
-    let mut rng = SmallRng::seed_from_u64(1);
-    let standard = Gaussian::isotropic(&[0.0; KNOWN], 1.0)?;
+    put_back(&mut run)?;
     while !run.is_finished() {
-        let (alpha, sigma) = (run.level().alpha() as f32, run.level().sigma() as f32);
-        let noise = standard.sample(SAMPLES, &mut rng)?.mapv(|e| e as f32);
-        let known = noise * sigma + alpha; // α · 1 + σ ε
-        run.state_mut().slice_mut(s![.., ..KNOWN]).assign(&known);
         run.advance(&mut model)?;
+        put_back(&mut run)?;
     }
     let samples: Array2<f32> = run.into_state();
 
@@ -52,5 +57,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         100.0 * light
     );
     assert!(light > 0.95);
+    assert!(
+        samples
+            .slice(s![.., ..KNOWN])
+            .iter()
+            .all(|&pixel| pixel == 1.0)
+    );
     Ok(())
 }

@@ -4,7 +4,7 @@ use ndarray::{ArrayRef, Dimension};
 
 use crate::error::Error;
 use crate::kernel::{self, FillNoise, Form, Forms};
-use crate::noise::{NoiseSource, StepNoise, Stream};
+use crate::noise::{Demand, NoiseSource, StepNoise, Stream};
 use crate::real::Real;
 
 /// The form x' = a·x + b·input + n·z.
@@ -29,9 +29,17 @@ pub(crate) fn apply<A: Real, D: Dimension>(
     kernel::update(forms, x, None, inputs, noise)
 }
 
-/// Lends a noise source to the kernels for rows outside a step.
-pub(crate) fn filler<N>(noise: &mut N, step: u32, stream: Stream) -> StepNoise<'_, &mut N> {
-    StepNoise::new(noise, step, stream, &[])
+/// Lends a noise source to the kernels for rows outside a step, if it has them.
+pub(crate) fn filler<'n, A, D: Dimension, N: NoiseSource<A>>(
+    x: &ArrayRef<A, D>,
+    noise: &'n mut N,
+    step: u32,
+    stream: Stream,
+) -> Result<StepNoise<'n, &'n mut N>, Error> {
+    let samples = *x.shape().first().ok_or(Error::NoSampleAxis)?;
+    let steps = u64::from(step)..u64::from(step) + 1;
+    noise.check(&Demand::batch(samples, steps, stream))?;
+    Ok(StepNoise::new(noise, step, stream, &[]))
 }
 
 /// The initial distribution: x ← x + deviation·z on zeros.
@@ -40,6 +48,6 @@ pub(crate) fn start_noise<A: Real, D: Dimension, N: NoiseSource<A>>(
     deviation: f64,
     noise: &mut N,
 ) -> Result<(), Error> {
-    let mut fill = filler(noise, 0, Stream::Start);
+    let mut fill = filler(x, noise, 0, Stream::Start)?;
     apply(&[affine(0.0, 0.0, deviation)], x, &[], Some(&mut fill)).map(drop)
 }

@@ -24,15 +24,15 @@ use crate::real::Real;
 ///
 /// # Errors
 ///
-/// [`Error::NoSampleAxis`].
+/// [`Error::NoSampleAxis`]; what the source's [`check`](NoiseSource::check) refuses.
 pub fn fill_normal<A: Real, D: Dimension, N: NoiseSource<A>>(
     out: &mut ArrayRef<A, D>,
     noise: &mut N,
     step: u32,
     stream: Stream,
 ) -> Result<(), Error> {
+    let mut fill = filler(out, noise, step, stream)?;
     out.fill(A::zero());
-    let mut fill = filler(noise, step, stream);
     apply(&[affine(0.0, 0.0, 1.0)], out, &[], Some(&mut fill)).map(drop)
 }
 
@@ -55,7 +55,8 @@ pub fn fill_normal<A: Real, D: Dimension, N: NoiseSource<A>>(
 ///
 /// # Errors
 ///
-/// [`Error::NoSampleAxis`]; [`Error::WrongLength`] unless there is one level, or one per sample.
+/// [`Error::NoSampleAxis`]; [`Error::WrongLength`] unless there is one level, or one per sample;
+/// what the source's [`check`](NoiseSource::check) refuses.
 #[doc(alias = "add_noise")]
 #[doc(alias = "q_sample")]
 pub fn diffuse<A: Real, D: Dimension, N: NoiseSource<A>>(
@@ -68,7 +69,7 @@ pub fn diffuse<A: Real, D: Dimension, N: NoiseSource<A>>(
         .iter()
         .map(|level| affine(level.alpha(), 0.0, level.sigma()))
         .collect();
-    let mut fill = filler(noise, step, Stream::Forward);
+    let mut fill = filler(x, noise, step, Stream::Forward)?;
     apply(&forms, x, &[], Some(&mut fill)).map(drop)
 }
 
@@ -110,7 +111,8 @@ impl Transition {
     /// # Errors
     ///
     /// [`Error::InvalidParameter`] without `data` where its coefficient is not 0;
-    /// [`Error::NoSampleAxis`], [`Error::ShapeMismatch`].
+    /// [`Error::NoSampleAxis`], [`Error::ShapeMismatch`]; what the source's
+    /// [`check`](NoiseSource::check) refuses.
     pub fn sample_in_place<A: Real, D: Dimension, N: NoiseSource<A>>(
         &self,
         x: &mut ArrayRef<A, D>,
@@ -119,7 +121,7 @@ impl Transition {
         step: u32,
         stream: Stream,
     ) -> Result<(), Error> {
-        let mut fill = filler(noise, step, stream);
+        let mut fill = filler(x, noise, step, stream)?;
         let form = affine(self.state, self.data, self.noise);
         match data {
             Some(data) => apply(&[form], x, &[data], Some(&mut fill)),

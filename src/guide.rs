@@ -3,6 +3,7 @@
 //!
 //! - [`choosing`]: which schedule, spacing and solver to take, with measured figures.
 //! - [`extending`]: custom schedules, solvers, models, loops and noise.
+//! - [`recipes`]: image to image, inpainting, continuous batching, action sequences, parity tests.
 //! - [`mathematics`]: the formulas and where they come from.
 //! - [`verification`]: every claim with its oracle, the measured value and the threshold.
 //! - [`performance`]: what a step costs.
@@ -40,6 +41,16 @@ pub mod testing {
     //! [module]: crate::testing
     //! [strategies]: crate::testing::strategies
     #![doc = include_str!("../docs/testing.md")]
+}
+
+pub mod recipes {
+    //! [choosing]: super::choosing
+    //! [extending]: super::extending
+    //! [extending-batch]: super::extending#two-users-in-one-batch
+    //! [extending-loop]: super::extending#a-loop
+    //! [extending-noise]: super::extending#noise
+    //! [mathematics]: super::mathematics
+    #![doc = include_str!("../docs/recipes.md")]
 }
 
 pub mod verification {

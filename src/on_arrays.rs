@@ -7,7 +7,7 @@ use crate::apply::{affine, apply};
 use crate::error::Error;
 use crate::kernel;
 use crate::level::NoiseLevel;
-use crate::noise::{Interval, NoiseSource, StepNoise, Stream};
+use crate::noise::{Demand, Interval, NoiseSource, StepNoise, Stream};
 use crate::posterior::StridedPosterior;
 use crate::prediction::Prediction;
 use crate::real::Real;
@@ -103,7 +103,8 @@ impl StridedPosterior {
     ///
     /// # Errors
     ///
-    /// As [`mean_in_place`](Self::mean_in_place).
+    /// As [`mean_in_place`](Self::mean_in_place); what the source's [`check`](NoiseSource::check)
+    /// refuses.
     pub fn sample_in_place<A: Real, D: Dimension, N: NoiseSource<A>>(
         &self,
         x: &mut ArrayRef<A, D>,
@@ -113,9 +114,10 @@ impl StridedPosterior {
     ) -> Result<(), Error> {
         let q = self.transition();
         let intervals = [Interval::new(self.from().lambda(), self.to().lambda())];
-        if q.noise != 0.0 {
-            noise.check(&intervals)?;
-        }
+        let samples = *x.shape().first().ok_or(Error::NoSampleAxis)?;
+        let noisy = &intervals[..usize::from(q.noise != 0.0)];
+        let steps = u64::from(step)..u64::from(step) + noisy.len() as u64;
+        noise.check(&Demand::batch(samples, steps, Stream::Step(0)).with_intervals(noisy))?;
         let mut fill = StepNoise::new(noise, step, Stream::Step(0), &intervals);
         let form = affine(q.state, q.data, q.noise);
         apply(&[form], x, &[data], Some(&mut fill)).map(drop)

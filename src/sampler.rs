@@ -206,7 +206,7 @@ impl Sampler {
         S: IntoDimension,
         N: NoiseSource<A>,
     {
-        self.check_start()?;
+        self.plan.require_denoising()?;
         let shape = shape.into_dimension();
         let mut x = memory::zeros(shape)?;
         let deviation = self.start_variance.sqrt();
@@ -284,13 +284,7 @@ impl Sampler {
             });
         }
         let machine = Machine::with_history(x, history, self.plan.slots())?;
-        Trajectory::new(
-            Arc::clone(&self.plan),
-            prediction,
-            self.clip,
-            machine,
-            noise,
-        )
+        Trajectory::new(self, prediction, machine, noise)
     }
 
     /// Resumes a run from a [snapshot](Trajectory::snapshot), taken from a sampler with the
@@ -312,8 +306,7 @@ impl Sampler {
         D: Dimension,
         N: NoiseSource<A>,
     {
-        let plan = Arc::clone(&self.plan);
-        Trajectory::resume(plan, prediction, self.clip, snapshot, noise)
+        Trajectory::resume(self, prediction, snapshot, noise)
     }
 
     /// The exact distribution of the state after every step when the data are `data`, the model is
@@ -342,19 +335,8 @@ impl Sampler {
         if self.clip.is_some() {
             return Err(Error::ClippedMoments);
         }
-        self.check_start()?;
+        self.plan.require_denoising()?;
         let initial = Gaussian::centred(data.mean().len(), self.start_variance)?;
         self.plan.moments(data, &initial)
-    }
-
-    /// Refuses an initial distribution for a plan that leads to more noise.
-    pub(crate) fn check_start(&self) -> Result<(), Error> {
-        if self.plan.start().lambda() < self.plan.end().lambda() {
-            return Ok(());
-        }
-        Err(Error::StartsFromData {
-            from: self.plan.start().time(),
-            to: self.plan.end().time(),
-        })
     }
 }

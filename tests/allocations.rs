@@ -13,9 +13,11 @@ use diffusion_sampler::{
     denoiser::{Classifier, Guided, Models, WithClassifier},
     forward::fill_normal,
     guidance::{ClassifierFree, ClassifierGuidance, GuidanceWeight},
-    noise::Stream,
-    schedule::TableSchedule,
-    solver::{Solver, catalogue},
+    noise::{BrownianPath, NoiseSource, PerSample, PureNoise, SampleNoise, Stream},
+    posterior::Kappa,
+    run::{DdimStep, Machine},
+    schedule::{NoiseSchedule, TableSchedule},
+    solver::{FirstOrder, Solver, catalogue},
 };
 use ndarray::{Array, ArrayRef, Axis, Dim, Dimension, IntoDimension, Ix2, Ix4, IxDyn, Slice};
 
@@ -131,9 +133,17 @@ fn samplers(solver: &dyn Solver) -> [Sampler; 3] {
 
 /// A run from a state that every plan can start from, DDIM inversion's too.
 fn begin<A: Real, D: Dimension>(sampler: &Sampler, shape: D) -> Trajectory<A, D> {
+    begin_with(sampler, shape, KeyedNoise::new(1))
+}
+
+fn begin_with<A: Real, D: Dimension, N: NoiseSource<A>>(
+    sampler: &Sampler,
+    shape: D,
+    noise: N,
+) -> Trajectory<A, D, N> {
     let mut x = Array::zeros(shape);
     fill_normal(&mut x, &mut KeyedNoise::new(1), 0, Stream::User(0)).unwrap();
-    sampler.start_from(x, KIND, KeyedNoise::new(1)).unwrap()
+    sampler.start_from(x, KIND, noise).unwrap()
 }
 
 /// Every step of every solver after the first, with one model.
@@ -241,6 +251,69 @@ fn telling_allocates_nothing() {
             }
             assert!(run.is_finished());
         }
+    }
+}
+
+#[test]
+fn a_restarted_run_allocates_nothing_at_all() {
+    for entry in catalogue().iter().filter(|entry| !entry.inverts) {
+        let name = entry.name;
+        for sampler in samplers(&*entry.solver) {
+            let mut run = begin::<f32, Ix2>(&sampler, Dim([3, 70]));
+            run.complete(&mut Plain).unwrap();
+            let state = run.state().to_owned();
+            let (count, ()) = allocations(|| {
+                run.restart(KeyedNoise::new(2)).unwrap();
+                run.complete(&mut Plain).unwrap();
+                run.restart_from(&state, KeyedNoise::new(3)).unwrap();
+                run.complete(&mut Plain).unwrap();
+            });
+            assert_eq!(count, 0, "{name}, {:?}", sampler.clip());
+        }
+    }
+}
+
+/// Three samples with noise of their own.
+fn watch_samples<A: Real, S: PureNoise<A>>(what: &str, solver: &dyn Solver, of: impl Fn(u64) -> S) {
+    for sampler in samplers(solver) {
+        let noise = PerSample::of((0..3).map(&of));
+        let mut run = begin_with::<A, Ix2, _>(&sampler, Dim([3, 70]), noise);
+        run.advance(&mut Plain).unwrap();
+        while !run.is_finished() {
+            let (count, outcome) = allocations(|| run.advance(&mut Plain));
+            outcome.unwrap();
+            assert_eq!(count, 0, "{what}, {:?}", sampler.clip());
+        }
+    }
+}
+
+#[test]
+fn no_step_after_the_first_allocates_where_each_sample_has_its_noise() {
+    for entry in catalogue() {
+        watch_samples::<f32, _>(entry.name, &*entry.solver, KeyedNoise::new);
+        watch_samples::<f64, _>(entry.name, &*entry.solver, KeyedNoise::new);
+    }
+    watch_samples::<f32, _>("paths", &FirstOrder::ddpm(), BrownianPath::new);
+}
+
+#[test]
+fn steps_of_samples_that_join_and_leave_allocate_nothing_after_the_first() {
+    let schedule = TableSchedule::linear(1000, 1e-4, 0.02).unwrap();
+    let level = |time| schedule.level(time).unwrap();
+    let from = [level(900.0), level(500.0), level(200.0)];
+    let to = [level(800.0), level(400.0), level(0.0)];
+    let step = DdimStep::per_sample(&from, &to, Kappa::Ddpm).unwrap();
+    let mut machine = Machine::new(Array::<f32, Ix2>::zeros((3, 70)), 0).unwrap();
+    let mut noise = PerSample::of((0..3).map(KeyedNoise::new));
+    for number in 0..5 {
+        let (count, outcome) = allocations(|| {
+            noise.samples_mut().swap_remove(0);
+            let newcomer = SampleNoise::new(KeyedNoise::new(9)).joining_at(number);
+            noise.samples_mut().push(newcomer);
+            step.take(&mut machine, &mut Plain, &mut noise, number)
+        });
+        outcome.unwrap();
+        assert!(number == 0 || count == 0, "step {number}: {count}");
     }
 }
 

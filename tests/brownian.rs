@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 
 use diffusion_sampler::{
     Denoiser, Error, Grid, NoiseLevel, Prediction, Sampler, from_fn,
-    noise::{BrownianPath, Interval, KeyedNoise, NoiseKey, NoiseSource, Stream},
+    noise::{BrownianPath, Demand, Interval, KeyedNoise, NoiseKey, NoiseSource, Stream},
     oracle::{Gaussian, GaussianMixture, Oracle},
     posterior::Kappa,
     run::{DdimStep, Machine},
@@ -280,7 +280,8 @@ fn what_the_path_cannot_give_is_refused_before_a_run() -> Outcome {
     let path = BrownianPath::new(1);
     let check = |pairs: &[(f64, f64)]| {
         let intervals: Vec<_> = pairs.iter().map(|&(a, b)| Interval::new(a, b)).collect();
-        NoiseSource::<f32>::check(&path, &intervals)
+        let run = Demand::batch(1, 0..intervals.len() as u64, Stream::Step(0));
+        NoiseSource::<f32>::check(&path, &run.with_intervals(&intervals))
     };
     assert_eq!(
         check(&[

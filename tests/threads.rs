@@ -14,7 +14,9 @@ use diffusion_sampler::{
     from_fn,
     guidance::{ClassifierFree, GuidanceWeight},
     kernel::linear_combination,
-    noise::{NoiseKey, NoiseSource, RngNoise, Stream},
+    noise::{
+        BrownianPath, NoiseKey, NoiseSource, PerSample, PureNoise, RngNoise, SampleNoise, Stream,
+    },
     posterior::Kappa,
     run::{DdimStep, Machine},
     schedule::{NoiseSchedule, RectifiedFlow, VariancePreserving},
@@ -199,14 +201,10 @@ fn equal_layouts_of_any_axis_order_have_the_bits_of_the_standard_one() -> Outcom
     Ok(())
 }
 
-/// Keyed noise that does not say so.
-#[derive(Clone)]
-struct Unsaid(KeyedNoise);
+/// Pure noise that does not say so.
+struct Unsaid<N>(N);
 
-impl<A> NoiseSource<A> for Unsaid
-where
-    KeyedNoise: NoiseSource<A>,
-{
+impl<A, N: NoiseSource<A>> NoiseSource<A> for Unsaid<N> {
     fn fill(&mut self, key: NoiseKey, first: u64, out: &mut [A]) {
         self.0.fill(key, first, out);
     }
@@ -221,14 +219,15 @@ fn levels(samples: usize) -> Result<Vec<NoiseLevel>, Error> {
 }
 
 /// The same with noise that threads may share and with noise that they may not.
-fn shared_equals_unshared<A: Real, F>(shape: (usize, usize), what: &str, run: F) -> Outcome
+fn shared_equals_unshared<A, N, F>(noise: &N, shape: (usize, usize), what: &str, run: F) -> Outcome
 where
+    A: Real,
+    N: PureNoise<A> + Clone,
     F: Fn(&mut Array2<A>, &mut dyn NoiseSource<A>) -> Result<(), Error> + Sync,
 {
     let start = numbers::<A>(shape, 3);
-    let noise = KeyedNoise::new(11).with_first_sample(77)?;
     let mut expected = start.clone();
-    run(&mut expected, &mut Unsaid(noise))?;
+    run(&mut expected, &mut Unsaid(noise.clone()))?;
     for got in in_pools(|| {
         let (mut x, mut noise) = (start.clone(), noise);
         run(&mut x, &mut noise).map(|()| x)
@@ -236,6 +235,51 @@ where
         assert_same(&got?, &expected, &format!("{what} {shape:?}"));
     }
     Ok(())
+}
+
+/// One source on a batch of this shape.
+fn shared_noise_of<A: Real, N: PureNoise<A> + Clone>(noise: &N, shape: (usize, usize)) -> Outcome {
+    shared_equals_unshared::<A, _, _>(noise, shape, "fill", |x, mut noise| {
+        fill_normal(x, &mut noise, 3, Stream::User(4))
+    })?;
+    let levels = levels(shape.0)?;
+    shared_equals_unshared::<A, _, _>(noise, shape, "one level", |x, mut noise| {
+        diffuse(x, &levels[..1].repeat(shape.0), &mut noise, 2)?;
+        diffuse(x, &levels[shape.0.min(2) - 1..][..1], &mut noise, 2)
+    })?;
+    shared_equals_unshared::<A, _, _>(noise, shape, "levels per sample", |x, mut noise| {
+        diffuse(x, &levels, &mut noise, 2)
+    })?;
+    let flow = RectifiedFlow::new();
+    let from: Vec<_> = (0..shape.0)
+        .map(|sample| flow.level(0.5 + 0.1 * (sample % 4) as f64))
+        .collect::<Result<_, _>>()?;
+    let to: Vec<_> = levels
+        .iter()
+        .map(|l| flow.level(l.time() / 2.0))
+        .collect::<Result<_, _>>()?;
+    let step = DdimStep::per_sample(&from, &to, Kappa::Eta(0.8))?;
+    let output = numbers::<A>(shape, 9);
+    shared_equals_unshared::<A, _, _>(noise, shape, "steps per sample", |x, mut noise| {
+        let mut machine = Machine::new(x.clone(), 0)?;
+        step.tell(&mut machine, Prediction::Flow, &output, &mut noise, 7)?;
+        x.assign(machine.state());
+        Ok(())
+    })
+}
+
+/// Samples of several seeds in any order, which joined the batch at different steps.
+fn mixed(samples: usize) -> Result<PerSample, Error> {
+    let sample = |index: usize| {
+        let noise = SampleNoise::new(KeyedNoise::new(index as u64 % 3));
+        let noise = noise.with_sample(index as u64 * 5 % 7)?;
+        Ok(noise
+            .joining_at(index as u32 % 3)
+            .having_taken(index as u32 % 5))
+    };
+    Ok(PerSample::new(
+        (0..samples).map(sample).collect::<Result<_, Error>>()?,
+    ))
 }
 
 fn shared_noise_has_the_bits_of_its_source<A: Real>() -> Outcome {
@@ -247,33 +291,36 @@ fn shared_noise_has_the_bits_of_its_source<A: Real>() -> Outcome {
         (150_001, 2),
         (3_001, 300),
     ] {
-        shared_equals_unshared::<A, _>(shape, "fill", |x, mut noise| {
-            fill_normal(x, &mut noise, 3, Stream::User(4))
-        })?;
-        let levels = levels(shape.0)?;
-        shared_equals_unshared::<A, _>(shape, "one level", |x, mut noise| {
-            diffuse(x, &levels[..1].repeat(shape.0), &mut noise, 2)?;
-            diffuse(x, &levels[shape.0.min(2) - 1..][..1], &mut noise, 2)
-        })?;
-        shared_equals_unshared::<A, _>(shape, "levels per sample", |x, mut noise| {
-            diffuse(x, &levels, &mut noise, 2)
-        })?;
-        let flow = RectifiedFlow::new();
-        let from: Vec<_> = (0..shape.0)
-            .map(|sample| flow.level(0.5 + 0.1 * (sample % 4) as f64))
-            .collect::<Result<_, _>>()?;
-        let to: Vec<_> = levels
-            .iter()
-            .map(|l| flow.level(l.time() / 2.0))
-            .collect::<Result<_, _>>()?;
-        let step = DdimStep::per_sample(&from, &to, Kappa::Eta(0.8))?;
-        let output = numbers::<A>(shape, 9);
-        shared_equals_unshared::<A, _>(shape, "steps per sample", |x, mut noise| {
-            let mut machine = Machine::new(x.clone(), 0)?;
-            step.tell(&mut machine, Prediction::Flow, &output, &mut noise, 7)?;
-            x.assign(machine.state());
-            Ok(())
-        })?;
+        shared_noise_of::<A, _>(&KeyedNoise::new(11).with_first_sample(77)?, shape)?;
+        shared_noise_of::<A, _>(&mixed(shape.0)?, shape)?;
+    }
+    shared_noise_of::<A, _>(&BrownianPath::new(5), (3, 50_003))
+}
+
+#[test]
+fn a_batch_of_requests_by_any_number_of_threads_is_each_request_alone() -> Outcome {
+    let grid = Grid::trailing(&VariancePreserving::default(), 3)?;
+    let sampler = Sampler::along(&Path::without_schedule(&grid), &DpmSolverPlusPlus::sde())?;
+    let sources = || (0..SHAPE.0 as u64).map(|index| KeyedNoise::new(index % 4 * 1000));
+    let model = || Linear {
+        prediction: Prediction::Noise,
+    };
+    let wholes = in_pools(|| {
+        let noise = PerSample::of(sources());
+        let run = sampler.start::<f32, _, _>(SHAPE, Prediction::Noise, noise);
+        let mut run = run.map_err(|error| error.to_string())?;
+        let completed = run.complete(&mut model());
+        completed.map_err(|error| error.to_string())?;
+        Ok::<_, String>(run.into_state())
+    })?;
+    for whole in wholes {
+        let whole = whole?;
+        for (sample, noise) in sources().enumerate() {
+            let mut alone = sampler.start((1, SHAPE.1), Prediction::Noise, noise)?;
+            alone.complete(&mut model())?;
+            let part = whole.slice_axis(Axis(0), Slice::from(sample..sample + 1));
+            assert_same(&part.to_owned(), &alone.into_state(), "requests");
+        }
     }
     Ok(())
 }
@@ -297,15 +344,15 @@ struct Asked {
 
 impl<A> NoiseSource<A> for Asked
 where
-    KeyedNoise: NoiseSource<A>,
+    KeyedNoise: PureNoise<A>,
 {
     fn fill(&mut self, key: NoiseKey, first: u64, out: &mut [A]) {
         self.fills += 1;
         self.noise.fill(key, first, out);
     }
 
-    fn keyed(&self) -> Option<KeyedNoise> {
-        self.said.then_some(self.noise)
+    fn as_pure(&self) -> Option<&dyn PureNoise<A>> {
+        self.said.then_some(&self.noise)
     }
 }
 

@@ -58,6 +58,14 @@ impl fmt::Display for Error {
                 f,
                 "noise from lambda {from} to {to}: a noise path is followed once, towards less noise"
             ),
+            Self::StepBeforeJoining {
+                sample,
+                joined,
+                step,
+            } => write!(
+                f,
+                "sample {sample} joins its batch at step {joined}: it has no noise at step {step}"
+            ),
             Self::UnboundedLambda { noisy, clean } => write!(
                 f,
                 "lambda runs from {noisy} to {clean}: a grid in lambda or rho needs finite ends, give an explicit LambdaRange"

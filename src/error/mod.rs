@@ -231,6 +231,16 @@ pub enum Error {
         /// λ to which it goes from there, not above.
         to: f64,
     },
+    /// A step of a batch before one of its samples has joined it
+    /// ([`SampleNoise::joining_at`](crate::noise::SampleNoise::joining_at)).
+    StepBeforeJoining {
+        /// The sample: position on axis 0.
+        sample: usize,
+        /// The batch's step at which it joins.
+        joined: u32,
+        /// The step.
+        step: u64,
+    },
     /// The prediction says nothing about x₀ or ε at this level: ε, score and EDM at α = 0, score
     /// and EDM at σ = 0.
     PredictionUndefined {

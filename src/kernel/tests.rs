@@ -8,7 +8,7 @@ use super::{
     Clipped, Form, Forms, MAX_INPUTS, Row, linear_combination, naive, update, update_slices,
 };
 use crate::error::Error;
-use crate::noise::RowNoise;
+use crate::noise::{NoiseKey, RowNoise, Stream};
 use crate::real::Real;
 use crate::simd::at_each_level;
 
@@ -244,6 +244,10 @@ fn case() -> impl Strategy<Value = Case> {
 impl<A, F: FnMut(usize, usize, &mut [A])> RowNoise<A> for F {
     fn fill(&mut self, row: usize, first: usize, out: &mut [A]) {
         self(row, first, out);
+    }
+
+    fn key(&self, row: usize) -> NoiseKey {
+        NoiseKey::new(row as u64, 0, Stream::Start)
     }
 }
 

@@ -20,7 +20,8 @@ pub(super) fn slices<A: Real>(
 ) {
     #[cfg(feature = "rayon")]
     if let Some(threads) = pool::Threads::worth(run, x.len()) {
-        run.finite &= threads.slices(start, x, y, inputs);
+        let finite = threads.slices(start, x, y, inputs);
+        run.finite &= finite;
         return;
     }
     run.in_order(start, x, y, inputs);
@@ -30,7 +31,7 @@ pub(super) fn slices<A: Real>(
 mod pool {
     use super::super::pieces::{Run, with_room};
     use super::super::{Forms, MAX_INPUTS};
-    use crate::noise::{KeyedNoise, StepNoise};
+    use crate::noise::{PureNoise, StepNoise};
     use crate::real::Real;
 
     /// Shorter slices without noise stay with one thread: a pool that is called from outside has to
@@ -46,19 +47,19 @@ mod pool {
     const PIECES: usize = 8;
 
     /// A run that threads share.
-    pub(super) struct Threads<'r> {
+    pub(super) struct Threads<'r, A> {
         forms: Forms<'r>,
         per_sample: usize,
-        noise: Option<StepNoise<'static, KeyedNoise>>,
+        noise: Option<StepNoise<'r, &'r dyn PureNoise<A>>>,
         /// The elements of a piece; a multiple of a block of noise, so that few blocks are made
         /// twice.
         piece: usize,
     }
 
-    impl<'r> Threads<'r> {
+    impl<'r, A: Real> Threads<'r, A> {
         /// The run for threads, if slices of this length are worth it and the noise can be shared.
         #[inline(always)]
-        pub(super) fn worth<A: Real>(run: &Run<'r, '_, A>, len: usize) -> Option<Self> {
+        pub(super) fn worth(run: &'r Run<'_, '_, A>, len: usize) -> Option<Self> {
             let least = if run.noise.is_some() { NOISY } else { PLAIN };
             if len < least {
                 return None;
@@ -67,7 +68,7 @@ mod pool {
         }
 
         #[inline(never)]
-        fn share<A: Real>(run: &Run<'r, '_, A>, piece: usize) -> Option<Self> {
+        fn share(run: &'r Run<'_, '_, A>, piece: usize) -> Option<Self> {
             let noise = match &run.noise {
                 Some(noise) => Some(noise.fill.shared()?),
                 None => None,
@@ -82,7 +83,7 @@ mod pool {
 
         /// The elements from `start` on, in slices. Returns whether everything is finite.
         #[inline(never)]
-        pub(super) fn slices<A: Real>(
+        pub(super) fn slices(
             &self,
             start: usize,
             x: &mut [A],
@@ -94,7 +95,7 @@ mod pool {
 
         /// The elements from `at` on of slices that begin with element `start`; `x` and `y` are cut
         /// already, the inputs are not.
-        fn halves<A: Real>(
+        fn halves(
             &self,
             start: usize,
             at: usize,
@@ -121,7 +122,7 @@ mod pool {
             finite && rest_finite
         }
 
-        fn piece<A: Real>(
+        fn piece(
             &self,
             start: usize,
             at: usize,

@@ -1,6 +1,8 @@
 //! Noise as one path over all levels, whatever the steps.
 
-use super::{Interval, KeyedNoise, NoiseKey, NoiseSource, NormalElement, Stream};
+use super::{
+    Demand, Interval, KeyedNoise, NoiseKey, NoiseSource, NormalElement, PureNoise, Stream,
+};
 use crate::error::{Error, require};
 
 /// The depth of the tree: cells are 2⁻²⁰ of the interval.
@@ -47,7 +49,7 @@ const PIECE: usize = 256;
 /// The path is a tree of depth 20 over an interval of λ, \[−16, 16\] by default. A knot
 /// is found by a walk down the tree, from 22 normals, and placed within its cell, exactly where it
 /// is, by one more; memory is a few blocks. So a step costs up to 45 normals an element (measured:
-/// 47 times the time of [`KeyedNoise`] on 65536 `f32`), on one thread. Two knots of one run within
+/// 47 times the time of [`KeyedNoise`] on 65536 `f32`, on one thread). Two knots of one run within
 /// one cell are refused, as are steps that leave the interval, lead upwards or go over a part of
 /// the path twice: [`check`](NoiseSource::check), which a run asks before it starts. λ = −∞ (α = 0)
 /// and λ = +∞ (σ = 0) belong to the path.
@@ -237,10 +239,10 @@ impl BrownianPath {
     }
 }
 
-impl<A: NormalElement> NoiseSource<A> for BrownianPath {
-    fn fill(&mut self, key: NoiseKey, mut first: u64, out: &mut [A]) {
+impl<A: NormalElement> PureNoise<A> for BrownianPath {
+    fn draw(&self, key: NoiseKey, mut first: u64, out: &mut [A]) {
         let (Stream::Step(path), Some(interval)) = (key.stream, key.interval) else {
-            return self.normals.fill(key, first, out);
+            return self.normals.draw(key, first, out);
         };
         let terms = self.terms(interval);
         let stream = TREES + u32::from(path);
@@ -259,10 +261,20 @@ impl<A: NormalElement> NoiseSource<A> for BrownianPath {
             first = first.wrapping_add(piece.len() as u64);
         }
     }
+}
 
-    fn check(&self, intervals: &[Interval]) -> Result<(), Error> {
+impl<A: NormalElement> NoiseSource<A> for BrownianPath {
+    fn fill(&mut self, key: NoiseKey, first: u64, out: &mut [A]) {
+        self.draw(key, first, out);
+    }
+
+    fn as_pure(&self) -> Option<&dyn PureNoise<A>> {
+        Some(self)
+    }
+
+    fn check(&self, demand: &Demand<'_>) -> Result<(), Error> {
         let mut reached = f64::NEG_INFINITY;
-        for interval in intervals {
+        for interval in demand.intervals {
             self.check_step(*interval)?;
             if interval.from() < reached {
                 return Err(Error::PathRetraced {

@@ -1,7 +1,7 @@
 //! What the kernels see of a noise source: the rows of one step of one stream.
 
 #[cfg(feature = "rayon")]
-use super::KeyedNoise;
+use super::PureNoise;
 use super::{Interval, NoiseKey, NoiseSource, Stream};
 
 /// Rows of standard normals.
@@ -14,7 +14,7 @@ pub(crate) trait RowNoise<A> {
 
     /// The same rows for any thread and in any order, if they do not depend on it.
     #[cfg(feature = "rayon")]
-    fn shared(&self) -> Option<StepNoise<'static, KeyedNoise>> {
+    fn shared(&self) -> Option<StepNoise<'_, &dyn PureNoise<A>>> {
         None
     }
 }
@@ -65,9 +65,13 @@ impl<A, N: NoiseSource<A>> RowNoise<A> for StepNoise<'_, N> {
     }
 
     #[cfg(feature = "rayon")]
-    fn shared(&self) -> Option<StepNoise<'static, KeyedNoise>> {
-        // Keyed noise does not look at the interval.
-        let source = self.source.keyed()?;
-        Some(StepNoise::new(source, self.step, self.stream, &[]))
+    fn shared(&self) -> Option<StepNoise<'_, &dyn PureNoise<A>>> {
+        let source = self.source.as_pure()?;
+        Some(StepNoise::new(
+            source,
+            self.step,
+            self.stream,
+            self.intervals,
+        ))
     }
 }

@@ -1,6 +1,6 @@
 //! What a source of noise must do.
 
-use super::{Interval, KeyedNoise, NoiseKey};
+use super::{Demand, NoiseKey, PureNoise, batch};
 use crate::error::Error;
 
 /// A source of standard normals.
@@ -10,26 +10,57 @@ pub trait NoiseSource<A> {
     /// Writes the normals of the elements `first..first + out.len()` of the row `key` to `out`.
     fn fill(&mut self, key: NoiseKey, first: u64, out: &mut [A]);
 
-    /// Whether one run can draw noise in these intervals, in this order; asked before it begins.
+    /// Whether the source has noise for what is going to be asked; called when a run is started,
+    /// and before a single step or call draws.
     ///
-    /// [`fill`](Self::fill) cannot fail, so a source that has noise for some intervals only refuses
-    /// the others here. The default accepts all.
+    /// [`fill`](Self::fill) cannot fail, so a source that has noise for some batches, steps or
+    /// intervals only refuses the others here. The default accepts all.
     ///
     /// # Errors
     ///
     /// The source's own.
-    fn check(&self, intervals: &[Interval]) -> Result<(), Error> {
-        let _ = intervals;
+    fn check(&self, demand: &Demand<'_>) -> Result<(), Error> {
+        let _ = demand;
         Ok(())
     }
 
-    /// This source as a pure function of the key, if it is one: whether it is asked or the returned
-    /// [`KeyedNoise`], in any order, gives the same bits.
+    /// This source as a pure function of the key, if it is one: the same bits, in any order and by
+    /// any thread. Such a source implements [`PureNoise`] and returns `Some(self)`.
     ///
     /// Threads (feature `rayon`) ask the returned one instead of [`fill`](Self::fill). `None`, the
     /// default, leaves the noise to one thread.
-    fn keyed(&self) -> Option<KeyedNoise> {
+    fn as_pure(&self) -> Option<&dyn PureNoise<A>> {
         None
+    }
+
+    /// Writes the normals of a batch, `samples` rows of equal length one after the other, to `out`;
+    /// `key` is that of the first row, and the others follow it.
+    ///
+    /// A run draws these: x_T is the deviation of the initial distribution times the rows of
+    /// [`Stream::Start`](super::Stream::Start) at step 0, and a step's noise those of
+    /// [`Stream::Step`](super::Stream::Step)`(stage)`, in the step's interval.
+    ///
+    /// ```
+    /// use diffusion_sampler::{KeyedNoise, noise::{NoiseKey, NoiseSource, RngNoise, Stream}};
+    /// use rand::{SeedableRng, rngs::StdRng};
+    ///
+    /// let mut noise = RngNoise::new(StdRng::seed_from_u64(7));
+    /// let mut z = vec![0.0f32; 4 * 10];
+    /// noise.fill_batch(NoiseKey::new(0, 0, Stream::Start), 4, &mut z)?;
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongLength`] unless the length is a multiple of `samples`; what
+    /// [`check`](Self::check) refuses. `out` is then as it was.
+    fn fill_batch(&mut self, key: NoiseKey, samples: usize, out: &mut [A]) -> Result<(), Error> {
+        let rows = batch::rows(key, samples, out)?;
+        self.check(&batch::demand(key, samples, key.interval.as_slice()))?;
+        for (key, row) in rows {
+            self.fill(key, 0, row);
+        }
+        Ok(())
     }
 }
 
@@ -41,15 +72,30 @@ macro_rules! forward {
                 (**self).fill(key, first, out);
             }
 
-            fn check(&self, intervals: &[Interval]) -> Result<(), Error> {
-                (**self).check(intervals)
+            fn check(&self, demand: &Demand<'_>) -> Result<(), Error> {
+                (**self).check(demand)
             }
 
-            fn keyed(&self) -> Option<KeyedNoise> {
-                (**self).keyed()
+            fn as_pure(&self) -> Option<&dyn PureNoise<A>> {
+                (**self).as_pure()
             }
         }
     )*};
 }
 
 forward!(&mut S, Box<S>);
+
+/// A shared reference to a pure source is a source: one list of seeds for several runs.
+impl<A, S: PureNoise<A> + ?Sized> NoiseSource<A> for &S {
+    fn fill(&mut self, key: NoiseKey, first: u64, out: &mut [A]) {
+        self.draw(key, first, out);
+    }
+
+    fn check(&self, demand: &Demand<'_>) -> Result<(), Error> {
+        (**self).check(demand)
+    }
+
+    fn as_pure(&self) -> Option<&dyn PureNoise<A>> {
+        (**self).as_pure()
+    }
+}

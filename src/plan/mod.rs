@@ -145,6 +145,18 @@ impl Plan {
         self.steps[self.steps.len() - 1].to
     }
 
+    /// Refuses an initial distribution for a plan that leads to more noise.
+    pub(crate) fn require_denoising(&self) -> Result<(), Error> {
+        let (start, end) = (self.start(), self.end());
+        if start.lambda() < end.lambda() {
+            return Ok(());
+        }
+        Err(Error::StartsFromData {
+            from: start.time(),
+            to: end.time(),
+        })
+    }
+
     /// Whether any update adds noise.
     pub fn is_stochastic(&self) -> bool {
         self.stages().any(|stage| stage.update.noise != 0.0)

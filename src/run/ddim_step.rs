@@ -7,6 +7,7 @@ use super::machine::Machine;
 use crate::clip::Clip;
 use crate::denoiser::Denoiser;
 use crate::error::{Error, RunError};
+use crate::guidance::Combination;
 use crate::level::NoiseLevel;
 use crate::noise::NoiseSource;
 use crate::plan::{Stage, Update};
@@ -133,6 +134,45 @@ impl DdimStep {
         step: u32,
     ) -> Result<(), Error> {
         machine.tell(&self.instruction(step), prediction, output, noise)
+    }
+
+    /// Takes the step with several outputs of the model and the weights by which they combine, for
+    /// the batch or for each sample: every request of a batch may have a guidance weight of its own.
+    ///
+    /// ```
+    /// use diffusion_sampler::{KeyedNoise, Prediction, guidance::Combination, posterior::Kappa};
+    /// use diffusion_sampler::{run::{DdimStep, Machine}, schedule::{NoiseSchedule, TableSchedule}};
+    /// use ndarray::{ArrayRef2, array};
+    ///
+    /// let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
+    /// let (clean, noisy) = (schedule.level(0.0)?, schedule.level(500.0)?);
+    /// let step = DdimStep::per_sample(&[noisy; 2], &[clean; 2], Kappa::Ddim)?;
+    /// let mut machine = Machine::new(array![[0.3f64], [0.3]], 0)?;
+    /// // Weights 0 and 2: the second sample is guided away from the unconditional output.
+    /// let weights = [Combination::affine(&[1.0, 0.0])?, Combination::affine(&[3.0, -2.0])?];
+    /// let (conditional, unconditional) = (array![[0.5], [0.5]], array![[0.1], [0.1]]);
+    /// let outputs: &[&ArrayRef2<f64>] = &[&conditional, &unconditional];
+    /// let noise = &mut KeyedNoise::new(0);
+    /// step.tell_combined(&mut machine, Prediction::Data, &weights, outputs, noise, 0)?;
+    /// assert_eq!(machine.state()[[0, 0]], 0.5);
+    /// assert!((machine.state()[[1, 0]] - 1.3).abs() < 1e-15);
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Machine::tell_combined`].
+    pub fn tell_combined<A: Real, D: Dimension, N: NoiseSource<A>>(
+        &self,
+        machine: &mut Machine<A, D>,
+        prediction: Prediction,
+        combinations: &[Combination],
+        outputs: &[&ArrayRef<A, D>],
+        noise: &mut N,
+        step: u32,
+    ) -> Result<(), Error> {
+        let instruction = self.instruction(step);
+        machine.tell_combined(&instruction, prediction, combinations, outputs, noise)
     }
 
     /// Takes the step with `model`, which may be guided.

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use super::cursor::Cursor;
 use super::instruction::Instruction;
+use super::noise::RunNoise;
 use super::snapshot::Snapshot;
 use crate::clip::Clip;
 use crate::denoiser::Query;
-use crate::error::Error;
+use crate::error::{Error, require_length};
 use crate::fold;
 use crate::kernel::Form;
 use crate::level::NoiseLevel;
-use crate::noise::{Interval, NoiseSource};
+use crate::noise::NoiseSource;
 use crate::plan::Plan;
 use crate::prediction::Prediction;
 use crate::real::Real;
@@ -24,6 +25,7 @@ pub(super) struct Driver {
     prediction: Prediction,
     clip: Option<Clip>,
     cursor: Cursor,
+    needs: RunNoise,
     /// The folded scalars of the plan's stages for a model with one output.
     forms: Arc<[Form]>,
 }
@@ -33,22 +35,17 @@ pub(super) struct Driver {
 const FOLDED: usize = 4096;
 
 impl Driver {
-    /// A run at the start of `plan` on elements of type `A`. Refused here, before anything is
+    /// A run at the start of `plan` on a batch of elements of type `A`. Refused here, before anything is
     /// evaluated: noise that the source does not have, a prediction that says nothing at one of the
     /// plan's levels, and scalars that the element type cannot hold.
     pub(super) fn new<A: Real>(
         plan: Arc<Plan>,
         prediction: Prediction,
         clip: Option<Clip>,
-        noise: &impl NoiseSource<A>,
+        (samples, noise): (usize, &impl NoiseSource<A>),
     ) -> Result<Self, Error> {
-        let intervals: Vec<Interval> = plan
-            .steps()
-            .iter()
-            .filter(|step| step.stages.iter().any(|stage| stage.update.noise != 0.0))
-            .map(|step| Interval::new(step.from.lambda(), step.to.lambda()))
-            .collect();
-        noise.check(&intervals)?;
+        let needs = RunNoise::of(&plan);
+        needs.check(samples, noise)?;
         let fixed = clip.and_then(|clip| clip.fixed());
         let mut forms = Vec::with_capacity(plan.stages().count().min(FOLDED));
         for (index, step) in plan.steps().iter().enumerate() {
@@ -65,8 +62,24 @@ impl Driver {
             prediction,
             clip,
             cursor: Cursor::default(),
+            needs,
             forms: forms.into(),
         })
+    }
+
+    /// Refuses to begin anew with noise that has not what the run needs.
+    pub(super) fn check_restart<A>(
+        &self,
+        samples: usize,
+        noise: &impl NoiseSource<A>,
+    ) -> Result<(), Error> {
+        require_length("given history slots", self.plan.given(), 0)?;
+        self.needs.check(samples, noise)
+    }
+
+    /// Goes back to the start.
+    pub(super) fn rewind(&mut self) {
+        self.cursor = Cursor::default();
     }
 
     /// The same at the position of a snapshot of this plan.

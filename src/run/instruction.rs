@@ -4,7 +4,7 @@ use crate::clip::Clip;
 use crate::denoiser::Query;
 use crate::error::Error;
 use crate::level::NoiseLevel;
-use crate::noise::{Interval, NoiseSource};
+use crate::noise::{Demand, Interval, NoiseSource, Stream};
 use crate::plan::{self, Stage, Step};
 
 /// One stage of one step, for the whole batch or with one stage for each sample: what a
@@ -71,12 +71,25 @@ impl<'a> Instruction<'a> {
         edges.map(|(from, to)| Interval::new(from.lambda(), to.lambda()))
     }
 
-    /// Refuses noise that the source does not have.
-    pub(super) fn check_noise<A>(&self, noise: &impl NoiseSource<A>) -> Result<(), Error> {
-        for (stage, interval) in self.stages.iter().zip(self.intervals()) {
-            if stage.update.noise != 0.0 {
-                noise.check(&[interval])?;
+    /// Refuses noise that the source does not have, for a batch of `samples` which the stages fit.
+    pub(super) fn check_noise<A>(
+        &self,
+        noise: &impl NoiseSource<A>,
+        samples: usize,
+    ) -> Result<(), Error> {
+        let (step, stream) = (self.step as u64, Stream::Step(self.stage as u8));
+        let batch = |steps| Demand::batch(samples, steps, stream);
+        noise.check(&batch(step..step))?;
+        let steps = step..step + 1;
+        for (row, (stage, interval)) in (0..).zip(self.stages.iter().zip(self.intervals())) {
+            if stage.update.noise == 0.0 {
+                continue;
             }
+            let demand = match self.stages {
+                [_] => batch(steps.clone()),
+                _ => Demand::row(row, steps.clone(), stream),
+            };
+            noise.check(&demand.with_intervals(&[interval]))?;
         }
         Ok(())
     }

@@ -194,6 +194,14 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         (self.x, self.slots)
     }
 
+    /// Forgets the history and the guidance memory.
+    pub(super) fn forget(&mut self) {
+        for slot in &mut self.slots {
+            slot.fill(A::zero());
+        }
+        self.memory = None;
+    }
+
     pub(super) fn set_memory(&mut self, memory: Option<Array<A, D>>) -> Result<(), Error> {
         if let Some(memory) = &memory {
             require_shape("guidance memory", self.x.shape(), memory.shape())?;
@@ -209,7 +217,8 @@ impl<A: Real, D: Dimension> Machine<A, D> {
     ///
     /// [`Error::NonFinite`], [`Error::OutputNotWritten`], [`Error::CoefficientOverflow`],
     /// [`Error::WrongLength`] unless the stage is one or one for each sample,
-    /// [`Error::PredictionUndefined`]; what the model's guidance refuses; the model's own error.
+    /// [`Error::PredictionUndefined`]; what the model's guidance or the noise's
+    /// [`check`](NoiseSource::check) refuses; the model's own error.
     pub fn take<M, N>(
         &mut self,
         instruction: &Instruction<'_>,
@@ -220,7 +229,8 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         M: Denoiser<A, D> + ?Sized,
         N: NoiseSource<A>,
     {
-        instruction.check_noise(noise)?;
+        self.check_lengths(instruction)?;
+        instruction.check_noise(noise, self.x.shape()[0])?;
         self.take_observed(instruction, model, noise, None)
     }
 
@@ -236,9 +246,31 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         output: &ArrayRef<A, D>,
         noise: &mut N,
     ) -> Result<(), Error> {
-        instruction.check_noise(noise)?;
+        self.check_lengths(instruction)?;
+        instruction.check_noise(noise, self.x.shape()[0])?;
         let combine = Combine::By(&Unguided);
         self.tell_all(instruction, prediction, combine, &[output], noise)
+    }
+
+    /// Takes one stage with several outputs and the weights by which they combine, for the batch or
+    /// for each sample: every request of a batch may have a guidance weight of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`tell`](Self::tell), and [`Error::WrongLength`] unless there is one combination or one
+    /// for each sample, with as many outputs as there are.
+    pub fn tell_combined<N: NoiseSource<A>>(
+        &mut self,
+        instruction: &Instruction<'_>,
+        prediction: Prediction,
+        combinations: &[Combination],
+        outputs: &[&ArrayRef<A, D>],
+        noise: &mut N,
+    ) -> Result<(), Error> {
+        self.check_lengths(instruction)?;
+        instruction.check_noise(noise, self.x.shape()[0])?;
+        let combine = Combine::Given(combinations);
+        self.tell_all(instruction, prediction, combine, outputs, noise)
     }
 
     pub(super) fn take_observed<M, N>(

@@ -8,6 +8,7 @@ mod driver;
 mod estimates;
 mod instruction;
 mod machine;
+mod noise;
 mod snapshot;
 mod tensors;
 mod trajectory;

@@ -1,25 +1,26 @@
 //! One run: a machine, a plan and the position in it.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use ndarray::{Array, ArrayRef, ArrayViewMut, Dimension};
 
+use super::buffers::check_start;
 use super::cursor::Cursor;
 use super::driver::Driver;
 use super::machine::{Combine, Machine, Outputs};
 use super::snapshot::Snapshot;
-use crate::clip::Clip;
+use crate::apply::start_noise;
 use crate::denoiser::{Denoiser, Query};
-use crate::error::{Error, RunError};
+use crate::error::{Error, RunError, require_shape};
 use crate::guidance::{Combination, Guidance, Unguided};
 use crate::kernel::Forms;
 use crate::level::NoiseLevel;
 use crate::memory;
-use crate::noise::{KeyedNoise, NoiseSource};
+use crate::noise::{Demand, KeyedNoise, NoiseSource, Stream};
 use crate::plan::Plan;
 use crate::prediction::Prediction;
 use crate::real::Real;
+use crate::sampler::Sampler;
 
 /// One run of a plan: a [`Machine`], the position in the plan, and the noise.
 ///
@@ -56,6 +57,8 @@ pub struct Trajectory<A, D: Dimension, N = KeyedNoise> {
     driver: Driver,
     machine: Machine<A, D>,
     noise: N,
+    /// The standard deviation of the initial distribution.
+    start_deviation: f64,
 }
 
 /// Where the model is to be evaluated next.
@@ -100,30 +103,33 @@ pub struct StepReport<'a, A, D: Dimension> {
 }
 
 impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
-    /// A run of `plan` with what `machine` holds.
+    /// A run of `sampler` with what `machine` holds.
     pub(crate) fn new(
-        plan: Arc<Plan>,
+        sampler: &Sampler,
         prediction: Prediction,
-        clip: Option<Clip>,
         machine: Machine<A, D>,
         noise: N,
     ) -> Result<Self, Error> {
+        let (plan, clip) = (sampler.shared_plan(), sampler.clip());
+        let samples = machine.state().shape()[0];
         Ok(Self {
-            driver: Driver::new(plan, prediction, clip, &noise)?,
+            driver: Driver::new(plan, prediction, clip, (samples, &noise))?,
             machine,
             noise,
+            start_deviation: sampler.start_variance().sqrt(),
         })
     }
 
-    /// The run of `plan` that `snapshot` was taken from.
+    /// The run of `sampler` that `snapshot` was taken from.
     pub(crate) fn resume(
-        plan: Arc<Plan>,
+        sampler: &Sampler,
         prediction: Prediction,
-        clip: Option<Clip>,
         snapshot: Snapshot<Array<A, D>>,
         noise: N,
     ) -> Result<Self, Error> {
-        let driver = Driver::new(plan, prediction, clip, &noise)?.at(&snapshot)?;
+        let (plan, clip) = (sampler.shared_plan(), sampler.clip());
+        let samples = snapshot.state.shape().first().copied().unwrap_or(0);
+        let driver = Driver::new(plan, prediction, clip, (samples, &noise))?.at(&snapshot)?;
         let slots = driver.plan().slots();
         let mut machine = Machine::with_history(snapshot.state, snapshot.history, slots)?;
         machine.set_memory(snapshot.memory)?;
@@ -131,7 +137,79 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
             driver,
             machine,
             noise,
+            start_deviation: sampler.start_variance().sqrt(),
         })
+    }
+
+    /// Begins anew from the initial distribution, with this noise: the run that
+    /// [`Sampler::start`](crate::Sampler::start) gives, bit for bit, in the arrays of this one. It
+    /// allocates nothing, and neither do the steps after it, the first included, but for the memory
+    /// of a form of guidance that keeps one. [`outputs`](Self::outputs) are the old ones until then.
+    ///
+    /// For callers of many short runs: a controller that plans anew at every observation.
+    ///
+    /// ```
+    /// use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler};
+    /// use diffusion_sampler::oracle::{Gaussian, Oracle};
+    /// use diffusion_sampler::{schedule::TableSchedule, solver::DpmSolverPlusPlus};
+    /// use ndarray::Array2;
+    ///
+    /// let schedule = TableSchedule::cosine(100)?;
+    /// let grid = Grid::trailing(&schedule, 10)?;
+    /// let sampler = Sampler::new(&schedule, &grid, &DpmSolverPlusPlus::new())?;
+    /// let mut model = Gaussian::isotropic(&[1.0, 2.0], 0.3)?.denoiser(Prediction::Noise);
+    /// let mut run = sampler.start::<f32, _, _>((1, 2), Prediction::Noise, KeyedNoise::new(0))?;
+    /// for seed in 0..3 {
+    ///     run.restart(KeyedNoise::new(seed))?;
+    ///     run.complete(&mut model)?;
+    ///     let new: Array2<f32> = sampler.sample(&mut model, (1, 2), seed)?;
+    ///     assert_eq!(*run.state(), new);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Sampler::start`](crate::Sampler::start), and [`Error::WrongLength`] for a plan with
+    /// [given slots](Plan::given). The run is then what it was.
+    pub fn restart(&mut self, mut noise: N) -> Result<(), Error> {
+        self.driver.plan().require_denoising()?;
+        let samples = self.samples();
+        self.driver.check_restart(samples, &noise)?;
+        noise.check(&Demand::batch(samples, 0..1, Stream::Start))?;
+        self.rewind();
+        self.machine.x.fill(A::zero());
+        start_noise(&mut self.machine.x, self.start_deviation, &mut noise)?;
+        self.noise = noise;
+        Ok(())
+    }
+
+    /// Begins anew from `x` at the plan's first level, with this noise: the run that
+    /// [`Sampler::start_from`](crate::Sampler::start_from) gives, otherwise as
+    /// [`restart`](Self::restart).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ShapeMismatch`], [`Error::NonFiniteStart`]; what the noise's
+    /// [`check`](NoiseSource::check) refuses; [`Error::WrongLength`] for a plan with
+    /// [given slots](Plan::given). The run is then what it was.
+    pub fn restart_from(&mut self, x: &ArrayRef<A, D>, noise: N) -> Result<(), Error> {
+        require_shape("start state", self.state().shape(), x.shape())?;
+        check_start(x, "start state")?;
+        self.driver.check_restart(self.samples(), &noise)?;
+        self.rewind();
+        self.machine.x.assign(x);
+        self.noise = noise;
+        Ok(())
+    }
+
+    fn samples(&self) -> usize {
+        self.machine.state().shape()[0]
+    }
+
+    fn rewind(&mut self) {
+        self.driver.rewind();
+        self.machine.forget();
     }
 
     /// What to evaluate next, after running the updates before it that need no model; `None` when

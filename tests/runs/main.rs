@@ -13,6 +13,7 @@ mod lent;
 mod non_finite;
 mod own;
 mod refusals;
+mod restart;
 mod shapes;
 mod single_steps;
 mod steps;

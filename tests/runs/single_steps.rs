@@ -2,7 +2,7 @@
 
 use diffusion_sampler::{
     Denoiser, Error, KeyedNoise, NoiseLevel, Prediction, Query, from_fn,
-    guidance::GuidanceWeight,
+    guidance::{Combination, GuidanceWeight},
     posterior::{Kappa, ReverseVariance},
     run::{DdimStep, Machine},
     schedule::NoiseSchedule,
@@ -10,7 +10,7 @@ use diffusion_sampler::{
 };
 use ndarray::{Array2, ArrayRef, Ix2, ShapeBuilder, s};
 
-use crate::common::{Smooth, bits, grid, pair, sampler, schedule};
+use crate::common::{Smooth, bits, difference, grid, pair, sampler, schedule};
 
 const SHAPE: (usize, usize) = (4, 6);
 const SEED: u64 = 77;
@@ -45,6 +45,75 @@ fn stepped(
 
 fn levels(times: [f64; 4]) -> Vec<NoiseLevel> {
     times.map(|time| schedule().level(time).unwrap()).to_vec()
+}
+
+#[test]
+fn a_step_with_weights_of_each_sample_is_the_samples_single_steps() {
+    let (from, to) = (
+        levels([1000.0, 640.0, 333.5, 20.0]),
+        levels([900.0, 12.0, 333.0, 0.0]),
+    );
+    let (first, second) = (state().mapv(|x| (x * 3.0).sin()), state().mapv(f32::cos));
+    let weights = [0.0, 0.5, 6.5, -1.0];
+    let combinations = weights.map(|w| Combination::affine(&[1.0 + w, -w]).unwrap());
+    for kappa in [Kappa::Ddim, Kappa::Ddpm] {
+        for kind in KINDS {
+            let together = DdimStep::per_sample(&from, &to, kappa).unwrap();
+            let mut machine = Machine::new(state(), 0).unwrap();
+            let mut noise = KeyedNoise::new(SEED);
+            let outputs: [&ArrayRef<f32, Ix2>; 2] = [&first, &second];
+            together
+                .tell_combined(&mut machine, kind, &combinations, &outputs, &mut noise, 5)
+                .unwrap();
+            for row in 0..SHAPE.0 {
+                let alone = DdimStep::new(from[row], to[row], kappa).unwrap();
+                let part = |array: &Array2<f32>| array.slice(s![row..=row, ..]).to_owned();
+                let (first, second) = (part(&first), part(&second));
+                let mut one = Machine::new(part(&state()), 0).unwrap();
+                let mut noise = KeyedNoise::new(SEED).with_first_sample(row as u64).unwrap();
+                let outputs: [&ArrayRef<f32, Ix2>; 2] = [&first, &second];
+                let combination = &combinations[row..=row];
+                alone
+                    .tell_combined(&mut one, kind, combination, &outputs, &mut noise, 5)
+                    .unwrap();
+                let wanted = bits(&machine.state().slice(s![row..=row, ..]).to_owned());
+                assert_eq!(bits(one.state()), wanted, "{kappa:?} {kind:?} {row}");
+                // The weights on the outputs themselves, to rounding.
+                let guided = first * (1.0 + weights[row]) as f32 - second * weights[row] as f32;
+                let mut by_hand = Machine::new(part(&state()), 0).unwrap();
+                alone
+                    .tell(&mut by_hand, kind, &guided, &mut noise, 5)
+                    .unwrap();
+                assert!(difference(one.state(), by_hand.state()) < 1e-5);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_step_refuses_weights_that_fit_neither_batch_nor_outputs() {
+    let step = DdimStep::new(levels([900.0; 4])[0], levels([800.0; 4])[0], Kappa::Ddim).unwrap();
+    let mut machine = Machine::new(state(), 0).unwrap();
+    let (output, mut noise) = (state(), KeyedNoise::new(SEED));
+    let pair = Combination::affine(&[2.0, -1.0]).unwrap();
+    for (combinations, outputs) in [
+        (vec![pair; 3], 2),
+        (vec![pair; 5], 2),
+        (vec![pair], 1),
+        (vec![], 2),
+    ] {
+        let outputs: Vec<&ArrayRef<f32, Ix2>> = vec![&output; outputs];
+        let told = step.tell_combined(
+            &mut machine,
+            Prediction::Data,
+            &combinations,
+            &outputs,
+            &mut noise,
+            0,
+        );
+        assert!(matches!(told, Err(Error::WrongLength { .. })), "{told:?}");
+    }
+    assert_eq!(bits(machine.state()), bits(&state()));
 }
 
 #[test]

@@ -406,7 +406,7 @@ fn zeros<O: TensorOps>(ops: &O, like: &O::Tensor) -> Result<O::Tensor, O::Error>
     ops.linear_combination(&[(Scale::Same(0.0), like)])
 }
 
-fn samples<O: TensorOps>(ops: &O, tensor: &O::Tensor) -> usize {
+pub(super) fn samples<O: TensorOps>(ops: &O, tensor: &O::Tensor) -> usize {
     ops.shape(tensor).as_ref().first().copied().unwrap_or(0)
 }
 

@@ -4,7 +4,7 @@ use super::arrays::{self, Arrays};
 use super::{TensorError, TensorRun};
 use crate::denoiser::Query;
 use crate::error::{Error, RunError, require_length};
-use crate::noise::{KeyedNoise, NoiseSource, Stream};
+use crate::noise::{Demand, KeyedNoise, NoiseSource, Stream};
 use crate::prediction::Prediction;
 use crate::run::Snapshot;
 use crate::run::driver::Driver;
@@ -71,10 +71,15 @@ impl<O: TensorOps> TensorSampler<O> {
         prediction: Prediction,
         mut noise: N,
     ) -> Result<TensorRun<O, N>, TensorError<O::Error>> {
-        self.sampler.check_start()?;
+        self.sampler.plan().require_denoising()?;
         if self.ops.shape(like).as_ref().is_empty() {
             return Err(Error::NoSampleAxis.into());
         }
+        noise.check(&Demand::batch(
+            arrays::samples(&self.ops, like),
+            0..1,
+            Stream::Start,
+        ))?;
         let normals = arrays::normals(&self.ops, like, &mut noise, (0, Stream::Start), &[])?;
         let deviation = Scale::Same(self.sampler.start_variance().sqrt());
         let x = self.ops.linear_combination(&[(deviation, &normals)]);
@@ -110,7 +115,7 @@ impl<O: TensorOps> TensorSampler<O> {
     ) -> Result<TensorRun<O, N>, TensorError<O::Error>> {
         let given = self.sampler.plan().given();
         require_length("given history slots", given, history.len())?;
-        let driver = self.driver(prediction, &noise)?;
+        let driver = self.driver(&x, prediction, &noise)?;
         self.run(driver, (x, history, None), noise)
     }
 
@@ -126,7 +131,9 @@ impl<O: TensorOps> TensorSampler<O> {
         prediction: Prediction,
         noise: N,
     ) -> Result<TensorRun<O, N>, TensorError<O::Error>> {
-        let driver = self.driver(prediction, &noise)?.at(&snapshot)?;
+        let driver = self
+            .driver(&snapshot.state, prediction, &noise)?
+            .at(&snapshot)?;
         let Snapshot {
             state,
             history,
@@ -138,11 +145,13 @@ impl<O: TensorOps> TensorSampler<O> {
 
     fn driver(
         &self,
+        x: &O::Tensor,
         prediction: Prediction,
         noise: &impl NoiseSource<O::Element>,
     ) -> Result<Driver, Error> {
         let (plan, clip) = (self.sampler.shared_plan(), self.sampler.clip());
-        Driver::new(plan, prediction, clip, noise)
+        let samples = arrays::samples(&self.ops, x);
+        Driver::new(plan, prediction, clip, (samples, noise))
     }
 
     fn run<N: NoiseSource<O::Element>>(

@@ -1,0 +1,47 @@
+//! What a run asks of its noise source.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::noise::{Demand, Interval, NoiseSource, Stream};
+use crate::plan::{Plan, Step};
+
+/// The noise of a plan's steps, whatever the batch.
+#[derive(Clone, Debug)]
+pub(super) struct RunNoise {
+    steps: Range<u64>,
+    intervals: Arc<[Interval]>,
+}
+
+impl RunNoise {
+    pub(super) fn of(plan: &Plan) -> Self {
+        let steps = || {
+            (0u64..)
+                .zip(plan.steps())
+                .filter(|(_, step)| is_noisy(step))
+        };
+        let intervals =
+            steps().map(|(_, step)| Interval::new(step.from.lambda(), step.to.lambda()));
+        let first = steps().next().map_or(0, |(index, _)| index);
+        let end = steps().last().map_or(0, |(index, _)| index + 1);
+        Self {
+            steps: first..end,
+            intervals: intervals.collect(),
+        }
+    }
+
+    /// Refuses a run on a batch of `samples` for which the source has no noise.
+    pub(super) fn check<A>(
+        &self,
+        samples: usize,
+        noise: &impl NoiseSource<A>,
+    ) -> Result<(), Error> {
+        let demand = Demand::batch(samples, self.steps.clone(), Stream::Step(0));
+        noise.check(&demand.with_intervals(&self.intervals))
+    }
+}
+
+fn is_noisy(step: &Step) -> bool {
+    step.stages.iter().any(|stage| stage.update.noise != 0.0)
+}
