@@ -109,9 +109,8 @@ impl KeyedNoise {
         samples: usize,
         out: &mut [A],
     ) -> Result<(), Error> {
-        for (key, row) in batch::rows(key, samples, out)? {
-            self.fill_row(key, row);
-        }
+        let per_sample = batch::per_sample(samples, out.len())?;
+        batch::fill(self, key, per_sample, out);
         Ok(())
     }
 
@@ -154,6 +153,10 @@ impl<A: NormalElement> NoiseSource<A> for KeyedNoise {
 
     fn as_pure(&self) -> Option<&dyn PureNoise<A>> {
         Some(self)
+    }
+
+    fn fill_batch(&mut self, key: NoiseKey, samples: usize, out: &mut [A]) -> Result<(), Error> {
+        Self::fill_batch(self, key, samples, out)
     }
 }
 

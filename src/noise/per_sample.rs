@@ -1,6 +1,8 @@
 //! A batch in which every sample has noise of its own.
 
-use super::{Demand, KeyedNoise, NoiseKey, NoiseSource, NormalElement, PureNoise, SampleNoise};
+use super::{
+    Demand, KeyedNoise, NoiseKey, NoiseSource, NormalElement, PureNoise, SampleNoise, batch,
+};
 use crate::error::{Error, require_length};
 
 /// A batch in which every sample has noise of its own: requests of different users, each with its
@@ -87,5 +89,12 @@ impl<A: NormalElement, S: PureNoise<A>> NoiseSource<A> for PerSample<S> {
 
     fn as_pure(&self) -> Option<&dyn PureNoise<A>> {
         Some(self)
+    }
+
+    fn fill_batch(&mut self, key: NoiseKey, samples: usize, out: &mut [A]) -> Result<(), Error> {
+        let per_sample = batch::per_sample(samples, out.len())?;
+        NoiseSource::<A>::check(self, &batch::demand(key, samples, key.interval.as_slice()))?;
+        batch::fill(self, key, per_sample, out);
+        Ok(())
     }
 }
