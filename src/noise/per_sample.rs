@@ -10,7 +10,8 @@ use crate::error::{Error, require_length};
 ///
 /// Row r of the batch is the r-th [`SampleNoise`] of the list. Every sample then comes out bit for
 /// bit as in a run of its request alone, whatever the others are, wherever it stands, and whatever
-/// step the batch was at when it joined.
+/// step the batch was at when it joined; given a model whose answer for a sample does not depend on
+/// the others either. Threads (feature `rayon`) change no bit.
 ///
 /// A list whose length is not the batch's is refused when a run is started and before a single step
 /// or call draws ([`Error::WrongLength`]), and so is a step before a sample has joined
