@@ -54,11 +54,11 @@ pub struct Line {
     pub downloads: usize,
 }
 
-/// Largest difference, in units of the largest element.
-pub fn difference(values: &[f32], ours: impl IntoIterator<Item = f64>) -> f64 {
+/// Largest difference, in units of our largest element.
+pub fn difference(values: &[f64], ours: impl IntoIterator<Item = f64>) -> f64 {
     let (mut largest, mut scale) = (0.0, 0.0);
     for (value, ours) in values.iter().zip(ours) {
-        largest = f64::max(largest, (f64::from(*value) - ours).abs());
+        largest = f64::max(largest, (value - ours).abs());
         scale = f64::max(scale, ours.abs());
     }
     largest / scale
@@ -278,7 +278,12 @@ impl<L: Library> Cases<'_, L> {
         run: Run<'_, L>,
         ours: &Array4<f32>,
     ) -> Result<Line> {
-        let values = self.values(run.state())?;
+        let values: Vec<f64> = self
+            .values(run.state())?
+            .into_iter()
+            .map(f64::from)
+            .collect();
+        assert_eq!(values.len(), ours.len());
         let difference = difference(&values, ours.iter().map(|value| f64::from(*value)));
         assert!(difference < TOLERANCE, "{name}: {difference:e}");
         let (uploads, downloads) = (counts.uploads.get(), counts.downloads.get());
