@@ -1,6 +1,7 @@
 //! Runs on burn's tensors. Copy this file; with the whole framework, `burn_tensor` is `burn::tensor`.
 
-use burn_tensor::{DType, FloatDType, Tensor, TensorData, TensorReadError};
+use burn_tensor::DType::{F32, F64};
+use burn_tensor::{Tensor, TensorData, TensorReadError};
 use diffusion_sampler::tensor::{RowProducts, Scale, TensorOps};
 
 /// burn's float tensors of `D` axes, on any device. Noise and what else is made on the host are f32:
@@ -20,11 +21,10 @@ impl<const D: usize> TensorOps for Burn<D> {
     }
 
     fn linear_combination(&self, terms: &[(Scale<'_>, &Tensor<D>)]) -> Result<Tensor<D>> {
-        let ((scale, first), rest) = (terms[0], &terms[1..]);
-        let rest = rest.iter().map(|(scale, tensor)| scaled(*scale, tensor));
-        let sum = rest.fold(scaled(scale, first), |sum, term| sum + term);
+        let rest = terms[1..].iter().map(scaled);
+        let sum = rest.fold(scaled(&terms[0]), |sum, term| sum + term);
         // Else the state would hold the graph of all evaluations before it.
-        Ok(sum.cast(first.dtype()).detach())
+        Ok(sum.cast(terms[0].1.dtype()).detach())
     }
 
     fn upload(&self, values: Vec<f32>, like: &Tensor<D>) -> Result<Tensor<D>> {
@@ -38,40 +38,26 @@ impl<const D: usize> TensorOps for Burn<D> {
 
     fn clamp(&self, tensor: &Tensor<D>, low: f64, high: f64) -> Result<Option<Tensor<D>>> {
         // NaN stays: some devices would clamp it to a bound.
+        let nan = tensor.clone().is_nan();
         let clamped = tensor.clone().clamp(low, high);
-        Ok(Some(
-            clamped.mask_where(tensor.clone().is_nan(), tensor.clone()),
-        ))
+        Ok(Some(clamped.mask_where(nan, tensor.clone())))
     }
 
     fn products(&self, tensors: &[&Tensor<D>]) -> Result<Option<Vec<RowProducts>>> {
-        let rows = tensors.iter().map(|tensor| {
-            let wide = tensor.device().supports_dtype(DType::F64);
-            let wide = if wide {
-                FloatDType::F64
-            } else {
-                FloatDType::F32
-            };
-            let elements = tensor.dims()[1..].iter().product();
-            (*tensor)
-                .clone()
-                .reshape([tensor.dims()[0], elements])
-                .cast(wide)
-        });
-        // [samples, tensors, elements]
-        let rows = Tensor::<2>::stack::<3>(rows.collect(), 1);
+        let double = tensors[0].device().supports_dtype(F64);
+        let wide = if double { F64 } else { F32 };
+        // A row of all elements for each sample, then [samples, tensors, elements].
+        let row = |tensor: &&Tensor<D>| (*tensor).clone().reshape([0, -1]).cast(wide);
+        let rows = Tensor::<2>::stack::<3>(tensors.iter().map(row).collect(), 1);
         let sums: Vec<f64> = rows.clone().sum_dim(2).try_to_vec_as()?;
-        let inner = rows.clone().matmul(rows.swap_dims(1, 2));
-        let inner: Vec<f64> = inner.try_to_vec_as()?;
-        let (n, square) = (tensors.len(), tensors.len() * tensors.len());
-        let rows = sums
-            .chunks(n)
-            .zip(inner.chunks(square))
-            .map(|(sums, inner)| RowProducts {
-                sums: sums.to_vec(),
-                inner: inner.chunks(n).map(<[f64]>::to_vec).collect(),
-            });
-        Ok(Some(rows.collect()))
+        let inner: Vec<f64> = rows.clone().matmul(rows.swap_dims(1, 2)).try_to_vec_as()?;
+        let n = tensors.len();
+        let row = |(sums, inner): (&[f64], &[f64])| RowProducts {
+            sums: sums.to_vec(),
+            inner: inner.chunks(n).map(<[f64]>::to_vec).collect(),
+        };
+        let rows = sums.chunks(n).zip(inner.chunks(n * n));
+        Ok(Some(rows.map(row).collect()))
     }
 
     fn all_finite(&self, tensor: &Tensor<D>) -> Result<Option<bool>> {
@@ -81,23 +67,17 @@ impl<const D: usize> TensorOps for Burn<D> {
 }
 
 /// c·a, in f32 at least.
-fn scaled<const D: usize>(scale: Scale<'_>, tensor: &Tensor<D>) -> Tensor<D> {
-    let wide = if tensor.dtype() == DType::F64 {
-        DType::F64
-    } else {
-        DType::F32
-    };
-    let tensor = tensor.clone().cast(wide);
-    match scale {
+fn scaled<const D: usize>((scale, tensor): &(Scale<'_>, &Tensor<D>)) -> Tensor<D> {
+    let wide = if tensor.dtype() == F64 { F64 } else { F32 };
+    let tensor = (*tensor).clone().cast(wide);
+    match *scale {
         Scale::Same(scale) => tensor * scale,
         Scale::PerSample(scales) => {
-            let mut column = [1; D];
-            column[0] = scales.len();
-            tensor.clone()
-                * Tensor::from_data(
-                    TensorData::new(scales.to_vec(), column),
-                    (&tensor.device(), wide),
-                )
+            let mut shape = [1; D];
+            shape[0] = scales.len();
+            let column = TensorData::new(scales.to_vec(), shape);
+            let options = (&tensor.device(), wide);
+            tensor * Tensor::from_data(column, options)
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Runs on candle's tensors. Copy this file.
 
+use candle_core::DType::{F32, F64};
 use candle_core::{DType, Device, Error, Result, Tensor};
 use diffusion_sampler::tensor::{RowProducts, Scale, TensorOps};
 
@@ -19,8 +20,7 @@ impl TensorOps for Candle {
 
     fn linear_combination(&self, terms: &[(Scale<'_>, &Tensor)]) -> Result<Tensor> {
         let dtype = terms[0].1.dtype();
-        let terms = terms.iter().map(|(scale, tensor)| scaled(scale, tensor));
-        let sum = terms.reduce(|sum, term| sum? + term?);
+        let sum = terms.iter().map(scaled).reduce(|sum, term| sum? + term?);
         let sum = sum.ok_or_else(|| Error::msg("no terms"))??;
         // Else the state would hold the graph of all evaluations before it.
         Ok(sum.to_dtype(dtype)?.detach())
@@ -32,7 +32,7 @@ impl TensorOps for Candle {
     }
 
     fn download(&self, tensor: &Tensor) -> Result<Vec<f32>> {
-        on_host(tensor, DType::F32)?.flatten_all()?.to_vec1()
+        on_host(tensor, F32)?.flatten_all()?.to_vec1()
     }
 
     fn clamp(&self, tensor: &Tensor, low: f64, high: f64) -> Result<Option<Tensor>> {
@@ -42,49 +42,36 @@ impl TensorOps for Candle {
     }
 
     fn products(&self, tensors: &[&Tensor]) -> Result<Option<Vec<RowProducts>>> {
-        let rows = tensors.iter().map(|tensor| {
-            let wide = if tensor.device().is_metal() {
-                DType::F32
-            } else {
-                DType::F64
-            };
-            tensor.reshape((tensor.dim(0)?, ()))?.to_dtype(wide)
-        });
+        let metal = tensors[0].device().is_metal();
+        let wide = if metal { F32 } else { F64 };
+        let row = |tensor: &&Tensor| tensor.reshape((tensor.dim(0)?, ()))?.to_dtype(wide);
+        let rows = tensors.iter().map(row).collect::<Result<Vec<_>>>()?;
         // [samples, tensors, elements]
-        let rows = Tensor::stack(&rows.collect::<Result<Vec<_>>>()?, 1)?;
-        let sums = on_host(&rows.sum(2)?, DType::F64)?.to_vec2()?;
-        let inner = on_host(&rows.matmul(&rows.t()?)?, DType::F64)?.to_vec3()?;
-        let rows = sums.into_iter().zip(inner);
-        Ok(Some(
-            rows.map(|(sums, inner)| RowProducts { sums, inner })
-                .collect(),
-        ))
+        let rows = Tensor::stack(&rows, 1)?;
+        let sums = on_host(&rows.sum(2)?, F64)?.to_vec2()?;
+        let inner = on_host(&rows.matmul(&rows.t()?)?, F64)?.to_vec3()?;
+        let row = |(sums, inner)| RowProducts { sums, inner };
+        Ok(Some(sums.into_iter().zip(inner).map(row).collect()))
     }
 
     fn all_finite(&self, tensor: &Tensor) -> Result<Option<bool>> {
         // 0·x is 0 unless x is NaN or infinite. Waits for the device: leave it out to save that.
-        let zero = on_host(&(tensor * 0.0)?.sum_all()?, DType::F32)?;
+        let zero = on_host(&(tensor * 0.0)?.sum_all()?, F32)?;
         Ok(Some(zero.to_scalar::<f32>()? == 0.0))
     }
 }
 
 /// c·a, in f32 at least.
-fn scaled(scale: &Scale<'_>, tensor: &Tensor) -> Result<Tensor> {
-    let wide = if tensor.dtype() == DType::F64 {
-        DType::F64
-    } else {
-        DType::F32
-    };
+fn scaled((scale, tensor): &(Scale<'_>, &Tensor)) -> Result<Tensor> {
+    let wide = if tensor.dtype() == F64 { F64 } else { F32 };
     let tensor = tensor.to_dtype(wide)?;
     match *scale {
         Scale::Same(scale) => tensor * scale,
         Scale::PerSample(scales) => {
-            let mut column = vec![1; tensor.rank()];
-            column[0] = scales.len();
-            let column = Tensor::new(scales, &Device::Cpu)?
-                .to_dtype(wide)?
-                .reshape(column)?;
-            tensor.broadcast_mul(&column.to_device(tensor.device())?)
+            let mut shape = vec![1; tensor.rank()];
+            shape[0] = scales.len();
+            let column = Tensor::from_slice(scales, shape, &Device::Cpu)?;
+            tensor.broadcast_mul(&column.to_dtype(wide)?.to_device(tensor.device())?)
         }
     }
 }
