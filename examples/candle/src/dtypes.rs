@@ -1,6 +1,6 @@
 //! The same run on tensors of f64, f16 and bf16.
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 use diffusion_sampler::KeyedNoise;
 use diffusion_sampler::denoiser::Guided;
 use diffusion_sampler::guidance::ClassifierFree;
@@ -13,12 +13,13 @@ use crate::ops::Candle;
 use crate::reference::{self, PREDICTION, Reference, SHAPE, Weights};
 use crate::runs::{self, Library, Result};
 
-/// Half a unit in the last place, relative, and how many of them a run may add up: 20 steps, each
+/// The state's type and the network's; half a unit in the last place, relative, and how many of them a run may add up: 20 steps, each
 /// with a network at guidance scale 4 and a state that is rounded when stored.
-const CASES: [(DType, f64, f64); 3] = [
-    (DType::F64, 1.1e-16, 50.0),
-    (DType::F16, 4.9e-4, 20.0),
-    (DType::BF16, 3.9e-3, 20.0),
+const CASES: [(DType, DType, f64, f64); 4] = [
+    (DType::F64, DType::F64, 1.1e-16, 50.0),
+    (DType::F16, DType::F16, 4.9e-4, 20.0),
+    (DType::BF16, DType::BF16, 3.9e-3, 20.0),
+    (DType::F32, DType::F16, 4.9e-4, 20.0),
 ];
 
 /// The noise that the f32 of a candle run becomes in f64.
@@ -41,23 +42,25 @@ pub fn print() -> Result<()> {
     let mut ours = sampler.start(SHAPE, PREDICTION, Singles(KeyedNoise::new(42)))?;
     ours.complete(&mut Guided::new(Reference(&weights), &guidance))?;
     let ours: Array4<f64> = ours.into_state();
-    for (dtype, unit, most) in CASES {
-        let network = Network::new(&weights, dtype, &Device::Cpu)?;
-        let like = network.zeros(SHAPE)?;
+    for (dtype, inner, unit, most) in CASES {
+        let network = Network::new(&weights, inner, &Device::Cpu)?;
+        let like = Tensor::zeros(&SHAPE, dtype, &Device::Cpu)?;
         let mut run = sampler
             .on(Candle)
             .start(&like, PREDICTION, KeyedNoise::new(42))?;
         run.complete_guided(&guidance, |x, query| {
             let labels = reference::labels(query.outputs());
-            network.forward(x, reference::time(query), &labels)
+            // The outputs may stay in the network's type.
+            network.forward(&x.to_dtype(inner)?, reference::time(query), &labels)
         })?;
         let state = run.into_state();
         assert_eq!(state.dtype(), dtype);
         let values = state.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
         let units = runs::difference(&values, ours.iter().copied()) / unit;
         println!(
-            "2M, guided, in {}: {units:.1} units of rounding",
-            dtype.as_str()
+            "2M, guided, {} state, {} network: {units:.1} units of rounding",
+            dtype.as_str(),
+            inner.as_str()
         );
         assert!(units < most);
     }

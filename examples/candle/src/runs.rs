@@ -2,6 +2,7 @@
 //! caller's: this file knows its `TensorOps` and a network in its operations, nothing else.
 
 use std::fmt::{Debug, Display};
+use std::ops::ControlFlow;
 
 use diffusion_sampler::denoiser::Guided;
 use diffusion_sampler::guidance::{
@@ -138,6 +139,7 @@ pub fn compare<L: Library>(library: &L) -> Result<Vec<Line>> {
         )?,
         cases.resumed("snapshot and resume", &plain(&three_m)?, &momentum)?,
         cases.by_hand("ask and tell", &plain(&two_m)?, &classes)?,
+        cases.previews("estimates of the data, kept", &plain(&three_m)?, &momentum)?,
         cases.per_sample(
             "a combination for each sample",
             &plain(&FirstOrder::ddpm())?,
@@ -206,6 +208,36 @@ impl<L: Library> Cases<'_, L> {
             run.tell_guided(guidance, &[&outputs[0], &outputs[1]])?;
         }
         self.line(name, &counts, run, &self.ours(sampler, guidance)?)
+    }
+
+    /// The estimate of x₀ after every step, guided: what a preview shows. The farthest one counts.
+    fn previews(
+        &self,
+        name: &'static str,
+        sampler: &Sampler,
+        guidance: &dyn Guidance,
+    ) -> Result<Line> {
+        let mut previews: Vec<Array4<f32>> = Vec::new();
+        let mut model = Guided::new(Reference(self.weights), guidance);
+        let mut ours = self.our_start(sampler)?;
+        let _ = ours.complete_with(&mut model, |report| {
+            previews.push(report.data.to_owned());
+            ControlFlow::Continue(())
+        })?;
+        let counts = Traffic::default();
+        let mut run = self.start(sampler, &counts)?.keeping_data();
+        let mut largest: f64 = 0.0;
+        for preview in &previews {
+            run.advance_guided(guidance, |x, query| self.outputs(x, query))?;
+            let data = self.values(run.data().ok_or("an estimate is kept")?)?;
+            let data: Vec<f64> = data.into_iter().map(f64::from).collect();
+            let preview = preview.iter().map(|value| f64::from(*value));
+            largest = largest.max(difference(&data, preview));
+        }
+        assert!(largest < TOLERANCE, "{name}: {largest:e}");
+        let line = self.line(name, &counts, run, &ours.into_state())?;
+        let difference = largest.max(line.difference);
+        Ok(Line { difference, ..line })
     }
 
     /// Weights of one's own for every sample: the first unguided, the others at scales 3 and 5.
