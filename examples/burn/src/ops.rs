@@ -1,11 +1,12 @@
-//! Runs on burn's tensors. Copy this file; with the whole framework, `burn_tensor` is `burn::tensor`.
+//! Runs on burn's tensors. Copy this file. In a program on the whole framework, `burn_tensor` is
+//! `burn::tensor`.
 
 use burn_tensor::DType::{F32, F64};
 use burn_tensor::{Tensor, TensorData, TensorReadError};
 use diffusion_sampler::tensor::{RowProducts, Scale, TensorOps};
 
-/// burn's float tensors of `D` axes, on any device. Noise and what else is made on the host are f32:
-/// for f64 all through, make `Element` and the types in `upload` and `download` f64.
+/// burn's float tensors of `D` axes, on any device. Noise and what else is made on the host are
+/// f32: for f64 all through, make `Element` and the types in `upload` and `download` f64.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Burn<const D: usize>;
 

@@ -4,8 +4,8 @@ use candle_core::DType::{F32, F64};
 use candle_core::{DType, Device, Error, Result, Tensor};
 use diffusion_sampler::tensor::{RowProducts, Scale, TensorOps};
 
-/// candle's tensors of f16, bf16, f32 or f64, on any device. Noise and what else is made on the host
-/// are f32: for f64 all through, make `Element` and the type in `download` f64.
+/// candle's tensors of f16, bf16, f32 or f64, on any device. Noise and what else is made on the
+/// host are f32: for f64 all through, make `Element` and the types in `upload` and `download` f64.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Candle;
 

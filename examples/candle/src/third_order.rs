@@ -5,8 +5,8 @@ use diffusion_sampler::posterior::{Kappa, StridedPosterior};
 use diffusion_sampler::solver::{Path, Solver};
 use diffusion_sampler::{Error, NoiseLevel};
 
-/// x' = (σ'/σ)x + α' ∫₀ʰ e^(τ−h) D(τ) dτ, where D(τ) is the polynomial in λ through the estimates of
-/// this step and of the two before it. The first steps and the one onto σ = 0 have fewer.
+/// x' = (σ'/σ)x + α' ∫₀ʰ e^(τ−h) D(τ) dτ, where D(τ) is the polynomial in λ through the estimates
+/// of this step and of the two before it. The first steps and the one onto σ = 0 have fewer.
 #[derive(Debug)]
 pub struct ThirdOrder;
 
