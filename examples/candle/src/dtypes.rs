@@ -13,10 +13,10 @@ use crate::ops::Candle;
 use crate::reference::{self, PREDICTION, Reference, SHAPE, Weights};
 use crate::runs::{self, Library, Result};
 
-/// The state's type and the network's, the rounding unit of the coarser one (half a unit in the last
-/// place, relative), and how many of them a run may add up. In half precision the 20 steps round
-/// their state once each. In f64 the network's sums count, in another order than ours: 7 · √48 units
-/// at guidance scale 4, as for `TOLERANCE`.
+/// The state's type and the network's, the rounding unit of the coarser one (half a unit in the
+/// last place, relative), and how many of them a run may add up. In half precision the 20 steps
+/// round their state once each. In f64 the network's sums count, in another order than ours:
+/// 7 · √48 units at guidance scale 4, as for `TOLERANCE`.
 const CASES: [(DType, DType, f64, f64); 4] = [
     (DType::F64, DType::F64, 1.1e-16, 50.0),
     (DType::F16, DType::F16, 4.9e-4, 20.0),
