@@ -92,6 +92,8 @@ pub mod schedule;
 mod simd;
 pub mod solver;
 mod special;
+#[cfg(feature = "serde")]
+pub mod stored;
 pub mod training;
 
 pub use clip::Clip;

@@ -12,6 +12,8 @@ mod philox;
 mod rng;
 mod rows;
 mod source;
+#[cfg(feature = "serde")]
+mod stored;
 
 pub use brownian::BrownianPath;
 pub use key::{Interval, NoiseKey, Stream};

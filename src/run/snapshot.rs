@@ -1,5 +1,8 @@
 //! A run as plain data.
 
+#[cfg(feature = "serde")]
+mod stored;
+
 use std::sync::Arc;
 
 use ndarray::{Array, Dimension};
