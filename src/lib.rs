@@ -63,6 +63,8 @@
 //!
 //! - `rayon` (off by default): large arrays and their keyed noise are shared by the threads of
 //!   rayon's current pool, with the same bits.
+//! - `serde` (off by default): settings, plans and snapshots can be stored and read back, bit for
+//!   bit and checked: module `stored`.
 
 mod apply;
 pub mod clip;
