@@ -9,7 +9,6 @@ mod layout;
 mod memory;
 mod mutations;
 mod numbers;
-mod plans;
 mod resumed;
 mod round_trips;
 mod snapshots;
