@@ -24,6 +24,8 @@ use crate::real::Real;
 /// The plan, the prediction and the noise belong to whoever resumes; the plan's
 /// [fingerprint](Plan::fingerprint) and the level tell whether it is the same plan. With keyed
 /// noise of the same seed the run goes on bit for bit.
+///
+/// With the feature `serde` it can be written to a file and read back: module `stored`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot<T> {
     /// The fingerprint of the plan.

@@ -156,14 +156,18 @@ enum Name {
 }
 
 impl<'a, A: Element> Form<'a, A> {
-    /// The form of an array whose elements are finite.
-    pub(crate) fn of<T: StoredArray<Element = A>>(array: &'a T) -> Result<Self, String> {
+    /// The form of an array whose elements are finite; the error is the format's.
+    pub(crate) fn of<T, E>(array: &'a T) -> Result<Self, E>
+    where
+        T: StoredArray<Element = A>,
+        E: serde::ser::Error,
+    {
         let form = Self {
             element: Tag(PhantomData),
             shape: array.shape(),
-            elements: array.elements().map_err(|error| error.to_string())?,
+            elements: array.elements().map_err(E::custom)?,
         };
-        form.check().map_err(|error| error.to_string())?;
+        form.check().map_err(E::custom)?;
         Ok(form)
     }
 

@@ -20,7 +20,7 @@ macro_rules! returns {
     ($($test:ident: $strategy:expr;)+) => {$(
         #[test]
         fn $test() {
-            proptest!(ProptestConfig::with_cases(96), |(value in $strategy)| {
+            proptest!(ProptestConfig::with_cases(256), |(value in $strategy)| {
                 assert_returns(&value);
             });
         }

@@ -1,7 +1,6 @@
 //! A snapshot as it is stored.
 
 use serde::de::Error as _;
-use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Snapshot;
@@ -30,7 +29,7 @@ struct Form<'a, A: Element> {
 
 impl<T: StoredArray> Serialize for Snapshot<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut form = Form::of(self).map_err(S::Error::custom)?;
+        let mut form = Form::of::<T, S::Error>(self)?;
         form.checksum = Some(form.sum());
         form.serialize(serializer)
     }
@@ -45,7 +44,11 @@ impl<'de, T: StoredArray> Deserialize<'de> for Snapshot<T> {
 }
 
 impl<'a, A: Element> Form<'a, A> {
-    fn of<T: StoredArray<Element = A>>(snapshot: &'a Snapshot<T>) -> Result<Self, String> {
+    fn of<T, E>(snapshot: &'a Snapshot<T>) -> Result<Self, E>
+    where
+        T: StoredArray<Element = A>,
+        E: serde::ser::Error,
+    {
         let history = snapshot.history.iter().map(ArrayForm::of);
         Ok(Self {
             version: Version,
