@@ -1,7 +1,7 @@
 //! Every type comes back bit for bit, through every format.
 
 use diffusion_sampler::{
-    Sampler,
+    NoiseLevel, Sampler,
     guidance::{ClassifierGuidance, Memory, OnInterval, Rescaled, Unguided},
     plan::Kept,
     run::Snapshot,
@@ -12,7 +12,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::formats::{assert_returns, returned, shown};
+use crate::formats::{assert_returns, of_postcard, postcard, returned, shown};
 use crate::strategies::*;
 
 /// One test for each type: whatever the strategy gives comes back.
@@ -62,6 +62,17 @@ returns! {
     perturbed_guidance_returns: perturbed();
     weighted_sums_return: weighted_sum();
     combinations_return: combination();
+}
+
+/// α and σ with their logarithms are one level at every time of every schedule.
+#[test]
+fn levels_of_all_schedules_at_all_times_are_levels_when_they_are_read() {
+    proptest!(ProptestConfig::with_cases(20_000), |(schedule in schedule(), part in 0.0..=1.0)| {
+        for time in [part * schedule.last_time(), schedule.last_time(), 0.0] {
+            let level = schedule.level(time).unwrap();
+            assert_eq!(shown(&of_postcard::<NoiseLevel>(&postcard(&level)).unwrap()), shown(&level));
+        }
+    });
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! One value of every type that can be stored, to be damaged.
 
 use diffusion_sampler::{
-    Clip, Grid, KeyedNoise, NoiseLevel, Prediction, Sampler,
+    Clip, Grid, KeyedNoise, NoiseLevel, Prediction, Sampler, Trajectory,
     guidance::{
         ClassifierFree, ClassifierGuidance, Combination, Composed, GuidanceWeight, Memory,
         OnInterval, PerpendicularNegative, Perturbed, PlusPlus, Projected, Rescaled, Tangential,
@@ -17,7 +17,7 @@ use diffusion_sampler::{
     },
     solver::{DdimInversion, DpmSolverPlusPlus, FirstOrder, Heun, Path, SecondOrderForm, Solver},
 };
-use ndarray::{Array2, array};
+use ndarray::{Array2, Ix2, array};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::formats::{cbor, json, of_cbor, of_json, of_postcard, postcard};
@@ -61,6 +61,31 @@ pub(crate) fn check_plan(plan: &Plan) {
     assert!(plan.evaluations() <= plan.stages().count());
     for level in plan.steps().iter().flat_map(|step| [step.from, step.to]) {
         check_level(&level);
+    }
+    let history = vec![array![[0.5]]; plan.given()];
+    let sampler = Sampler::from_plan(plan.clone(), 1.0).unwrap();
+    let run = sampler.start_with(array![[0.5]], history, Prediction::Data, KeyedNoise::new(1));
+    if let Ok(run) = run {
+        follow(run);
+    }
+}
+
+/// Follows a run to its end or to its first error.
+fn follow(mut run: Trajectory<f64, Ix2>) {
+    while let Ok(Some(question)) = run.ask() {
+        let output = question.x.to_owned();
+        if run.tell(&output).is_err() {
+            return;
+        }
+    }
+}
+
+/// A snapshot that came in is resumed or refused.
+fn check_snapshot(snapshot: &Snapshot<Array2<f64>>) {
+    let sampler = sampler(&DpmSolverPlusPlus::new());
+    let run = sampler.resume(snapshot.clone(), Prediction::Noise, KeyedNoise::new(1));
+    if let Ok(run) = run {
+        follow(run);
     }
 }
 
@@ -199,7 +224,7 @@ pub(crate) fn all() -> Vec<Specimen> {
             &sampler(&FirstOrder::ddpm()).with_clip(clip),
             |sampler: &Sampler| check_plan(sampler.plan()),
         ),
-        specimen("snapshot", &snapshot(), nothing),
+        specimen("snapshot", &snapshot(), check_snapshot),
         specimen("snapshot in f32", &single, nothing),
         specimen("prediction", &Prediction::Edm { data_std: 0.5 }, nothing),
         specimen("clip", &Clip::new(-1.0, 1.0).unwrap(), nothing),
