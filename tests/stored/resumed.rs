@@ -69,11 +69,11 @@ fn through_cbor<T: Serialize + DeserializeOwned>(value: &T) -> T {
     of_cbor(&cbor(value)).unwrap()
 }
 
+/// Into a format and back.
+type Through<T> = fn(&T) -> T;
+
 /// The run with everything read back at every step.
-fn interrupted<A, N, G>(
-    mut stored: Stored<A, N, G>,
-    through: fn(&Stored<A, N, G>) -> Stored<A, N, G>,
-) -> Array2<A>
+fn interrupted<A, N, G>(mut stored: Stored<A, N, G>, through: Through<Stored<A, N, G>>) -> Array2<A>
 where
     A: Element,
     N: NoiseSource<A> + Clone,
