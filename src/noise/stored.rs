@@ -1,4 +1,8 @@
 //! Sources of noise as they are stored, and the keys of rows.
+//!
+//! A source more is a form with its settings, `From` the source for the form, `TryFrom` the form
+//! for the source by way of its constructors, a line in `through!`, and a row in the table of
+//! `stored`.
 
 use serde::{Deserialize, Serialize};
 

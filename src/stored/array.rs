@@ -13,6 +13,12 @@ use crate::error::{Error, require_length, require_size};
 use crate::real::Real;
 
 /// An element type that can be stored: `f32` and `f64`.
+///
+/// ```
+/// use diffusion_sampler::stored::Element;
+///
+/// assert_eq!((f32::NAME, f64::NAME), ("f32", "f64"));
+/// ```
 pub trait Element: Real + Serialize + DeserializeOwned {
     /// The type's name in a stored form.
     const NAME: &'static str;
