@@ -1,5 +1,8 @@
 //! Clipping and thresholding of the x₀ estimate.
 
+#[cfg(feature = "serde")]
+mod stored;
+
 use crate::error::{Error, require};
 
 /// What happens to the noise estimate E when D is clipped.

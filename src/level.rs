@@ -1,5 +1,8 @@
 //! A noise level: one forward marginal q(x_t | x₀) = N(α x₀, σ² I).
 
+#[cfg(feature = "serde")]
+mod stored;
+
 use crate::error::Error;
 
 /// One noise level: the forward marginal q(x_t | x₀) = N(α x₀, σ² I) at one time.

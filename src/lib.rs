@@ -67,6 +67,8 @@
 //!   rayon's current pool, with the same bits.
 //! - `proptest` (off by default): the module `testing`, checks and strategies for tests of other
 //!   samplers.
+//! - `serde` (off by default): settings, plans and snapshots can be stored and read back, bit for
+//!   bit and checked: module `stored`.
 
 mod apply;
 pub mod clip;
@@ -96,6 +98,8 @@ pub mod schedule;
 mod simd;
 pub mod solver;
 mod special;
+#[cfg(feature = "serde")]
+pub mod stored;
 pub mod tensor;
 #[cfg(feature = "proptest")]
 pub mod testing;

@@ -3,6 +3,8 @@
 
 mod likelihood;
 mod policy;
+#[cfg(feature = "serde")]
+mod stored;
 mod transition;
 
 pub use policy::{Kappa, ReverseVariance};

@@ -1,6 +1,9 @@
 //! What a network predicts, as two scalars on (x, output). Its methods on arrays are in
 //! `on_arrays.rs`.
 
+#[cfg(feature = "serde")]
+mod stored;
+
 use crate::error::{Error, require, require_positive};
 use crate::level::NoiseLevel;
 

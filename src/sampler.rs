@@ -1,5 +1,8 @@
 //! From a grid and a solver to runs.
 
+#[cfg(feature = "serde")]
+mod stored;
+
 use std::sync::Arc;
 
 use ndarray::{Array, Dimension, IntoDimension, IxDyn};

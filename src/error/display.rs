@@ -368,6 +368,37 @@ impl fmt::Display for Error {
                 "stage {stage} of step {step} at time {time} is no position of the snapshot's plan \
                  of {steps} steps"
             ),
+            Self::StoredVersion { found, known } => write!(
+                f,
+                "the stored form has version {found}: only version {known} is known here"
+            ),
+            Self::StoredChecksum {
+                name,
+                expected,
+                found,
+            } => write!(
+                f,
+                "the stored {name} is not what was written: its checksum is {expected}, {found} was \
+                 stored with it (a JSON reader must read numbers exactly: serde_json's feature \
+                 float_roundtrip)"
+            ),
+            Self::StoredElement { expected, found } => write!(
+                f,
+                "the stored array has elements of type {found}, not {expected}"
+            ),
+            Self::StoredLogarithm {
+                name,
+                log,
+                value,
+                time,
+            } => write!(
+                f,
+                "the stored level at time {time} has {name} {log}, which is not the logarithm of \
+                 {value}"
+            ),
+            Self::FunctionNotStored { name } => {
+                write!(f, "{name} is a function, which cannot be stored")
+            }
             Self::UnknownLabel { label, count } => {
                 write!(f, "label {label} does not exist, labels are 0..{count}")
             }

@@ -502,6 +502,45 @@ pub enum Error {
         /// The time of its level.
         time: f64,
     },
+    /// A stored form of a version that this crate does not know.
+    StoredVersion {
+        /// The version stored.
+        found: u32,
+        /// The version that this crate reads and writes.
+        known: u32,
+    },
+    /// A stored form is not what was written: its checksum is another.
+    StoredChecksum {
+        /// What was stored.
+        name: &'static str,
+        /// The checksum of what was read.
+        expected: u64,
+        /// The checksum that was stored with it.
+        found: u64,
+    },
+    /// A stored array has elements of another type.
+    StoredElement {
+        /// The type wanted.
+        expected: &'static str,
+        /// The type stored.
+        found: &'static str,
+    },
+    /// A stored level whose ln α or ln σ is not the logarithm of its α or σ.
+    StoredLogarithm {
+        /// Which of the two.
+        name: &'static str,
+        /// The logarithm, as stored.
+        log: f64,
+        /// α or σ, as stored.
+        value: f64,
+        /// The time of the level.
+        time: f64,
+    },
+    /// A function, which is no data, cannot be stored.
+    FunctionNotStored {
+        /// What is a function.
+        name: &'static str,
+    },
     /// A label that no component or data point carries.
     UnknownLabel {
         /// The label requested.

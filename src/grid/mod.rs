@@ -2,6 +2,8 @@
 
 mod lambda;
 mod parts;
+#[cfg(feature = "serde")]
+mod stored;
 mod time;
 
 use crate::error::{Error, require_non_negative};

@@ -24,8 +24,8 @@ use crate::error::Error;
 /// ```
 #[derive(Clone, Debug)]
 pub struct ClassifierGuidance<G = Unguided> {
-    inner: G,
-    weight: GuidanceWeight,
+    pub(super) inner: G,
+    pub(super) weight: GuidanceWeight,
 }
 
 impl ClassifierGuidance {

@@ -32,7 +32,7 @@ use crate::error::Error;
 #[doc(alias = "negative_prompt")]
 #[derive(Clone, Debug)]
 pub struct ClassifierFree {
-    weight: GuidanceWeight,
+    pub(super) weight: GuidanceWeight,
 }
 
 impl ClassifierFree {

@@ -17,7 +17,7 @@ use crate::error::Error;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Composed {
-    weights: Vec<f64>,
+    pub(super) weights: Vec<f64>,
 }
 
 impl Composed {
@@ -80,8 +80,8 @@ impl Guidance for Composed {
 #[doc(alias = "STG")]
 #[derive(Clone, Debug)]
 pub struct Perturbed {
-    scale: f64,
-    weight: GuidanceWeight,
+    pub(super) scale: f64,
+    pub(super) weight: GuidanceWeight,
 }
 
 impl Perturbed {
@@ -131,7 +131,7 @@ impl Guidance for Perturbed {
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct WeightedSum {
-    weights: Vec<f64>,
+    pub(super) weights: Vec<f64>,
 }
 
 impl WeightedSum {

@@ -17,9 +17,9 @@ use crate::level::NoiseLevel;
 /// ```
 #[derive(Clone, Debug)]
 pub struct OnInterval<G> {
-    inner: G,
-    rho_low: f64,
-    rho_high: f64,
+    pub(super) inner: G,
+    pub(super) rho_low: f64,
+    pub(super) rho_high: f64,
 }
 
 impl<G: Guidance> OnInterval<G> {

@@ -30,6 +30,8 @@ mod plus_plus;
 mod products;
 mod projected;
 mod rescaled;
+#[cfg(feature = "serde")]
+mod stored;
 mod tangential;
 mod weight;
 mod zero_star;

@@ -20,8 +20,8 @@ use crate::error::Error;
 #[doc(alias = "perp_neg")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PerpendicularNegative {
-    scale: f64,
-    negative: f64,
+    pub(super) scale: f64,
+    pub(super) negative: f64,
 }
 
 impl PerpendicularNegative {

@@ -19,7 +19,7 @@ use crate::error::Error;
 #[doc(alias = "cfg_pp")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PlusPlus {
-    lambda: f64,
+    pub(super) lambda: f64,
 }
 
 impl PlusPlus {

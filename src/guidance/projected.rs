@@ -22,10 +22,10 @@ use crate::prediction::Prediction;
 #[doc(alias = "APG")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Projected {
-    weight: f64,
-    eta: f64,
-    radius: f64,
-    momentum: f64,
+    pub(super) weight: f64,
+    pub(super) eta: f64,
+    pub(super) radius: f64,
+    pub(super) momentum: f64,
 }
 
 impl Projected {

@@ -19,8 +19,8 @@ use crate::error::{Error, require};
 #[doc(alias = "guidance_rescale")]
 #[derive(Clone, Debug)]
 pub struct Rescaled<G> {
-    inner: G,
-    phi: f64,
+    pub(super) inner: G,
+    pub(super) phi: f64,
 }
 
 impl<G: Guidance> Rescaled<G> {

@@ -20,7 +20,7 @@ use crate::error::Error;
 #[doc(alias = "TCFG")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tangential {
-    scale: f64,
+    pub(super) scale: f64,
 }
 
 impl Tangential {

@@ -29,10 +29,10 @@ use crate::level::NoiseLevel;
 /// # Ok::<(), diffusion_sampler::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct GuidanceWeight(Kind);
+pub struct GuidanceWeight(pub(super) Kind);
 
 #[derive(Clone)]
-enum Kind {
+pub(super) enum Kind {
     Constant(f64),
     Interval { weight: f64, low: f64, high: f64 },
     Function(Arc<dyn Fn(&NoiseLevel) -> f64 + Send + Sync>),

@@ -24,9 +24,9 @@ const TINY: f64 = 1e-8;
 #[doc(alias = "CFGZeroStar")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ZeroStar {
-    scale: f64,
-    zero_steps: usize,
-    space: Prediction,
+    pub(super) scale: f64,
+    pub(super) zero_steps: usize,
+    pub(super) space: Prediction,
 }
 
 impl ZeroStar {

@@ -76,10 +76,10 @@ const PIECE: usize = 256;
 /// tree).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BrownianPath {
-    normals: KeyedNoise,
-    interval: Interval,
+    pub(super) normals: KeyedNoise,
+    pub(super) interval: Interval,
     /// τ².
-    rate: f64,
+    pub(super) rate: f64,
 }
 
 impl BrownianPath {

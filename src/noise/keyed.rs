@@ -30,8 +30,8 @@ use crate::error::{Error, require};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyedNoise {
-    seed: u64,
-    first_sample: u64,
+    pub(super) seed: u64,
+    pub(super) first_sample: u64,
 }
 
 impl KeyedNoise {

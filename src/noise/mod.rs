@@ -103,6 +103,8 @@ mod rng;
 mod rows;
 mod sample;
 mod source;
+#[cfg(feature = "serde")]
+mod stored;
 
 pub use brownian::BrownianPath;
 pub use demand::Demand;

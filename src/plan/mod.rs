@@ -2,6 +2,8 @@
 
 mod check;
 mod display;
+#[cfg(feature = "serde")]
+mod stored;
 mod update;
 
 pub use update::{Kept, Store, Update};

@@ -1,13 +1,20 @@
 //! A run as plain data.
 
+#[cfg(feature = "serde")]
+mod stored;
+
 use crate::level::NoiseLevel;
 
 /// A run between two evaluations as plain data, with arrays of type `T`, to be stored and resumed
-/// elsewhere; made by [`Trajectory::snapshot`](super::Trajectory::snapshot), taken by [`Sampler::resume`](crate::Sampler::resume).
+/// elsewhere; made by [`Trajectory::snapshot`](super::Trajectory::snapshot) and taken by
+/// [`Sampler::resume`](crate::Sampler::resume), or the same of a
+/// [`TensorRun`](super::TensorRun).
 ///
 /// The plan, the prediction and the noise belong to whoever resumes; the plan's
-/// [fingerprint](crate::plan::Plan::fingerprint) and the level tell whether it is the same plan. With keyed
-/// noise of the same seed the run goes on bit for bit.
+/// [fingerprint](crate::plan::Plan::fingerprint) and the level tell whether it is the same plan.
+/// With keyed noise of the same seed the run goes on bit for bit.
+///
+/// With the feature `serde` it can be written to a file and read back: module `stored`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot<T> {
     /// The fingerprint of the plan.

@@ -20,8 +20,8 @@ use crate::level::NoiseLevel;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Edm {
-    sigma_min: f64,
-    sigma_max: f64,
+    pub(super) sigma_min: f64,
+    pub(super) sigma_max: f64,
     range: LambdaRange,
 }
 

@@ -24,7 +24,7 @@ use crate::level::NoiseLevel;
 #[doc(alias = "FlowMatchEulerDiscreteScheduler")]
 #[doc(alias = "flow matching")]
 pub struct RectifiedFlow {
-    shift: f64,
+    pub(super) shift: f64,
 }
 
 impl RectifiedFlow {

@@ -2,6 +2,8 @@
 
 mod edm;
 mod flow;
+#[cfg(feature = "serde")]
+mod stored;
 mod table;
 mod variance_exploding;
 mod variance_preserving;

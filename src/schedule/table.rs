@@ -25,7 +25,7 @@ use crate::level::NoiseLevel;
 #[derive(Clone, Debug, PartialEq)]
 pub struct TableSchedule {
     /// ln α² at the knots 0..=T; 0 first, strictly decreasing, −∞ at most last.
-    log_alpha_squared: Vec<f64>,
+    pub(super) log_alpha_squared: Vec<f64>,
 }
 
 impl TableSchedule {
@@ -208,7 +208,11 @@ impl TableSchedule {
         })
     }
 
-    fn from_logs(logs: Vec<f64>, name: &'static str, source: &[f64]) -> Result<Self, Error> {
+    pub(super) fn from_logs(
+        logs: Vec<f64>,
+        name: &'static str,
+        source: &[f64],
+    ) -> Result<Self, Error> {
         if logs.is_empty() {
             return Err(Error::EmptyList { name });
         }

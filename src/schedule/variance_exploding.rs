@@ -19,7 +19,7 @@ use crate::level::NoiseLevel;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VarianceExploding {
-    range: LambdaRange,
+    pub(super) range: LambdaRange,
 }
 
 impl VarianceExploding {

@@ -20,8 +20,8 @@ use crate::level::NoiseLevel;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VariancePreserving {
-    beta_min: f64,
-    beta_max: f64,
+    pub(super) beta_min: f64,
+    pub(super) beta_max: f64,
 }
 
 impl VariancePreserving {

@@ -31,12 +31,12 @@ use crate::posterior::{Kappa, ReverseVariance, StridedPosterior};
 #[doc(alias = "eta")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct FirstOrder {
-    kappas: Kappas,
-    reverse_variance: ReverseVariance,
+    pub(super) kappas: Kappas,
+    pub(super) reverse_variance: ReverseVariance,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Kappas {
+pub(super) enum Kappas {
     Same(Kappa),
     PerEdge(Vec<Kappa>),
 }

@@ -5,6 +5,8 @@ mod heun;
 mod inversion;
 mod multistep;
 mod path;
+#[cfg(feature = "serde")]
+mod stored;
 
 pub use first_order::FirstOrder;
 pub use heun::Heun;

@@ -55,11 +55,11 @@ pub enum SecondOrderForm {
 #[doc(alias = "DPMSolverMultistepScheduler")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DpmSolverPlusPlus {
-    order: usize,
-    tau: f64,
-    form: SecondOrderForm,
-    guarded: bool,
-    bounded: bool,
+    pub(super) order: usize,
+    pub(super) tau: f64,
+    pub(super) form: SecondOrderForm,
+    pub(super) guarded: bool,
+    pub(super) bounded: bool,
 }
 
 /// The largest step and the largest ratio of neighbouring steps that a guarded solver extrapolates

@@ -1,0 +1,170 @@
+//! Schedules as they are stored.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Edm, LambdaRange, RectifiedFlow, TableSchedule, VarianceExploding, VariancePreserving,
+};
+use crate::error::{Error, require};
+use crate::stored::{Extended, Finite};
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TableForm {
+    log_alpha_squared: Vec<Extended>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PreservingForm {
+    beta_min: Finite,
+    beta_max: Finite,
+}
+
+/// The logarithms of the ends: σ_min and σ_max do not come back from them to the bit.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExplodingForm {
+    lambda_noisy: Finite,
+    lambda_clean: Finite,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EdmForm {
+    sigma_min: Finite,
+    sigma_max: Finite,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FlowForm {
+    shift: Finite,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RangeForm {
+    noisy: Extended,
+    clean: Extended,
+}
+
+crate::stored::through!(
+    TableSchedule => TableForm,
+    VariancePreserving => PreservingForm,
+    VarianceExploding => ExplodingForm,
+    Edm => EdmForm,
+    RectifiedFlow => FlowForm,
+    LambdaRange => RangeForm,
+);
+
+impl From<&TableSchedule> for TableForm {
+    fn from(schedule: &TableSchedule) -> Self {
+        // Knot 0 is always 0.
+        let logs = schedule.log_alpha_squared.iter().skip(1);
+        Self {
+            log_alpha_squared: logs.copied().map(Extended).collect(),
+        }
+    }
+}
+
+impl TryFrom<TableForm> for TableSchedule {
+    type Error = Error;
+
+    fn try_from(form: TableForm) -> Result<Self, Error> {
+        let logs: Vec<f64> = form.log_alpha_squared.iter().map(|log| log.0).collect();
+        Self::from_logs(logs.clone(), "log_alpha_squared", &logs)
+    }
+}
+
+impl From<&VariancePreserving> for PreservingForm {
+    fn from(schedule: &VariancePreserving) -> Self {
+        Self {
+            beta_min: Finite(schedule.beta_min),
+            beta_max: Finite(schedule.beta_max),
+        }
+    }
+}
+
+impl TryFrom<PreservingForm> for VariancePreserving {
+    type Error = Error;
+
+    fn try_from(form: PreservingForm) -> Result<Self, Error> {
+        Self::new(form.beta_min.0, form.beta_max.0)
+    }
+}
+
+impl From<&VarianceExploding> for ExplodingForm {
+    fn from(schedule: &VarianceExploding) -> Self {
+        Self {
+            lambda_noisy: Finite(schedule.range.noisy),
+            lambda_clean: Finite(schedule.range.clean),
+        }
+    }
+}
+
+impl TryFrom<ExplodingForm> for VarianceExploding {
+    type Error = Error;
+
+    fn try_from(form: ExplodingForm) -> Result<Self, Error> {
+        let (noisy, clean) = (form.lambda_noisy.0, form.lambda_clean.0);
+        let largest = libm::exp(-noisy);
+        let requirement = "such that sigma does not overflow";
+        require(largest.is_finite(), "lambda_noisy", noisy, requirement)?;
+        let requirement = "such that sigma does not vanish";
+        require(libm::exp(-clean) > 0.0, "lambda_clean", clean, requirement)?;
+        Ok(Self {
+            range: LambdaRange::new(noisy, clean)?,
+        })
+    }
+}
+
+impl From<&Edm> for EdmForm {
+    fn from(schedule: &Edm) -> Self {
+        Self {
+            sigma_min: Finite(schedule.sigma_min),
+            sigma_max: Finite(schedule.sigma_max),
+        }
+    }
+}
+
+impl TryFrom<EdmForm> for Edm {
+    type Error = Error;
+
+    fn try_from(form: EdmForm) -> Result<Self, Error> {
+        Self::new(form.sigma_min.0, form.sigma_max.0)
+    }
+}
+
+impl From<&RectifiedFlow> for FlowForm {
+    fn from(schedule: &RectifiedFlow) -> Self {
+        Self {
+            shift: Finite(schedule.shift),
+        }
+    }
+}
+
+impl TryFrom<FlowForm> for RectifiedFlow {
+    type Error = Error;
+
+    fn try_from(form: FlowForm) -> Result<Self, Error> {
+        Self::shifted(form.shift.0)
+    }
+}
+
+impl From<&LambdaRange> for RangeForm {
+    fn from(range: &LambdaRange) -> Self {
+        Self {
+            noisy: Extended(range.noisy),
+            clean: Extended(range.clean),
+        }
+    }
+}
+
+impl TryFrom<RangeForm> for LambdaRange {
+    type Error = Error;
+
+    fn try_from(form: RangeForm) -> Result<Self, Error> {
+        Self::new(form.noisy.0, form.clean.0)
+    }
+}

@@ -1,0 +1,171 @@
+//! Stored forms (feature `serde`): settings, plans and snapshots as plain data, checked on the way
+//! in.
+//!
+//! `serde::Serialize` and `Deserialize` are there for the types below, in any format: every value
+//! comes back bit for bit, through JSON and through binary formats, those without field names too.
+//! What is read goes through the checks of the public constructors. So hostile or damaged input is
+//! the format's error with the text of the crate's [`Error`](crate::Error) in it, never a panic,
+//! never a plan that [`Plan::new`](crate::plan::Plan::new) would refuse, and memory grows with the
+//! bytes that are really there, not with a length that they declare.
+//!
+//! ```
+//! use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler, run::Snapshot};
+//! use diffusion_sampler::oracle::{Gaussian, Oracle};
+//! use diffusion_sampler::{schedule::TableSchedule, solver::DpmSolverPlusPlus};
+//! use ndarray::Array2;
+//!
+//! let schedule = TableSchedule::cosine(1000)?;
+//! let grid = Grid::trailing(&schedule, 6)?;
+//! let sampler = Sampler::new(&schedule, &grid, &DpmSolverPlusPlus::sde())?;
+//! let mut model = Gaussian::isotropic(&[1.0, 2.0], 0.3)?.denoiser(Prediction::Data);
+//! let noise = KeyedNoise::new(5);
+//! let mut run = sampler.start::<f32, _, _>((3, 2), Prediction::Data, noise)?;
+//! run.advance(&mut model)?;
+//! let stored = serde_json::to_string(&(&sampler, noise, run.snapshot()))?;
+//!
+//! // In another process:
+//! type Stored = (Sampler, KeyedNoise, Snapshot<Array2<f32>>);
+//! let (sampler, noise, snapshot): Stored = serde_json::from_str(&stored)?;
+//! let mut resumed = sampler.resume(snapshot, Prediction::Data, noise)?;
+//! run.complete(&mut model)?;
+//! resumed.complete(&mut model)?;
+//! assert_eq!(run.state(), resumed.state());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! `examples/killed_and_resumed.rs` does it in processes of which one is killed.
+//!
+//! # Reading numbers
+//!
+//! `serde_json` reads numbers exactly with its feature `float_roundtrip` only; without it some come
+//! back one rounding off. Plans and snapshots carry a checksum, so that this is an error and not
+//! another result; the other types do not. `u64`s (fingerprints, seeds, checksums) are JSON
+//! integers of up to 64 bits: readers that take every number for an `f64` lose their last digits.
+//!
+//! NaN is refused on the way out and on the way in, and so is every infinite number but those of
+//! the fields marked ∞ below. These are f64 infinities in binary formats, and the strings `"inf"`
+//! and `"-inf"` in text formats.
+//!
+//! # Layout
+//!
+//! Version 1. Structures are maps with these fields, in this order (formats without names rely on
+//! it); no field may be missing but `checksum`, and none may be added. Enumerations are tagged from
+//! outside: `"ddim"`, `{"eta": 0.5}`. *Number* is a finite f64, T? is a T or null.
+//!
+//! | type | stored as |
+//! |---|---|
+//! | [`NoiseLevel`](crate::NoiseLevel) | `time`, `model_time` ∞, `alpha`, `sigma`, `log_alpha` ∞, `log_sigma` ∞: numbers. The logarithms are stored because α and σ do not give them back to the bit, and must be those of α and σ to rounding |
+//! | [`TableSchedule`](crate::schedule::TableSchedule) | `log_alpha_squared`: list of ln α² ∞ at the knots 1..=T |
+//! | [`VariancePreserving`](crate::schedule::VariancePreserving) | `beta_min`, `beta_max`: numbers |
+//! | [`VarianceExploding`](crate::schedule::VarianceExploding) | `lambda_noisy` = −ln σ_max, `lambda_clean` = −ln σ_min: numbers |
+//! | [`Edm`](crate::schedule::Edm) | `sigma_min`, `sigma_max`: numbers |
+//! | [`RectifiedFlow`](crate::schedule::RectifiedFlow) | `shift`: number |
+//! | [`LambdaRange`](crate::schedule::LambdaRange) | `noisy` ∞, `clean` ∞: numbers |
+//! | [`Grid`](crate::Grid) | `levels`: list of levels; `start_variances`: list of as many numbers, v_T of a run that starts there |
+//! | [`Kappa`](crate::posterior::Kappa) | `"ddim"`, `"ddpm"`, `{"eta": number}`, `{"tau": number}`, `{"gamma": number}` or `"fresh"` |
+//! | [`ReverseVariance`](crate::posterior::ReverseVariance) | `"posterior"`, `"fixed_large"` or `{"explicit": number}` |
+//! | [`FirstOrder`](crate::solver::FirstOrder) | `kappa`: `{"same": κ}` or `{"per_edge": [κ, …]}`; `reverse_variance` |
+//! | [`DpmSolverPlusPlus`](crate::solver::DpmSolverPlusPlus) | `order`: 1 or 2; `tau`: number; `form`: `"midpoint"` or `"exact"`; `guarded`, `bounded`: booleans |
+//! | [`Heun`](crate::solver::Heun), [`DdimInversion`](crate::solver::DdimInversion) | `"heun"`, `"ddim_inversion"` |
+//! | [`Plan`](crate::plan::Plan) | `version`: 1; `slots`, `given`: integers; `steps`: list of steps; `checksum`: integer? |
+//! | [`Step`](crate::plan::Step) | `from`, `to`: levels; `stages`: list of stages |
+//! | [`Stage`](crate::plan::Stage) | `evaluate`: level?; `update` |
+//! | [`Update`](crate::plan::Update) | `state`, `data`: numbers; `history`: list of {`slot`: integer, `weight`: number}; `noise`: number; `store`: {`slot`: integer, `kept`: `"data"`, `"noise"`, `"state"` or `{"linear": {"state": number, "data": number}}`}? |
+//! | [`Prediction`](crate::Prediction) | `"noise"`, `"data"`, `"velocity"`, `"score"`, `"flow"`, `{"edm": {"data_std": number}}` or `{"linear": {"data": number, "noise": number}}` |
+//! | [`Clip`](crate::Clip) | `range`: `{"static": {"low": number, "high": number}}` or `{"dynamic": {"ratio": number, "max": number}}`; `noise`: `"recompute"` or `"keep"` |
+//! | [`Sampler`](crate::Sampler) | `version`: 1; `plan`; `start_variance`: number; `clip`: clip? |
+//! | [`Snapshot`](crate::run::Snapshot) | `version`: 1; `plan`: its fingerprint, an integer; `step`, `stage`: integers; `level`; `state`: array; `history`: list of arrays; `memory`: array?; `checksum`: integer? |
+//! | its arrays ([`StoredArray`]) | `element`: `"f32"` or `"f64"`; `shape`: list of integers; `elements`: list of numbers in row-major order |
+//! | [`KeyedNoise`](crate::KeyedNoise) | `seed`, `first_sample`: integers |
+//! | [`BrownianPath`](crate::noise::BrownianPath) | `normals`: keyed noise; `interval`; `tau_squared`: number |
+//! | [`Interval`](crate::noise::Interval) | `from` ∞, `to` ∞: numbers |
+//! | [`NoiseKey`](crate::noise::NoiseKey) | `row`, `step`: integers; `stream`: `"start"`, `{"step": n}`, `"forward"` or `{"user": n}`; `interval`: interval? |
+//! | [`GuidanceWeight`](crate::guidance::GuidanceWeight) | `{"constant": number}` or `{"interval": {"weight": number, "rho_low": number, "rho_high": number ∞}}`; one by a function is refused on the way out |
+//! | [`Unguided`](crate::guidance::Unguided) | `"unguided"` |
+//! | [`ClassifierFree`](crate::guidance::ClassifierFree) | `weight`: guidance weight |
+//! | [`ClassifierGuidance`](crate::guidance::ClassifierGuidance) | `inner`: a form; `weight`: guidance weight |
+//! | [`OnInterval`](crate::guidance::OnInterval) | `inner`: a form; `rho_low`: number; `rho_high` ∞: number |
+//! | [`Rescaled`](crate::guidance::Rescaled) | `inner`: a form; `phi`: number |
+//! | [`Projected`](crate::guidance::Projected) | `weight`, `eta`: numbers; `radius`: number, +∞ for none; `momentum`: number |
+//! | [`ZeroStar`](crate::guidance::ZeroStar) | `scale`: number; `zero_steps`: integer; `space`: prediction |
+//! | [`PlusPlus`](crate::guidance::PlusPlus), [`Tangential`](crate::guidance::Tangential) | `lambda`; `scale`: number |
+//! | [`PerpendicularNegative`](crate::guidance::PerpendicularNegative) | `scale`, `negative`: numbers |
+//! | [`Composed`](crate::guidance::Composed), [`WeightedSum`](crate::guidance::WeightedSum) | `scales`; `weights`: list of numbers |
+//! | [`Perturbed`](crate::guidance::Perturbed) | `scale`: number; `weight`: guidance weight |
+//! | [`Combination`](crate::guidance::Combination) | `models`: list of numbers; `noise`: list of numbers?; `gradients`: list of numbers; `memory`: number; `space`: prediction? |
+//! | [`Memory`](crate::guidance::Memory) | `decay`: number |
+//!
+//! A `checksum` is FNV-1a (64 bits) over little-endian words of 64 bits, numbers by their bits as
+//! f64:
+//!
+//! - *a plan's*: its fingerprint, then the six numbers of every level, for each step `from`, `to`
+//!   and what its stages evaluate;
+//! - *a snapshot's*: `plan`, `step`, `stage`, the six numbers of `level`, the number of history
+//!   slots, 1 with a memory and 0 without, then `state`, `history` and `memory`, each as the number
+//!   of axes, the axes, the elements.
+//!
+//! It is not secret: it finds damage and readers that round, and no forger. A file written by hand
+//! may leave it out or null; then nothing is compared.
+//!
+//! A model's [`Denoiser`](crate::Denoiser), a [custom solver](crate::solver::Solver) or schedule
+//! and a `rand` generator are code or belong to others: store what they are made from.
+
+mod array;
+mod checksum;
+mod number;
+mod version;
+
+pub use array::{Element, StoredArray};
+
+pub(crate) use array::Form as ArrayForm;
+pub(crate) use checksum::{Checksum, check};
+pub(crate) use number::{Extended, Finite, finite};
+pub(crate) use version::Version;
+
+use serde::{Deserialize, Deserializer};
+
+/// Stores a type as a form and reads it back through the form's checks: `TryFrom<&type>` for the
+/// form, `TryFrom<form>` for the type.
+macro_rules! through {
+    ($($type:ty => $form:ty),+ $(,)?) => {$(
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let form = <$form>::try_from(self).map_err(serde::ser::Error::custom)?;
+                serde::Serialize::serialize(&form, serializer)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let form: $form = serde::Deserialize::deserialize(deserializer)?;
+                Self::try_from(form).map_err(serde::de::Error::custom)
+            }
+        }
+    )+};
+}
+
+/// Stores a type as the copy of its definition (`#[serde(remote = "…")]`) says.
+macro_rules! remote {
+    ($($type:ty => $copy:ty),+ $(,)?) => {$(
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                <$copy>::serialize(self, serializer)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                <$copy>::deserialize(deserializer)
+            }
+        }
+    )+};
+}
+
+pub(crate) use {remote, through};
+
+/// `#[serde(deserialize_with = "…")]` for a field that may be null, but not be missing.
+pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    T::deserialize(deserializer)
+}
