@@ -330,6 +330,10 @@ impl fmt::Display for Error {
                 f,
                 "{array} is {value} at step {step}, sample {sample}, element {element}"
             ),
+            Self::NonFiniteTensor { step, array } => write!(
+                f,
+                "{array} is not finite at step {step}, says its library; on the host it is"
+            ),
             Self::OutputNotWritten {
                 step,
                 output,

@@ -460,6 +460,14 @@ pub enum Error {
         /// Its value.
         value: f64,
     },
+    /// A [tensor](crate::tensor) library says that a tensor is not finite, and no element on the host
+    /// is.
+    NonFiniteTensor {
+        /// The step, counted from 0 at the noisy end.
+        step: usize,
+        /// Which tensor.
+        array: &'static str,
+    },
     /// The model returned without writing all of its output.
     OutputNotWritten {
         /// The step, counted from 0 at the noisy end.

@@ -15,7 +15,7 @@ pub enum RunError<E, T = Infallible> {
     Sampler(Error),
     /// The denoiser failed, with its own error.
     Denoiser(E),
-    /// The [tensor](crate::tensor::Tensor) library failed, with its own error.
+    /// The [tensor](crate::tensor::TensorOps) library failed, with its own error.
     Tensor(T),
 }
 

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::combiner;
 use super::cursor::Cursor;
 use super::instruction::Instruction;
 use super::noise::RunNoise;
@@ -11,6 +12,7 @@ use crate::clip::Clip;
 use crate::denoiser::Query;
 use crate::error::{Error, require_length};
 use crate::fold;
+use crate::guidance::Guidance;
 use crate::kernel::Form;
 use crate::level::NoiseLevel;
 use crate::noise::NoiseSource;
@@ -128,6 +130,15 @@ impl Driver {
     /// The query of the current stage, where it needs the model.
     pub(super) fn query(&self) -> Option<Query<'_>> {
         self.instruction().ok()?.query()
+    }
+
+    /// The same for as many outputs as `guidance` wants.
+    pub(super) fn guided_query(&self, guidance: &dyn Guidance) -> Result<Option<Query<'_>>, Error> {
+        let Some(query) = self.query() else {
+            return Ok(None);
+        };
+        let wanted = combiner::wanted(guidance, &query, self.prediction)?;
+        Ok(Some(query.with_outputs(wanted)))
     }
 
     /// Whether the current stage needs no model.

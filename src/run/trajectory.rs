@@ -230,6 +230,46 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         }))
     }
 
+    /// The same for [`tell_guided`](Self::tell_guided): [`query.outputs()`](Query::outputs) says how
+    /// many outputs `guidance` wants at this level.
+    ///
+    /// ```
+    /// use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler, guidance::ClassifierFree};
+    /// use diffusion_sampler::{schedule::TableSchedule, solver::FirstOrder};
+    /// use ndarray::Array2;
+    ///
+    /// let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
+    /// let grid = Grid::trailing(&schedule, 10)?;
+    /// let sampler = Sampler::new(&schedule, &grid, &FirstOrder::ddim())?;
+    /// let guidance = ClassifierFree::with_scale(5.0)?;
+    /// let mut run = sampler.start::<f32, _, _>((4, 2), Prediction::Noise, KeyedNoise::new(1))?;
+    /// while let Some(question) = run.ask_guided(&guidance)? {
+    ///     // With the condition and, where it is wanted, without.
+    ///     let output = |j: usize| question.x.mapv(|x| x * (0.9 - 0.1 * j as f32));
+    ///     let outputs: Vec<Array2<f32>> = (0..question.query.outputs()).map(output).collect();
+    ///     run.tell_guided(&guidance, &outputs.iter().map(|o| &**o).collect::<Vec<_>>())?;
+    /// }
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`ask`](Self::ask); what the guidance refuses.
+    pub fn ask_guided(
+        &mut self,
+        guidance: &dyn Guidance,
+    ) -> Result<Option<Question<'_, ArrayRef<A, D>>>, Error> {
+        self.settle()?;
+        let Some(query) = self.driver.guided_query(guidance)? else {
+            return Ok(None);
+        };
+        Ok(Some(Question {
+            x: self.machine.state(),
+            query,
+            stage: self.driver.cursor().stage_index(),
+        }))
+    }
+
     /// Takes the model's output at the level that [`ask`](Self::ask) gave, and applies the update.
     ///
     /// # Errors

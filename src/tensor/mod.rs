@@ -82,13 +82,16 @@ pub trait TensorOps {
 
     /// The library's own error. It reaches the caller as
     /// [`RunError::Tensor`](crate::RunError::Tensor).
-    type Error;
+    type Error: fmt::Debug + fmt::Display + 'static;
 
     /// The lengths of the axes, \[samples, …\].
     fn shape(&self, tensor: &Self::Tensor) -> impl AsRef<[usize]>;
 
     /// Σ c_j·a_j over at least one term, all of one shape. A coefficient is the batch's, or one for
-    /// each sample.
+    /// each sample. The result is like the first tensor (its element type, its device), which is the
+    /// state's wherever a run has one; model outputs may have another element type.
+    ///
+    /// A run gives all terms, also those with coefficient 0: 0 · ∞ is NaN, and not to be hidden.
     ///
     /// # Errors
     ///
@@ -176,6 +179,65 @@ pub trait TensorOps {
     fn fused(&self, update: Fused<'_, Self::Tensor, Self::Element>) -> Option<bool> {
         let _ = update;
         None
+    }
+}
+
+/// A reference does what it refers to.
+impl<O: TensorOps + ?Sized> TensorOps for &O {
+    type Tensor = O::Tensor;
+    type Element = O::Element;
+    type Error = O::Error;
+
+    fn shape(&self, tensor: &Self::Tensor) -> impl AsRef<[usize]> {
+        (**self).shape(tensor)
+    }
+
+    fn linear_combination(
+        &self,
+        terms: &[(Scale<'_>, &Self::Tensor)],
+    ) -> Result<Self::Tensor, Self::Error> {
+        (**self).linear_combination(terms)
+    }
+
+    fn upload(
+        &self,
+        values: Vec<Self::Element>,
+        like: &Self::Tensor,
+    ) -> Result<Self::Tensor, Self::Error> {
+        (**self).upload(values, like)
+    }
+
+    fn download(&self, tensor: &Self::Tensor) -> Result<Vec<Self::Element>, Self::Error> {
+        (**self).download(tensor)
+    }
+
+    fn normals(
+        &self,
+        rows: &Normals<'_, Self::Element>,
+        like: &Self::Tensor,
+    ) -> Result<Option<Self::Tensor>, Self::Error> {
+        (**self).normals(rows, like)
+    }
+
+    fn clamp(
+        &self,
+        tensor: &Self::Tensor,
+        low: f64,
+        high: f64,
+    ) -> Result<Option<Self::Tensor>, Self::Error> {
+        (**self).clamp(tensor, low, high)
+    }
+
+    fn products(&self, tensors: &[&Self::Tensor]) -> Result<Option<Vec<RowProducts>>, Self::Error> {
+        (**self).products(tensors)
+    }
+
+    fn all_finite(&self, tensor: &Self::Tensor) -> Result<Option<bool>, Self::Error> {
+        (**self).all_finite(tensor)
+    }
+
+    fn fused(&self, update: Fused<'_, Self::Tensor, Self::Element>) -> Option<bool> {
+        (**self).fused(update)
     }
 }
 

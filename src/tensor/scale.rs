@@ -10,6 +10,22 @@ pub enum Scale<'a> {
 }
 
 impl Scale<'_> {
+    /// The coefficients: one for the batch, or one for each sample; what a library broadcasts along
+    /// axis 0.
+    ///
+    /// ```
+    /// use diffusion_sampler::tensor::Scale;
+    ///
+    /// assert_eq!(Scale::Same(2.0).as_slice(), [2.0]);
+    /// assert_eq!(Scale::PerSample(&[1.0, 3.0]).as_slice(), [1.0, 3.0]);
+    /// ```
+    pub fn as_slice(&self) -> &[f64] {
+        match self {
+            Self::Same(value) => std::slice::from_ref(value),
+            Self::PerSample(values) => values,
+        }
+    }
+
     /// The coefficient of one sample; 0 past the last of a list.
     ///
     /// ```

@@ -216,3 +216,32 @@ fn outputs_of_another_number_are_refused_with_both_numbers() {
         assert_eq!(run.step(), 0);
     }
 }
+
+#[test]
+fn asking_for_guidance_says_how_many_outputs_it_wants() {
+    let (sampler, noise) = (stochastic(), KeyedNoise::new(11));
+    for (name, guidance) in forms() {
+        let guidance = guidance.as_ref();
+        let (state, _) = expected::<f64>(&sampler, Prediction::Noise, Some(guidance));
+        let ops = Naive::new();
+        let like = Rows::zeros(&SIZES);
+        let mut run = sampler
+            .on(&ops)
+            .start(&like, Prediction::Noise, noise)
+            .unwrap();
+        let mut array = sampler.start(SHAPE, Prediction::Noise, noise).unwrap();
+        while let Some(question) = run.ask_guided(guidance).unwrap() {
+            let values = outputs(&question.x.values(), &question.query);
+            let tensors: Vec<Rows<f64>> = values.iter().map(|values| rows(values)).collect();
+            run.tell_guided(guidance, &tensors.iter().collect::<Vec<_>>())
+                .unwrap();
+            let question = array.ask_guided(guidance).unwrap().unwrap();
+            assert_eq!(question.query.outputs(), values.len());
+            let arrays = values.map_arrays();
+            let arrays: Vec<_> = arrays.iter().map(|array| &**array).collect();
+            array.tell_guided(guidance, &arrays).unwrap();
+        }
+        assert_eq!(run.state().values(), state, "{name}");
+        assert_eq!(flat(&array.into_state()), state, "{name}");
+    }
+}

@@ -375,3 +375,60 @@ fn linear_combinations_of_our_own_tensors_are_checked() {
         Err(Error::EmptyList { name: "terms" })
     );
 }
+
+/// Says that everything is infinite.
+struct Suspicious(Naive<f64>);
+
+impl TensorOps for Suspicious {
+    type Tensor = Rows<f64>;
+    type Element = f64;
+    type Error = Broken;
+
+    fn shape(&self, tensor: &Rows<f64>) -> impl AsRef<[usize]> {
+        self.0.shape(tensor)
+    }
+
+    fn linear_combination(&self, terms: &[(Scale<'_>, &Rows<f64>)]) -> Result<Rows<f64>, Broken> {
+        self.0.linear_combination(terms)
+    }
+
+    fn upload(&self, values: Vec<f64>, like: &Rows<f64>) -> Result<Rows<f64>, Broken> {
+        self.0.upload(values, like)
+    }
+
+    fn download(&self, tensor: &Rows<f64>) -> Result<Vec<f64>, Broken> {
+        self.0.download(tensor)
+    }
+
+    fn all_finite(&self, tensor: &Rows<f64>) -> Result<Option<bool>, Broken> {
+        Ok(Some(tensor.rows[0][0] != 0.0))
+    }
+}
+
+#[test]
+fn a_tensor_that_only_its_library_finds_infinite_is_refused_too() {
+    let ops = || Suspicious(Naive::new());
+    let zeros = Rows::zeros(&SIZES);
+    let array = "start state";
+    let refused = stochastic()
+        .on(ops())
+        .start_from(zeros, NOISE, KeyedNoise::new(1));
+    let start = Error::NonFiniteTensor { step: 0, array };
+    assert_eq!(refused.unwrap_err(), RunError::Sampler(start));
+    // A plan of one step that writes zeros.
+    let (schedule, solver) = (RectifiedFlow::new(), FirstOrder::ddim());
+    let grid = Grid::trailing(&schedule, 1).unwrap();
+    let sampler = Sampler::new(&schedule, &grid, &solver).unwrap();
+    let ones = Rows::new(&[1.0; 42], &SIZES);
+    let run = sampler
+        .on(ops())
+        .start_from(ones.clone(), Prediction::Data, KeyedNoise::new(1));
+    let mut run = run.unwrap();
+    let array = "state";
+    let infinite = Error::NonFiniteTensor { step: 0, array };
+    assert_eq!(
+        run.tell(&Rows::zeros(&SIZES)),
+        Err(RunError::Sampler(infinite))
+    );
+    assert_eq!((run.state(), run.step()), (&ones, 0));
+}

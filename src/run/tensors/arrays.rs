@@ -393,6 +393,8 @@ impl Stage<'_> {
         if ops.all_finite(&new_x).map_err(RunError::Tensor)? == Some(false) {
             blame(ops, outputs.iter().copied(), "model output", step as usize)?;
             blame(ops, [&new_x], "state", step as usize)?;
+            let (step, array) = (step as usize, "state");
+            return Err(Error::NonFiniteTensor { step, array }.into());
         }
         *x = new_x;
         if let (Some(y), Some(new_y)) = (y, new_y) {
@@ -480,6 +482,11 @@ fn check_start<O: TensorOps>(
             sample,
             element,
             value,
+        }
+        .into()),
+        Ok(()) => Err(Error::NonFiniteTensor {
+            step: 0,
+            array: name,
         }
         .into()),
         other => other,

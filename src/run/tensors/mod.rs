@@ -114,6 +114,27 @@ impl<O: TensorOps, N: NoiseSource<O::Element>> TensorRun<O, N> {
         }))
     }
 
+    /// The same for [`tell_guided`](Self::tell_guided): [`query.outputs()`](Query::outputs) says how
+    /// many outputs `guidance` wants at this level.
+    ///
+    /// # Errors
+    ///
+    /// As [`ask`](Self::ask); what the guidance refuses.
+    pub fn ask_guided(
+        &mut self,
+        guidance: &dyn Guidance,
+    ) -> Result<Option<Question<'_, O::Tensor>>, TensorError<O::Error>> {
+        self.settle()?;
+        let Some(query) = self.driver.guided_query(guidance)? else {
+            return Ok(None);
+        };
+        Ok(Some(Question {
+            x: self.arrays.state(),
+            query,
+            stage: self.driver.cursor().stage_index(),
+        }))
+    }
+
     /// Takes the model's output at the level that [`ask`](Self::ask) gave, and applies the update.
     ///
     /// # Errors
@@ -320,13 +341,12 @@ impl<O: TensorOps, N: NoiseSource<O::Element>> TensorRun<O, N> {
         }
         let step = self.driver.step();
         while self.driver.step() == step {
-            let Some(query) = self.driver.query() else {
+            let Some(query) = self.driver.guided_query(guidance)? else {
                 self.take(Combine::Given(&[]), &[])
                     .map_err(RunError::widen)?;
                 continue;
             };
-            let wanted = super::combiner::wanted(guidance, &query, self.driver.prediction())?;
-            let outputs = model(self.arrays.state(), &query.with_outputs(wanted));
+            let outputs = model(self.arrays.state(), &query);
             let outputs = outputs.map_err(RunError::Denoiser)?;
             let outputs: Vec<&O::Tensor> = outputs.as_ref().iter().collect();
             self.take(Combine::By(guidance), &outputs)
