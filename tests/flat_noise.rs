@@ -67,7 +67,7 @@ impl Place {
         } else {
             [words[2], words[3]]
         };
-        let uniform = f64::from((u / 2 | 1) as f32) / 2f64.powi(31);
+        let uniform = f64::from(((u / 2) | 1) as f32) / 2f64.powi(31);
         let angle = f64::from((v as i32).div_euclid(2) | 1) / 2f64.powi(30);
         let p = if v % 2 == 1 { -1.0 } else { 1.0 };
         pair(uniform, angle, [p, 1.0])[(e % 32 / 16) as usize]

@@ -15,7 +15,8 @@ use diffusion_sampler::{
     guidance::{ClassifierFree, GuidanceWeight},
     kernel::linear_combination,
     noise::{
-        BrownianPath, NoiseKey, NoiseSource, PerSample, PureNoise, RngNoise, SampleNoise, Stream,
+        BrownianPath, Interval, NoiseKey, NoiseSource, PerSample, PureNoise, RngNoise, SampleNoise,
+        Stream,
     },
     posterior::Kappa,
     run::{DdimStep, Machine},
@@ -292,9 +293,54 @@ fn shared_noise_has_the_bits_of_its_source<A: Real>() -> Outcome {
         (3_001, 300),
     ] {
         shared_noise_of::<A, _>(&KeyedNoise::new(11).with_first_sample(77)?, shape)?;
+    }
+    for shape in [(11, 20_003), (100_001, 2)] {
         shared_noise_of::<A, _>(&mixed(shape.0)?, shape)?;
     }
-    shared_noise_of::<A, _>(&BrownianPath::new(5), (3, 50_003))
+    shared_noise_of::<A, _>(&BrownianPath::new(5), (3, 45_003))
+}
+
+fn flat_batches_have_the_bits_of_their_rows<A: Real>() -> Outcome {
+    let path = BrownianPath::new(3);
+    for (samples, length, long) in [(11, 30_011, true), (1, 400_001, true), (70_001, 3, false)] {
+        let key = NoiseKey::new(0, 9, Stream::Step(1));
+        flat_batch_is_rows::<A, _>(&KeyedNoise::new(7), key, samples, length)?;
+        flat_batch_is_rows::<A, _>(&mixed(samples)?, key, samples, length)?;
+        if long {
+            let key = key.with_interval(Interval::new(-1.0, 0.5));
+            flat_batch_is_rows::<A, _>(&path, key, samples, length / 3)?;
+        }
+    }
+    Ok(())
+}
+
+fn flat_batch_is_rows<A: Real, N: PureNoise<A> + Clone>(
+    noise: &N,
+    key: NoiseKey,
+    samples: usize,
+    length: usize,
+) -> Outcome {
+    let mut expected = Array2::zeros((samples, length));
+    for (row, mut out) in (0..).zip(expected.rows_mut()) {
+        let mut key = key;
+        key.row += row;
+        noise.draw(key, 0, out.as_slice_mut().ok_or("a row in pieces")?);
+    }
+    for got in in_pools(|| {
+        let mut flat = vec![A::zero(); samples * length];
+        let filled = noise.clone().fill_batch(key, samples, &mut flat);
+        filled.map(|()| flat)
+    })? {
+        let got = Array2::from_shape_vec((samples, length), got?)?;
+        assert_same(&got, &expected, &format!("{samples} rows of {length}"));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_flat_batch_by_any_number_of_threads_is_its_rows() -> Outcome {
+    flat_batches_have_the_bits_of_their_rows::<f32>()?;
+    flat_batches_have_the_bits_of_their_rows::<f64>()
 }
 
 #[test]

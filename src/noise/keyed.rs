@@ -9,10 +9,10 @@ use crate::error::{Error, require};
 /// The bits are those of Philox4x32-10 under a Box–Muller transform of the crate's own, the same on
 /// every machine and at every SIMD level. The seed is Philox's key; sample, step, stream and the
 /// place within the row make its counter, so that no two rows share one; the
-/// [layout](crate::noise#the-layout-from-key-to-normal) can be reproduced elsewhere. Samples count modulo 2⁵⁴.
-/// A row of more than 64 GiB is continued with the key of another seed. The `f32` and `f64` normals
-/// of a row are different numbers made of the same words: do not use both where they must be
-/// independent.
+/// [layout](crate::noise#the-layout-from-key-to-normal) can be reproduced elsewhere. Samples count
+/// modulo 2⁵⁴. A row of more than 64 GiB is continued with the key of another seed. The `f32` and
+/// `f64` normals of a row are different numbers made of the same words: do not use both where they
+/// must be independent.
 ///
 /// A shard that holds the samples n, n+1, … of a larger batch says so by
 /// [`with_first_sample`](Self::with_first_sample); then its rows get the noise that they would have
@@ -109,9 +109,8 @@ impl KeyedNoise {
         samples: usize,
         out: &mut [A],
     ) -> Result<(), Error> {
-        for (key, row) in batch::rows(key, samples, out)? {
-            self.fill_row(key, row);
-        }
+        let per_sample = batch::per_sample(samples, out.len())?;
+        batch::fill(self, key, per_sample, out);
         Ok(())
     }
 
@@ -154,6 +153,10 @@ impl<A: NormalElement> NoiseSource<A> for KeyedNoise {
 
     fn as_pure(&self) -> Option<&dyn PureNoise<A>> {
         Some(self)
+    }
+
+    fn fill_batch(&mut self, key: NoiseKey, samples: usize, out: &mut [A]) -> Result<(), Error> {
+        Self::fill_batch(self, key, samples, out)
     }
 }
 

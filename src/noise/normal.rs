@@ -33,7 +33,7 @@ const FEW: usize = 8;
 /// deviations.
 ///
 /// The trait is sealed.
-pub trait NormalElement: Copy + sealed::Sealed {
+pub trait NormalElement: Copy + Send + Sync + sealed::Sealed {
     /// Writes the elements `first..` of the row of `counter` to `out`.
     #[doc(hidden)]
     fn keyed(key: u64, counter: [u32; 3], first: u64, out: &mut [Self]);

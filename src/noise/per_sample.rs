@@ -1,6 +1,8 @@
 //! A batch in which every sample has noise of its own.
 
-use super::{Demand, KeyedNoise, NoiseKey, NoiseSource, NormalElement, PureNoise, SampleNoise};
+use super::{
+    Demand, KeyedNoise, NoiseKey, NoiseSource, NormalElement, PureNoise, SampleNoise, batch,
+};
 use crate::error::{Error, require_length};
 
 /// A batch in which every sample has noise of its own: requests of different users, each with its
@@ -8,7 +10,8 @@ use crate::error::{Error, require_length};
 ///
 /// Row r of the batch is the r-th [`SampleNoise`] of the list. Every sample then comes out bit for
 /// bit as in a run of its request alone, whatever the others are, wherever it stands, and whatever
-/// step the batch was at when it joined.
+/// step the batch was at when it joined; given a model whose answer for a sample does not depend on
+/// the others either. Threads (feature `rayon`) change no bit.
 ///
 /// A list whose length is not the batch's is refused when a run is started and before a single step
 /// or call draws ([`Error::WrongLength`]), and so is a step before a sample has joined
@@ -87,5 +90,12 @@ impl<A: NormalElement, S: PureNoise<A>> NoiseSource<A> for PerSample<S> {
 
     fn as_pure(&self) -> Option<&dyn PureNoise<A>> {
         Some(self)
+    }
+
+    fn fill_batch(&mut self, key: NoiseKey, samples: usize, out: &mut [A]) -> Result<(), Error> {
+        let per_sample = batch::per_sample(samples, out.len())?;
+        NoiseSource::<A>::check(self, &batch::demand(key, samples, key.interval.as_slice()))?;
+        batch::fill(self, key, per_sample, out);
+        Ok(())
     }
 }

@@ -55,11 +55,11 @@ pub trait NoiseSource<A> {
     /// [`Error::WrongLength`] unless the length is a multiple of `samples`; what
     /// [`check`](Self::check) refuses. `out` is then as it was.
     fn fill_batch(&mut self, key: NoiseKey, samples: usize, out: &mut [A]) -> Result<(), Error> {
-        let rows = batch::rows(key, samples, out)?;
+        let per_sample = batch::per_sample(samples, out.len())?;
         self.check(&batch::demand(key, samples, key.interval.as_slice()))?;
-        for (key, row) in rows {
-            self.fill(key, 0, row);
-        }
+        batch::rows(key, per_sample, 0, out, |key, first, row| {
+            self.fill(key, first, row);
+        });
         Ok(())
     }
 }
@@ -78,6 +78,15 @@ macro_rules! forward {
 
             fn as_pure(&self) -> Option<&dyn PureNoise<A>> {
                 (**self).as_pure()
+            }
+
+            fn fill_batch(
+                &mut self,
+                key: NoiseKey,
+                samples: usize,
+                out: &mut [A],
+            ) -> Result<(), Error> {
+                (**self).fill_batch(key, samples, out)
             }
         }
     )*};

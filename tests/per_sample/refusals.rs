@@ -1,5 +1,7 @@
 //! What a list of samples has no noise for is refused before anything is drawn or written.
 
+use std::convert::Infallible;
+
 use diffusion_sampler::{
     Error, KeyedNoise, NoiseLevel, Prediction, RunError, Sampler,
     forward::{diffuse, fill_normal},
@@ -9,7 +11,7 @@ use diffusion_sampler::{
     schedule::NoiseSchedule,
     solver::FirstOrder,
 };
-use ndarray::{Array2, arr0};
+use ndarray::{Array2, Ix2, arr0};
 
 use crate::common::{KIND, Smooth, numbers, sampler, schedule};
 
@@ -31,91 +33,87 @@ fn levels() -> [NoiseLevel; 2] {
     [700.0, 300.0].map(|time| schedule().level(time).unwrap())
 }
 
+type Outcomes = Vec<(&'static str, Result<(), Error>)>;
+
+type Work<'w, T> = &'w dyn Fn(&mut T, &mut PerSample) -> Result<(), Error>;
+
 /// Everything that draws, on a state that a refusal must leave alone.
-fn every_call(noise: &PerSample, step: u32) -> Vec<(&'static str, Result<(), Error>)> {
+fn every_call(noise: &PerSample, step: u32) -> Outcomes {
+    let mut outcomes = calls_on_arrays(noise, step);
+    outcomes.extend(steps_of_machines(noise, step));
+    outcomes
+}
+
+fn calls_on_arrays(noise: &PerSample, step: u32) -> Outcomes {
     let [from, to] = levels();
     let start = numbers::<f32>(SHAPE);
-    let on_arrays = |work: &dyn Fn(&mut Array2<f32>, &mut PerSample) -> Result<(), Error>| {
+    let posterior = StridedPosterior::new(from, to, Kappa::Ddpm).unwrap();
+    let call = |name, work: Work<'_, Array2<f32>>| {
         let mut x = start.clone();
         let outcome = work(&mut x, &mut noise.clone());
-        assert!(outcome.is_ok() || x == start, "the array was written");
-        outcome
+        assert!(outcome.is_ok() || x == start, "{name} wrote the array");
+        (name, outcome)
     };
-    let on_machine = |work: &dyn Fn(&mut Machine<f32, _>, &mut PerSample) -> Result<(), Error>| {
+    vec![
+        call("fill_normal", &|x, noise| {
+            fill_normal(x, noise, step, Stream::User(0))
+        }),
+        call("diffuse", &|x, noise| diffuse(x, &[from], noise, step)),
+        call("a transition", &|x, noise| {
+            let up = Transition::forward_step(&to, &from)?;
+            up.sample_in_place(x, None, noise, step, Stream::Forward)
+        }),
+        call("a posterior", &|x, noise| {
+            posterior.sample_in_place(x, &start, noise, step)
+        }),
+        call("fill_batch", &|x, noise| {
+            let key = NoiseKey::new(0, step, Stream::Step(0));
+            noise.fill_batch(key, SHAPE.0, x.as_slice_mut().unwrap())
+        }),
+    ]
+}
+
+fn steps_of_machines(noise: &PerSample, step: u32) -> Outcomes {
+    let [from, to] = levels();
+    let start = numbers::<f32>(SHAPE);
+    let plan = sampler(&FirstOrder::ddpm(), 2).plan().clone();
+    let instruction = Instruction::new(&plan.steps()[0], 0, step as usize).unwrap();
+    let one = DdimStep::new(from, to, Kappa::Ddpm).unwrap();
+    let each = DdimStep::per_sample(&[from; 3], &[to; 3], Kappa::Ddpm).unwrap();
+    let call = |name, work: Work<'_, Machine<f32, Ix2>>| {
         let mut machine = Machine::new(start.clone(), 0).unwrap();
         let outcome = work(&mut machine, &mut noise.clone());
-        let untouched = machine.state() == start;
-        assert!(outcome.is_ok() || untouched, "the state was written");
-        outcome
+        let same = machine.state() == start;
+        assert!(outcome.is_ok() || same, "{name} wrote the state");
+        (name, outcome)
     };
-    let run = |error: RunError<_>| match error {
+    vec![
+        call("a step told", &|machine, noise| {
+            one.tell(machine, Prediction::Data, &start, noise, step)
+        }),
+        call("steps told", &|machine, noise| {
+            each.tell(machine, Prediction::Data, &start, noise, step)
+        }),
+        call("a step taken", &|machine, noise| {
+            one.take(machine, &mut Smooth, noise, step).map_err(refusal)
+        }),
+        call("steps taken", &|machine, noise| {
+            each.take(machine, &mut Smooth, noise, step)
+                .map_err(refusal)
+        }),
+        call("an instruction", &|machine, noise| {
+            machine
+                .take(&instruction, &mut Smooth, noise)
+                .map_err(refusal)
+        }),
+    ]
+}
+
+fn refusal(error: RunError<Infallible>) -> Error {
+    match error {
         RunError::Sampler(error) => error,
         RunError::Denoiser(never) => match never {},
-    };
-    let plan = sampler(&FirstOrder::ddpm(), 2).plan().clone();
-    let whole = DdimStep::new(from, to, Kappa::Ddpm).unwrap();
-    let each = DdimStep::per_sample(&[from; 3], &[to; 3], Kappa::Ddpm).unwrap();
-    let posterior = StridedPosterior::new(from, to, Kappa::Ddpm).unwrap();
-    let instruction = Instruction::new(&plan.steps()[0], 0, step as usize).unwrap();
-    vec![
-        (
-            "fill_normal",
-            on_arrays(&|x, noise| fill_normal(x, noise, step, Stream::User(0))),
-        ),
-        (
-            "diffuse",
-            on_arrays(&|x, noise| diffuse(x, &[from], noise, step)),
-        ),
-        (
-            "a transition",
-            on_arrays(&|x, noise| {
-                let up = Transition::forward_step(&to, &from)?;
-                up.sample_in_place(x, None, noise, step, Stream::Forward)
-            }),
-        ),
-        (
-            "a posterior",
-            on_arrays(&|x, noise| posterior.sample_in_place(x, &start, noise, step)),
-        ),
-        (
-            "fill_batch",
-            on_arrays(&|x, noise| {
-                let key = NoiseKey::new(0, step, Stream::Step(0));
-                noise.fill_batch(key, SHAPE.0, x.as_slice_mut().unwrap())
-            }),
-        ),
-        (
-            "a step told",
-            on_machine(&|machine, noise| {
-                whole.tell(machine, Prediction::Data, &start, noise, step)
-            }),
-        ),
-        (
-            "steps told",
-            on_machine(&|machine, noise| each.tell(machine, Prediction::Data, &start, noise, step)),
-        ),
-        (
-            "a step taken",
-            on_machine(&|machine, noise| {
-                let taken = whole.take(machine, &mut Smooth, noise, step);
-                taken.map_err(run)
-            }),
-        ),
-        (
-            "steps taken",
-            on_machine(&|machine, noise| {
-                let taken = each.take(machine, &mut Smooth, noise, step);
-                taken.map_err(run)
-            }),
-        ),
-        (
-            "an instruction",
-            on_machine(&|machine, noise| {
-                let taken = machine.take(&instruction, &mut Smooth, noise);
-                taken.map_err(run)
-            }),
-        ),
-    ]
+    }
 }
 
 /// Everything that starts a run.
