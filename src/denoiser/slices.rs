@@ -29,6 +29,7 @@ use crate::real::Real;
 /// assert_eq!(samples.len(), 96);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[allow(clippy::type_complexity)] // A closure's type has no shorter name.
 pub fn from_slice_fn<A, F>(
     prediction: Prediction,
     mut function: F,

@@ -1,5 +1,7 @@
 //! Runs on tensors of another library, on flat vectors and on arrays, against trajectories.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod common;
 mod guided;
 mod naive;

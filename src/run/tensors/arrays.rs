@@ -279,7 +279,7 @@ impl<T: Clone> Arrays<T> {
             inputs: &self.inputs(outputs),
             normals: None,
         };
-        Ok(operands.apply()?.0)
+        Ok(operands.apply()?.x)
     }
 
     /// Applies the stage's update.
@@ -384,20 +384,20 @@ impl Stage<'_> {
             inputs: &inputs,
             normals: normals.as_ref(),
         };
-        let (new_x, new_y) = operands.apply().map_err(RunError::Tensor)?;
+        let new = operands.apply().map_err(RunError::Tensor)?;
         require_shape(
             "new state",
             ops.shape(x).as_ref(),
-            ops.shape(&new_x).as_ref(),
+            ops.shape(&new.x).as_ref(),
         )?;
-        if ops.all_finite(&new_x).map_err(RunError::Tensor)? == Some(false) {
+        if ops.all_finite(&new.x).map_err(RunError::Tensor)? == Some(false) {
             blame(ops, outputs.iter().copied(), "model output", step as usize)?;
-            blame(ops, [&new_x], "state", step as usize)?;
+            blame(ops, [&new.x], "state", step as usize)?;
             let (step, array) = (step as usize, "state");
             return Err(Error::NonFiniteTensor { step, array }.into());
         }
-        *x = new_x;
-        if let (Some(y), Some(new_y)) = (y, new_y) {
+        *x = new.x;
+        if let (Some(y), Some(new_y)) = (y, new.y) {
             *y = new_y;
         }
         Ok(true)

@@ -15,9 +15,16 @@ pub(super) struct Operands<'a, O: TensorOps> {
     pub(super) normals: Option<&'a O::Tensor>,
 }
 
+/// What an update makes.
+pub(super) struct Updated<T> {
+    pub(super) x: T,
+    /// There where the forms have one.
+    pub(super) y: Option<T>,
+}
+
 impl<'a, O: TensorOps> Operands<'a, O> {
-    /// The new x, and the new y where the forms have one.
-    pub(super) fn apply(&self) -> Result<(O::Tensor, Option<O::Tensor>), O::Error> {
+    /// The new x and y.
+    pub(super) fn apply(&self) -> Result<Updated<O::Tensor>, O::Error> {
         let data = match self.forms {
             [Form { clip: Some(_), .. }, ..] => Some(self.clipped()?),
             _ => None,
@@ -27,7 +34,7 @@ impl<'a, O: TensorOps> Operands<'a, O> {
             [Form { y: Some(_), .. }, ..] => Some(self.new_y(data.as_ref())?),
             _ => None,
         };
-        Ok((x, y))
+        Ok(Updated { x, y })
     }
 
     fn new_x(&self, data: Option<&O::Tensor>) -> Result<O::Tensor, O::Error> {

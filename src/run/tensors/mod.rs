@@ -319,7 +319,7 @@ impl<O: TensorOps, N: NoiseSource<O::Element>> TensorRun<O, N> {
         self.driver.prediction()
     }
 
-    /// The run as plain data, to be resumed by [`resume`](Self::resume), in another process if need
+    /// The run as plain data, to be resumed by [`TensorSampler::resume`], in another process if need
     /// be.
     pub fn snapshot(&self) -> Snapshot<O::Tensor> {
         let arrays = &self.arrays;
