@@ -63,10 +63,13 @@
 //!
 //! - `rayon` (off by default): large arrays and their keyed noise are shared by the threads of
 //!   rayon's current pool, with the same bits.
+//! - `half` (off by default): outputs of `half::f16` and `half::bf16` for a state of `f32`
+//!   ([`ModelElement`]).
 
 mod apply;
 pub mod clip;
 pub mod denoiser;
+mod element;
 mod error;
 mod fold;
 pub mod forward;
@@ -96,6 +99,7 @@ pub mod training;
 
 pub use clip::Clip;
 pub use denoiser::{Denoiser, Query, from_fn, try_from_fn};
+pub use element::ModelElement;
 pub use error::{Error, RunError};
 pub use grid::Grid;
 pub use level::NoiseLevel;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// The modules of each floor, from the ground up.
 const FLOORS: [&[&str]; 5] = [
     &[
-        "error", "kernel", "linalg", "memory", "noise", "real", "simd", "special",
+        "element", "error", "kernel", "linalg", "memory", "noise", "real", "simd", "special",
     ],
     &[
         "clip",

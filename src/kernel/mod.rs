@@ -75,9 +75,13 @@
 
 #[doc(hidden)]
 pub mod bench;
+mod convert;
 mod gram;
+mod input;
 mod layout;
 mod linear;
+#[cfg(feature = "half")]
+mod mixed;
 #[cfg(test)]
 mod naive;
 mod pieces;
@@ -89,8 +93,12 @@ mod threads;
 
 #[doc(hidden)]
 pub use crate::simd::{SimdLevel, force_simd_level, simd_level};
+pub use convert::{narrow, widen};
 pub(crate) use gram::{Gram, gram, gram_slices};
+pub(crate) use input::Input;
 pub use linear::linear_combination;
+#[cfg(feature = "half")]
+pub(crate) use mixed::Mixed;
 pub(crate) use reduce::{find_non_finite, squared_residuals};
 
 use ndarray::{ArrayRef, Dimension};
@@ -283,12 +291,12 @@ fn apply<A: Real, D: Dimension>(
 /// The update of slices of equal length that hold `samples` rows; one form, or one per sample; at
 /// most [`MAX_INPUTS`] inputs. Returns whether everything is finite.
 #[inline]
-pub(crate) fn update_slices<A: Real>(
+pub(crate) fn update_slices<A: Real, S: Input<A>>(
     forms: Forms<'_>,
     samples: usize,
     x: &mut [A],
     y: Option<&mut [A]>,
-    inputs: &[&[A]],
+    inputs: &[S],
     noise: Option<FillNoise<'_, A>>,
 ) -> bool {
     layout::update_slices(forms, samples, x, y, inputs, noise)
