@@ -88,11 +88,46 @@ impl<A: Real> ModelElement<A> for A {
     }
 }
 
+/// A second element type for every `A`, which nobody can name.
+///
+/// It keeps the feature `half` additive. Were `A` the only type for an `A` where the feature is off,
+/// `run.tell(&Array2::zeros(shape))` would find its element type without the feature and be
+/// ambiguous with it; so it has to be named in either case.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(dead_code, reason = "there for its implementation")]
+pub(crate) struct Unnamed(());
+
+#[doc(hidden)]
+impl<A: Real> ModelElement<A> for Unnamed {
+    type Slice<'s> = &'s [A];
+
+    fn widened(self) -> A {
+        A::nan()
+    }
+
+    fn narrowed(_: A) -> Self {
+        Self(())
+    }
+
+    fn slice(_: &[Self]) -> &[A] {
+        &[]
+    }
+
+    fn wide(elements: &[A]) -> &[A] {
+        elements
+    }
+
+    fn same<'o, D: Dimension>(_: &'o [&'o ArrayRef<Self, D>]) -> Option<&'o [&'o ArrayRef<A, D>]> {
+        None
+    }
+}
+
 mod sealed {
     use crate::real::Real;
 
     pub trait Sealed<A> {}
     impl<A: Real> Sealed<A> for A {}
+    impl<A: Real> Sealed<A> for super::Unnamed {}
     #[cfg(feature = "half")]
     impl Sealed<f32> for half::f16 {}
     #[cfg(feature = "half")]

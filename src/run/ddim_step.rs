@@ -6,6 +6,7 @@ use super::instruction::Instruction;
 use super::machine::Machine;
 use crate::clip::Clip;
 use crate::denoiser::Denoiser;
+use crate::element::ModelElement;
 use crate::error::{Error, RunError};
 use crate::level::NoiseLevel;
 use crate::noise::NoiseSource;
@@ -124,14 +125,20 @@ impl DdimStep {
     /// # Errors
     ///
     /// As [`Machine::tell`].
-    pub fn tell<A: Real, D: Dimension, N: NoiseSource<A>>(
+    pub fn tell<A, O, D, N>(
         &self,
         machine: &mut Machine<A, D>,
         prediction: Prediction,
-        output: &ArrayRef<A, D>,
+        output: &ArrayRef<O, D>,
         noise: &mut N,
         step: u32,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Error>
+    where
+        A: Real,
+        O: ModelElement<A>,
+        D: Dimension,
+        N: NoiseSource<A>,
+    {
         machine.tell(&self.instruction(step), prediction, output, noise)
     }
 

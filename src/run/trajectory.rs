@@ -10,6 +10,7 @@ use super::instruction::Instruction;
 use super::machine::{Combine, Machine, Outputs};
 use crate::clip::Clip;
 use crate::denoiser::{Denoiser, Query};
+use crate::element::ModelElement;
 use crate::error::{Error, RunError};
 use crate::fold;
 use crate::guidance::{Combination, Guidance, Unguided};
@@ -178,7 +179,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     /// # Errors
     ///
     /// [`Error::RunFinished`] after the last step, [`Error::ShapeMismatch`], [`Error::NonFinite`].
-    pub fn tell(&mut self, output: &ArrayRef<A, D>) -> Result<(), Error> {
+    pub fn tell<O: ModelElement<A>>(&mut self, output: &ArrayRef<O, D>) -> Result<(), Error> {
         self.settle()?;
         let plan = &*self.plan;
         let instruction = instruction(plan, self.cursor, self.clip)?;
@@ -216,10 +217,10 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     ///
     /// As [`tell`](Self::tell), and [`Error::WrongLength`] unless there is one combination or one
     /// for each sample, with as many outputs as there are.
-    pub fn tell_combined(
+    pub fn tell_combined<O: ModelElement<A>>(
         &mut self,
         combinations: &[Combination],
-        outputs: &[&ArrayRef<A, D>],
+        outputs: &[&ArrayRef<O, D>],
     ) -> Result<(), Error> {
         self.tell_by(Combine::Given(combinations), outputs)
     }
@@ -230,15 +231,19 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     ///
     /// As [`tell`](Self::tell); [`Error::WrongLength`] for fewer outputs than the guidance reads;
     /// what the guidance refuses.
-    pub fn tell_guided(
+    pub fn tell_guided<O: ModelElement<A>>(
         &mut self,
         guidance: &dyn Guidance,
-        outputs: &[&ArrayRef<A, D>],
+        outputs: &[&ArrayRef<O, D>],
     ) -> Result<(), Error> {
         self.tell_by(Combine::By(guidance), outputs)
     }
 
-    fn tell_by(&mut self, combine: Combine<'_>, outputs: &[&ArrayRef<A, D>]) -> Result<(), Error> {
+    fn tell_by<O: ModelElement<A>>(
+        &mut self,
+        combine: Combine<'_>,
+        outputs: &[&ArrayRef<O, D>],
+    ) -> Result<(), Error> {
         self.settle()?;
         let instruction = instruction(&self.plan, self.cursor, self.clip)?;
         let noise = &mut self.noise;
@@ -439,14 +444,19 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
             let (folded, noise) = (self.forms.get(self.cursor.stages_before()), &mut self.noise);
             match folded.filter(|_| !self.machine.state().is_empty()) {
                 Some(form) => {
-                    let (forms, outputs) = (Forms::Same(form), Outputs::Told(&[]));
+                    let (forms, outputs) = (Forms::Same(form), Outputs::<A, D>::Told(&[]));
                     self.machine
                         .apply_forms(&instruction, forms, outputs, noise)?;
                 }
                 None => {
                     let combine = Combine::Given(&[]);
-                    self.machine
-                        .tell_all(&instruction, self.prediction, combine, &[], noise)?;
+                    self.machine.tell_all::<A, N>(
+                        &instruction,
+                        self.prediction,
+                        combine,
+                        &[],
+                        noise,
+                    )?;
                 }
             }
             self.cursor.advance(&self.plan);

@@ -1,0 +1,93 @@
+//! Steps told a half output against steps told an f32 output, and the half copy of the state.
+
+use std::error::Error;
+use std::hint::black_box;
+
+use diffusion_sampler::{
+    KeyedNoise, ModelElement, NoiseLevel, Prediction,
+    kernel::bench::run_array,
+    kernel::{linear_combination, narrow},
+    posterior::Kappa,
+    run::{DdimStep, Machine},
+};
+use half::{bf16, f16};
+use ndarray::{Array1, Array2};
+
+use crate::Report;
+use crate::support::compare;
+
+const SAMPLES: usize = 4;
+const SIZES: [(&str, usize); 2] = [("768 Ki", 3 << 18), ("16 Mi", 1 << 24)];
+
+/// Every row: what the bandwidth allows is (4 + 4 + 2)/(4 + 4 + 4) = 0.83 for a step.
+pub(crate) fn steps(report: &mut Report) -> Result<(), Box<dyn Error>> {
+    for (size, len) in SIZES {
+        told::<bf16>(report, "bf16", size, len)?;
+        told::<f16>(report, "f16", size, len)?;
+    }
+    for (size, len) in SIZES {
+        copied::<bf16>(report, "bf16", size, len);
+        copied::<f16>(report, "f16", size, len);
+    }
+    Ok(())
+}
+
+fn told<O: ModelElement<f32>>(
+    report: &mut Report,
+    name: &str,
+    size: &str,
+    len: usize,
+) -> Result<(), Box<dyn Error>> {
+    let (t, s) = (
+        NoiseLevel::new(2.0, 0.6, 0.8)?,
+        NoiseLevel::new(1.0, 0.8, 0.6)?,
+    );
+    let step = DdimStep::new(t, s, Kappa::Ddim)?;
+    let shape = (SAMPLES, len / SAMPLES);
+    // The state on the pages of a run, the outputs on a model's.
+    let start = || -> Result<_, Box<dyn Error>> {
+        let x = run_array::<f32>(len, 0.5)?.into_shape_with_order(shape)?;
+        Ok(Machine::new(x, 0)?)
+    };
+    let (mut half, mut wide) = (start()?, start()?);
+    let short = Array2::from_elem(shape, O::narrowed(0.5));
+    let long = Array2::<f32>::from_elem(shape, 0.5);
+    // x₀ as the output: the state keeps its size, however often the step is taken.
+    let (kind, mut noise, mut other) = (Prediction::Data, KeyedNoise::new(1), KeyedNoise::new(1));
+    report.at_most(
+        &format!("step told {name} ÷ step told f32, {size}"),
+        (0.85, 1.0),
+        |seconds| {
+            compare(
+                seconds,
+                || {
+                    let half = black_box(&mut half);
+                    assert_eq!(step.tell(half, kind, &short, &mut noise, 1), Ok(()));
+                },
+                || {
+                    let wide = black_box(&mut wide);
+                    assert_eq!(step.tell(wide, kind, &long, &mut other, 1), Ok(()));
+                },
+            )
+        },
+    );
+    Ok(())
+}
+
+/// The half copy of the state: 6 bytes an element, against the 12 of an update.
+fn copied<O: ModelElement<f32>>(report: &mut Report, name: &str, size: &str, len: usize) {
+    let mut x = Array1::<f32>::from_elem(len, 0.5);
+    let (from, e) = (x.clone(), x.clone());
+    let mut to = Array1::from_elem(len, O::narrowed(0.0));
+    report.at_most(
+        &format!("{name} copy of the state ÷ an update, {size} f32"),
+        (0.85, 1.0),
+        |seconds| {
+            compare(
+                seconds,
+                || drop(narrow(black_box(&*from), black_box(&mut *to))),
+                || drop(linear_combination(black_box(&mut x), 0.5, &[(0.5, &*e)])),
+            )
+        },
+    );
+}
