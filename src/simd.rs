@@ -72,7 +72,7 @@ fn detect_and_store() -> SimdLevel {
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 fn detect() -> SimdLevel {
-    if !is_x86_feature_detected!("avx2") {
+    if !is_x86_feature_detected!("avx2") || !is_x86_feature_detected!("f16c") {
         SimdLevel::Portable
     } else if is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512vl")
@@ -129,13 +129,13 @@ pub(crate) fn dispatch_wide<T: Task>(task: T) -> T::Output {
 }
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,f16c")]
 fn avx2<T: Task>(task: T) -> T::Output {
     task.run()
 }
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-#[target_feature(enable = "avx2,avx512f,avx512vl,avx512bw,avx512dq")]
+#[target_feature(enable = "avx2,f16c,avx512f,avx512vl,avx512bw,avx512dq")]
 fn avx512<T: Task>(task: T) -> T::Output {
     task.run()
 }

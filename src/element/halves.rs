@@ -62,6 +62,14 @@ impl ModelElement<f32> for f16 {
     type Slice<'s> = Mixed<'s, f32, f16>;
 
     #[inline(always)]
+    fn widened_chunk<const L: usize>(chunk: &[Self; L]) -> [f32; L] {
+        use half::slice::HalfFloatSliceExt;
+        let mut wide = [0.0; L];
+        chunk.convert_to_f32_slice(&mut wide);
+        wide
+    }
+
+    #[inline(always)]
     fn widened(self) -> f32 {
         f16_to_f32(self.to_bits())
     }

@@ -42,6 +42,13 @@ pub trait ModelElement<A: Real>:
     /// NaN.
     fn narrowed(value: A) -> Self;
 
+    /// Many values widened.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn widened_chunk<const L: usize>(chunk: &[Self; L]) -> [A; L] {
+        chunk.map(Self::widened)
+    }
+
     /// A model's output for the kernel.
     #[doc(hidden)]
     fn slice(elements: &[Self]) -> Self::Slice<'_>;

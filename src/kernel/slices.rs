@@ -470,14 +470,12 @@ impl<A: Real, const N: usize> Scalars<A, N> {
         state: &mut [A; L],
         data: &mut [A; L],
     ) {
+        let mut wide = [[A::zero(); L]; N];
+        for j in 0..H {
+            wide[j] = O::widened_chunk(halves[j]);
+        }
         for l in 0..L {
-            let input = |j: usize| {
-                if j < H {
-                    halves[j][l].widened()
-                } else {
-                    inputs[j][l]
-                }
-            };
+            let input = |j: usize| if j < H { wide[j][l] } else { inputs[j][l] };
             let mut new_x = self.a * x[l];
             for j in 0..N {
                 new_x += self.c[j] * input(j);
