@@ -1,5 +1,5 @@
-//! Which instruction set the kernels run on; with one call in `memory.rs`, the crate's only
-//! `unsafe`.
+//! Which instruction set the kernels run on, and its conversions of f16; with one call in
+//! `memory.rs`, the crate's only `unsafe`.
 //!
 //! A kernel is one safe body, written once and generic over nothing but data: a [`Task`] whose
 //! `run` is `#[inline(always)]`. [`dispatch`] calls it from inside a function that may use AVX2 (or
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 pub enum SimdLevel {
     /// What the compilation target guarantees: SSE2 on x86-64, NEON on AArch64.
     Portable,
-    /// 256-bit vectors on x86.
+    /// 256-bit vectors on x86, and F16C, which every processor with AVX2 has.
     Avx2,
     /// 512-bit vectors on x86 (F, VL, BW and DQ).
     Avx512,
@@ -138,6 +138,73 @@ fn avx2<T: Task>(task: T) -> T::Output {
 #[target_feature(enable = "avx2,f16c,avx512f,avx512vl,avx512bw,avx512dq")]
 fn avx512<T: Task>(task: T) -> T::Output {
     task.run()
+}
+
+/// The processor's own conversions of f16, eight at a time; exact, and to nearest with ties to even.
+///
+/// Inlined into what [`dispatch`] compiles for AVX2, each is one instruction, where integer
+/// operations take eight: too many for a step to hide behind the memory of L3.
+#[cfg(feature = "half")]
+pub(crate) mod f16c {
+    use half::f16;
+
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    use super::{SimdLevel, simd_level};
+
+    /// The halves as f32; `None` where the level has no instruction for it.
+    #[inline(always)]
+    pub(crate) fn widened(halves: &[f16; 8]) -> Option<[f32; 8]> {
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        if simd_level() != SimdLevel::Portable {
+            // SAFETY: `simd_level` never exceeds what `detect` finds, and every level but the
+            // portable one includes F16C.
+            return Some(unsafe { x86::widen(halves) });
+        }
+        let _ = halves;
+        None
+    }
+
+    /// The values as halves; `None` where the level has no instruction for it.
+    #[inline(always)]
+    pub(crate) fn narrowed(values: &[f32; 8]) -> Option<[f16; 8]> {
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        if simd_level() != SimdLevel::Portable {
+            // SAFETY: as above.
+            return Some(unsafe { x86::narrow(values) });
+        }
+        let _ = values;
+        None
+    }
+
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    mod x86 {
+        #[cfg(target_arch = "x86")]
+        use std::arch::x86 as arch;
+        #[cfg(target_arch = "x86_64")]
+        use std::arch::x86_64 as arch;
+        use std::mem::transmute;
+
+        use half::f16;
+
+        #[target_feature(enable = "f16c")]
+        #[inline]
+        pub(super) fn widen(halves: &[f16; 8]) -> [f32; 8] {
+            // SAFETY: equal sizes, and every pattern of bits is a value of either type.
+            let halves = unsafe { transmute::<[f16; 8], arch::__m128i>(*halves) };
+            // SAFETY: as above.
+            unsafe { transmute(arch::_mm256_cvtph_ps(halves)) }
+        }
+
+        #[target_feature(enable = "f16c")]
+        #[inline]
+        pub(super) fn narrow(values: &[f32; 8]) -> [f16; 8] {
+            const NEAREST: i32 = arch::_MM_FROUND_TO_NEAREST_INT;
+            // SAFETY: as above.
+            let values = unsafe { transmute::<[f32; 8], arch::__m256>(*values) };
+            // SAFETY: as above.
+            unsafe { transmute(arch::_mm256_cvtps_ph::<NEAREST>(values)) }
+        }
+    }
 }
 
 /// Runs `body` at each level that this machine has, one test at a time.

@@ -4,10 +4,10 @@
 //! vectorised around. These give the same bits (`tests/half` holds them to it), without a branch.
 
 use half::{bf16, f16};
-use ndarray::{ArrayRef, Dimension};
 
 use super::ModelElement;
 use crate::kernel::Mixed;
+use crate::simd::f16c;
 
 /// 2^112, which the biases of f16 and f32 differ by.
 const RESCALE: f32 = f32::from_bits((112 + 127) << 23);
@@ -49,13 +49,8 @@ fn f32_to_f16(value: f32) -> u16 {
 fn f32_to_bf16(value: f32) -> u16 {
     let bits = value.to_bits();
     let odd = (bits >> 16) & 1;
-    let rounded = bits.wrapping_add(0x7FFF + odd) >> 16;
-    let quiet = (bits >> 16) | 0x0040;
-    (if bits & 0x7FFF_FFFF > 0x7F80_0000 {
-        quiet
-    } else {
-        rounded
-    }) as u16
+    let (rounded, quiet) = (bits.wrapping_add(0x7FFF + odd), bits | 0x0040_0000);
+    (if value.is_nan() { quiet } else { rounded } >> 16) as u16
 }
 
 impl ModelElement<f32> for f16 {
@@ -63,10 +58,30 @@ impl ModelElement<f32> for f16 {
 
     #[inline(always)]
     fn widened_chunk<const L: usize>(chunk: &[Self; L]) -> [f32; L] {
-        use half::slice::HalfFloatSliceExt;
         let mut wide = [0.0; L];
-        chunk.convert_to_f32_slice(&mut wide);
+        let (eights, rest) = wide.as_chunks_mut::<8>();
+        let (halves, halves_rest) = chunk.as_chunks::<8>();
+        for (wide, halves) in eights.iter_mut().zip(halves) {
+            *wide = f16c::widened(halves).unwrap_or_else(|| halves.map(Self::widened));
+        }
+        for (wide, half) in rest.iter_mut().zip(halves_rest) {
+            *wide = half.widened();
+        }
         wide
+    }
+
+    #[inline(always)]
+    fn narrowed_chunk<const L: usize>(chunk: &[f32; L]) -> [Self; L] {
+        let mut halves = [Self::ZERO; L];
+        let (eights, rest) = halves.as_chunks_mut::<8>();
+        let (values, values_rest) = chunk.as_chunks::<8>();
+        for (halves, values) in eights.iter_mut().zip(values) {
+            *halves = f16c::narrowed(values).unwrap_or_else(|| values.map(Self::narrowed));
+        }
+        for (half, &value) in rest.iter_mut().zip(values_rest) {
+            *half = Self::narrowed(value);
+        }
+        halves
     }
 
     #[inline(always)]
@@ -87,13 +102,6 @@ impl ModelElement<f32> for f16 {
     #[inline(always)]
     fn wide(elements: &[f32]) -> Self::Slice<'_> {
         Mixed::Wide(elements)
-    }
-
-    #[inline(always)]
-    fn same<'o, D: Dimension>(
-        _: &'o [&'o ArrayRef<Self, D>],
-    ) -> Option<&'o [&'o ArrayRef<f32, D>]> {
-        None
     }
 }
 
@@ -118,12 +126,5 @@ impl ModelElement<f32> for bf16 {
     #[inline(always)]
     fn wide(elements: &[f32]) -> Self::Slice<'_> {
         Mixed::Wide(elements)
-    }
-
-    #[inline(always)]
-    fn same<'o, D: Dimension>(
-        _: &'o [&'o ArrayRef<Self, D>],
-    ) -> Option<&'o [&'o ArrayRef<f32, D>]> {
-        None
     }
 }

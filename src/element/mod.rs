@@ -49,6 +49,13 @@ pub trait ModelElement<A: Real>:
         chunk.map(Self::widened)
     }
 
+    /// Many values narrowed.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn narrowed_chunk<const L: usize>(chunk: &[A; L]) -> [Self; L] {
+        chunk.map(Self::narrowed)
+    }
+
     /// A model's output for the kernel.
     #[doc(hidden)]
     fn slice(elements: &[Self]) -> Self::Slice<'_>;
@@ -59,9 +66,10 @@ pub trait ModelElement<A: Real>:
 
     /// The same arrays where the type is the state's.
     #[doc(hidden)]
-    fn same<'o, D: Dimension>(
-        outputs: &'o [&'o ArrayRef<Self, D>],
-    ) -> Option<&'o [&'o ArrayRef<A, D>]>;
+    #[inline(always)]
+    fn same<'o, D: Dimension>(_: &'o [&'o ArrayRef<Self, D>]) -> Option<&'o [&'o ArrayRef<A, D>]> {
+        None
+    }
 }
 
 impl<A: Real> ModelElement<A> for A {
@@ -122,10 +130,6 @@ impl<A: Real> ModelElement<A> for Unnamed {
 
     fn wide(elements: &[A]) -> &[A] {
         elements
-    }
-
-    fn same<'o, D: Dimension>(_: &'o [&'o ArrayRef<Self, D>]) -> Option<&'o [&'o ArrayRef<A, D>]> {
-        None
     }
 }
 

@@ -41,7 +41,12 @@ pub fn narrow<A: Real, O: ModelElement<A>, D: Dimension>(
     values: &ArrayRef<A, D>,
     out: &mut ArrayRef<O, D>,
 ) -> Result<(), Error> {
-    convert(values, out, O::narrowed)
+    require_shape("output", values.shape(), out.shape())?;
+    match slices(values, out) {
+        Some((from, out)) => dispatch(Narrow { from, out }),
+        None => out.zip_mut_with(values, |out, &value| *out = O::narrowed(value)),
+    }
+    Ok(())
 }
 
 /// out ← values, each exactly: the output of a half-precision model for one who needs it in the
@@ -58,41 +63,69 @@ pub fn widen<A: Real, O: ModelElement<A>, D: Dimension>(
     values: &ArrayRef<O, D>,
     out: &mut ArrayRef<A, D>,
 ) -> Result<(), Error> {
-    convert(values, out, O::widened)
-}
-
-#[inline(always)]
-fn convert<S: Copy, T: Copy, D: Dimension>(
-    values: &ArrayRef<S, D>,
-    out: &mut ArrayRef<T, D>,
-    to: impl Fn(S) -> T,
-) -> Result<(), Error> {
     require_shape("output", values.shape(), out.shape())?;
-    // Equal strides without gaps: the elements lie in the same order.
-    let equal = values.strides() == out.strides();
-    match (
-        values.as_slice_memory_order(),
-        out.as_slice_memory_order_mut(),
-    ) {
-        (Some(from), Some(out)) if equal => dispatch(Convert { from, out, to }),
-        _ => out.zip_mut_with(values, |out, &value| *out = to(value)),
+    match slices(values, out) {
+        Some((from, out)) => dispatch(Widen { from, out }),
+        None => out.zip_mut_with(values, |out, value| *out = value.widened()),
     }
     Ok(())
 }
 
-struct Convert<'s, S, T, F> {
-    from: &'s [S],
-    out: &'s mut [T],
-    to: F,
+/// Both in the order of memory, where the strides are equal and leave no gaps.
+fn slices<'s, S, T, D: Dimension>(
+    from: &'s ArrayRef<S, D>,
+    out: &'s mut ArrayRef<T, D>,
+) -> Option<(&'s [S], &'s mut [T])> {
+    if from.strides() != out.strides() {
+        return None;
+    }
+    Some((
+        from.as_slice_memory_order()?,
+        out.as_slice_memory_order_mut()?,
+    ))
 }
 
-impl<S: Copy, T: Copy, F: Fn(S) -> T> Task for Convert<'_, S, T, F> {
+/// The elements of a chunk.
+const LANES: usize = 32;
+
+struct Narrow<'s, A, O> {
+    from: &'s [A],
+    out: &'s mut [O],
+}
+
+impl<A: Real, O: ModelElement<A>> Task for Narrow<'_, A, O> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        for (out, &value) in self.out.iter_mut().zip(self.from) {
-            *out = (self.to)(value);
+        let (from, from_rest) = self.from.as_chunks::<LANES>();
+        let (out, out_rest) = self.out.as_chunks_mut::<LANES>();
+        for (out, from) in out.iter_mut().zip(from) {
+            *out = O::narrowed_chunk(from);
+        }
+        for (out, &from) in out_rest.iter_mut().zip(from_rest) {
+            *out = O::narrowed(from);
+        }
+    }
+}
+
+struct Widen<'s, A, O> {
+    from: &'s [O],
+    out: &'s mut [A],
+}
+
+impl<A: Real, O: ModelElement<A>> Task for Widen<'_, A, O> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let (from, from_rest) = self.from.as_chunks::<LANES>();
+        let (out, out_rest) = self.out.as_chunks_mut::<LANES>();
+        for (out, from) in out.iter_mut().zip(from) {
+            *out = O::widened_chunk(from);
+        }
+        for (out, from) in out_rest.iter_mut().zip(from_rest) {
+            *out = from.widened();
         }
     }
 }
