@@ -118,7 +118,7 @@ fn linear<A: Real, O: ModelElement<A>>(
     if count == inputs.len() {
         return plain::<A, O, false, false>(form, x, &mut [], (halves, inputs), None);
     }
-    if count > SPECIALISED {
+    if halves.len() + count > SPECIALISED {
         return blocks(form, x, y, (halves, inputs), z);
     }
     let mut slices: [&[A]; SPECIALISED] = [&[]; SPECIALISED];
