@@ -58,6 +58,11 @@
 //!   and merged into the longest common rows, so that equal layouts of any axis order become one
 //!   slice. ndarray's `as_slice_memory_order` would do that for equal strides only, and is `Some`
 //!   on inverted axes too, where equal memory is not equal index.
+//! - *Halves* (`mixed.rs`, feature `half`): the first inputs may be a model's f16 or bf16. They are
+//!   read where they lie and widened chunk by chunk in registers: bf16 by a shift, f16 by F16C where
+//!   there is AVX2 (`simd.rs`) and by integer operations elsewhere. Those take eight operations a
+//!   vector, which do not hide behind the memory of L3: with them a step took 1.45 times as long as
+//!   with an f32 output, with F16C 0.77 times.
 //! - *Pieces* (`pieces.rs`): slices are cut where a new sample with a form of its own or a new
 //!   block of noise begins.
 //! - *Threads* (`threads.rs`, feature `rayon`): long slices are cut into pieces, each of which

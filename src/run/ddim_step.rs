@@ -120,7 +120,8 @@ impl DdimStep {
     }
 
     /// Takes the step with the model's output at the machine's state and the step's starting
-    /// level(s). `step` keys the noise.
+    /// level(s). `step` keys the noise. The output's elements may be shorter than the state's
+    /// ([`ModelElement`]).
     ///
     /// # Errors
     ///

@@ -247,7 +247,8 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         self.take_observed(instruction, model, noise, None)
     }
 
-    /// Takes one stage without a model, or with its one output.
+    /// Takes one stage without a model, or with its one output, whose elements may be shorter than
+    /// the state's ([`ModelElement`]).
     ///
     /// # Errors
     ///

@@ -71,7 +71,8 @@ const FOLDED: usize = 4096;
 /// Where the model is to be evaluated next.
 #[derive(Debug)]
 pub struct Question<'a, A, D: Dimension> {
-    /// The state, the model's input.
+    /// The state, the model's input. A model of halves is given a copy by
+    /// [`kernel::narrow`](crate::kernel::narrow).
     pub x: &'a ArrayRef<A, D>,
     /// What the model is asked: level, target level, step.
     pub query: Query<'a>,
@@ -176,6 +177,36 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
 
     /// Takes the model's output at the level that [`ask`](Self::ask) gave, and applies the update.
     ///
+    /// Its elements may be shorter than the state's: with the feature `half`, a state of `f32` takes
+    /// outputs of `half::f16` and `half::bf16`, without a pass or a buffer more, and with the bits of
+    /// the same output widened first ([`ModelElement`]). Only what reads the outputs beside the
+    /// update is given a widened copy, for which the run keeps one array more: guidance by inner
+    /// products or with a memory, dynamic thresholding, and layouts other than the standard one.
+    ///
+    /// ```
+    /// # #[cfg(feature = "half")] {
+    /// use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler, kernel::narrow};
+    /// use diffusion_sampler::{schedule::TableSchedule, solver::DpmSolverPlusPlus};
+    /// use half::bf16;
+    /// use ndarray::Array2;
+    ///
+    /// let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
+    /// let grid = Grid::trailing(&schedule, 10)?;
+    /// let sampler = Sampler::new(&schedule, &grid, &DpmSolverPlusPlus::new())?;
+    /// let mut run = sampler.start::<f32, _, _>((4, 2), Prediction::Noise, KeyedNoise::new(1))?;
+    /// let mut input = Array2::<bf16>::default((4, 2));
+    /// while let Some(question) = run.ask()? {
+    ///     // A half copy of the state, the network, its half output.
+    ///     narrow(question.x, &mut input)?;
+    ///     let sigma = bf16::from_f64(question.level().sigma());
+    ///     let output = input.mapv(|x| x * sigma);
+    ///     run.tell(&output)?;
+    /// }
+    /// assert_eq!(run.into_state().dim(), (4, 2));
+    /// # }
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::RunFinished`] after the last step, [`Error::ShapeMismatch`], [`Error::NonFinite`].
@@ -210,8 +241,8 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         Ok(())
     }
 
-    /// Takes several outputs and the weights by which they combine, for the batch or for each
-    /// sample.
+    /// Takes several outputs, all of one type, and the weights by which they combine, for the batch
+    /// or for each sample.
     ///
     /// # Errors
     ///
