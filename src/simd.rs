@@ -140,7 +140,7 @@ fn avx512<T: Task>(task: T) -> T::Output {
     task.run()
 }
 
-/// The processor's own conversions of f16, eight at a time; exact, and to nearest with ties to even.
+/// The processor's own conversions of f16: exact, and to nearest with ties to even.
 ///
 /// Inlined into what [`dispatch`] compiles for AVX2, each is one instruction, where integer
 /// operations take eight: too many for a step to hide behind the memory of L3.
@@ -151,11 +151,13 @@ pub(crate) mod f16c {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     use super::{SimdLevel, simd_level};
 
-    /// The halves as f32; `None` where the level has no instruction for it.
+    /// The halves as f32; `None` where the level has no instruction for it, and for other lengths
+    /// than multiples of eight. One look at the level for a whole chunk: one for every eight, beside
+    /// the vectors of the portable way, and the compiler takes the loop around them apart.
     #[inline(always)]
-    pub(crate) fn widened(halves: &[f16; 8]) -> Option<[f32; 8]> {
+    pub(crate) fn widened<const L: usize>(halves: &[f16; L]) -> Option<[f32; L]> {
         #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-        if simd_level() != SimdLevel::Portable {
+        if L.is_multiple_of(8) && simd_level() != SimdLevel::Portable {
             // SAFETY: `simd_level` never exceeds what `detect` finds, and every level but the
             // portable one includes F16C.
             return Some(unsafe { x86::widen(halves) });
@@ -164,11 +166,11 @@ pub(crate) mod f16c {
         None
     }
 
-    /// The values as halves; `None` where the level has no instruction for it.
+    /// The values as halves; `None` as there.
     #[inline(always)]
-    pub(crate) fn narrowed(values: &[f32; 8]) -> Option<[f16; 8]> {
+    pub(crate) fn narrowed<const L: usize>(values: &[f32; L]) -> Option<[f16; L]> {
         #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-        if simd_level() != SimdLevel::Portable {
+        if L.is_multiple_of(8) && simd_level() != SimdLevel::Portable {
             // SAFETY: as above.
             return Some(unsafe { x86::narrow(values) });
         }
@@ -186,23 +188,37 @@ pub(crate) mod f16c {
 
         use half::f16;
 
+        /// Whole eights; what is left stays 0.
         #[target_feature(enable = "f16c")]
         #[inline]
-        pub(super) fn widen(halves: &[f16; 8]) -> [f32; 8] {
-            // SAFETY: equal sizes, and every pattern of bits is a value of either type.
-            let halves = unsafe { transmute::<[f16; 8], arch::__m128i>(*halves) };
-            // SAFETY: as above.
-            unsafe { transmute(arch::_mm256_cvtph_ps(halves)) }
+        pub(super) fn widen<const L: usize>(halves: &[f16; L]) -> [f32; L] {
+            let mut wide = [0.0; L];
+            let eights = wide.as_chunks_mut::<8>().0;
+            for (wide, halves) in eights.iter_mut().zip(halves.as_chunks::<8>().0) {
+                // SAFETY: equal sizes, and every pattern of bits is a value of either type.
+                let halves = unsafe { transmute::<[f16; 8], arch::__m128i>(*halves) };
+                // SAFETY: as above.
+                *wide =
+                    unsafe { transmute::<arch::__m256, [f32; 8]>(arch::_mm256_cvtph_ps(halves)) };
+            }
+            wide
         }
 
+        /// Whole eights; what is left stays 0.
         #[target_feature(enable = "f16c")]
         #[inline]
-        pub(super) fn narrow(values: &[f32; 8]) -> [f16; 8] {
+        pub(super) fn narrow<const L: usize>(values: &[f32; L]) -> [f16; L] {
             const NEAREST: i32 = arch::_MM_FROUND_TO_NEAREST_INT;
-            // SAFETY: as above.
-            let values = unsafe { transmute::<[f32; 8], arch::__m256>(*values) };
-            // SAFETY: as above.
-            unsafe { transmute(arch::_mm256_cvtps_ph::<NEAREST>(values)) }
+            let mut halves = [f16::ZERO; L];
+            let eights = halves.as_chunks_mut::<8>().0;
+            for (halves, values) in eights.iter_mut().zip(values.as_chunks::<8>().0) {
+                // SAFETY: as above.
+                let values = unsafe { transmute::<[f32; 8], arch::__m256>(*values) };
+                let packed = arch::_mm256_cvtps_ph::<NEAREST>(values);
+                // SAFETY: as above.
+                *halves = unsafe { transmute::<arch::__m128i, [f16; 8]>(packed) };
+            }
+            halves
         }
     }
 }

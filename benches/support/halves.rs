@@ -4,15 +4,18 @@ use std::error::Error;
 use std::hint::black_box;
 
 use diffusion_sampler::{
-    KeyedNoise, ModelElement, NoiseLevel, Prediction,
+    Grid, KeyedNoise, ModelElement, NoiseLevel, Prediction, Sampler, Trajectory,
+    guidance::Combination,
     kernel::bench::run_array,
     kernel::narrow,
     posterior::Kappa,
     run::{DdimStep, Machine},
+    schedule::TableSchedule,
+    solver::FirstOrder,
 };
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, Ix2};
 
 use crate::Report;
 use crate::support::compare;
@@ -27,9 +30,13 @@ pub(crate) fn steps(report: &mut Report) -> Result<(), Box<dyn Error>> {
         told::<f16>(report, "f16", size, len)?;
     }
     for (size, len) in SIZES {
-        copied::<bf16>(report, "bf16", size, len);
-        copied::<f16>(report, "f16", size, len);
+        guided::<bf16>(report, "bf16", size, len)?;
+        guided::<f16>(report, "f16", size, len)?;
     }
+    // In memory, both are as fast as memory.
+    let (size, len) = SIZES[0];
+    copied::<bf16>(report, "bf16", size, len);
+    copied::<f16>(report, "f16", size, len);
     Ok(())
 }
 
@@ -73,6 +80,50 @@ fn told<O: ModelElement<f32>>(
         },
     );
     Ok(())
+}
+
+/// Two outputs by fixed weights: the bandwidth allows (4 + 4 + 2 + 2)/(4 + 4 + 4 + 4) = 0.75.
+fn guided<O: ModelElement<f32>>(
+    report: &mut Report,
+    name: &str,
+    size: &str,
+    len: usize,
+) -> Result<(), Box<dyn Error>> {
+    let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
+    let grid = Grid::trailing(&schedule, 1000)?;
+    let sampler = Sampler::new(&schedule, &grid, &FirstOrder::ddim())?;
+    let shape = (SAMPLES, len / SAMPLES);
+    let x = run_array::<f32>(len, 0.5)?.into_shape_with_order(shape)?;
+    let start = sampler.start_from(x, Prediction::Velocity, KeyedNoise::new(1))?;
+    let (mut half, mut wide) = (start.clone(), start.clone());
+    let short = [0.5, 0.25].map(|v| Array2::from_elem(shape, O::narrowed(v)));
+    let long = [0.5, 0.25].map(|v| Array2::<f32>::from_elem(shape, v));
+    let weights = [Combination::affine(&[1.5, -0.5])?];
+    report.at_most(
+        &format!("guided step told {name} ÷ guided step told f32, {size}"),
+        (0.85, 1.0),
+        |seconds| {
+            compare(
+                seconds,
+                || step(&mut half, &start, &weights, &short),
+                || step(&mut wide, &start, &weights, &long),
+            )
+        },
+    );
+    Ok(())
+}
+
+/// A step of a run that is begun anew when it is over.
+fn step<O: ModelElement<f32>>(
+    run: &mut Trajectory<f32, Ix2>,
+    start: &Trajectory<f32, Ix2>,
+    weights: &[Combination],
+    [e, f]: &[Array2<O>; 2],
+) {
+    if run.is_finished() {
+        run.clone_from(start);
+    }
+    assert_eq!(run.tell_combined(weights, &[e, f]), Ok(()));
 }
 
 /// The half copy of the state against the crate `half`'s own loop.

@@ -58,30 +58,12 @@ impl ModelElement<f32> for f16 {
 
     #[inline(always)]
     fn widened_chunk<const L: usize>(chunk: &[Self; L]) -> [f32; L] {
-        let mut wide = [0.0; L];
-        let (eights, rest) = wide.as_chunks_mut::<8>();
-        let (halves, halves_rest) = chunk.as_chunks::<8>();
-        for (wide, halves) in eights.iter_mut().zip(halves) {
-            *wide = f16c::widened(halves).unwrap_or_else(|| halves.map(Self::widened));
-        }
-        for (wide, half) in rest.iter_mut().zip(halves_rest) {
-            *wide = half.widened();
-        }
-        wide
+        f16c::widened(chunk).unwrap_or_else(|| chunk.map(Self::widened))
     }
 
     #[inline(always)]
     fn narrowed_chunk<const L: usize>(chunk: &[f32; L]) -> [Self; L] {
-        let mut halves = [Self::ZERO; L];
-        let (eights, rest) = halves.as_chunks_mut::<8>();
-        let (values, values_rest) = chunk.as_chunks::<8>();
-        for (halves, values) in eights.iter_mut().zip(values) {
-            *halves = f16c::narrowed(values).unwrap_or_else(|| values.map(Self::narrowed));
-        }
-        for (half, &value) in rest.iter_mut().zip(values_rest) {
-            *half = Self::narrowed(value);
-        }
-        halves
+        f16c::narrowed(chunk).unwrap_or_else(|| chunk.map(Self::narrowed))
     }
 
     #[inline(always)]

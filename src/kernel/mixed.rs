@@ -2,8 +2,7 @@
 //!
 //! The loops are those of `slices.rs` with the first H of their N inputs of the short type. One or
 //! two halves, alone or with history, old y and noise behind them, have loops of their own; all
-//! else runs term by term over blocks. Widening is arithmetic that hides behind memory: nothing for
-//! bf16, which is a shift, and half a dozen vector operations for f16.
+//! else runs term by term over blocks, in which the halves are widened as they are read.
 
 use std::ops::Range;
 
