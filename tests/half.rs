@@ -296,13 +296,16 @@ fn assert_same(half: &Run, wide: &Run, what: &dyn Debug) {
     }
 }
 
+/// One way of telling outputs of a type.
+type Tell<'t, T> = dyn Fn(&mut Run, &[&ArrayRef<T, Ix3>]) -> Result<(), Error> + 't;
+
 /// Takes a whole run twice, by `tell` for each of the two kinds of outputs, and compares.
 fn compare<H: Half>(
     sampler: &Sampler,
     count: usize,
     what: &dyn Debug,
-    half_tell: &mut dyn FnMut(&mut Run, &[&ArrayRef<H, Ix3>]) -> Result<(), Error>,
-    wide_tell: &mut dyn FnMut(&mut Run, &[&ArrayRef<f32, Ix3>]) -> Result<(), Error>,
+    half_tell: &Tell<H>,
+    wide_tell: &Tell<f32>,
 ) {
     let (mut half, mut wide) = (begin(sampler), begin(sampler));
     while let Some(question) = half.ask().unwrap() {
@@ -325,8 +328,8 @@ fn plain_runs<H: Half>() {
                 &sampler,
                 1,
                 &what,
-                &mut |run, outputs| run.tell(outputs[0]),
-                &mut |run, outputs| run.tell(outputs[0]),
+                &|run, outputs| run.tell(outputs[0]),
+                &|run, outputs| run.tell(outputs[0]),
             );
         }
     }
@@ -365,8 +368,8 @@ fn guided_runs<H: Half>() {
                     &sampler,
                     *count,
                     &what,
-                    &mut |run, outputs| run.tell_guided(guidance, outputs),
-                    &mut |run, outputs| run.tell_guided(guidance, outputs),
+                    &|run, outputs| run.tell_guided(guidance, outputs),
+                    &|run, outputs| run.tell_guided(guidance, outputs),
                 );
             }
         }
@@ -389,8 +392,8 @@ fn combinations_for_each_sample_told_halves_have_the_bits_of_the_widened_outputs
                 &sampler,
                 2,
                 &entry.name,
-                &mut |run, outputs| run.tell_combined(&each, outputs),
-                &mut |run, outputs| run.tell_combined(&each, outputs),
+                &|run, outputs| run.tell_combined(&each, outputs),
+                &|run, outputs| run.tell_combined(&each, outputs),
             );
         }
     }
@@ -418,19 +421,19 @@ fn halves_in_every_layout_have_the_bits_of_the_widened_outputs() {
                     &sampler,
                     1,
                     &(entry.name, layout),
-                    &mut |run, outputs| run.tell(&layouts(&outputs[0].to_owned())[layout]),
-                    &mut |run, outputs| run.tell(outputs[0]),
+                    &|run, outputs| run.tell(&layouts(&outputs[0].to_owned())[layout]),
+                    &|run, outputs| run.tell(outputs[0]),
                 );
                 let guidance = ClassifierFree::with_scale(2.0).unwrap();
                 compare::<bf16>(
                     &sampler,
                     2,
                     &(entry.name, layout),
-                    &mut |run, outputs| {
+                    &|run, outputs| {
                         let other = &layouts(&outputs[1].to_owned())[layout];
                         run.tell_guided(&guidance, &[outputs[0], other])
                     },
-                    &mut |run, outputs| run.tell_guided(&guidance, outputs),
+                    &|run, outputs| run.tell_guided(&guidance, outputs),
                 );
             }
         }

@@ -450,10 +450,6 @@ impl<A: Real, const N: usize> Scalars<A, N> {
 
     /// One chunk. That x and y are arguments of their own, not fields, tells the compiler that
     /// nothing overlaps.
-    #[expect(
-        clippy::needless_range_loop,
-        reason = "indices on both sides read like the formula"
-    )]
     #[inline(always)]
     fn chunk<
         O: ModelElement<A>,

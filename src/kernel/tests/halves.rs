@@ -27,7 +27,6 @@ fn halves_are_read_as_if_widened<O: ModelElement<f32>>(
     let mut mix = Mix(case.seed);
     let shape = &case.shape[..];
     let (samples, len) = (shape[0], shape.iter().product::<usize>());
-    let per_sample = (len / samples.max(1)).max(1);
     let same = mix.form(case);
     let each: Vec<_> = (0..samples).map(|_| mix.form(case)).collect();
     let forms = if case.per_sample {
@@ -35,8 +34,7 @@ fn halves_are_read_as_if_widened<O: ModelElement<f32>>(
     } else {
         Forms::Same(&same)
     };
-    let mut array = || Layout::Standard.buffer::<f32>(shape, &mut mix.clone(), case.special);
-    let (x, y) = (array(), array());
+    let [x, y] = [(); 2].map(|()| Layout::Standard.buffer(shape, &mut mix, case.special));
     let halves = halves.min(case.inputs);
     // Each at an offset of its own, so that every alignment occurs.
     let offsets: Vec<usize> = (0..case.inputs).map(|_| mix.below(9)).collect();
@@ -114,7 +112,6 @@ fn halves_are_read_as_if_widened<O: ModelElement<f32>>(
             outcome = check();
         }
     });
-    prop_assert!(per_sample > 0);
     outcome
 }
 
@@ -151,7 +148,7 @@ fn one_bad_half_anywhere_is_found() {
                     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                         let good = vec![O::narrowed(1.0); len];
                         let mut values = good.clone();
-                        let mut apply = |values: &[O]| {
+                        let apply = |values: &[O]| {
                             let mut all = vec![Mixed::Half(&good[..]); inputs];
                             all[inputs - 1] = Mixed::Half(values);
                             let mut x = vec![0.5f32; len];
