@@ -18,7 +18,8 @@ use crate::real::Real;
 
 impl<A: Real, D: Dimension> Machine<A, D> {
     /// Outputs of the caller in another layout or of another type are copied where they are read
-    /// beside the update: by products, by a guidance memory, by dynamic thresholding.
+    /// beside the update: by products, by a guidance memory, by dynamic thresholding. Those in
+    /// another layout and of another type always.
     pub(super) fn readable_where_needed<'o, O: ModelElement<A>>(
         &mut self,
         instruction: &Instruction<'_>,
@@ -30,21 +31,21 @@ impl<A: Real, D: Dimension> Machine<A, D> {
             return Ok(outputs);
         };
         let dynamic = instruction.clip.is_some_and(|clip| clip.fixed().is_none());
+        let standard = told.iter().all(|output| output.is_standard_layout());
         let copied = match O::same(told) {
             _ if told.is_empty() => false,
             Some(_) => {
                 let guided = matches!(combine, Combine::By(guidance) if !is_unguided(guidance));
-                let standard = told.iter().all(|output| output.is_standard_layout());
                 (dynamic || guided) && !standard
             }
-            None => dynamic || reads_elements(instruction, prediction, combine),
+            None => dynamic || !standard || reads_elements(instruction, prediction, combine),
         };
         if copied { self.copy(told) } else { Ok(outputs) }
     }
 
     /// Copies outputs to the machine's own buffer, in standard layout and its own type.
     #[inline(never)]
-    pub(super) fn copy<'o, O: ModelElement<A>>(
+    fn copy<'o, O: ModelElement<A>>(
         &mut self,
         told: &[&ArrayRef<O, D>],
     ) -> Result<Outputs<'o, O, D>, Error> {

@@ -449,7 +449,8 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         Ok(())
     }
 
-    /// Applies forms that are made already.
+    /// Applies forms that are made already. Outputs of another type than the run's own have to be in
+    /// standard layout.
     pub(super) fn apply_forms<O: ModelElement<A>, N: NoiseSource<A>>(
         &mut self,
         instruction: &Instruction<'_>,
@@ -472,7 +473,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
             }
         };
         let step = instruction.step as u32;
-        let mut fill = StepNoise::new(&mut *noise, step, stream, intervals);
+        let mut fill = StepNoise::new(noise, step, stream, intervals);
         let update = &instruction.stages[0].update;
         let stored = update.store.map(|store| store.slot);
         let (y, others) = Slots::split(&mut self.slots, stored);
@@ -511,8 +512,9 @@ impl<A: Real, D: Dimension> Machine<A, D> {
                     });
                 };
                 let Some(told) = O::same(told) else {
-                    let copy = self.copy(told)?.own();
-                    return self.apply_forms::<A, N>(instruction, forms, copy, noise);
+                    return Err(Error::LayoutChanged {
+                        name: "model output",
+                    });
                 };
                 buffers::update_arrays(forms, &mut self.x, y, told, behind, &mut fill)?
             }

@@ -220,6 +220,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
             !dynamic && self.machine.memory().is_none()
         });
         let outputs = &[output];
+        let ready = ready.filter(|_| O::same(outputs).is_some() || output.is_standard_layout());
         match ready {
             Some(form) => {
                 self.machine.check_told(outputs)?;
