@@ -6,7 +6,9 @@
 
 use std::ops::Range;
 
-use super::slices::{self, Blocks, Operands, SPECIALISED, add_noise, extended, fused_mixed};
+use super::slices::{
+    self, Blocks, Operands, SPECIALISED, add_noise, extend, fused_mixed, linear_part,
+};
 use super::{Form, Input, MAX_INPUTS};
 use crate::element::ModelElement;
 use crate::real::Real;
@@ -120,8 +122,10 @@ fn linear<A: Real, O: ModelElement<A>>(
     if halves.len() + count > SPECIALISED {
         return blocks(form, x, y, (halves, inputs), z);
     }
+    let (before, mut extended) = (halves.len(), linear_part(form));
     let mut slices: [&[A]; SPECIALISED] = [&[]; SPECIALISED];
-    let (extended, len) = extended(form, halves.len(), [y.as_deref(), z], inputs, &mut slices);
+    let extra = [y.as_deref(), z];
+    let len = extend(&mut extended.x, form, before, extra, inputs, &mut slices);
     let inputs = (halves, &slices[..len]);
     plain::<A, O, false, false>(&extended, x, &mut [], inputs, None)
 }

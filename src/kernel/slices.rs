@@ -80,39 +80,46 @@ fn extended_linear<A: Real>(
     inputs: &[&[A]],
     z: Option<&[A]>,
 ) -> bool {
+    let mut extended = linear_part(form);
     let mut slices: [&[A]; SPECIALISED] = [&[]; SPECIALISED];
-    let (extended, len) = extended(form, 0, [y, z], inputs, &mut slices);
+    let len = extend(&mut extended.x, form, 0, [y, z], inputs, &mut slices);
     plain::<A, false, false>(&extended, x, &mut [], &slices[..len], None)
 }
 
-/// The form in which the old y and the noise are inputs, for `slices` that begin with `inputs` and
-/// stand behind `before` others; and how many slices there are then.
+/// The form without old y, noise, y and clip.
 #[inline(always)]
-pub(super) fn extended<'s, A: Real>(
-    form: &Form,
-    before: usize,
-    [y, z]: [Option<&'s [A]>; 2],
-    inputs: &[&'s [A]],
-    slices: &mut [&'s [A]; SPECIALISED],
-) -> (Form, usize) {
-    let mut extended = Form {
+pub(super) fn linear_part(form: &Form) -> Form {
+    Form {
         x: form.x,
         x_from_y: 0.0,
         noise: 0.0,
         y: None,
         clip: None,
-    };
+    }
+}
+
+/// The old y and the noise of `form` as inputs of `row`, for `slices` that begin with `inputs` and
+/// stand behind `before` others; returns how many slices there are then.
+#[inline(always)]
+pub(super) fn extend<'s, A: Real>(
+    row: &mut Row,
+    form: &Form,
+    before: usize,
+    [y, z]: [Option<&'s [A]>; 2],
+    inputs: &[&'s [A]],
+    slices: &mut [&'s [A]; SPECIALISED],
+) -> usize {
     slices[..inputs.len()].copy_from_slice(inputs);
     let extra = [(y, form.x_from_y), (z, form.noise)];
     let mut len = inputs.len();
     for (slice, coefficient) in extra {
         if let Some(slice) = slice {
             slices[len] = slice;
-            extended.x.inputs[before + len] = coefficient;
+            row.inputs[before + len] = coefficient;
             len += 1;
         }
     }
-    (extended, len)
+    len
 }
 
 /// The elements of a chunk of the fused loops: four AVX vectors of f32.
