@@ -4,6 +4,9 @@
 
 #[path = "support/guidance.rs"]
 mod guidance;
+#[cfg(feature = "half")]
+#[path = "support/halves.rs"]
+mod halves;
 #[path = "support/mod.rs"]
 mod support;
 
@@ -100,6 +103,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     normals(&mut report);
     stochastic(&mut report)?;
     stochastic_parts(&mut report)?;
+    #[cfg(feature = "half")]
+    halves::steps(&mut report)?;
     calls(&mut report)?;
     tells(&mut report)?;
     Ok(ExitCode::from(u8::from(report.failed)))

@@ -69,10 +69,13 @@
 //!   samplers.
 //! - `serde` (off by default): settings, plans and snapshots can be stored and read back, bit for
 //!   bit and checked: module `stored`.
+//! - `half` (off by default): outputs of `half::f16` and `half::bf16` for a state of `f32`
+//!   ([`ModelElement`]).
 
 mod apply;
 pub mod clip;
 pub mod denoiser;
+mod element;
 mod error;
 mod fold;
 pub mod forward;
@@ -107,6 +110,7 @@ pub mod training;
 
 pub use clip::Clip;
 pub use denoiser::{Denoiser, Query, from_fn, try_from_fn};
+pub use element::ModelElement;
 pub use error::{Error, RunError};
 pub use grid::Grid;
 pub use level::NoiseLevel;

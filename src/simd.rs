@@ -1,5 +1,5 @@
-//! Which instruction set the kernels run on; with one call in `memory.rs`, the crate's only
-//! `unsafe`.
+//! Which instruction set the kernels run on, and its conversions of f16; with one call in
+//! `memory.rs`, the crate's only `unsafe`.
 //!
 //! A kernel is one safe body, written once and generic over nothing but data: a [`Task`] whose
 //! `run` is `#[inline(always)]`. [`dispatch`] calls it from inside a function that may use AVX2 (or
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 pub enum SimdLevel {
     /// What the compilation target guarantees: SSE2 on x86-64, NEON on AArch64.
     Portable,
-    /// 256-bit vectors on x86.
+    /// 256-bit vectors on x86, and F16C, which every processor with AVX2 has.
     Avx2,
     /// 512-bit vectors on x86 (F, VL, BW and DQ).
     Avx512,
@@ -72,7 +72,7 @@ fn detect_and_store() -> SimdLevel {
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 fn detect() -> SimdLevel {
-    if !is_x86_feature_detected!("avx2") {
+    if !is_x86_feature_detected!("avx2") || !is_x86_feature_detected!("f16c") {
         SimdLevel::Portable
     } else if is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512vl")
@@ -129,15 +129,98 @@ pub(crate) fn dispatch_wide<T: Task>(task: T) -> T::Output {
 }
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,f16c")]
 fn avx2<T: Task>(task: T) -> T::Output {
     task.run()
 }
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-#[target_feature(enable = "avx2,avx512f,avx512vl,avx512bw,avx512dq")]
+#[target_feature(enable = "avx2,f16c,avx512f,avx512vl,avx512bw,avx512dq")]
 fn avx512<T: Task>(task: T) -> T::Output {
     task.run()
+}
+
+/// The processor's own conversions of f16: exact, and to nearest with ties to even.
+///
+/// Inlined into what [`dispatch`] compiles for AVX2, each is one instruction, where integer
+/// operations take eight: too many for a step to hide behind the memory of L3.
+#[cfg(feature = "half")]
+pub(crate) mod f16c {
+    use half::f16;
+
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    use super::{SimdLevel, simd_level};
+
+    /// The halves as f32; `None` where the level has no instruction for it, and for other lengths
+    /// than multiples of eight. One look at the level for a whole chunk: one for every eight, beside
+    /// the vectors of the portable way, and the compiler takes the loop around them apart.
+    #[inline(always)]
+    pub(crate) fn widened<const L: usize>(halves: &[f16; L]) -> Option<[f32; L]> {
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        if L.is_multiple_of(8) && simd_level() != SimdLevel::Portable {
+            // SAFETY: `simd_level` never exceeds what `detect` finds, and every level but the
+            // portable one includes F16C.
+            return Some(unsafe { x86::widen(halves) });
+        }
+        let _ = halves;
+        None
+    }
+
+    /// The values as halves; `None` as there.
+    #[inline(always)]
+    pub(crate) fn narrowed<const L: usize>(values: &[f32; L]) -> Option<[f16; L]> {
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        if L.is_multiple_of(8) && simd_level() != SimdLevel::Portable {
+            // SAFETY: as above.
+            return Some(unsafe { x86::narrow(values) });
+        }
+        let _ = values;
+        None
+    }
+
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    mod x86 {
+        #[cfg(target_arch = "x86")]
+        use std::arch::x86 as arch;
+        #[cfg(target_arch = "x86_64")]
+        use std::arch::x86_64 as arch;
+        use std::mem::transmute;
+
+        use half::f16;
+
+        /// Whole eights; what is left stays 0.
+        #[target_feature(enable = "f16c")]
+        #[inline]
+        pub(super) fn widen<const L: usize>(halves: &[f16; L]) -> [f32; L] {
+            let mut wide = [0.0; L];
+            let eights = wide.as_chunks_mut::<8>().0;
+            for (wide, halves) in eights.iter_mut().zip(halves.as_chunks::<8>().0) {
+                // SAFETY: equal sizes, and every pattern of bits is a value of either type.
+                let halves = unsafe { transmute::<[f16; 8], arch::__m128i>(*halves) };
+                // SAFETY: as above.
+                *wide =
+                    unsafe { transmute::<arch::__m256, [f32; 8]>(arch::_mm256_cvtph_ps(halves)) };
+            }
+            wide
+        }
+
+        /// Whole eights; what is left stays 0.
+        #[target_feature(enable = "f16c")]
+        #[inline]
+        pub(super) fn narrow<const L: usize>(values: &[f32; L]) -> [f16; L] {
+            const NEAREST: i32 = arch::_MM_FROUND_TO_NEAREST_INT;
+            let mut halves = [f16::ZERO; L];
+            let eights = halves.as_chunks_mut::<8>().0;
+            for (halves, values) in eights.iter_mut().zip(values.as_chunks::<8>().0) {
+                // SAFETY: as above.
+                let values = unsafe { transmute::<[f32; 8], arch::__m256>(*values) };
+                let packed = arch::_mm256_cvtps_ph::<NEAREST>(values);
+                // SAFETY: as above.
+                *halves = unsafe { transmute::<arch::__m128i, [f16; 8]>(packed) };
+            }
+            halves
+        }
+    }
 }
 
 /// Runs `body` at each level that this machine has, one test at a time.

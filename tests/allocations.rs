@@ -254,6 +254,62 @@ fn telling_allocates_nothing() {
     }
 }
 
+/// Every step of every solver told halves from a half copy of the state: nothing is allocated, and
+/// where the outputs are not read beside the update, no copy of them is kept either.
+#[cfg(feature = "half")]
+fn watch_halves<H: diffusion_sampler::ModelElement<f32>>() {
+    use diffusion_sampler::{guidance::ZeroStar, kernel::narrow};
+
+    let free = ClassifierFree::with_scale(3.0).unwrap();
+    let products = ZeroStar::with_scale(3.0).unwrap();
+    let weights = [diffusion_sampler::guidance::Combination::affine(&[2.0, -1.0]).unwrap()];
+    for entry in catalogue() {
+        let dynamic = Clip::dynamic(0.9, 2.0).unwrap();
+        let mut samplers = Vec::from(samplers(&*entry.solver));
+        samplers.push(samplers[0].clone().with_clip(dynamic));
+        for (sampler, way) in samplers
+            .iter()
+            .flat_map(|s| (0..4).map(move |way| (s, way)))
+        {
+            let thresholded = sampler.clip().is_some_and(|clip| clip.range().is_none());
+            let copied = thresholded || way == 3;
+            let mut run = begin::<f32, Ix2>(sampler, Dim([3, 70]));
+            let mut first = true;
+            let mut output = Array::from_elem((3, 70), H::default());
+            loop {
+                let (count, asked) = allocations(|| match run.ask() {
+                    Ok(Some(question)) => narrow(question.x, &mut output).is_ok(),
+                    _ => false,
+                });
+                assert_eq!(count, 0, "{}", entry.name);
+                if !asked {
+                    break;
+                }
+                let two: [&ArrayRef<H, Ix2>; 2] = [&output, &output];
+                let (count, told) = allocations(|| match way {
+                    0 => run.tell(&output),
+                    1 => run.tell_combined(&weights, &two),
+                    2 => run.tell_guided(&free, &two),
+                    _ => run.tell_guided(&products, &two),
+                });
+                told.unwrap();
+                let room = first && (copied || way > 0);
+                assert!(count == 0 || room, "{}, way {way}: {count}", entry.name);
+                assert_eq!(run.outputs().is_some(), copied, "{}, way {way}", entry.name);
+                first = false;
+            }
+            assert!(run.is_finished());
+        }
+    }
+}
+
+#[cfg(feature = "half")]
+#[test]
+fn telling_halves_allocates_nothing_and_copies_nothing_that_is_not_read_twice() {
+    watch_halves::<half::f16>();
+    watch_halves::<half::bf16>();
+}
+
 #[test]
 fn a_restarted_run_allocates_nothing_at_all() {
     for entry in catalogue().iter().filter(|entry| !entry.inverts) {

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 /// The modules of each floor, from the ground up.
 const FLOORS: [&[&str]; 6] = [
     &[
-        "error", "kernel", "linalg", "memory", "noise", "real", "simd", "special", "stored",
+        "element", "error", "kernel", "linalg", "memory", "noise", "real", "simd", "special",
+        "stored",
     ],
     &[
         "clip",

@@ -14,7 +14,7 @@ use ndarray::iter::{Iter, LanesIter};
 use ndarray::{ArrayRef, ArrayView, ArrayViewMut, Axis, Dimension};
 
 use super::pieces::{Noise, Run, with_room};
-use super::{FillNoise, Forms, MAX_INPUTS, threads};
+use super::{FillNoise, Forms, Input, MAX_INPUTS, threads};
 use crate::real::Real;
 
 /// Elements that do not lie in rows are gathered in blocks of this length.
@@ -42,12 +42,12 @@ pub(super) fn update<A: Real, D: Dimension>(
 
 /// The update of slices that hold `samples` rows.
 #[inline]
-pub(super) fn update_slices<A: Real>(
+pub(super) fn update_slices<A: Real, S: Input<A>>(
     forms: Forms<'_>,
     samples: usize,
     x: &mut [A],
     mut y: Option<&mut [A]>,
-    inputs: &[&[A]],
+    inputs: &[S],
     noise: Option<FillNoise<'_, A>>,
 ) -> bool {
     debug_assert!(

@@ -1,7 +1,7 @@
 //! From slices to pieces of one form and at most one block of noise.
 
-use super::slices::{self, Operands};
-use super::{FillNoise, Forms, MAX_INPUTS};
+use super::slices::Operands;
+use super::{FillNoise, Forms, Input, MAX_INPUTS};
 use crate::real::Real;
 
 /// The noise is requested in pieces of this length, short enough for L1. A stochastic step of 64 Ki
@@ -39,16 +39,22 @@ impl<'r, 'n, A: Real> Run<'r, 'n, A> {
 
     /// The elements from `start` on, in slices, by this thread.
     #[inline(always)]
-    pub(super) fn in_order(
+    pub(super) fn in_order<S: Input<A>>(
         &mut self,
         start: usize,
         x: &mut [A],
         y: Option<&mut [A]>,
-        inputs: &[&[A]],
+        inputs: &[S],
     ) {
         if let (Forms::Same(form), None) = (self.forms, &self.noise) {
             let z = None;
-            self.finite &= slices::apply(form, Operands { x, y, inputs, z });
+            self.finite &= S::apply(Operands {
+                form,
+                x,
+                y,
+                inputs,
+                z,
+            });
         } else {
             self.pieces(start, x, y, inputs);
         }
@@ -56,11 +62,17 @@ impl<'r, 'n, A: Real> Run<'r, 'n, A> {
 
     /// The same cut where a new sample or a new block of noise begins.
     #[inline(never)]
-    fn pieces(&mut self, start: usize, x: &mut [A], mut y: Option<&mut [A]>, inputs: &[&[A]]) {
+    fn pieces<S: Input<A>>(
+        &mut self,
+        start: usize,
+        x: &mut [A],
+        mut y: Option<&mut [A]>,
+        inputs: &[S],
+    ) {
         let mut sample = start / self.per_sample;
         let mut element = start % self.per_sample;
         let mut done = 0;
-        let mut parts: [&[A]; MAX_INPUTS] = [&[]; MAX_INPUTS];
+        let mut parts = [S::EMPTY; MAX_INPUTS];
         while done < x.len() {
             // Always there: a form for each sample is what the callers have checked. If it were
             // not, the rest would stay as it is, which must not pass for a finished update.
@@ -80,17 +92,15 @@ impl<'r, 'n, A: Real> Run<'r, 'n, A> {
             };
             let piece = done..done + len;
             for (part, input) in parts.iter_mut().zip(inputs) {
-                *part = &input[piece.clone()];
+                *part = input.part(piece.clone());
             }
-            self.finite &= slices::apply(
+            self.finite &= S::apply(Operands {
                 form,
-                Operands {
-                    x: &mut x[piece.clone()],
-                    y: y.as_deref_mut().map(|y| &mut y[piece]),
-                    inputs: &parts[..inputs.len()],
-                    z,
-                },
-            );
+                x: &mut x[piece.clone()],
+                y: y.as_deref_mut().map(|y| &mut y[piece]),
+                inputs: &parts[..inputs.len()],
+                z,
+            });
             done += len;
             element += len;
             if element == self.per_sample {

@@ -2,6 +2,7 @@
 
 use ndarray::{ArrayRef, Dimension};
 
+use crate::element::ModelElement;
 use crate::error::{Error, require_shape};
 use crate::real::Real;
 
@@ -32,8 +33,8 @@ pub(crate) fn squared_residuals<A: Real, D: Dimension>(
 
 /// The error for the first value that is not finite, if there is one: where an update has reported
 /// one.
-pub(crate) fn find_non_finite<A: Real, D: Dimension>(
-    array: &ArrayRef<A, D>,
+pub(crate) fn find_non_finite<A: Real, O: ModelElement<A>, D: Dimension>(
+    array: &ArrayRef<O, D>,
     step: usize,
     name: &'static str,
 ) -> Result<(), Error> {
@@ -42,6 +43,7 @@ pub(crate) fn find_non_finite<A: Real, D: Dimension>(
     match array
         .iter()
         .enumerate()
+        .map(|(index, value)| (index, value.widened()))
         .find(|(_, value)| !value.is_finite())
     {
         None => Ok(()),

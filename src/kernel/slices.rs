@@ -2,25 +2,34 @@
 //! of their form.
 
 use super::{Form, Row};
+use crate::element::ModelElement;
 use crate::real::Real;
 use crate::simd::{Task, dispatch};
 
 /// The elements of a stack block.
 pub(super) const BLOCK: usize = 256;
 
-/// The slices of one call, all of one length.
-pub(super) struct Operands<'s, A> {
+/// A form and the slices of one call, all of one length.
+#[derive(Debug)]
+pub struct Operands<'s, A, S> {
+    pub(super) form: &'s Form,
     pub(super) x: &'s mut [A],
     pub(super) y: Option<&'s mut [A]>,
-    pub(super) inputs: &'s [&'s [A]],
+    pub(super) inputs: &'s [S],
     /// Standard normals; `None` where the form has no noise.
     pub(super) z: Option<&'s [A]>,
 }
 
 /// Applies a form to slices. Returns whether all that came out is finite.
 #[inline(always)]
-pub(super) fn apply<A: Real>(form: &Form, operands: Operands<'_, A>) -> bool {
-    let Operands { x, y, inputs, z } = operands;
+pub(super) fn apply<A: Real>(operands: Operands<'_, A, &[A]>) -> bool {
+    let Operands {
+        form,
+        x,
+        y,
+        inputs,
+        z,
+    } = operands;
     let old_y = form.x_from_y != 0.0;
     match (y, &form.clip) {
         (Some(y), None) if form.y.is_some() => {
@@ -37,13 +46,7 @@ pub(super) fn apply<A: Real>(form: &Form, operands: Operands<'_, A>) -> bool {
                 clipped::<A, true, false>(form, x, y, inputs, z)
             }
         }
-        (Some(y), Some(_)) if old_y => dispatch(Blocks {
-            form,
-            x,
-            y: Some(y),
-            inputs,
-            z,
-        }),
+        (Some(y), Some(_)) if old_y => blocks(form, x, Some(y), inputs, z),
         (_, Some(_)) => clipped::<A, false, false>(form, x, &mut [], inputs, z),
         (y, None) => linear(form, x, y.filter(|_| old_y), inputs, z),
     }
@@ -63,13 +66,7 @@ fn linear<A: Real>(
         return plain::<A, false, false>(form, x, &mut [], inputs, None);
     }
     if count > SPECIALISED {
-        return dispatch(Blocks {
-            form,
-            x,
-            y,
-            inputs,
-            z,
-        });
+        return blocks(form, x, y, inputs, z);
     }
     extended_linear(form, x, y.as_deref(), inputs, z)
 }
@@ -83,25 +80,46 @@ fn extended_linear<A: Real>(
     inputs: &[&[A]],
     z: Option<&[A]>,
 ) -> bool {
-    let mut extended = Form {
+    let mut extended = linear_part(form);
+    let mut slices: [&[A]; SPECIALISED] = [&[]; SPECIALISED];
+    let len = extend(&mut extended.x, form, 0, [y, z], inputs, &mut slices);
+    plain::<A, false, false>(&extended, x, &mut [], &slices[..len], None)
+}
+
+/// The form without old y, noise, y and clip.
+#[inline(always)]
+pub(super) fn linear_part(form: &Form) -> Form {
+    Form {
         x: form.x,
         x_from_y: 0.0,
         noise: 0.0,
         y: None,
         clip: None,
-    };
-    let mut slices: [&[A]; SPECIALISED] = [&[]; SPECIALISED];
+    }
+}
+
+/// The old y and the noise of `form` as inputs of `row`, for `slices` that begin with `inputs` and
+/// stand behind `before` others; returns how many slices there are then.
+#[inline(always)]
+pub(super) fn extend<'s, A: Real>(
+    row: &mut Row,
+    form: &Form,
+    before: usize,
+    [y, z]: [Option<&'s [A]>; 2],
+    inputs: &[&'s [A]],
+    slices: &mut [&'s [A]; SPECIALISED],
+) -> usize {
     slices[..inputs.len()].copy_from_slice(inputs);
     let extra = [(y, form.x_from_y), (z, form.noise)];
     let mut len = inputs.len();
     for (slice, coefficient) in extra {
         if let Some(slice) = slice {
             slices[len] = slice;
-            extended.x.inputs[len] = coefficient;
+            row.inputs[before + len] = coefficient;
             len += 1;
         }
     }
-    plain::<A, false, false>(&extended, x, &mut [], &slices[..len], None)
+    len
 }
 
 /// The elements of a chunk of the fused loops: four AVX vectors of f32.
@@ -111,7 +129,7 @@ const LANES: usize = 32;
 const WORTH_ALIGNING: usize = 512;
 
 /// The most inputs with a loop of their own.
-const SPECIALISED: usize = 6;
+pub(super) const SPECIALISED: usize = 6;
 
 /// The plain form, specialised by the number of inputs.
 #[inline(never)]
@@ -129,15 +147,7 @@ fn plain<A: Real, const Y: bool, const E: bool>(
         [a, b, c, d] => fused::<A, 4, Y, E, false>(form, x, y, [a, b, c, d]),
         [a, b, c, d, e] => fused::<A, 5, Y, E, false>(form, x, y, [a, b, c, d, e]),
         [a, b, c, d, e, f] => fused::<A, 6, Y, E, false>(form, x, y, [a, b, c, d, e, f]),
-        _ => {
-            return dispatch(Blocks {
-                form,
-                x,
-                y: Y.then_some(y),
-                inputs,
-                z,
-            });
-        }
+        _ => return blocks(form, x, Y.then_some(y), inputs, z),
     };
     add_noise(form, x, z) && finite
 }
@@ -155,22 +165,14 @@ fn clipped<A: Real, const Y: bool, const E: bool>(
     let finite = match *inputs {
         [a] => fused::<A, 1, Y, E, true>(form, x, y, [a]),
         [a, b] => fused::<A, 2, Y, E, true>(form, x, y, [a, b]),
-        _ => {
-            return dispatch(Blocks {
-                form,
-                x,
-                y: Y.then_some(y),
-                inputs,
-                z,
-            });
-        }
+        _ => return blocks(form, x, Y.then_some(y), inputs, z),
     };
     add_noise(form, x, z) && finite
 }
 
 /// x ← x + n·z, where it is not one of the inputs already. Returns whether x is finite.
 #[inline(always)]
-fn add_noise<A: Real>(form: &Form, x: &mut [A], z: Option<&[A]>) -> bool {
+pub(super) fn add_noise<A: Real>(form: &Form, x: &mut [A], z: Option<&[A]>) -> bool {
     match z {
         None => true,
         Some(z) => dispatch(AddNoise {
@@ -199,6 +201,7 @@ impl<A: Real> Task for AddNoise<'_, A> {
     }
 }
 
+/// Every input of the type of x.
 #[inline(always)]
 fn fused<A: Real, const N: usize, const Y: bool, const E: bool, const C: bool>(
     form: &Form,
@@ -206,11 +209,33 @@ fn fused<A: Real, const N: usize, const Y: bool, const E: bool, const C: bool>(
     y: &mut [A],
     inputs: [&[A]; N],
 ) -> bool {
-    let found = dispatch(Fused::<A, N, Y, E, C> {
+    fused_mixed::<A, A, 0, N, Y, E, C>(form, x, y, [&[]; N], inputs)
+}
+
+/// The first H of the N inputs are the model's own, and read from `halves`; the others are read
+/// from `inputs`. The rest of both is not read.
+#[inline(always)]
+pub(super) fn fused_mixed<
+    A: Real,
+    O: ModelElement<A>,
+    const H: usize,
+    const N: usize,
+    const Y: bool,
+    const E: bool,
+    const C: bool,
+>(
+    form: &Form,
+    x: &mut [A],
+    y: &mut [A],
+    halves: [&[O]; N],
+    inputs: [&[A]; N],
+) -> bool {
+    let found = dispatch(Fused::<A, O, H, N, Y, E, C> {
         scalars: Scalars::new::<Y, E, C>(form),
         part: Part {
             x: &mut *x,
             y: &mut *y,
+            halves,
             inputs,
         },
     });
@@ -287,23 +312,30 @@ struct Finite {
     data: bool,
 }
 
-/// One pass of a form over N inputs. Y: y is written; E: the old y enters x'; C: the clipped
-/// variant.
-struct Fused<'s, A, const N: usize, const Y: bool, const E: bool, const C: bool> {
+/// One pass of a form over N inputs, the first H of which are `halves`. Y: y is written; E: the old
+/// y enters x'; C: the clipped variant.
+struct Fused<'s, A, O, const H: usize, const N: usize, const Y: bool, const E: bool, const C: bool>
+{
     scalars: Scalars<A, N>,
-    part: Part<'s, A, N, Y>,
+    part: Part<'s, A, O, H, N, Y>,
 }
 
 /// A range of the operands.
-struct Part<'s, A, const N: usize, const Y: bool> {
+struct Part<'s, A, O, const H: usize, const N: usize, const Y: bool> {
     x: &'s mut [A],
     /// Empty unless Y.
     y: &'s mut [A],
+    /// Empty from H on.
+    halves: [&'s [O]; N],
+    /// Empty before H.
     inputs: [&'s [A]; N],
 }
 
-impl<A: Real, const N: usize, const Y: bool, const E: bool, const C: bool> Task
-    for Fused<'_, A, N, Y, E, C>
+impl<A, O, const H: usize, const N: usize, const Y: bool, const E: bool, const C: bool> Task
+    for Fused<'_, A, O, H, N, Y, E, C>
+where
+    A: Real,
+    O: ModelElement<A>,
 {
     type Output = Finite;
 
@@ -318,72 +350,104 @@ impl<A: Real, const N: usize, const Y: bool, const E: bool, const C: bool> Task
         let (head, rest) = part.split_at(head);
         let body = rest.x.len() - rest.x.len() % LANES;
         let (body, tail) = rest.split_at(body);
-        scalars.short::<Y, E, C>(&mut found, head);
-        scalars.chunks::<LANES, Y, E, C>(&mut found, body.x, body.y, body.inputs);
-        scalars.short::<Y, E, C>(&mut found, tail);
+        scalars.short::<O, H, Y, E, C>(&mut found, head);
+        scalars.chunks::<O, H, LANES, Y, E, C>(&mut found, body);
+        scalars.short::<O, H, Y, E, C>(&mut found, tail);
         found
     }
 }
 
-impl<'s, A, const N: usize, const Y: bool> Part<'s, A, N, Y> {
+impl<'s, A, O, const H: usize, const N: usize, const Y: bool> Part<'s, A, O, H, N, Y> {
     #[inline(always)]
     fn split_at(self, at: usize) -> (Self, Self) {
         let (x, x_rest) = self.x.split_at_mut(at);
         let (y, y_rest) = self.y.split_at_mut(if Y { at } else { 0 });
         let (mut inputs, mut inputs_rest): ([&[A]; N], [&[A]; N]) = ([&[]; N], [&[]; N]);
-        for j in 0..N {
+        let (mut halves, mut halves_rest): ([&[O]; N], [&[O]; N]) = ([&[]; N], [&[]; N]);
+        for j in 0..H {
+            (halves[j], halves_rest[j]) = self.halves[j].split_at(at);
+        }
+        for j in H..N {
             (inputs[j], inputs_rest[j]) = self.inputs[j].split_at(at);
         }
+        let part = Self {
+            x,
+            y,
+            halves,
+            inputs,
+        };
         let rest = Self {
             x: x_rest,
             y: y_rest,
+            halves: halves_rest,
             inputs: inputs_rest,
         };
-        (Self { x, y, inputs }, rest)
+        (part, rest)
     }
 }
 
 impl<A: Real, const N: usize> Scalars<A, N> {
     /// The few elements before and after the long chunks.
     #[inline(always)]
-    fn short<const Y: bool, const E: bool, const C: bool>(
+    fn short<O: ModelElement<A>, const H: usize, const Y: bool, const E: bool, const C: bool>(
         &self,
         found: &mut Finite,
-        part: Part<'_, A, N, Y>,
+        part: Part<'_, A, O, H, N, Y>,
     ) {
         let fours = part.x.len() - part.x.len() % 4;
         let (fours, rest) = part.split_at(fours);
-        self.chunks::<4, Y, E, C>(found, fours.x, fours.y, fours.inputs);
-        self.chunks::<1, Y, E, C>(found, rest.x, rest.y, rest.inputs);
+        self.chunks::<O, H, 4, Y, E, C>(found, fours);
+        self.chunks::<O, H, 1, Y, E, C>(found, rest);
     }
 
     /// Elements in chunks of L, a whole number of them.
     #[inline(always)]
-    fn chunks<const L: usize, const Y: bool, const E: bool, const C: bool>(
+    fn chunks<
+        O: ModelElement<A>,
+        const H: usize,
+        const L: usize,
+        const Y: bool,
+        const E: bool,
+        const C: bool,
+    >(
         &self,
         found: &mut Finite,
-        x: &mut [A],
-        y: &mut [A],
-        inputs: [&[A]; N],
+        part: Part<'_, A, O, H, N, Y>,
     ) {
+        let Part {
+            x,
+            y,
+            halves,
+            inputs,
+        } = part;
         let x = x.as_chunks_mut::<L>().0;
         if x.is_empty() {
             return;
         }
         let y = y.as_chunks_mut::<L>().0;
         let zeros = [A::zero(); L];
+        let no_halves = [O::default(); L];
+        let mut half_slices: [&[[O; L]]; N] = [&[]; N];
+        for j in 0..H {
+            half_slices[j] = &halves[j].as_chunks::<L>().0[..x.len()];
+        }
         let mut slices: [&[[A; L]]; N] = [&[]; N];
-        for j in 0..N {
+        for j in H..N {
             slices[j] = &inputs[j].as_chunks::<L>().0[..x.len()];
         }
         let (mut state, mut data, mut absent) = (zeros, zeros, zeros);
         for k in 0..x.len() {
+            let mut half_chunk = [&no_halves; N];
+            for j in 0..H {
+                half_chunk[j] = &half_slices[j][k];
+            }
             let mut chunk = [&zeros; N];
-            for j in 0..N {
+            for j in H..N {
                 chunk[j] = &slices[j][k];
             }
             let ys = if Y { &mut y[k] } else { &mut absent };
-            self.chunk::<L, Y, E, C>(&mut x[k], ys, chunk, &mut state, &mut data);
+            let inputs = (half_chunk, chunk);
+            self.chunk::<O, H, L, Y, E, C>(&mut x[k], ys, inputs, &mut state, &mut data);
         }
         found.state &= all_finite(&state);
         if C {
@@ -393,29 +457,37 @@ impl<A: Real, const N: usize> Scalars<A, N> {
 
     /// One chunk. That x and y are arguments of their own, not fields, tells the compiler that
     /// nothing overlaps.
-    #[expect(
-        clippy::needless_range_loop,
-        reason = "indices on both sides read like the formula"
-    )]
     #[inline(always)]
-    fn chunk<const L: usize, const Y: bool, const E: bool, const C: bool>(
+    fn chunk<
+        O: ModelElement<A>,
+        const H: usize,
+        const L: usize,
+        const Y: bool,
+        const E: bool,
+        const C: bool,
+    >(
         &self,
         x: &mut [A; L],
         y: &mut [A; L],
-        inputs: [&[A; L]; N],
+        (halves, inputs): ([&[O; L]; N], [&[A; L]; N]),
         state: &mut [A; L],
         data: &mut [A; L],
     ) {
+        let mut wide = [[A::zero(); L]; N];
+        for j in 0..H {
+            wide[j] = O::widened_chunk(halves[j]);
+        }
         for l in 0..L {
+            let input = |j: usize| if j < H { wide[j][l] } else { inputs[j][l] };
             let mut new_x = self.a * x[l];
             for j in 0..N {
-                new_x += self.c[j] * inputs[j][l];
+                new_x += self.c[j] * input(j);
             }
             let mut clamped = A::zero();
             if C {
                 let mut d = self.p * x[l];
                 for j in 0..N {
-                    d += self.q[j] * inputs[j][l];
+                    d += self.q[j] * input(j);
                 }
                 data[l] += d * A::zero();
                 clamped = clamp(d, self.low, self.high);
@@ -427,7 +499,7 @@ impl<A: Real, const N: usize> Scalars<A, N> {
             if Y {
                 let mut new_y = self.b * x[l];
                 for j in 0..N {
-                    new_y += self.d[j] * inputs[j][l];
+                    new_y += self.d[j] * input(j);
                 }
                 if C {
                     new_y += self.v * clamped;
@@ -465,16 +537,36 @@ fn all_finite<A: Real>(values: &[A]) -> bool {
         .fold(true, |finite, value| finite & value.is_finite())
 }
 
-/// Any form, any number of inputs: term by term over blocks that stay in L1.
-struct Blocks<'s, A> {
-    form: &'s Form,
-    x: &'s mut [A],
-    y: Option<&'s mut [A]>,
-    inputs: &'s [&'s [A]],
-    z: Option<&'s [A]>,
+#[inline(always)]
+fn blocks<A: Real>(
+    form: &Form,
+    x: &mut [A],
+    y: Option<&mut [A]>,
+    inputs: &[&[A]],
+    z: Option<&[A]>,
+) -> bool {
+    dispatch(Blocks::<A, A> {
+        form,
+        x,
+        y,
+        halves: &[],
+        inputs,
+        z,
+    })
 }
 
-impl<A: Real> Task for Blocks<'_, A> {
+/// Any form, any number of inputs: term by term over blocks that stay in L1.
+pub(super) struct Blocks<'s, A, O> {
+    pub(super) form: &'s Form,
+    pub(super) x: &'s mut [A],
+    pub(super) y: Option<&'s mut [A]>,
+    /// The first inputs, where they are the model's own.
+    pub(super) halves: &'s [&'s [O]],
+    pub(super) inputs: &'s [&'s [A]],
+    pub(super) z: Option<&'s [A]>,
+}
+
+impl<A: Real, O: ModelElement<A>> Task for Blocks<'_, A, O> {
     type Output = bool;
 
     #[inline(always)]
@@ -483,6 +575,7 @@ impl<A: Real> Task for Blocks<'_, A> {
             form,
             x,
             mut y,
+            halves,
             inputs,
             z,
         } = self;
@@ -495,7 +588,10 @@ impl<A: Real> Task for Blocks<'_, A> {
             let (data, new_y) = (&mut data[..x.len()], &mut new_y[..x.len()]);
             let mut y = y.as_deref_mut().map(|y| &mut y[block.clone()]);
             let add_inputs = |sum: &mut [A], row: &Row| {
-                for (input, &c) in inputs.iter().zip(&row.inputs) {
+                for (half, &c) in halves.iter().zip(&row.inputs) {
+                    add_scaled(sum, A::cast(c), &half[block.clone()]);
+                }
+                for (input, &c) in inputs.iter().zip(&row.inputs[halves.len()..]) {
                     add_scaled(sum, A::cast(c), &input[block.clone()]);
                 }
             };
@@ -552,9 +648,9 @@ fn scaled<A: Real>(sum: &mut [A], c: A, values: &[A]) {
 
 /// sum ← sum + c · values
 #[inline(always)]
-fn add_scaled<A: Real>(sum: &mut [A], c: A, values: &[A]) {
-    for (sum, &value) in sum.iter_mut().zip(values) {
-        *sum += c * value;
+fn add_scaled<A: Real, O: ModelElement<A>>(sum: &mut [A], c: A, values: &[O]) {
+    for (sum, value) in sum.iter_mut().zip(values) {
+        *sum += c * value.widened();
     }
 }
 

@@ -1,6 +1,9 @@
 //! Every path gives the bits of the naive form: one property over layouts, forms, special values
 //! and instruction sets.
 
+#[cfg(feature = "half")]
+mod halves;
+
 use ndarray::{Array, ArrayBase, ArrayD, ArrayViewD, Axis, IxDyn, RawData, Slice};
 use proptest::prelude::*;
 

@@ -5,18 +5,19 @@
 //! the cut nor the number of threads changes a bit. Noise that depends on the order in which it is
 //! asked for stays with one thread.
 
+use super::Input;
 use super::pieces::Run;
 use crate::real::Real;
 
 /// The elements from `start` on, in slices: by the threads of the pool where that is worth it, else
 /// by this one.
 #[inline(always)]
-pub(super) fn slices<A: Real>(
+pub(super) fn slices<A: Real, S: Input<A>>(
     run: &mut Run<'_, '_, A>,
     start: usize,
     x: &mut [A],
     y: Option<&mut [A]>,
-    inputs: &[&[A]],
+    inputs: &[S],
 ) {
     #[cfg(feature = "rayon")]
     if let Some(threads) = pool::Threads::worth(run, x.len()) {
@@ -30,7 +31,7 @@ pub(super) fn slices<A: Real>(
 #[cfg(feature = "rayon")]
 mod pool {
     use super::super::pieces::{Run, with_room};
-    use super::super::{Forms, MAX_INPUTS};
+    use super::super::{Forms, Input, MAX_INPUTS};
     use crate::noise::{PureNoise, StepNoise};
     use crate::real::Real;
 
@@ -83,25 +84,25 @@ mod pool {
 
         /// The elements from `start` on, in slices. Returns whether everything is finite.
         #[inline(never)]
-        pub(super) fn slices(
+        pub(super) fn slices<S: Input<A>>(
             &self,
             start: usize,
             x: &mut [A],
             y: Option<&mut [A]>,
-            inputs: &[&[A]],
+            inputs: &[S],
         ) -> bool {
             self.halves(start, 0, x, y, inputs)
         }
 
         /// The elements from `at` on of slices that begin with element `start`; `x` and `y` are cut
         /// already, the inputs are not.
-        fn halves(
+        fn halves<S: Input<A>>(
             &self,
             start: usize,
             at: usize,
             x: &mut [A],
             y: Option<&mut [A]>,
-            inputs: &[&[A]],
+            inputs: &[S],
         ) -> bool {
             if x.len() <= self.piece {
                 return self.piece(start, at, x, y, inputs);
@@ -122,17 +123,17 @@ mod pool {
             finite && rest_finite
         }
 
-        fn piece(
+        fn piece<S: Input<A>>(
             &self,
             start: usize,
             at: usize,
             x: &mut [A],
             mut y: Option<&mut [A]>,
-            inputs: &[&[A]],
+            inputs: &[S],
         ) -> bool {
-            let mut parts: [&[A]; MAX_INPUTS] = [&[]; MAX_INPUTS];
+            let mut parts = [S::EMPTY; MAX_INPUTS];
             for (part, input) in parts.iter_mut().zip(inputs) {
-                *part = &input[at..at + x.len()];
+                *part = input.part(at..at + x.len());
             }
             let inputs = &parts[..inputs.len()];
             let (forms, per_sample, start) = (self.forms, self.per_sample, start + at);

@@ -6,8 +6,9 @@ use std::ops::Range;
 use ndarray::{Array, ArrayRef, Dimension};
 
 use super::machine::Outputs;
+use crate::element::ModelElement;
 use crate::error::Error;
-use crate::kernel::{self, FillNoise, Forms, MAX_INPUTS};
+use crate::kernel::{self, FillNoise, Forms, Input, MAX_INPUTS};
 use crate::memory;
 use crate::real::Real;
 
@@ -38,52 +39,63 @@ impl<'a, T> Slots<'a, T> {
 
 /// The kernel's inputs as slices.
 #[derive(Clone, Copy)]
-pub(super) struct Inputs<'a, A> {
-    slices: [&'a [A]; MAX_INPUTS],
+pub(super) struct Inputs<S> {
+    slices: [S; MAX_INPUTS],
     count: usize,
 }
 
-impl<'a, A> Inputs<'a, A> {
-    /// The outputs, each of `len` elements; `None` where one is not in standard layout.
-    pub(super) fn new<D: Dimension>(
+impl<S> Inputs<S> {
+    /// The outputs, each of `len` elements; `None` where one is not in standard layout, or where
+    /// their elements are not to be had.
+    pub(super) fn new<'a, A, O, D>(
         buffer: &'a Option<Array<A, D>>,
         len: usize,
-        outputs: Outputs<'a, A, D>,
-    ) -> Option<Self> {
+        outputs: Outputs<'a, O, D>,
+    ) -> Option<Self>
+    where
+        A: Real,
+        O: ModelElement<A, Slice<'a> = S>,
+        D: Dimension,
+        S: Input<A>,
+    {
         let mut inputs = Self {
-            slices: [&[]; MAX_INPUTS],
+            slices: [S::EMPTY; MAX_INPUTS],
             count: 0,
         };
         match outputs {
             Outputs::Told(told) => {
                 for output in told {
-                    inputs.push(output.as_slice()?);
+                    inputs.push(O::slice(output.as_slice()?));
                 }
             }
             Outputs::Buffer(count) => {
                 let slice = buffer.as_ref()?.as_slice()?;
                 for output in slice.chunks_exact(len.max(1)).take(count) {
-                    inputs.push(output);
+                    inputs.push(O::wide(output));
                 }
             }
+            Outputs::Unread(_) => return None,
         }
         Some(inputs)
     }
 
     /// One more input, behind the others. A plan's limits leave room for all.
-    pub(super) fn push(&mut self, slice: &'a [A]) {
+    pub(super) fn push(&mut self, slice: S) {
         self.slices[self.count] = slice;
         self.count += 1;
     }
 
     /// The same elements of every input.
-    pub(super) fn cut(&mut self, range: Range<usize>) {
+    pub(super) fn cut<A: Real>(&mut self, range: Range<usize>)
+    where
+        S: Input<A>,
+    {
         for slice in &mut self.slices[..self.count] {
-            *slice = &slice[range.clone()];
+            *slice = slice.part(range.clone());
         }
     }
 
-    pub(super) fn slices(&self) -> &[&'a [A]] {
+    pub(super) fn slices(&self) -> &[S] {
         &self.slices[..self.count]
     }
 }
@@ -151,7 +163,7 @@ pub(super) fn check_start<A: Real, D: Dimension>(
     array: &ArrayRef<A, D>,
     name: &'static str,
 ) -> Result<(), Error> {
-    match kernel::find_non_finite(array, 0, name) {
+    match kernel::find_non_finite::<A, A, D>(array, 0, name) {
         Err(Error::NonFinite {
             sample,
             element,

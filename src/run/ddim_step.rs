@@ -6,6 +6,7 @@ use super::instruction::Instruction;
 use super::machine::Machine;
 use crate::clip::Clip;
 use crate::denoiser::Denoiser;
+use crate::element::ModelElement;
 use crate::error::{Error, RunError};
 use crate::guidance::Combination;
 use crate::level::NoiseLevel;
@@ -120,19 +121,26 @@ impl DdimStep {
     }
 
     /// Takes the step with the model's output at the machine's state and the step's starting
-    /// level(s). `step` keys the noise.
+    /// level(s). `step` keys the noise. The output's elements may be shorter than the state's
+    /// ([`ModelElement`]).
     ///
     /// # Errors
     ///
     /// As [`Machine::tell`].
-    pub fn tell<A: Real, D: Dimension, N: NoiseSource<A>>(
+    pub fn tell<A, O, D, N>(
         &self,
         machine: &mut Machine<A, D>,
         prediction: Prediction,
-        output: &ArrayRef<A, D>,
+        output: &ArrayRef<O, D>,
         noise: &mut N,
         step: u32,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Error>
+    where
+        A: Real,
+        O: ModelElement<A>,
+        D: Dimension,
+        N: NoiseSource<A>,
+    {
         machine.tell(&self.instruction(step), prediction, output, noise)
     }
 
@@ -162,15 +170,21 @@ impl DdimStep {
     /// # Errors
     ///
     /// As [`Machine::tell_combined`].
-    pub fn tell_combined<A: Real, D: Dimension, N: NoiseSource<A>>(
+    pub fn tell_combined<A, O, D, N>(
         &self,
         machine: &mut Machine<A, D>,
         prediction: Prediction,
         combinations: &[Combination],
-        outputs: &[&ArrayRef<A, D>],
+        outputs: &[&ArrayRef<O, D>],
         noise: &mut N,
         step: u32,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Error>
+    where
+        A: Real,
+        O: ModelElement<A>,
+        D: Dimension,
+        N: NoiseSource<A>,
+    {
         let instruction = self.instruction(step);
         machine.tell_combined(&instruction, prediction, combinations, outputs, noise)
     }

@@ -1,6 +1,6 @@
 //! The estimate of x₀ of a batch or of each sample, from the outputs: guidance, its memory, clipping.
 
-use ndarray::{Array, Axis, Dimension};
+use ndarray::{Array, ArrayRef, Axis, Dimension};
 
 use super::buffers::{self, Inputs};
 use super::combiner::{self, Combiner};
@@ -8,6 +8,7 @@ use super::instruction::Instruction;
 use super::machine::{Combine, Machine, Outputs, forms_of};
 use crate::clip::{Bounds, Clip};
 use crate::denoiser::Query;
+use crate::element::ModelElement;
 use crate::error::Error;
 use crate::fold::{self, Estimate};
 use crate::guidance::{Guidance, MAX_OUTPUTS, is_unguided};
@@ -17,29 +18,49 @@ use crate::prediction::Prediction;
 use crate::real::Real;
 
 impl<A: Real, D: Dimension> Machine<A, D> {
-    /// Outputs of the caller in another layout are copied where they are read element by element.
-    pub(super) fn contiguous_where_needed<'o>(
+    /// Outputs of the caller in another layout or of another type are copied where they are read
+    /// beside the update: by products, by a guidance memory, by dynamic thresholding. Those in
+    /// another layout and of another type always.
+    pub(super) fn readable_where_needed<'o, O: ModelElement<A>>(
         &mut self,
         instruction: &Instruction<'_>,
+        prediction: Prediction,
         combine: Combine<'_>,
-        outputs: Outputs<'o, A, D>,
-    ) -> Result<Outputs<'o, A, D>, Error> {
+        outputs: Outputs<'o, O, D>,
+    ) -> Result<Outputs<'o, O, D>, Error> {
         let Outputs::Told(told) = outputs else {
             return Ok(outputs);
         };
         let dynamic = instruction.clip.is_some_and(|clip| clip.fixed().is_none());
-        let reads = dynamic || matches!(combine, Combine::By(guidance) if !is_unguided(guidance));
-        if !reads || told.iter().all(|output| output.is_standard_layout()) {
-            return Ok(outputs);
-        }
+        let standard = told.iter().all(|output| output.is_standard_layout());
+        let copied = match O::same(told) {
+            _ if told.is_empty() => false,
+            Some(_) => {
+                let guided = matches!(combine, Combine::By(guidance) if !is_unguided(guidance));
+                (dynamic || guided) && !standard
+            }
+            None => dynamic || !standard || reads_elements(instruction, prediction, combine),
+        };
+        if copied { self.copy(told) } else { Ok(outputs) }
+    }
+
+    /// Copies outputs to the machine's own buffer, in standard layout and its own type.
+    #[inline(never)]
+    fn copy<'o, O: ModelElement<A>>(
+        &mut self,
+        told: &[&ArrayRef<O, D>],
+    ) -> Result<Outputs<'o, O, D>, Error> {
         let mut shape = self.x.raw_dim();
         let samples = shape[0];
+        crate::guidance::output_count(told.len())?;
         shape[0] = told.len().saturating_mul(samples);
-        let mut buffer = buffers::unwritten(shape)?;
+        let buffer = match &mut self.outputs {
+            Some(buffer) if buffer.shape() == shape.slice() => buffer,
+            stale => stale.insert(buffers::unwritten(shape)?),
+        };
         for (mut part, output) in buffer.axis_chunks_iter_mut(Axis(0), samples).zip(told) {
-            part.assign(output);
+            kernel::widen(output, &mut part)?;
         }
-        self.outputs = Some(buffer);
         Ok(Outputs::Buffer(told.len()))
     }
 
@@ -55,10 +76,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         let Some(query) = instruction.query() else {
             return Ok(());
         };
-        let count = match outputs {
-            Outputs::Buffer(count) => count,
-            Outputs::Told(told) => told.len(),
-        };
+        let count = outputs.count();
         let samples = self.x.shape()[0];
         if let Combine::By(guidance) = combine {
             self.remember(guidance, &query, prediction, outputs)?;
@@ -229,4 +247,18 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         }
         Ok(())
     }
+}
+
+/// Whether a form of guidance looks at the outputs' elements at this stage.
+fn reads_elements(
+    instruction: &Instruction<'_>,
+    prediction: Prediction,
+    combine: Combine<'_>,
+) -> bool {
+    let (Combine::By(guidance), Some(query)) = (combine, instruction.query()) else {
+        return false;
+    };
+    let samples = query.levels().len();
+    guidance.is_stateful()
+        || (0..samples).any(|sample| guidance.needs_products(&query.evaluation(sample, prediction)))
 }

@@ -6,6 +6,7 @@ use super::buffers::{self, Inputs, Slots};
 use super::combiner;
 use super::instruction::Instruction;
 use crate::denoiser::{Denoiser, Query};
+use crate::element::ModelElement;
 use crate::error::{Error, RunError, require_shape};
 use crate::fold::{self, Estimate};
 use crate::guidance::{Combination, Guidance, MAX_OUTPUTS, Unguided, is_unguided};
@@ -90,20 +91,43 @@ pub(super) enum Combine<'a> {
 }
 
 /// Where a stage's outputs are.
-pub(super) enum Outputs<'a, A, D> {
+pub(super) enum Outputs<'a, O, D> {
     /// In the machine's own buffer: so many.
     Buffer(usize),
     /// With the caller.
-    Told(&'a [&'a ArrayRef<A, D>]),
+    Told(&'a [&'a ArrayRef<O, D>]),
+    /// So many with the caller, which nothing but the update reads.
+    Unread(usize),
 }
 
-impl<A, D> Clone for Outputs<'_, A, D> {
+impl<O, D> Clone for Outputs<'_, O, D> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<A, D> Copy for Outputs<'_, A, D> {}
+impl<O, D> Copy for Outputs<'_, O, D> {}
+
+impl<'a, O, D: Dimension> Outputs<'a, O, D> {
+    pub(super) fn count(self) -> usize {
+        match self {
+            Self::Buffer(count) | Self::Unread(count) => count,
+            Self::Told(told) => told.len(),
+        }
+    }
+
+    /// The outputs in the type of the run's own arrays; unread where they are of another.
+    fn own<A: Real>(self) -> Outputs<'a, A, D>
+    where
+        O: ModelElement<A>,
+    {
+        match self {
+            Self::Buffer(count) => Outputs::Buffer(count),
+            Self::Told(told) => O::same(told).map_or(Outputs::Unread(told.len()), Outputs::Told),
+            Self::Unread(count) => Outputs::Unread(count),
+        }
+    }
+}
 
 impl<A: Real, D: Dimension> Machine<A, D> {
     /// A machine whose state is `x`, with `slots` history slots.
@@ -234,16 +258,17 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         self.take_observed(instruction, model, noise, None)
     }
 
-    /// Takes one stage without a model, or with its one output.
+    /// Takes one stage without a model, or with its one output, whose elements may be shorter than
+    /// the state's ([`ModelElement`]).
     ///
     /// # Errors
     ///
     /// As [`take`](Self::take), and [`Error::ShapeMismatch`].
-    pub fn tell<N: NoiseSource<A>>(
+    pub fn tell<O: ModelElement<A>, N: NoiseSource<A>>(
         &mut self,
         instruction: &Instruction<'_>,
         prediction: Prediction,
-        output: &ArrayRef<A, D>,
+        output: &ArrayRef<O, D>,
         noise: &mut N,
     ) -> Result<(), Error> {
         self.check_lengths(instruction)?;
@@ -259,12 +284,12 @@ impl<A: Real, D: Dimension> Machine<A, D> {
     ///
     /// As [`tell`](Self::tell), and [`Error::WrongLength`] unless there is one combination or one
     /// for each sample, with as many outputs as there are.
-    pub fn tell_combined<N: NoiseSource<A>>(
+    pub fn tell_combined<O: ModelElement<A>, N: NoiseSource<A>>(
         &mut self,
         instruction: &Instruction<'_>,
         prediction: Prediction,
         combinations: &[Combination],
-        outputs: &[&ArrayRef<A, D>],
+        outputs: &[&ArrayRef<O, D>],
         noise: &mut N,
     ) -> Result<(), Error> {
         self.check_lengths(instruction)?;
@@ -290,7 +315,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         }
         let prediction = model.prediction();
         let Some(query) = instruction.query() else {
-            let outputs = Outputs::Told(&[]);
+            let outputs = Outputs::<A, D>::Told(&[]);
             self.apply(
                 instruction,
                 prediction,
@@ -303,18 +328,18 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         };
         let outputs = self.evaluate(model, &query)?;
         let guidance = model.guidance()?;
-        let outputs = Outputs::Buffer(outputs);
+        let outputs = Outputs::<A, D>::Buffer(outputs);
         let combine = Combine::By(guidance);
         self.apply(instruction, prediction, combine, outputs, data, noise)?;
         Ok(())
     }
 
-    pub(super) fn tell_all<N: NoiseSource<A>>(
+    pub(super) fn tell_all<O: ModelElement<A>, N: NoiseSource<A>>(
         &mut self,
         instruction: &Instruction<'_>,
         prediction: Prediction,
         combine: Combine<'_>,
-        outputs: &[&ArrayRef<A, D>],
+        outputs: &[&ArrayRef<O, D>],
         noise: &mut N,
     ) -> Result<(), Error> {
         self.check_lengths(instruction)?;
@@ -338,7 +363,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         )
     }
 
-    pub(super) fn check_told(&self, outputs: &[&ArrayRef<A, D>]) -> Result<(), Error> {
+    pub(super) fn check_told<O>(&self, outputs: &[&ArrayRef<O, D>]) -> Result<(), Error> {
         outputs
             .iter()
             .try_for_each(|output| require_shape("model output", self.x.shape(), output.shape()))
@@ -399,18 +424,19 @@ impl<A: Real, D: Dimension> Machine<A, D> {
     }
 
     /// Applies the update of a stage to the outputs.
-    fn apply<N: NoiseSource<A>>(
+    fn apply<O: ModelElement<A>, N: NoiseSource<A>>(
         &mut self,
         instruction: &Instruction<'_>,
         prediction: Prediction,
         combine: Combine<'_>,
-        outputs: Outputs<'_, A, D>,
+        outputs: Outputs<'_, O, D>,
         data: Option<&mut Array<A, D>>,
         noise: &mut N,
     ) -> Result<(), Error> {
-        let outputs = self.contiguous_where_needed(instruction, combine, outputs)?;
+        let outputs = self.readable_where_needed(instruction, prediction, combine, outputs)?;
+        let own = outputs.own();
         self.work.remembered = false;
-        if let Err(error) = self.fold(instruction, prediction, combine, outputs) {
+        if let Err(error) = self.fold(instruction, prediction, combine, own) {
             if self.work.remembered {
                 std::mem::swap(&mut self.memory, &mut self.memory_before);
             }
@@ -419,7 +445,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
             return Err(error);
         }
         if let Some(data) = data {
-            self.write_data(data, outputs)?;
+            self.write_data(data, own)?;
         }
         let forms = std::mem::take(&mut self.work.forms);
         let result = self.apply_forms(instruction, forms_of(&forms), outputs, noise);
@@ -453,12 +479,13 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         Ok(())
     }
 
-    /// Applies forms that are made already.
-    pub(super) fn apply_forms<N: NoiseSource<A>>(
+    /// Applies forms that are made already. Outputs of another type than the run's own have to be in
+    /// standard layout.
+    pub(super) fn apply_forms<O: ModelElement<A>, N: NoiseSource<A>>(
         &mut self,
         instruction: &Instruction<'_>,
         forms: Forms<'_>,
-        outputs: Outputs<'_, A, D>,
+        outputs: Outputs<'_, O, D>,
         noise: &mut N,
     ) -> Result<(), Error> {
         let stream = Stream::Step(instruction.stage as u8);
@@ -494,7 +521,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         let finite = match Inputs::new(&self.outputs, self.x.len(), outputs) {
             Some(mut inputs) => {
                 for array in behind {
-                    inputs.push(buffers::own_slice(array, "history")?);
+                    inputs.push(O::wide(buffers::own_slice(array, "history")?));
                 }
                 let y = y
                     .map(|y| buffers::own_slice_mut(y, "history"))
@@ -514,6 +541,11 @@ impl<A: Real, D: Dimension> Machine<A, D> {
                         name: "output buffer",
                     });
                 };
+                let Some(told) = O::same(told) else {
+                    return Err(Error::LayoutChanged {
+                        name: "model output",
+                    });
+                };
                 buffers::update_arrays(forms, &mut self.x, y, told, behind, &mut fill)?
             }
         };
@@ -525,13 +557,18 @@ impl<A: Real, D: Dimension> Machine<A, D> {
 
     /// The error for the first of the outputs' values that is not finite.
     #[cold]
-    fn blame_outputs(&self, outputs: Outputs<'_, A, D>, step: usize) -> Result<(), Error> {
+    fn blame_outputs<O: ModelElement<A>>(
+        &self,
+        outputs: Outputs<'_, O, D>,
+        step: usize,
+    ) -> Result<(), Error> {
         match outputs {
             Outputs::Told(outputs) => {
                 for output in outputs {
-                    kernel::find_non_finite(output, step, "model output")?;
+                    kernel::find_non_finite::<A, _, _>(*output, step, "model output")?;
                 }
             }
+            Outputs::Unread(_) => {}
             Outputs::Buffer(count) => {
                 let samples = self.x.shape()[0];
                 let parts = self
@@ -540,7 +577,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
                     .flat_map(|buffer| buffer.axis_chunks_iter(Axis(0), samples));
                 for (index, output) in parts.take(count).enumerate() {
                     buffers::find_unwritten(&output, step, index)?;
-                    kernel::find_non_finite(&output, step, "model output")?;
+                    kernel::find_non_finite::<A, _, _>(&*output, step, "model output")?;
                 }
             }
         }
@@ -549,15 +586,19 @@ impl<A: Real, D: Dimension> Machine<A, D> {
 
     /// The error for the first value that is not finite: in the outputs, else in the state.
     #[cold]
-    fn blame(&self, outputs: Outputs<'_, A, D>, step: usize) -> Result<(), Error> {
+    fn blame<O: ModelElement<A>>(
+        &self,
+        outputs: Outputs<'_, O, D>,
+        step: usize,
+    ) -> Result<(), Error> {
         self.blame_outputs(outputs, step)?;
         if let Some(memory) = &self.memory {
-            kernel::find_non_finite(memory, step, "guidance memory")?;
+            kernel::find_non_finite::<A, _, _>(&**memory, step, "guidance memory")?;
         }
         // None of these where only D overflowed and clipping has brought it back into its range.
-        kernel::find_non_finite(&self.x, step, "state")?;
+        kernel::find_non_finite::<A, _, _>(&*self.x, step, "state")?;
         for slot in &self.slots {
-            kernel::find_non_finite(slot, step, "history")?;
+            kernel::find_non_finite::<A, _, _>(&**slot, step, "history")?;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use super::machine::{Combine, Machine, Outputs};
 use super::snapshot::Snapshot;
 use crate::apply::start_noise;
 use crate::denoiser::{Denoiser, Query};
+use crate::element::ModelElement;
 use crate::error::{Error, RunError, require_shape};
 use crate::guidance::{Combination, Guidance, Unguided};
 use crate::kernel::Forms;
@@ -64,7 +65,8 @@ pub struct Trajectory<A, D: Dimension, N = KeyedNoise> {
 /// Where the model is to be evaluated next.
 #[derive(Debug)]
 pub struct Question<'a, X: ?Sized> {
-    /// The state, the model's input.
+    /// The state, the model's input. A model of halves is given a copy by
+    /// [`kernel::narrow`](crate::kernel::narrow).
     pub x: &'a X,
     /// What the model is asked: level, target level, step.
     pub query: Query<'a>,
@@ -272,10 +274,40 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
 
     /// Takes the model's output at the level that [`ask`](Self::ask) gave, and applies the update.
     ///
+    /// Its elements may be shorter than the state's: with the feature `half`, a state of `f32` takes
+    /// outputs of `half::f16` and `half::bf16`, without a pass or a buffer more, and with the bits of
+    /// the same output widened first ([`ModelElement`]). Only what reads the outputs beside the
+    /// update is given a widened copy, for which the run keeps one array more: guidance by inner
+    /// products or with a memory, dynamic thresholding, and layouts other than the standard one.
+    ///
+    /// ```
+    /// # #[cfg(feature = "half")] {
+    /// use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler, kernel::narrow};
+    /// use diffusion_sampler::{schedule::TableSchedule, solver::DpmSolverPlusPlus};
+    /// use half::bf16;
+    /// use ndarray::Array2;
+    ///
+    /// let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
+    /// let grid = Grid::trailing(&schedule, 10)?;
+    /// let sampler = Sampler::new(&schedule, &grid, &DpmSolverPlusPlus::new())?;
+    /// let mut run = sampler.start::<f32, _, _>((4, 2), Prediction::Noise, KeyedNoise::new(1))?;
+    /// let mut input = Array2::<bf16>::default((4, 2));
+    /// while let Some(question) = run.ask()? {
+    ///     // A half copy of the state, the network, its half output.
+    ///     narrow(question.x, &mut input)?;
+    ///     let sigma = bf16::from_f64(question.level().sigma());
+    ///     let output = input.mapv(|x| x * sigma);
+    ///     run.tell(&output)?;
+    /// }
+    /// assert_eq!(run.into_state().dim(), (4, 2));
+    /// # }
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::RunFinished`] after the last step, [`Error::ShapeMismatch`], [`Error::NonFinite`].
-    pub fn tell(&mut self, output: &ArrayRef<A, D>) -> Result<(), Error> {
+    pub fn tell<O: ModelElement<A>>(&mut self, output: &ArrayRef<O, D>) -> Result<(), Error> {
         self.settle()?;
         let driver = &self.driver;
         let instruction = driver.instruction()?;
@@ -283,6 +315,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
             .folded()
             .filter(|_| !driver.clips_dynamically() && self.machine.memory().is_none());
         let outputs = &[output];
+        let ready = ready.filter(|_| O::same(outputs).is_some() || output.is_standard_layout());
         match ready {
             Some(form) => {
                 self.machine.check_told(outputs)?;
@@ -304,17 +337,17 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         Ok(())
     }
 
-    /// Takes several outputs and the weights by which they combine, for the batch or for each
-    /// sample.
+    /// Takes several outputs, all of one type, and the weights by which they combine, for the batch
+    /// or for each sample.
     ///
     /// # Errors
     ///
     /// As [`tell`](Self::tell), and [`Error::WrongLength`] unless there is one combination or one
     /// for each sample, with as many outputs as there are.
-    pub fn tell_combined(
+    pub fn tell_combined<O: ModelElement<A>>(
         &mut self,
         combinations: &[Combination],
-        outputs: &[&ArrayRef<A, D>],
+        outputs: &[&ArrayRef<O, D>],
     ) -> Result<(), Error> {
         self.tell_by(Combine::Given(combinations), outputs)
     }
@@ -325,15 +358,19 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     ///
     /// As [`tell`](Self::tell); [`Error::WrongLength`] for fewer outputs than the guidance reads;
     /// what the guidance refuses.
-    pub fn tell_guided(
+    pub fn tell_guided<O: ModelElement<A>>(
         &mut self,
         guidance: &dyn Guidance,
-        outputs: &[&ArrayRef<A, D>],
+        outputs: &[&ArrayRef<O, D>],
     ) -> Result<(), Error> {
         self.tell_by(Combine::By(guidance), outputs)
     }
 
-    fn tell_by(&mut self, combine: Combine<'_>, outputs: &[&ArrayRef<A, D>]) -> Result<(), Error> {
+    fn tell_by<O: ModelElement<A>>(
+        &mut self,
+        combine: Combine<'_>,
+        outputs: &[&ArrayRef<O, D>],
+    ) -> Result<(), Error> {
         self.settle()?;
         let (instruction, noise) = (self.driver.instruction()?, &mut self.noise);
         let prediction = self.driver.prediction();
@@ -517,14 +554,14 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
             let folded = self.driver.folded();
             match folded.filter(|_| !self.machine.state().is_empty()) {
                 Some(form) => {
-                    let (forms, outputs) = (Forms::Same(form), Outputs::Told(&[]));
+                    let (forms, outputs) = (Forms::Same(form), Outputs::<A, D>::Told(&[]));
                     self.machine
                         .apply_forms(&instruction, forms, outputs, noise)?;
                 }
                 None => {
                     let (prediction, combine) = (self.driver.prediction(), Combine::Given(&[]));
                     self.machine
-                        .tell_all(&instruction, prediction, combine, &[], noise)?;
+                        .tell_all::<A, N>(&instruction, prediction, combine, &[], noise)?;
                 }
             }
             self.driver.advance();

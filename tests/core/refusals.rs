@@ -323,7 +323,7 @@ fn coefficients_beyond_the_element_type_are_refused_at_the_start() {
     // By hand it is refused where it comes.
     let mut machine = Machine::new(Array2::<f32>::zeros((1, 2)), 0).unwrap();
     let stage = Instruction::new(&sampler.plan().steps()[0], 0, 0).unwrap();
-    let output = Array2::zeros((1, 2));
+    let output = Array2::<f32>::zeros((1, 2));
     let told = machine.tell(&stage, kind, &output, &mut KeyedNoise::new(0));
     assert!(matches!(
         told,

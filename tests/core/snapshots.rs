@@ -53,7 +53,7 @@ fn stored() -> Snapshot<Array2<f64>> {
         .unwrap();
     for _ in 0..3 {
         assert!(run.ask().unwrap().is_some());
-        run.tell(&Array2::ones((2, 3))).unwrap();
+        run.tell(&Array2::<f64>::ones((2, 3))).unwrap();
     }
     run.snapshot()
 }

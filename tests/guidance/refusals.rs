@@ -171,7 +171,7 @@ fn too_few_or_too_many_outputs_are_refused() {
                 guidance.name()
             );
         }
-        let none = run.tell_guided(guidance, &[]);
+        let none = run.tell_guided(guidance, &told[..0]);
         assert_eq!(none, Err(Error::OutputCount { found: 0, max: 6 }));
         assert!(run.tell_guided(guidance, &told).is_err());
         assert_eq!(run.state(), state());

@@ -185,7 +185,7 @@ fn a_run_that_draws_nothing_may_stand_before_a_sample_has_joined() {
     let [from, to] = levels();
     let step = DdimStep::new(from, to, Kappa::Ddim).unwrap();
     let mut machine = Machine::new(numbers::<f32>(SHAPE), 0).unwrap();
-    let data = numbers(SHAPE);
+    let data = numbers::<f32>(SHAPE);
     let taken = step.tell(&mut machine, Prediction::Data, &data, &mut noise, 0);
     assert_eq!(taken, Ok(()));
 }

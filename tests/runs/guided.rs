@@ -145,7 +145,7 @@ fn told_weights_combine_any_number_of_outputs() {
     let outputs: Vec<Array3<f64>> = (0..6)
         .map(|j| run.state().mapv(|x| (x * (j + 1) as f64).sin()))
         .collect();
-    let mut sum = Array3::zeros(SHAPE);
+    let mut sum = Array3::<f64>::zeros(SHAPE);
     for (weight, output) in weights.iter().zip(&outputs) {
         sum = sum + output * *weight;
     }

@@ -154,7 +154,7 @@ fn outputs_of_another_shape_or_number_are_refused_and_nothing_moves() {
         .unwrap();
     let before = bits(run.state());
     for shape in [(2, 2), (3, 1), (6, 2), (2, 3), (0, 0)] {
-        let refused = run.tell(&Array2::zeros(shape)).unwrap_err();
+        let refused = run.tell(&Array2::<f64>::zeros(shape)).unwrap_err();
         let expected = Error::ShapeMismatch {
             name: "model output",
             expected: vec![3, 2],
@@ -162,7 +162,7 @@ fn outputs_of_another_shape_or_number_are_refused_and_nothing_moves() {
         };
         assert_eq!(refused, expected);
     }
-    let output = Array2::zeros(SHAPE);
+    let output = Array2::<f64>::zeros(SHAPE);
     let two = Combination::affine(&[2.0, -1.0]).unwrap();
     let refused = run.tell_combined(&[two], &[&output]).unwrap_err();
     let expected = Error::WrongLength {

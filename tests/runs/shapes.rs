@@ -124,7 +124,7 @@ fn an_empty_batch_runs_without_calling_the_model() {
                 .start::<f64, _, _>(shape, KIND, KeyedNoise::new(1))
                 .unwrap();
             while told.ask().unwrap().is_some() {
-                told.tell(&Array2::zeros(shape)).unwrap();
+                told.tell(&Array2::<f64>::zeros(shape)).unwrap();
             }
             assert!(told.is_finished());
         }
