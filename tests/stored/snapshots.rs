@@ -228,7 +228,7 @@ fn samples_without_elements_cost_nothing_however_many_they_are() {
         .resume(read, Prediction::Noise, KeyedNoise::new(1))
         .unwrap();
     while run.ask().unwrap().is_some() {
-        run.tell(&Array2::zeros((1 << 59, 0))).unwrap();
+        run.tell(&Array2::<f64>::zeros((1 << 59, 0))).unwrap();
     }
     assert!(run.is_finished());
     assert!(begin.elapsed().as_secs() < 5);
