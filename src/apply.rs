@@ -29,6 +29,12 @@ pub(crate) fn apply<A: Real, D: Dimension>(
     kernel::update(forms, x, None, inputs, noise)
 }
 
+/// The samples of an array and the elements of each.
+pub(crate) fn batch_of<A, D: Dimension>(x: &ArrayRef<A, D>) -> Result<(usize, usize), Error> {
+    let samples = *x.shape().first().ok_or(Error::NoSampleAxis)?;
+    Ok((samples, x.len() / samples.max(1)))
+}
+
 /// Lends a noise source to the kernels for rows outside a step, if it has them.
 pub(crate) fn filler<'n, A, D: Dimension, N: NoiseSource<A>>(
     x: &ArrayRef<A, D>,
@@ -36,9 +42,9 @@ pub(crate) fn filler<'n, A, D: Dimension, N: NoiseSource<A>>(
     step: u32,
     stream: Stream,
 ) -> Result<StepNoise<'n, &'n mut N>, Error> {
-    let samples = *x.shape().first().ok_or(Error::NoSampleAxis)?;
+    let (samples, elements) = batch_of(x)?;
     let steps = u64::from(step)..u64::from(step) + 1;
-    noise.check(&Demand::batch(samples, steps, stream))?;
+    noise.check(&Demand::batch(samples, elements, steps, stream))?;
     Ok(StepNoise::new(noise, step, stream, &[]))
 }
 

@@ -3,7 +3,7 @@
 
 use ndarray::{ArrayRef, Dimension};
 
-use crate::apply::{affine, apply};
+use crate::apply::{affine, apply, batch_of};
 use crate::error::Error;
 use crate::kernel;
 use crate::level::NoiseLevel;
@@ -114,10 +114,12 @@ impl StridedPosterior {
     ) -> Result<(), Error> {
         let q = self.transition();
         let intervals = [Interval::new(self.from().lambda(), self.to().lambda())];
-        let samples = *x.shape().first().ok_or(Error::NoSampleAxis)?;
+        let (samples, elements) = batch_of(x)?;
         let noisy = &intervals[..usize::from(q.noise != 0.0)];
         let steps = u64::from(step)..u64::from(step) + noisy.len() as u64;
-        noise.check(&Demand::batch(samples, steps, Stream::Step(0)).with_intervals(noisy))?;
+        noise.check(
+            &Demand::batch(samples, elements, steps, Stream::Step(0)).with_intervals(noisy),
+        )?;
         let mut fill = StepNoise::new(noise, step, Stream::Step(0), &intervals);
         let form = affine(q.state, q.data, q.noise);
         apply(&[form], x, &[data], Some(&mut fill)).map(drop)

@@ -280,7 +280,7 @@ fn what_the_path_cannot_give_is_refused_before_a_run() -> Outcome {
     let path = BrownianPath::new(1);
     let check = |pairs: &[(f64, f64)]| {
         let intervals: Vec<_> = pairs.iter().map(|&(a, b)| Interval::new(a, b)).collect();
-        let run = Demand::batch(1, 0..intervals.len() as u64, Stream::Step(0));
+        let run = Demand::batch(1, 1, 0..intervals.len() as u64, Stream::Step(0));
         NoiseSource::<f32>::check(&path, &run.with_intervals(&intervals))
     };
     assert_eq!(

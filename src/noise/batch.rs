@@ -11,12 +11,16 @@ pub(super) fn per_sample(samples: usize, len: usize) -> Result<usize, Error> {
 }
 
 /// What such a batch asks for. One that does not begin with row 0 is part of another.
-pub(super) fn demand(key: NoiseKey, samples: usize, intervals: &[Interval]) -> Demand<'_> {
+pub(super) fn demand(
+    key: NoiseKey,
+    (samples, elements): (usize, usize),
+    intervals: &[Interval],
+) -> Demand<'_> {
     let step = u64::from(key.step);
     Demand {
         rows: key.row..key.row.saturating_add(samples as u64),
         whole: key.row == 0,
-        ..Demand::batch(samples, step..step + 1, key.stream).with_intervals(intervals)
+        ..Demand::batch(samples, elements, step..step + 1, key.stream).with_intervals(intervals)
     }
 }
 

@@ -291,7 +291,10 @@ impl<A: NormalElement> NoiseSource<A> for BrownianPath {
 
     fn fill_batch(&mut self, key: NoiseKey, samples: usize, out: &mut [A]) -> Result<(), Error> {
         let per_sample = batch::per_sample(samples, out.len())?;
-        NoiseSource::<A>::check(self, &batch::demand(key, samples, key.interval.as_slice()))?;
+        NoiseSource::<A>::check(
+            self,
+            &batch::demand(key, (samples, per_sample), key.interval.as_slice()),
+        )?;
         batch::fill(self, key, per_sample, out);
         Ok(())
     }

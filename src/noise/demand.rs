@@ -10,15 +10,17 @@ use super::{Interval, Stream};
 /// ```
 /// use diffusion_sampler::noise::{Demand, Stream};
 ///
-/// // A run of 20 steps on a batch of 4, whose last step has no noise.
-/// let run = Demand::batch(4, 0..19, Stream::Step(0));
-/// assert_eq!((run.rows.clone(), run.whole, run.steps.end), (0..4, true, 19));
+/// // A run of 20 steps on 4 samples of 100 elements, whose last step has no noise.
+/// let run = Demand::batch(4, 100, 0..19, Stream::Step(0));
+/// assert_eq!((run.rows.clone(), run.elements, run.steps.end), (0..4, 100, 19));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Demand<'a> {
     /// The rows.
     pub rows: Range<u64>,
+    /// The elements of each row, all of which are drawn.
+    pub elements: u64,
     /// Whether these are all the rows of the batch.
     pub whole: bool,
     /// The steps, from the first that draws noise to the last that does; empty where none does.
@@ -30,10 +32,11 @@ pub struct Demand<'a> {
 }
 
 impl<'a> Demand<'a> {
-    /// All rows of a batch of `samples`.
-    pub fn batch(samples: usize, steps: Range<u64>, stream: Stream) -> Self {
+    /// All rows of a batch of `samples`, each of `elements` elements.
+    pub fn batch(samples: usize, elements: usize, steps: Range<u64>, stream: Stream) -> Self {
         Self {
             rows: 0..samples as u64,
+            elements: elements as u64,
             whole: true,
             steps,
             stream,
@@ -41,12 +44,13 @@ impl<'a> Demand<'a> {
         }
     }
 
-    /// One row of a batch.
-    pub fn row(row: u64, steps: Range<u64>, stream: Stream) -> Self {
+    /// One row of a batch, of `elements` elements.
+    pub fn row(row: u64, elements: u64, steps: Range<u64>, stream: Stream) -> Self {
         Self {
             rows: row..row.saturating_add(1),
             whole: false,
-            ..Self::batch(0, steps, stream)
+            elements,
+            ..Self::batch(0, 0, steps, stream)
         }
     }
 

@@ -115,7 +115,7 @@ impl<S> SampleNoise<S> {
             Stream::Start => demand.steps.clone(),
             _ => self.own_steps(row, &demand.steps)?,
         };
-        let own = Demand::row(self.sample, steps, demand.stream);
+        let own = Demand::row(self.sample, demand.elements, steps, demand.stream);
         self.source.check(&own.with_intervals(demand.intervals))
     }
 

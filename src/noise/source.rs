@@ -56,7 +56,11 @@ pub trait NoiseSource<A> {
     /// [`check`](Self::check) refuses. `out` is then as it was.
     fn fill_batch(&mut self, key: NoiseKey, samples: usize, out: &mut [A]) -> Result<(), Error> {
         let per_sample = batch::per_sample(samples, out.len())?;
-        self.check(&batch::demand(key, samples, key.interval.as_slice()))?;
+        self.check(&batch::demand(
+            key,
+            (samples, per_sample),
+            key.interval.as_slice(),
+        ))?;
         batch::rows(key, per_sample, 0, out, |key, first, row| {
             self.fill(key, first, row);
         });

@@ -37,17 +37,17 @@ pub(super) struct Driver {
 const FOLDED: usize = 4096;
 
 impl Driver {
-    /// A run at the start of `plan` on a batch of elements of type `A`. Refused here, before anything is
-    /// evaluated: noise that the source does not have, a prediction that says nothing at one of the
+    /// A run at the start of `plan` on a batch of so many samples and elements of each, of type `A`.
+    /// Refused here, before anything is evaluated: noise that the source does not have, a prediction that says nothing at one of the
     /// plan's levels, and scalars that the element type cannot hold.
     pub(super) fn new<A: Real>(
         plan: Arc<Plan>,
         prediction: Prediction,
         clip: Option<Clip>,
-        (samples, noise): (usize, &impl NoiseSource<A>),
+        (batch, noise): ((usize, usize), &impl NoiseSource<A>),
     ) -> Result<Self, Error> {
         let needs = RunNoise::of(&plan);
-        needs.check(samples, noise)?;
+        needs.check(batch, noise)?;
         let fixed = clip.and_then(|clip| clip.fixed());
         let mut forms = Vec::with_capacity(plan.stages().count().min(FOLDED));
         for (index, step) in plan.steps().iter().enumerate() {
@@ -72,11 +72,11 @@ impl Driver {
     /// Refuses to begin anew with noise that has not what the run needs.
     pub(super) fn check_restart<A>(
         &self,
-        samples: usize,
+        batch: (usize, usize),
         noise: &impl NoiseSource<A>,
     ) -> Result<(), Error> {
         require_length("given history slots", self.plan.given(), 0)?;
-        self.needs.check(samples, noise)
+        self.needs.check(batch, noise)
     }
 
     /// Goes back to the start.

@@ -71,14 +71,15 @@ impl<'a> Instruction<'a> {
         edges.map(|(from, to)| Interval::new(from.lambda(), to.lambda()))
     }
 
-    /// Refuses noise that the source does not have, for a batch of `samples` which the stages fit.
+    /// Refuses noise that the source does not have, for a batch of so many samples and elements of
+    /// each, which the stages fit.
     pub(super) fn check_noise<A>(
         &self,
         noise: &impl NoiseSource<A>,
-        samples: usize,
+        (samples, elements): (usize, usize),
     ) -> Result<(), Error> {
         let (step, stream) = (self.step as u64, Stream::Step(self.stage as u8));
-        let batch = |steps| Demand::batch(samples, steps, stream);
+        let batch = |steps| Demand::batch(samples, elements, steps, stream);
         noise.check(&batch(step..step))?;
         let steps = step..step + 1;
         for (row, (stage, interval)) in (0..).zip(self.stages.iter().zip(self.intervals())) {
@@ -87,7 +88,7 @@ impl<'a> Instruction<'a> {
             }
             let demand = match self.stages {
                 [_] => batch(steps.clone()),
-                _ => Demand::row(row, steps.clone(), stream),
+                _ => Demand::row(row, elements as u64, steps.clone(), stream),
             };
             noise.check(&demand.with_intervals(&[interval]))?;
         }

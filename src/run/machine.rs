@@ -5,6 +5,7 @@ use ndarray::{Array, ArrayRef, ArrayViewMut, Axis, Dimension, Slice};
 use super::buffers::{self, Inputs, Slots};
 use super::combiner;
 use super::instruction::Instruction;
+use crate::apply::batch_of;
 use crate::denoiser::{Denoiser, Query};
 use crate::element::ModelElement;
 use crate::error::{Error, RunError, require_shape};
@@ -254,7 +255,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         N: NoiseSource<A>,
     {
         self.check_lengths(instruction)?;
-        instruction.check_noise(noise, self.x.shape()[0])?;
+        instruction.check_noise(noise, batch_of(&self.x)?)?;
         self.take_observed(instruction, model, noise, None)
     }
 
@@ -272,7 +273,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         noise: &mut N,
     ) -> Result<(), Error> {
         self.check_lengths(instruction)?;
-        instruction.check_noise(noise, self.x.shape()[0])?;
+        instruction.check_noise(noise, batch_of(&self.x)?)?;
         let combine = Combine::By(&Unguided);
         self.tell_all(instruction, prediction, combine, &[output], noise)
     }
@@ -293,7 +294,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         noise: &mut N,
     ) -> Result<(), Error> {
         self.check_lengths(instruction)?;
-        instruction.check_noise(noise, self.x.shape()[0])?;
+        instruction.check_noise(noise, batch_of(&self.x)?)?;
         let combine = Combine::Given(combinations);
         self.tell_all(instruction, prediction, combine, outputs, noise)
     }

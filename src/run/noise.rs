@@ -31,13 +31,14 @@ impl RunNoise {
         }
     }
 
-    /// Refuses a run on a batch of `samples` for which the source has no noise.
+    /// Refuses a run on a batch of so many samples and elements of each for which the source has no
+    /// noise.
     pub(super) fn check<A>(
         &self,
-        samples: usize,
+        (samples, elements): (usize, usize),
         noise: &impl NoiseSource<A>,
     ) -> Result<(), Error> {
-        let demand = Demand::batch(samples, self.steps.clone(), Stream::Step(0));
+        let demand = Demand::batch(samples, elements, self.steps.clone(), Stream::Step(0));
         noise.check(&demand.with_intervals(&self.intervals))
     }
 }

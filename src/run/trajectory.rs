@@ -9,7 +9,7 @@ use super::cursor::Cursor;
 use super::driver::Driver;
 use super::machine::{Combine, Machine, Outputs};
 use super::snapshot::Snapshot;
-use crate::apply::start_noise;
+use crate::apply::{batch_of, start_noise};
 use crate::denoiser::{Denoiser, Query};
 use crate::element::ModelElement;
 use crate::error::{Error, RunError, require_shape};
@@ -113,9 +113,9 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         noise: N,
     ) -> Result<Self, Error> {
         let (plan, clip) = (sampler.shared_plan(), sampler.clip());
-        let samples = machine.state().shape()[0];
+        let batch = batch_of(machine.state())?;
         Ok(Self {
-            driver: Driver::new(plan, prediction, clip, (samples, &noise))?,
+            driver: Driver::new(plan, prediction, clip, (batch, &noise))?,
             machine,
             noise,
             start_deviation: sampler.start_variance().sqrt(),
@@ -130,8 +130,8 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         noise: N,
     ) -> Result<Self, Error> {
         let (plan, clip) = (sampler.shared_plan(), sampler.clip());
-        let samples = snapshot.state.shape().first().copied().unwrap_or(0);
-        let driver = Driver::new(plan, prediction, clip, (samples, &noise))?.at(&snapshot)?;
+        let batch = batch_of(&snapshot.state)?;
+        let driver = Driver::new(plan, prediction, clip, (batch, &noise))?.at(&snapshot)?;
         let slots = driver.plan().slots();
         let mut machine = Machine::with_history(snapshot.state, snapshot.history, slots)?;
         machine.set_memory(snapshot.memory)?;
@@ -176,9 +176,9 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     /// [given slots](Plan::given). The run is then what it was.
     pub fn restart(&mut self, mut noise: N) -> Result<(), Error> {
         self.driver.plan().require_denoising()?;
-        let samples = self.samples();
-        self.driver.check_restart(samples, &noise)?;
-        noise.check(&Demand::batch(samples, 0..1, Stream::Start))?;
+        let batch = batch_of(self.state())?;
+        self.driver.check_restart(batch, &noise)?;
+        noise.check(&Demand::batch(batch.0, batch.1, 0..1, Stream::Start))?;
         self.rewind();
         self.machine.x.fill(A::zero());
         start_noise(&mut self.machine.x, self.start_deviation, &mut noise)?;
@@ -198,15 +198,11 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     pub fn restart_from(&mut self, x: &ArrayRef<A, D>, noise: N) -> Result<(), Error> {
         require_shape("start state", self.state().shape(), x.shape())?;
         check_start(x, "start state")?;
-        self.driver.check_restart(self.samples(), &noise)?;
+        self.driver.check_restart(batch_of(self.state())?, &noise)?;
         self.rewind();
         self.machine.x.assign(x);
         self.noise = noise;
         Ok(())
-    }
-
-    fn samples(&self) -> usize {
-        self.machine.state().shape()[0]
     }
 
     fn rewind(&mut self) {

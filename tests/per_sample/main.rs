@@ -5,4 +5,5 @@
 mod batches;
 mod common;
 mod continuous;
+mod demands;
 mod refusals;

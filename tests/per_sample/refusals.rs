@@ -231,9 +231,9 @@ fn rows_and_steps_without_noise_are_nan_for_those_who_do_not_ask_first() {
 #[test]
 fn rows_of_part_of_a_batch_must_be_in_the_list() {
     let check = |demand: &Demand<'_>| NoiseSource::<f32>::check(&of(3), demand);
-    assert_eq!(check(&Demand::row(2, 0..9, Stream::Step(0))), Ok(()));
+    assert_eq!(check(&Demand::row(2, 5, 0..9, Stream::Step(0))), Ok(()));
     assert_eq!(
-        check(&Demand::row(3, 0..9, Stream::Step(0))),
+        check(&Demand::row(3, 5, 0..9, Stream::Step(0))),
         Err(Error::WrongLength {
             name: "list of the samples' noise",
             expected: 4,

@@ -408,13 +408,20 @@ fn zeros<O: TensorOps>(ops: &O, like: &O::Tensor) -> Result<O::Tensor, O::Error>
     ops.linear_combination(&[(Scale::Same(0.0), like)])
 }
 
-pub(super) fn samples<O: TensorOps>(ops: &O, tensor: &O::Tensor) -> usize {
+fn samples<O: TensorOps>(ops: &O, tensor: &O::Tensor) -> usize {
     ops.shape(tensor).as_ref().first().copied().unwrap_or(0)
 }
 
 /// The elements of a sample.
 fn per_sample<O: TensorOps>(ops: &O, tensor: &O::Tensor) -> usize {
-    ops.shape(tensor).as_ref().iter().skip(1).product()
+    let shape = ops.shape(tensor);
+    let rest = shape.as_ref().iter().skip(1);
+    rest.fold(1, |product, &axis| product.saturating_mul(axis))
+}
+
+/// The samples, and the elements of each.
+pub(super) fn batch_of<O: TensorOps>(ops: &O, tensor: &O::Tensor) -> (usize, usize) {
+    (samples(ops, tensor), per_sample(ops, tensor))
 }
 
 /// Whether there are no samples, or samples without elements.

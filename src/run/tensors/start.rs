@@ -75,11 +75,8 @@ impl<O: TensorOps> TensorSampler<O> {
         if self.ops.shape(like).as_ref().is_empty() {
             return Err(Error::NoSampleAxis.into());
         }
-        noise.check(&Demand::batch(
-            arrays::samples(&self.ops, like),
-            0..1,
-            Stream::Start,
-        ))?;
+        let (samples, elements) = arrays::batch_of(&self.ops, like);
+        noise.check(&Demand::batch(samples, elements, 0..1, Stream::Start))?;
         let normals = arrays::normals(&self.ops, like, &mut noise, (0, Stream::Start), &[])?;
         let deviation = Scale::Same(self.sampler.start_variance().sqrt());
         let x = self.ops.linear_combination(&[(deviation, &normals)]);
@@ -150,8 +147,8 @@ impl<O: TensorOps> TensorSampler<O> {
         noise: &impl NoiseSource<O::Element>,
     ) -> Result<Driver, Error> {
         let (plan, clip) = (self.sampler.shared_plan(), self.sampler.clip());
-        let samples = arrays::samples(&self.ops, x);
-        Driver::new(plan, prediction, clip, (samples, noise))
+        let batch = arrays::batch_of(&self.ops, x);
+        Driver::new(plan, prediction, clip, (batch, noise))
     }
 
     fn run<N: NoiseSource<O::Element>>(
