@@ -9,6 +9,8 @@ mod guidance;
 mod halves;
 #[path = "support/mod.rs"]
 mod support;
+#[path = "support/tensors.rs"]
+mod tensors;
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -105,6 +107,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     stochastic_parts(&mut report)?;
     #[cfg(feature = "half")]
     halves::steps(&mut report)?;
+    tensors::runs(&mut report)?;
     calls(&mut report)?;
     tells(&mut report)?;
     Ok(ExitCode::from(u8::from(report.failed)))
