@@ -1,14 +1,14 @@
 //! Inputs of which the first are a model's halves: read where they lie, widened in registers.
 //!
-//! The loops are those of `slices.rs` with the first H of their N inputs of the short type. One or
+//! The loops are those of `fused.rs` with the first H of their N inputs of the short type. One or
 //! two halves, alone or with history, old y and noise behind them, have loops of their own; all
 //! else runs term by term over blocks, in which the halves are widened as they are read.
 
 use std::ops::Range;
 
-use super::slices::{
-    self, Blocks, Operands, SPECIALISED, add_noise, extend, fused_mixed, linear_part,
-};
+use super::blocks::{Blocks, add_noise};
+use super::fused::fused_mixed;
+use super::slices::{self, Operands, SPECIALISED, extend, linear_part};
 use super::{Form, Input, MAX_INPUTS};
 use crate::element::ModelElement;
 use crate::real::Real;

@@ -28,10 +28,10 @@
 //! Figures are ratios to a hand-unrolled AVX2 triad on the same buffers (`benches/update.rs`), on a
 //! Zen 3 with f32.
 //!
-//! - *The number of inputs, and what is written, are constants of the loop* (`slices.rs`): 1 to 6
-//!   inputs, with y and without; 1 and 2 when clipped. What is left runs term by term over blocks
-//!   of 256 elements, which stay in L1. Terms that come last anyway (old y, noise) are inputs like
-//!   any other where y is not written.
+//! - *The number of inputs, and what is written, are constants of the loop* (`slices.rs` chooses,
+//!   `fused.rs` has the loops): 1 to 6 inputs, with y and without; 1 and 2 when clipped. What is
+//!   left runs term by term over blocks of 256 elements, which stay in L1 (`blocks.rs`). Terms that
+//!   come last anyway (old y, noise) are inputs like any other where y is not written.
 //! - *Chunks of 32 elements, rests of 4, and single ones.* One loop over 32 is what the compiler
 //!   turns into four vectors with four accumulators. Chunks of 64 leave longer rests (0.87 against
 //!   0.95 at 1 Ki), chunks of 16, or lanes in small arrays with a loop for each operation, are
@@ -80,7 +80,9 @@
 
 #[doc(hidden)]
 pub mod bench;
+mod blocks;
 mod convert;
+mod fused;
 mod gram;
 mod input;
 mod layout;

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use ndarray::{Array, ArrayRef, Dimension};
 
-use super::machine::Outputs;
+use super::outputs::Outputs;
 use crate::element::ModelElement;
 use crate::error::Error;
 use crate::kernel::{self, FillNoise, Forms, Input, MAX_INPUTS};

@@ -2,7 +2,7 @@
 //! share.
 
 use super::instruction::Instruction;
-use super::machine::Combine;
+use super::outputs::Combine;
 use crate::clip::{Bounds, Clip};
 use crate::denoiser::Query;
 use crate::error::Error;
@@ -12,7 +12,7 @@ use crate::prediction::Prediction;
 
 /// What is known of a stage's outputs before they are read.
 #[derive(Clone, Copy)]
-pub(super) struct Outputs {
+pub(super) struct Known {
     /// How many there are.
     pub(super) count: usize,
     /// The samples of the batch.
@@ -26,7 +26,7 @@ pub(super) struct Combiner<'a> {
     query: Query<'a>,
     prediction: Prediction,
     combine: Combine<'a>,
-    outputs: Outputs,
+    outputs: Known,
     fixed: Option<Bounds>,
     /// The clip, where its bounds depend on the arrays.
     pub(super) dynamic: Option<Clip>,
@@ -40,7 +40,7 @@ impl<'a> Combiner<'a> {
         instruction: &Instruction<'a>,
         prediction: Prediction,
         combine: Combine<'a>,
-        outputs: Outputs,
+        outputs: Known,
     ) -> Result<Option<Self>, Error> {
         let Some(query) = instruction.query() else {
             return Ok(None);
@@ -157,7 +157,7 @@ pub(super) fn wanted(
 }
 
 /// The combination of one sample among those given.
-fn given_of(given: &[Combination], sample: usize, outputs: Outputs) -> Result<Combination, Error> {
+fn given_of(given: &[Combination], sample: usize, outputs: Known) -> Result<Combination, Error> {
     let combination = match given {
         [one] => *one,
         many if many.len() == outputs.samples => many[sample],

@@ -5,7 +5,8 @@ use ndarray::{Array, ArrayRef, Axis, Dimension};
 use super::buffers::{self, Inputs};
 use super::combiner::{self, Combiner};
 use super::instruction::Instruction;
-use super::machine::{Combine, Machine, Outputs, forms_of};
+use super::machine::{Machine, forms_of};
+use super::outputs::{Combine, Outputs};
 use crate::clip::{Bounds, Clip};
 use crate::denoiser::Query;
 use crate::element::ModelElement;
@@ -81,7 +82,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         if let Combine::By(guidance) = combine {
             self.remember(guidance, &query, prediction, outputs)?;
         }
-        let known = combiner::Outputs {
+        let known = combiner::Known {
             count,
             samples,
             memory: self.memory.is_some(),

@@ -9,6 +9,7 @@ mod estimates;
 mod instruction;
 mod machine;
 mod noise;
+mod outputs;
 mod snapshot;
 mod tensors;
 mod trajectory;

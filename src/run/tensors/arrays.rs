@@ -3,9 +3,10 @@
 use num_traits::Float;
 
 use super::super::buffers::Slots;
-use super::super::combiner::{self, Combiner, Outputs};
+use super::super::combiner::{self, Combiner, Known};
 use super::super::instruction::Instruction;
-use super::super::machine::{Combine, forms_of};
+use super::super::machine::forms_of;
+use super::super::outputs::Combine;
 use super::TensorError;
 use super::functional::Operands;
 use crate::error::{Error, RunError, require_length, require_shape};
@@ -159,7 +160,7 @@ impl<T: Clone> Arrays<T> {
             self.remember(ops, change, outputs)
                 .map_err(RunError::Tensor)?;
         }
-        let known = Outputs {
+        let known = Known {
             count: outputs.len(),
             samples: samples(ops, &self.x),
             memory: self.memory.is_some(),

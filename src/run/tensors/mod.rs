@@ -11,7 +11,7 @@ use std::fmt;
 
 use super::cursor::Cursor;
 use super::driver::Driver;
-use super::machine::Combine;
+use super::outputs::Combine;
 use super::snapshot::Snapshot;
 use super::trajectory::Question;
 use crate::denoiser::Query;
