@@ -4,9 +4,9 @@
 //! for the source by way of its constructors, a line in `through!`, and a row in the table of
 //! `stored`.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{BrownianPath, Interval, KeyedNoise, NoiseKey, Stream};
+use super::{BrownianPath, Interval, KeyedNoise, NoiseKey, PerSample, SampleNoise, Stream};
 use crate::error::{Error, require};
 use crate::stored::{Extended, Finite, present};
 
@@ -49,6 +49,21 @@ struct KeyForm {
     stream: Stream,
     #[serde(deserialize_with = "present")]
     interval: Option<Interval>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SampleForm<S> {
+    source: S,
+    sample: u64,
+    joined: u32,
+    taken: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListForm<L> {
+    samples: L,
 }
 
 crate::stored::through!(
@@ -116,5 +131,40 @@ impl From<&Interval> for IntervalForm {
 impl From<IntervalForm> for Interval {
     fn from(form: IntervalForm) -> Self {
         Self::new(form.from.0, form.to.0)
+    }
+}
+
+impl<S: Serialize> Serialize for SampleNoise<S> {
+    fn serialize<T: Serializer>(&self, serializer: T) -> Result<T::Ok, T::Error> {
+        let form = SampleForm {
+            source: &self.source,
+            sample: self.sample,
+            joined: self.joined,
+            taken: self.taken,
+        };
+        form.serialize(serializer)
+    }
+}
+
+impl<'de, S: Deserialize<'de>> Deserialize<'de> for SampleNoise<S> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let form = SampleForm::deserialize(deserializer)?;
+        let sample = Self::new(form.source).with_sample(form.sample);
+        let sample = sample.map_err(serde::de::Error::custom)?;
+        Ok(sample.joining_at(form.joined).having_taken(form.taken))
+    }
+}
+
+impl<S: Serialize> Serialize for PerSample<S> {
+    fn serialize<T: Serializer>(&self, serializer: T) -> Result<T::Ok, T::Error> {
+        let samples = self.samples();
+        ListForm { samples }.serialize(serializer)
+    }
+}
+
+impl<'de, S: Deserialize<'de>> Deserialize<'de> for PerSample<S> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let form = ListForm::<Vec<SampleNoise<S>>>::deserialize(deserializer)?;
+        Ok(Self::new(form.samples))
     }
 }

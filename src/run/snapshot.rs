@@ -32,3 +32,26 @@ pub struct Snapshot<T> {
     /// The memory of the guidance, where it keeps one.
     pub memory: Option<T>,
 }
+
+impl<T> Snapshot<T> {
+    /// The same run with other arrays, `map` of each: to another library, to the host and back.
+    ///
+    /// # Errors
+    ///
+    /// The first error of `map`.
+    pub fn try_map<U, E>(self, mut map: impl FnMut(T) -> Result<U, E>) -> Result<Snapshot<U>, E> {
+        Ok(Snapshot {
+            plan: self.plan,
+            step: self.step,
+            stage: self.stage,
+            level: self.level,
+            state: map(self.state)?,
+            history: self
+                .history
+                .into_iter()
+                .map(&mut map)
+                .collect::<Result<_, _>>()?,
+            memory: self.memory.map(map).transpose()?,
+        })
+    }
+}

@@ -1,5 +1,8 @@
 //! Flat slices with a shape.
 
+#[cfg(feature = "serde")]
+mod stored;
+
 use std::marker::PhantomData;
 
 use super::{Fused, Scale, TensorOps, arrays};

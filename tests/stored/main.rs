@@ -3,6 +3,7 @@
 // clippy.toml allows these in test functions; here the helpers need them too.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod batches;
 mod formats;
 mod hostile;
 mod layout;

@@ -432,3 +432,35 @@ fn a_tensor_that_only_its_library_finds_infinite_is_refused_too() {
     );
     assert_eq!((run.state(), run.step()), (&ones, 0));
 }
+
+#[test]
+fn a_snapshot_on_the_host_goes_to_tensors_of_its_shape_only() {
+    let mut run = run(Naive::new());
+    run.advance(model).unwrap();
+    let stored = run.snapshot_on_host().unwrap();
+    let resume = |like: &Rows<f64>, ops: Naive<f64>| {
+        let noise = KeyedNoise::new(11);
+        stochastic()
+            .on(ops)
+            .resume_from_host(stored.clone(), like, NOISE, noise)
+    };
+    let like = Rows::zeros(&SIZES);
+    let mut resumed = resume(&like, Naive::new()).unwrap();
+    resumed.complete(model).unwrap();
+    run.complete(model).unwrap();
+    assert_eq!(resumed.state(), run.state());
+    let refused = resume(&Rows::zeros(&[3, 7, 2]), Naive::new()).unwrap_err();
+    let mismatch = Error::ShapeMismatch {
+        name: "snapshot",
+        expected: vec![3, 7, 2],
+        found: SIZES.to_vec(),
+    };
+    assert_eq!(refused, RunError::Sampler(mismatch));
+    let ops = Naive::new();
+    ops.fails.set(Some(("upload", 1)));
+    let refused = resume(&like, ops).unwrap_err();
+    assert_eq!(refused, RunError::Tensor(Broken("upload")));
+    run.ops().fails.set(Some(("download", 0)));
+    let refused = run.snapshot_on_host().unwrap_err();
+    assert_eq!(refused, RunError::Tensor(Broken("download")));
+}

@@ -21,7 +21,7 @@ use crate::level::NoiseLevel;
 use crate::noise::{KeyedNoise, NoiseSource};
 use crate::plan::Plan;
 use crate::prediction::Prediction;
-use crate::tensor::TensorOps;
+use crate::tensor::{Flat, TensorOps};
 use arrays::Arrays;
 
 /// What stops a run on tensors where no model is called.
@@ -326,6 +326,20 @@ impl<O: TensorOps, N: NoiseSource<O::Element>> TensorRun<O, N> {
         let (state, memory) = (arrays.state().clone(), arrays.memory().cloned());
         self.driver
             .snapshot(state, arrays.history().to_vec(), memory)
+    }
+
+    /// The same with the elements on the host, to be stored (feature `serde`) and resumed by
+    /// [`TensorSampler::resume_from_host`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongLength`] for a download of another length than the shape says; the library's
+    /// own.
+    pub fn snapshot_on_host(&self) -> Result<Snapshot<Flat<O::Element>>, TensorError<O::Error>> {
+        self.snapshot().try_map(|tensor| {
+            let values = self.ops.download(&tensor).map_err(RunError::Tensor)?;
+            Ok(Flat::new(values, self.ops.shape(&tensor).as_ref())?)
+        })
     }
 
     /// One step with a model that gives several outputs.

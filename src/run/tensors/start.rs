@@ -3,13 +3,13 @@
 use super::arrays::{self, Arrays};
 use super::{TensorError, TensorRun};
 use crate::denoiser::Query;
-use crate::error::{Error, RunError, require_length};
+use crate::error::{Error, RunError, require_length, require_shape};
 use crate::noise::{Demand, KeyedNoise, NoiseSource, Stream};
 use crate::prediction::Prediction;
 use crate::run::Snapshot;
 use crate::run::driver::Driver;
 use crate::sampler::Sampler;
-use crate::tensor::{Scale, TensorOps};
+use crate::tensor::{Flat, Scale, TensorOps};
 
 /// A sampler for the tensors of one library; made by [`Sampler::on`].
 #[derive(Clone, Debug)]
@@ -138,6 +138,51 @@ impl<O: TensorOps> TensorSampler<O> {
             ..
         } = snapshot;
         self.run(driver, (state, history, memory), noise)
+    }
+
+    /// Resumes a run from a [snapshot on the host](TensorRun::snapshot_on_host), on tensors like
+    /// `like`.
+    ///
+    /// ```
+    /// use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler};
+    /// use diffusion_sampler::{schedule::RectifiedFlow, solver::DpmSolverPlusPlus};
+    /// use diffusion_sampler::tensor::{Flat, FlatOps};
+    ///
+    /// let schedule = RectifiedFlow::new();
+    /// let grid = Grid::trailing(&schedule, 6)?;
+    /// let sampler = Sampler::new(&schedule, &grid, &DpmSolverPlusPlus::new())?;
+    /// let (like, noise) = (Flat::<f32>::zeros(&[2, 8])?, KeyedNoise::new(1));
+    /// let model = |x: &Flat<f32>, _: &_| Flat::new(vec![0.5; 16], x.shape());
+    /// let mut run = sampler.on(FlatOps::new()).start(&like, Prediction::Data, noise)?;
+    /// run.advance(model)?;
+    /// // With the feature `serde` this can be written to a file.
+    /// let stored = run.snapshot_on_host()?;
+    /// let there = sampler.on(FlatOps::new());
+    /// let mut there = there.resume_from_host(stored, &like, Prediction::Data, noise)?;
+    /// run.complete(model)?;
+    /// there.complete(model)?;
+    /// assert_eq!(run.state(), there.state());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`resume`](Self::resume); [`Error::ShapeMismatch`] unless the snapshot has the shape of
+    /// `like`.
+    pub fn resume_from_host<N: NoiseSource<O::Element>>(
+        self,
+        snapshot: Snapshot<Flat<O::Element>>,
+        like: &O::Tensor,
+        prediction: Prediction,
+        noise: N,
+    ) -> Result<TensorRun<O, N>, TensorError<O::Error>> {
+        let snapshot = snapshot.try_map(|array| {
+            let shape = self.ops.shape(like);
+            require_shape("snapshot", shape.as_ref(), array.shape())?;
+            let tensor = self.ops.upload(array.into_vec(), like);
+            tensor.map_err(TensorError::Tensor)
+        })?;
+        self.resume(snapshot, prediction, noise)
     }
 
     fn driver(
