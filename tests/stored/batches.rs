@@ -32,7 +32,7 @@ proptest! {
 #[test]
 fn other_sources_of_a_batch_return_too() {
     let path = BrownianPath::new(3).with_tau(0.7).unwrap();
-    assert_returns(&PerSample::of([path.clone(), path]));
+    assert_returns(&PerSample::of([path, path]));
 }
 
 #[test]
