@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use diffusion_sampler::{
-    KeyedNoise, NoiseLevel, Prediction, Query, Real, Sampler,
+    Clip, KeyedNoise, NoiseLevel, Prediction, Query, Real, Sampler,
     run::TensorRun,
     schedule::VariancePreserving,
     solver::{DdimInversion, DpmSolverPlusPlus, Heun},
@@ -272,4 +272,21 @@ fn a_refused_step_leaves_no_estimate_behind() {
     assert!(run.data().is_none());
     run.advance(by(0.5)).unwrap();
     assert_eq!(run.data().unwrap().values(), [0.5; 42]);
+}
+
+/// The bounds of dynamic thresholding are compared once for a batch, not once for each sample: with
+/// the square of the number of samples this takes minutes.
+#[test]
+fn the_time_of_thresholding_grows_with_the_number_of_samples_only() {
+    const POINTS: usize = 100_000;
+    let sampler = crate::common::one_step().with_clip(Clip::dynamic(0.9, 2.0).unwrap());
+    let like = Rows::<f32>::zeros(&[POINTS, 2]);
+    let run = sampler
+        .on(Naive::overriding())
+        .start(&like, Prediction::Data, KeyedNoise::new(1));
+    let (mut run, begun) = (run.unwrap(), std::time::Instant::now());
+    run.complete(|x, _| Ok::<_, Infallible>(x.map(|_| 0.5)))
+        .unwrap();
+    assert!(run.is_finished());
+    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
 }

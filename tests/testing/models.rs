@@ -185,3 +185,14 @@ fn a_shape_without_samples_is_refused() {
         Err(Failure::Setup(_))
     ));
 }
+
+#[test]
+fn a_model_is_checked_at_a_level_at_least() {
+    let refused = check_model(2, 3, &[], 0.0, |_: &[f32], _, _| {});
+    let length = Failure::Length {
+        array: "levels",
+        expected: 1,
+        found: 0,
+    };
+    assert_eq!(refused, Err(length));
+}

@@ -189,3 +189,21 @@ fn samples_that_cannot_be_tested_are_refused() {
         ));
     }
 }
+
+/// u₁ = ±u₂ to rounding: Σ(u₁ ∓ u₂)² is 0, and its sum may come out below.
+#[test]
+fn axes_that_move_together_are_found_however_their_squares_round() -> Outcome {
+    for seed in 0..40u8 {
+        let variances = [1.0 + 0.1 * f64::from(seed), 0.7];
+        let expected = Gaussian::diagonal(&[0.0, 0.0], &variances)?;
+        let one = drawn(&Gaussian::isotropic(&[0.0], 1.0)?, 60, u64::from(seed));
+        for sign in [1.0, -1.0] {
+            let pair = |u: &f64| [u * variances[0].sqrt(), sign * u * variances[1].sqrt()];
+            let samples: Vec<f64> = one.iter().flat_map(pair).collect();
+            let failure = check_samples(&samples, &expected, FALSE_ALARM_RATE);
+            let found = matches!(failure, Err(Failure::Moment { axes: [0, 1], .. }));
+            assert!(found, "{seed}, {sign}: {failure:?}");
+        }
+    }
+    Ok(())
+}

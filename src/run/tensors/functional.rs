@@ -25,25 +25,27 @@ pub(super) struct Updated<T> {
 impl<'a, O: TensorOps> Operands<'a, O> {
     /// The new x and y.
     pub(super) fn apply(&self) -> Result<Updated<O::Tensor>, O::Error> {
+        let bounds = self.bounds();
         let data = match self.forms {
-            [Form { clip: Some(_), .. }, ..] => Some(self.clipped()?),
+            [Form { clip: Some(_), .. }, ..] => Some(self.clipped(bounds)?),
             _ => None,
         };
-        let x = self.new_x(data.as_ref())?;
+        let data = data.as_ref().map(|data| (data, bounds));
+        let x = self.new_x(data)?;
         let y = match self.forms {
-            [Form { y: Some(_), .. }, ..] => Some(self.new_y(data.as_ref())?),
+            [Form { y: Some(_), .. }, ..] => Some(self.new_y(data)?),
             _ => None,
         };
         Ok(Updated { x, y })
     }
 
-    fn new_x(&self, data: Option<&O::Tensor>) -> Result<O::Tensor, O::Error> {
+    fn new_x(&self, data: Option<(&O::Tensor, Shared)>) -> Result<O::Tensor, O::Error> {
         let mut sum = Sum::new(self.forms);
         sum.row(self, |form| &form.x);
-        if let Some(data) = data {
+        if let Some((data, bounds)) = data {
             sum.add(data, |form| {
                 form.clip
-                    .map_or(0.0, |clip| clip.into_x * self.unit(clip.high))
+                    .map_or(0.0, |clip| clip.into_x * unit(bounds, clip.high))
             });
         }
         if let Some(y) = self.y
@@ -57,36 +59,35 @@ impl<'a, O: TensorOps> Operands<'a, O> {
         sum.finish(self.ops)
     }
 
-    fn new_y(&self, data: Option<&O::Tensor>) -> Result<O::Tensor, O::Error> {
+    fn new_y(&self, data: Option<(&O::Tensor, Shared)>) -> Result<O::Tensor, O::Error> {
         let mut sum = Sum::new(self.forms);
         sum.row(self, |form| form.y.as_ref().unwrap_or(&Row::ZERO));
-        if let Some(data) = data {
+        if let Some((data, bounds)) = data {
             sum.add(data, |form| {
                 form.clip
-                    .map_or(0.0, |clip| clip.into_y * self.unit(clip.high))
+                    .map_or(0.0, |clip| clip.into_y * unit(bounds, clip.high))
             });
         }
         sum.finish(self.ops)
     }
 
     /// D after its clamp; where samples have bounds of their own, in units of those.
-    fn clipped(&self) -> Result<O::Tensor, O::Error> {
+    fn clipped(&self, bounds: Shared) -> Result<O::Tensor, O::Error> {
         let mut sum = Sum::new(self.forms);
         sum.row(self, |form| {
             form.clip.as_ref().map_or(&Row::ZERO, |clip| &clip.data)
         });
         for (form, index) in self.forms.iter().zip(0..) {
-            let unit = self.unit(form.clip.map_or(1.0, |clip| clip.high));
+            let unit = unit(bounds, form.clip.map_or(1.0, |clip| clip.high));
             sum.terms
                 .iter_mut()
                 .for_each(|(scales, _)| scales[index] /= unit);
         }
-        let (low, high) = self.bounds().unwrap_or((-1.0, 1.0));
+        let (low, high) = bounds.unwrap_or((-1.0, 1.0));
         clamp(self.ops, &sum.finish(self.ops)?, low, high)
     }
 
-    /// The bounds that all samples share.
-    fn bounds(&self) -> Option<(f64, f64)> {
+    fn bounds(&self) -> Shared {
         let mut all = self
             .forms
             .iter()
@@ -94,14 +95,17 @@ impl<'a, O: TensorOps> Operands<'a, O> {
         let first = all.next().flatten();
         first.filter(|_| all.all(|other| other == first))
     }
+}
 
-    /// The unit of D after its clamp for a sample with this upper bound. Bounds that differ are
-    /// those of dynamic thresholding, −s and s.
-    fn unit(&self, high: f64) -> f64 {
-        match self.bounds() {
-            Some(_) => 1.0,
-            None => high,
-        }
+/// The bounds of D that all samples share.
+type Shared = Option<(f64, f64)>;
+
+/// The unit of D after its clamp for a sample with this upper bound. Bounds that differ are those
+/// of dynamic thresholding, −s and s.
+fn unit(bounds: Shared, high: f64) -> f64 {
+    match bounds {
+        Some(_) => 1.0,
+        None => high,
     }
 }
 
