@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use diffusion_sampler::{
     Error, Grid, KeyedNoise, Prediction, RunError, Sampler,
     guidance::{ClassifierFree, Rescaled},
+    noise::{Demand, NoiseKey, NoiseSource, Stream},
     run::Snapshot,
     schedule::{RectifiedFlow, TableSchedule},
     solver::{DpmSolverPlusPlus, FirstOrder},
@@ -431,4 +432,33 @@ fn a_tensor_that_only_its_library_finds_infinite_is_refused_too() {
         Err(RunError::Sampler(infinite))
     );
     assert_eq!((run.state(), run.step()), (&ones, 0));
+}
+
+/// Noise for the steps of a run and not for its start.
+#[derive(Debug)]
+struct ForSteps;
+
+impl NoiseSource<f64> for ForSteps {
+    fn fill(&mut self, _: NoiseKey, _: u64, out: &mut [f64]) {
+        out.fill(0.5);
+    }
+
+    fn check(&self, demand: &Demand<'_>) -> Result<(), Error> {
+        match demand.stream {
+            Stream::Start => Err(Error::EmptyList { name: "starts" }),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[test]
+fn a_start_for_which_there_is_no_noise_is_refused() {
+    let like = Rows::zeros(&SIZES);
+    let refused = stochastic().on(Naive::new()).start(&like, NOISE, ForSteps);
+    let error = Error::EmptyList { name: "starts" };
+    assert_eq!(refused.unwrap_err(), RunError::Sampler(error));
+    let run = stochastic()
+        .on(Naive::new())
+        .start_from(like, NOISE, ForSteps);
+    assert!(run.is_ok());
 }

@@ -220,3 +220,24 @@ fn nothing_is_not_independent_of_its_batch() {
     assert_eq!(check_batching::<f32>(0, |_| vec![]), length(1));
     assert_eq!(check_batching::<f32>(4, |_| vec![]), length(4));
 }
+
+#[test]
+fn a_sampler_that_treats_one_sample_alone_otherwise_is_found() {
+    let planted = |samples: &[u64]| -> Vec<f64> {
+        let alone = f64::from(u8::from(samples.len() == 1));
+        samples
+            .iter()
+            .map(|&sample| sample as f64 + alone)
+            .collect()
+    };
+    // Two and three samples, never one.
+    let failure = check_batching(5, planted).unwrap_err();
+    assert!(matches!(
+        failure,
+        Failure::Batch {
+            batch: "a batch of one",
+            sample: 0,
+            ..
+        }
+    ));
+}

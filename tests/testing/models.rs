@@ -196,3 +196,20 @@ fn a_model_is_checked_at_a_level_at_least() {
     };
     assert_eq!(refused, Err(length));
 }
+
+/// max(NaN, x) is x: only another value in the buffer shows that it is read.
+#[test]
+fn a_model_that_keeps_the_larger_of_its_output_and_what_was_there_is_found() {
+    let failure = check_model(2, 3, &levels(), 0.0, |x: &[f64], _, out| {
+        out.iter_mut()
+            .zip(x)
+            .for_each(|(out, x)| *out = out.max(*x));
+    });
+    assert!(matches!(
+        failure,
+        Err(Failure::Batch {
+            batch: "the same call again",
+            ..
+        })
+    ));
+}

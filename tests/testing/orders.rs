@@ -303,3 +303,13 @@ fn an_order_is_measured_against_numbers() {
         })
     );
 }
+
+#[test]
+fn the_claimed_order_must_be_nearer_than_the_one_below() {
+    let of_order = |p: f64| move |steps: usize| vec![(steps as f64).powf(-p)];
+    for (claimed, order) in [(1, 0.55), (2, 1.55), (3, 2.55), (2, 3.0)] {
+        let measured = check_order(claimed, 10, &[0.0], of_order(order)).unwrap();
+        assert!((measured - order).abs() < 1e-12);
+        assert!(check_order(claimed, 10, &[0.0], of_order(claimed as f64 - 0.55)).is_err());
+    }
+}
