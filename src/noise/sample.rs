@@ -29,10 +29,10 @@ use crate::error::Error;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SampleNoise<S = KeyedNoise> {
-    source: S,
-    sample: u64,
-    joined: u32,
-    taken: u32,
+    pub(super) source: S,
+    pub(super) sample: u64,
+    pub(super) joined: u32,
+    pub(super) taken: u32,
 }
 
 impl<S> SampleNoise<S> {

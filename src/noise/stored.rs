@@ -4,9 +4,10 @@
 //! for the source by way of its constructors, a line in `through!`, and a row in the table of
 //! `stored`.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{BrownianPath, Interval, KeyedNoise, NoiseKey, Stream};
+use super::{BrownianPath, Interval, KeyedNoise, NoiseKey, PerSample, SampleNoise, Stream};
 use crate::error::{Error, require};
 use crate::stored::{Extended, Finite, present};
 
@@ -49,6 +50,25 @@ struct KeyForm {
     stream: Stream,
     #[serde(deserialize_with = "present")]
     interval: Option<Interval>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SampleForm<S> {
+    source: S,
+    sample: u64,
+    joined: u32,
+    taken: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(
+    remote = "PerSample",
+    deny_unknown_fields,
+    bound(serialize = "S: Serialize", deserialize = "S: Deserialize<'de>")
+)]
+struct PerSampleForm<S> {
+    samples: Vec<SampleNoise<S>>,
 }
 
 crate::stored::through!(
@@ -116,5 +136,38 @@ impl From<&Interval> for IntervalForm {
 impl From<IntervalForm> for Interval {
     fn from(form: IntervalForm) -> Self {
         Self::new(form.from.0, form.to.0)
+    }
+}
+
+impl<S: Serialize> Serialize for SampleNoise<S> {
+    fn serialize<T: Serializer>(&self, serializer: T) -> Result<T::Ok, T::Error> {
+        let form = SampleForm {
+            source: &self.source,
+            sample: self.sample,
+            joined: self.joined,
+            taken: self.taken,
+        };
+        form.serialize(serializer)
+    }
+}
+
+impl<'de, S: Deserialize<'de>> Deserialize<'de> for SampleNoise<S> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let form = SampleForm::deserialize(deserializer)?;
+        let noise = Self::new(form.source).with_sample(form.sample);
+        let noise = noise.map_err(D::Error::custom)?;
+        Ok(noise.joining_at(form.joined).having_taken(form.taken))
+    }
+}
+
+impl<S: Serialize> Serialize for PerSample<S> {
+    fn serialize<T: Serializer>(&self, serializer: T) -> Result<T::Ok, T::Error> {
+        PerSampleForm::serialize(self, serializer)
+    }
+}
+
+impl<'de, S: Deserialize<'de>> Deserialize<'de> for PerSample<S> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        PerSampleForm::deserialize(deserializer)
     }
 }
