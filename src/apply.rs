@@ -48,12 +48,12 @@ pub(crate) fn filler<'n, A, D: Dimension, N: NoiseSource<A>>(
     Ok(StepNoise::new(noise, step, stream, &[]))
 }
 
-/// The initial distribution: x ← x + deviation·z on zeros.
+/// The initial distribution: x ← x + deviation·z on zeros. Returns whether it is finite.
 pub(crate) fn start_noise<A: Real, D: Dimension, N: NoiseSource<A>>(
     x: &mut ArrayRef<A, D>,
     deviation: f64,
     noise: &mut N,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let mut fill = filler(x, noise, 0, Stream::Start)?;
-    apply(&[affine(0.0, 0.0, deviation)], x, &[], Some(&mut fill)).map(drop)
+    apply(&[affine(0.0, 0.0, deviation)], x, &[], Some(&mut fill))
 }

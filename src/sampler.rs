@@ -221,16 +221,18 @@ impl Sampler {
     /// A run from a given state at the plan's first level: image to image, inversion, a state
     /// computed elsewhere.
     ///
-    /// Image to image with strength 0.6 in 20 steps: the last 12 steps of the grid, from the image
-    /// with the noise of their first level.
+    /// Image to image with strength 0.6: the grid of 20 steps from knot 600 of 1000 on, here 12 of
+    /// them, from the image with the noise of that level.
     ///
     /// ```
     /// use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler, from_fn, forward::diffuse};
-    /// use diffusion_sampler::{schedule::TableSchedule, solver::DpmSolverPlusPlus};
+    /// use diffusion_sampler::schedule::{NoiseSchedule, TableSchedule};
+    /// use diffusion_sampler::solver::DpmSolverPlusPlus;
     /// use ndarray::{Array2, Ix2};
     ///
     /// let schedule = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;
-    /// let grid = Grid::trailing(&schedule, 20)?.section(8..20)?;
+    /// let grid = Grid::trailing(&schedule, 20)?.starting_at(&schedule, schedule.level(600.0)?)?;
+    /// assert_eq!(grid.steps(), 12);
     /// let sampler = Sampler::new(&schedule, &grid, &DpmSolverPlusPlus::new())?;
     /// let mut model = from_fn::<f32, Ix2>(Prediction::Noise, |x, level, noise| {
     ///     noise.zip_mut_with(x, |e, &x| *e = level.sigma() as f32 * x);

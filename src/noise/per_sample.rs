@@ -34,7 +34,7 @@ use crate::error::{Error, require_length};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PerSample<S = KeyedNoise> {
-    samples: Vec<SampleNoise<S>>,
+    pub(super) samples: Vec<SampleNoise<S>>,
 }
 
 impl<S> PerSample<S> {

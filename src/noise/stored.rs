@@ -4,6 +4,7 @@
 //! for the source by way of its constructors, a line in `through!`, and a row in the table of
 //! `stored`.
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{BrownianPath, Interval, KeyedNoise, NoiseKey, PerSample, SampleNoise, Stream};
@@ -61,9 +62,13 @@ struct SampleForm<S> {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ListForm<L> {
-    samples: L,
+#[serde(
+    remote = "PerSample",
+    deny_unknown_fields,
+    bound(serialize = "S: Serialize", deserialize = "S: Deserialize<'de>")
+)]
+struct PerSampleForm<S> {
+    samples: Vec<SampleNoise<S>>,
 }
 
 crate::stored::through!(
@@ -149,22 +154,20 @@ impl<S: Serialize> Serialize for SampleNoise<S> {
 impl<'de, S: Deserialize<'de>> Deserialize<'de> for SampleNoise<S> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let form = SampleForm::deserialize(deserializer)?;
-        let sample = Self::new(form.source).with_sample(form.sample);
-        let sample = sample.map_err(serde::de::Error::custom)?;
-        Ok(sample.joining_at(form.joined).having_taken(form.taken))
+        let noise = Self::new(form.source).with_sample(form.sample);
+        let noise = noise.map_err(D::Error::custom)?;
+        Ok(noise.joining_at(form.joined).having_taken(form.taken))
     }
 }
 
 impl<S: Serialize> Serialize for PerSample<S> {
     fn serialize<T: Serializer>(&self, serializer: T) -> Result<T::Ok, T::Error> {
-        let samples = self.samples();
-        ListForm { samples }.serialize(serializer)
+        PerSampleForm::serialize(self, serializer)
     }
 }
 
 impl<'de, S: Deserialize<'de>> Deserialize<'de> for PerSample<S> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let form = ListForm::<Vec<SampleNoise<S>>>::deserialize(deserializer)?;
-        Ok(Self::new(form.samples))
+        PerSampleForm::deserialize(deserializer)
     }
 }

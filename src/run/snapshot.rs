@@ -34,24 +34,46 @@ pub struct Snapshot<T> {
 }
 
 impl<T> Snapshot<T> {
-    /// The same run with other arrays, `map` of each: to another library, to the host and back.
+    /// The same with other arrays in place of these: to store the tensors of another library as
+    /// arrays, and to make tensors of what was read.
+    ///
+    /// ```
+    /// use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler};
+    /// use diffusion_sampler::{schedule::RectifiedFlow, solver::FirstOrder};
+    /// use diffusion_sampler::tensor::{Flat, FlatOps};
+    /// use ndarray::Array2;
+    ///
+    /// let schedule = RectifiedFlow::new();
+    /// let grid = Grid::trailing(&schedule, 8)?;
+    /// let sampler = Sampler::new(&schedule, &grid, &FirstOrder::ddim())?;
+    /// let (like, noise) = (Flat::<f32>::zeros(&[2, 3])?, KeyedNoise::new(1));
+    /// let mut run = sampler.on(FlatOps::new()).start(&like, Prediction::Flow, noise)?;
+    /// run.tell(&like)?;
+    /// let arrays = run.snapshot().try_map(|x| Array2::from_shape_vec((2, 3), x.into_vec()))?;
+    /// let resumed = sampler.resume(arrays, Prediction::Flow, noise)?;
+    /// assert_eq!((resumed.step(), resumed.state().as_slice()), (1, Some(run.state().as_slice())));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// The first error of `map`.
-    pub fn try_map<U, E>(self, mut map: impl FnMut(T) -> Result<U, E>) -> Result<Snapshot<U>, E> {
+    /// The first of `convert`.
+    pub fn try_map<U, E>(
+        self,
+        mut convert: impl FnMut(T) -> Result<U, E>,
+    ) -> Result<Snapshot<U>, E> {
         Ok(Snapshot {
             plan: self.plan,
             step: self.step,
             stage: self.stage,
             level: self.level,
-            state: map(self.state)?,
+            state: convert(self.state)?,
             history: self
                 .history
                 .into_iter()
-                .map(&mut map)
+                .map(&mut convert)
                 .collect::<Result<_, _>>()?,
-            memory: self.memory.map(map).transpose()?,
+            memory: self.memory.map(convert).transpose()?,
         })
     }
 }

@@ -174,7 +174,9 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     /// # Errors
     ///
     /// As [`Sampler::start`](crate::Sampler::start), and [`Error::WrongLength`] for a plan with
-    /// [given slots](Plan::given). The run is then what it was.
+    /// [given slots](Plan::given). The run is then what it was, except after
+    /// [`Error::NonFiniteStart`], which is found when the noise has been written: it can only be
+    /// restarted.
     pub fn restart(&mut self, mut noise: N) -> Result<(), Error> {
         self.driver.plan().require_denoising()?;
         let batch = batch_of(self.state())?;
@@ -182,7 +184,9 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         noise.check(&Demand::batch(batch.0, batch.1, 0..1, Stream::Start))?;
         self.rewind();
         self.machine.x.fill(A::zero());
-        start_noise(&mut self.machine.x, self.start_deviation, &mut noise)?;
+        if !start_noise(&mut self.machine.x, self.start_deviation, &mut noise)? {
+            check_start(&self.machine.x, "start state")?;
+        }
         self.noise = noise;
         Ok(())
     }

@@ -32,7 +32,9 @@ impl Element for f64 {
     const NAME: &'static str = "f64";
 }
 
-/// An array type whose snapshots can be stored: `ndarray`'s, and your own.
+/// An array type whose snapshots can be stored: `ndarray`'s, [`Flat`](crate::tensor::Flat), and your
+/// own. Tensors of another library are stored as one of these:
+/// [`Snapshot::try_map`](crate::run::Snapshot::try_map).
 ///
 /// ```
 /// use std::borrow::Cow;

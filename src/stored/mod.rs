@@ -78,7 +78,8 @@
 //! | its arrays ([`StoredArray`]) | `element`: `"f32"` or `"f64"`; `shape`: list of integers; `elements`: list of numbers in row-major order |
 //! | [`KeyedNoise`](crate::KeyedNoise) | `seed`, `first_sample`: integers |
 //! | [`BrownianPath`](crate::noise::BrownianPath) | `normals`: keyed noise; `interval`; `tau_squared`: number |
-//! | [`PerSample`](crate::noise::PerSample) | `samples`: list of {`source`: noise; `sample`, `joined`, `taken`: integers} |
+//! | [`SampleNoise`](crate::noise::SampleNoise) | `source`: a source of noise; `sample`, `joined`, `taken`: integers |
+//! | [`PerSample`](crate::noise::PerSample) | `samples`: list of samples' noise |
 //! | [`Interval`](crate::noise::Interval) | `from` ∞, `to` ∞: numbers |
 //! | [`NoiseKey`](crate::noise::NoiseKey) | `row`, `step`: integers; `stream`: `"start"`, `{"step": n}`, `"forward"` or `{"user": n}`; `interval`: interval? |
 //! | [`GuidanceWeight`](crate::guidance::GuidanceWeight) | `{"constant": number}` or `{"interval": {"weight": number, "rho_low": number, "rho_high": number ∞}}`; one by a function is refused on the way out |

@@ -1,8 +1,5 @@
 //! Flat slices with a shape.
 
-#[cfg(feature = "serde")]
-mod stored;
-
 use std::marker::PhantomData;
 
 use super::{Fused, Scale, TensorOps, arrays};

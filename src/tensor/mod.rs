@@ -16,6 +16,8 @@
 mod arrays;
 mod flat;
 mod scale;
+#[cfg(feature = "serde")]
+mod stored;
 
 pub use arrays::ArrayOps;
 pub use flat::{Flat, FlatOps};
@@ -268,6 +270,7 @@ impl<'a, A> Normals<'a, A> {
 }
 
 /// One update of the fused kernel.
+#[doc(hidden)]
 pub struct Fused<'a, T, A> {
     pub(crate) forms: Forms<'a>,
     pub(crate) x: &'a mut T,

@@ -1,7 +1,7 @@
 //! Checks of samplers under batching, and of their names.
 
 use super::Failure;
-use super::probe::{require_count, require_finite};
+use super::probe::{require_count, require_finite, require_some};
 use crate::real::Real;
 
 /// Checks that a sample does not depend on the batch in which it is computed: the same bits whole,
@@ -35,16 +35,18 @@ use crate::real::Real;
 ///
 /// # Errors
 ///
-/// [`Failure::NotFinite`], [`Failure::Length`], [`Failure::Batch`].
+/// [`Failure::NotFinite`], [`Failure::Batch`]; [`Failure::Length`] for no samples, and for samples
+/// without elements.
 pub fn check_batching<A: Real>(
     samples: usize,
     mut run: impl FnMut(&[u64]) -> Vec<A>,
 ) -> Result<(), Failure> {
+    require_some("samples", samples)?;
     let all: Vec<u64> = (0..samples as u64).collect();
     let whole = run(&all);
     require_finite("samples", &whole)?;
-    let d = whole.len() / samples.max(1);
-    require_count("samples", d * samples, whole.len())?;
+    let d = whole.len() / samples;
+    require_count("samples", d.max(1) * samples, whole.len())?;
     let backwards: Vec<u64> = all.iter().rev().copied().collect();
     let (first, second) = all.split_at(samples.div_ceil(3));
     let again: [&[u64]; 1] = [&all];

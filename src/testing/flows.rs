@@ -1,7 +1,7 @@
 //! Checks of whole samplers against exact flows.
 
 use super::Failure;
-use super::probe::{ELEMENTS, near, normals, require_count, require_finite};
+use super::probe::{ELEMENTS, near, normals, require_count, require_finite, require_some};
 use crate::error::require_positive;
 use crate::level::NoiseLevel;
 use crate::posterior::{Kappa, StridedPosterior};
@@ -118,6 +118,8 @@ pub fn check_order<A: Real>(
     exact: &[f64],
     mut run: impl FnMut(usize) -> Vec<A>,
 ) -> Result<f64, Failure> {
+    require_finite("exact result", exact)?;
+    require_some("exact result", exact.len())?;
     let steps = [steps, steps.saturating_mul(2)];
     let mut errors = [0.0; 2];
     for (error, steps) in errors.iter_mut().zip(steps) {
@@ -129,7 +131,7 @@ pub fn check_order<A: Real>(
     }
     let largest = exact.iter().fold(0.0, |top: f64, e| top.max(e.abs()));
     let rounding = ROUNDING * A::epsilon().widen() * largest;
-    if errors[0] <= rounding {
+    if errors.iter().all(|error| *error <= rounding) {
         return Ok(f64::INFINITY);
     }
     let measured = libm::log2(errors[0] / errors[1]);

@@ -6,7 +6,7 @@ use ndarray::{Array, Dimension, IntoDimension};
 
 use super::Failure;
 use super::batches::same_rows;
-use super::probe::{normals, require_finite};
+use super::probe::{normals, require_finite, require_some};
 use crate::denoiser::{Denoiser, Query};
 use crate::error::{Error, require_length, require_non_negative, require_size};
 use crate::level::NoiseLevel;
@@ -33,7 +33,7 @@ use crate::real::Real;
 /// # Errors
 ///
 /// [`Failure::NotWritten`], [`Failure::NotFinite`], [`Failure::Batch`], [`Failure::Model`];
-/// [`Failure::Setup`] for a shape without samples.
+/// [`Failure::Setup`] for a shape without samples, [`Failure::Length`] for no levels.
 pub fn check_denoiser<A, S, M>(
     model: &mut M,
     shape: S,
@@ -130,6 +130,7 @@ fn check<A: Real>(
     if samples == 0 || row == 0 {
         require_length("batch", 1, 0)?;
     }
+    require_some("levels", levels.len())?;
     let all: Vec<u64> = (0..samples as u64).collect();
     let backwards: Vec<u64> = all.iter().rev().copied().collect();
     for level in levels {

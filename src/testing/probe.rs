@@ -47,6 +47,11 @@ pub(super) fn require_count(
     })
 }
 
+/// Refuses to check nothing.
+pub(super) fn require_some(array: &'static str, found: usize) -> Result<(), Failure> {
+    require_count(array, found.max(1), found)
+}
+
 /// The output of `function`, all of it written and finite.
 pub(super) fn written<A: Real>(
     length: usize,

@@ -180,6 +180,8 @@ impl Sums {
 
 /// A bound on the probability that χ²_n/n lies as far from 1 as `ratio`, on either side.
 fn chi_squared(n: f64, ratio: f64) -> f64 {
+    // A sum of squares that is 0 may come out below it.
+    let ratio = ratio.max(0.0);
     2.0 * libm::exp(-0.5 * n * (ratio - 1.0 - libm::log(ratio)))
 }
 

@@ -1,7 +1,7 @@
 //! Checks of schedules.
 
 use super::Failure;
-use super::probe::{near, require_count, require_finite};
+use super::probe::{near, require_count, require_finite, require_some};
 use crate::error::require_positive;
 use crate::real::Real;
 use crate::schedule::NoiseSchedule;
@@ -31,14 +31,15 @@ use crate::schedule::NoiseSchedule;
 ///
 /// # Errors
 ///
-/// [`Failure::NotFinite`], [`Failure::Entry`]; [`Failure::Length`] and [`Failure::Level`] where it
-/// is not the expected table.
+/// [`Failure::NotFinite`], [`Failure::Entry`]; [`Failure::Length`] for an empty table;
+/// [`Failure::Length`] and [`Failure::Level`] where it is not the expected one.
 pub fn check_alphas_cumprod<A: Real>(
     alphas_cumprod: &[A],
     expected: Option<&dyn NoiseSchedule>,
     tolerance: f64,
 ) -> Result<(), Failure> {
     let table = "alphas_cumprod";
+    require_some(table, alphas_cumprod.len())?;
     require_finite(table, alphas_cumprod)?;
     let last = alphas_cumprod.len().saturating_sub(1);
     let mut before = 1.0;
@@ -88,6 +89,7 @@ pub fn check_betas<A: Real>(
     tolerance: f64,
 ) -> Result<(), Failure> {
     let table = "betas";
+    require_some(table, betas.len())?;
     require_finite(table, betas)?;
     let last = betas.len().saturating_sub(1);
     let mut log = 0.0;
@@ -170,10 +172,14 @@ pub fn check_schedule(
     mut level: impl FnMut(f64) -> (f64, f64),
 ) -> Result<(), Failure> {
     require_positive("tolerance", tolerance)?;
-    let times = expected.table_len().unwrap_or(TIMES);
+    let knots = expected.table_len();
+    let times = knots.unwrap_or(TIMES);
     let mut before = f64::INFINITY;
     for index in 1..=times {
-        let time = expected.last_time() * (index as f64 / times as f64);
+        let time = match knots {
+            Some(_) => index as f64,
+            None => expected.last_time() * (index as f64 / times as f64),
+        };
         let own = expected.level(time)?;
         let (alpha, sigma) = level(time);
         require_finite("alpha and sigma", &[alpha, sigma])?;

@@ -1,7 +1,7 @@
 //! Continuous batching: requests join and leave a running batch, and stand at different levels.
 
 use diffusion_sampler::{
-    KeyedNoise, NoiseLevel, Real,
+    Error, KeyedNoise, NoiseLevel, Real,
     noise::{BrownianPath, Interval, NoiseKey, NoiseSource, PerSample, SampleNoise, Stream},
     posterior::Kappa,
     run::{DdimStep, Machine},
@@ -197,4 +197,22 @@ fn samples_at_levels_of_their_own_follow_paths_of_their_own() {
     let refused = step.take(&mut swapped, &mut Smooth, &mut noise, 3);
     assert!(refused.is_err());
     assert!(swapped.state().iter().all(|x| *x == 0.25));
+}
+
+/// A run asks for noise from its first step that draws to its last.
+#[test]
+fn a_sample_may_join_a_run_while_it_draws_nothing() {
+    let kappas = vec![Kappa::Ddim, Kappa::Ddpm, Kappa::Ddpm, Kappa::Ddim];
+    let sampler = sampler(&FirstOrder::per_edge(kappas), 4);
+    let start = |step| {
+        let noise = SampleNoise::new(KeyedNoise::new(1)).joining_at(step);
+        sampler.start::<f64, _, _>((1, LENGTH), KIND, PerSample::new(vec![noise]))
+    };
+    assert!(start(0).is_ok() && start(1).is_ok());
+    let early = Error::StepBeforeJoining {
+        sample: 0,
+        joined: 2,
+        step: 1,
+    };
+    assert_eq!(start(2).err(), Some(early));
 }

@@ -4,7 +4,7 @@ use diffusion_sampler::{
     Denoiser, Error, Grid, KeyedNoise, Prediction, Sampler, Trajectory,
     denoiser::{Guided, Models},
     guidance::Projected,
-    noise::PerSample,
+    noise::{NoiseKey, NoiseSource, PerSample},
     plan::{Plan, Step, Update},
     solver::{DdimInversion, FirstOrder},
 };
@@ -178,4 +178,28 @@ fn a_run_with_given_slots_is_not_restarted_without_them() {
     };
     assert_eq!(run.restart(noise), Err(expected.clone()));
     assert_eq!(run.restart_from(&some_state(), noise), Err(expected));
+}
+
+/// Noise that is a number, or is not.
+#[derive(Debug)]
+struct Broken(bool);
+
+impl NoiseSource<f64> for Broken {
+    fn fill(&mut self, _: NoiseKey, _: u64, out: &mut [f64]) {
+        out.fill(if self.0 { f64::NAN } else { 0.5 });
+    }
+}
+
+#[test]
+fn a_restart_from_noise_that_is_not_finite_is_refused_as_a_start_is() {
+    let sampler = sampler(&FirstOrder::ddpm(), STEPS);
+    let start = |broken| sampler.start(SHAPE, Prediction::Noise, Broken(broken));
+    let refused = start(true).unwrap_err();
+    assert!(matches!(refused, Error::NonFiniteStart { .. }));
+    let mut run = start(false).unwrap();
+    run.advance(&mut plain()).unwrap();
+    let again = run.restart(Broken(true)).unwrap_err();
+    assert_eq!(again.to_string(), refused.to_string());
+    run.restart(Broken(false)).unwrap();
+    assert_eq!(run.snapshot(), start(false).unwrap().snapshot());
 }

@@ -3,14 +3,14 @@
 use std::fmt::Debug;
 
 use diffusion_sampler::{
-    Clip, Grid, NoiseLevel, Prediction, Sampler,
+    Clip, Error, Grid, KeyedNoise, NoiseLevel, Prediction, Sampler,
     clip::ClipNoise,
     guidance::{
         ClassifierFree, ClassifierGuidance, Combination, Composed, GuidanceWeight, Memory,
         OnInterval, PerpendicularNegative, Perturbed, PlusPlus, Projected, Rescaled, Tangential,
         Unguided, WeightedSum, ZeroStar,
     },
-    noise::{BrownianPath, Interval, NoiseKey, Stream},
+    noise::{BrownianPath, Interval, NoiseKey, PerSample, SampleNoise, Stream},
     plan::{Kept, Plan, Stage, Step, Store, Update},
     posterior::{Kappa, ReverseVariance},
     run::Snapshot,
@@ -342,4 +342,37 @@ fn snapshots() {
         array("f32", "0.1, 16777216.0"),
     );
     is_stored_as(single, &text);
+}
+
+#[test]
+fn the_noise_of_a_batch_sample_by_sample() {
+    let first = SampleNoise::new(KeyedNoise::new(7)).joining_at(5);
+    let second = SampleNoise::new(KeyedNoise::new(8)).having_taken(u32::MAX);
+    let second = second.with_sample((1 << 53) - 1).unwrap();
+    is_stored_as(
+        PerSample::new(vec![first, second]),
+        r#"{"samples": [
+            {"source": {"seed": 7, "first_sample": 0}, "sample": 0, "joined": 5, "taken": 0},
+            {"source": {"seed": 8, "first_sample": 0}, "sample": 9007199254740991, "joined": 0,
+             "taken": 4294967295}
+        ]}"#,
+    );
+    let path = BrownianPath::new(3);
+    let noise = SampleNoise::new(path);
+    let text = format!(
+        r#"{{"source": {}, "sample": 0, "joined": 0, "taken": 0}}"#,
+        json(&path)
+    );
+    is_stored_as(noise, &text);
+    // What the constructors refuse.
+    let text = text.replace(r#""sample": 0"#, r#""sample": 9007199254740992"#);
+    let refused = of_json::<SampleNoise<BrownianPath>>(&text).unwrap_err();
+    let error = Error::InvalidParameter {
+        name: "sample",
+        value: 9007199254740992.0,
+        requirement: "less than 2^53",
+    };
+    assert!(refused.contains(&error.to_string()), "{refused}");
+    assert!(of_json::<PerSample>(r#"{"samples": [], "more": 1}"#).is_err());
+    assert!(of_json::<PerSample>("{}").is_err());
 }

@@ -8,6 +8,7 @@ use diffusion_sampler::{
     run::Snapshot,
     solver::{DpmSolverPlusPlus, FirstOrder},
     stored::StoredArray,
+    tensor::Flat,
 };
 use ndarray::{Array1, Array2, Array3, ArrayD, array};
 use serde_json::{Value, json};
@@ -295,4 +296,53 @@ fn snapshots_of_other_array_types_are_stored_in_row_major_order() {
     };
     let refused = of_json::<Snapshot<Columns>>(&json(&flat)).unwrap_err();
     assert!(refused.contains("1 axes are not two"), "{refused}");
+}
+
+fn flat(array: &Array2<f64>) -> Flat<f64> {
+    Flat::new(array.iter().copied().collect(), array.shape()).unwrap()
+}
+
+/// Flat vectors are stored as the arrays of the same shape and elements are, and come back as them.
+#[test]
+fn snapshots_of_flat_vectors_are_those_of_arrays() {
+    let arrays = snapshot();
+    let flat = arrays.clone().try_map(|x| Ok::<_, Error>(flat(&x)));
+    let flat: Snapshot<Flat<f64>> = flat.unwrap();
+    assert!(flat.memory.is_some() && !flat.history.is_empty());
+    assert_eq!(json(&flat), json(&arrays));
+    assert_eq!(postcard(&flat), postcard(&arrays));
+    assert_eq!(returned(&flat), [(); 5].map(|()| flat.clone()));
+    assert_eq!(
+        of_json::<Snapshot<Flat<f64>>>(&json(&arrays)),
+        Ok(flat.clone())
+    );
+    assert_eq!(of_json::<Snapshot<Array2<f64>>>(&json(&flat)), Ok(arrays));
+}
+
+#[test]
+fn a_snapshot_whose_state_has_no_axis_is_no_flat_vector() {
+    let mut tree = serde_json::to_value(snapshot()).unwrap();
+    for part in ["history", "memory", "checksum"] {
+        tree[part] = if part == "history" {
+            json!([])
+        } else {
+            Value::Null
+        };
+    }
+    tree["state"]["shape"] = json!([]);
+    tree["state"]["elements"] = json!([0.5]);
+    let refused = of_json::<Snapshot<Flat<f64>>>(&tree.to_string()).map(drop);
+    assert_contains(&refused.unwrap_err(), Error::NoSampleAxis);
+}
+
+#[test]
+fn the_first_error_of_a_conversion_is_reported() {
+    for (place, arrays) in [(0, "the state"), (1, "the history"), (2, "the memory")] {
+        let mut count = 0;
+        let converted = snapshot().try_map(|x| {
+            count += 1;
+            if count > place { Err(arrays) } else { Ok(x) }
+        });
+        assert_eq!(converted.map(drop), Err(arrays));
+    }
 }

@@ -7,7 +7,7 @@ use diffusion_sampler::{
         OnInterval, PerpendicularNegative, Perturbed, PlusPlus, Projected, Rescaled, Tangential,
         Unguided, WeightedSum, ZeroStar,
     },
-    noise::{BrownianPath, Interval, NoiseKey, Stream},
+    noise::{BrownianPath, Interval, NoiseKey, SampleNoise, Stream},
     plan::{Kept, Plan, Stage, Step, Store, Update},
     posterior::{Kappa, ReverseVariance},
     run::Snapshot,
@@ -179,6 +179,7 @@ pub(crate) fn all() -> Vec<Specimen> {
     let flow = RectifiedFlow::shifted(3.0).unwrap();
     let trailing = Grid::trailing(&flow, 3).unwrap();
     let path = BrownianPath::new(u64::MAX).with_tau(0.7).unwrap();
+    let sample = SampleNoise::new(path).joining_at(3);
     let around = OnInterval::new(projected, 0.25, f64::INFINITY).unwrap();
     vec![
         specimen("level", &table.level(3.5).unwrap(), check_level),
@@ -229,6 +230,7 @@ pub(crate) fn all() -> Vec<Specimen> {
         specimen("prediction", &Prediction::Edm { data_std: 0.5 }, nothing),
         specimen("clip", &Clip::new(-1.0, 1.0).unwrap(), nothing),
         specimen("keyed noise", &KeyedNoise::new(1 << 60), nothing),
+        specimen("noise of a sample", &sample, nothing),
         specimen("path", &path, nothing),
         specimen(
             "key",

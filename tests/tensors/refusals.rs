@@ -1,10 +1,12 @@
 //! What runs on tensors refuse, and how they stand afterwards.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 
 use diffusion_sampler::{
     Error, Grid, KeyedNoise, Prediction, RunError, Sampler,
-    guidance::{ClassifierFree, Rescaled},
+    guidance::{ClassifierFree, Projected, Rescaled},
+    noise::{Demand, NoiseKey, NoiseSource, Stream},
     run::Snapshot,
     schedule::{RectifiedFlow, TableSchedule},
     solver::{DpmSolverPlusPlus, FirstOrder},
@@ -463,4 +465,116 @@ fn a_snapshot_on_the_host_goes_to_tensors_of_its_shape_only() {
     run.ops().fails.set(Some(("download", 0)));
     let refused = run.snapshot_on_host().unwrap_err();
     assert_eq!(refused, RunError::Tensor(Broken("download")));
+}
+
+/// Noise for the steps of a run and not for its start.
+#[derive(Debug)]
+struct ForSteps;
+
+impl NoiseSource<f64> for ForSteps {
+    fn fill(&mut self, _: NoiseKey, _: u64, out: &mut [f64]) {
+        out.fill(0.5);
+    }
+
+    fn check(&self, demand: &Demand<'_>) -> Result<(), Error> {
+        match demand.stream {
+            Stream::Start => Err(Error::EmptyList { name: "starts" }),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[test]
+fn a_start_for_which_there_is_no_noise_is_refused() {
+    let like = Rows::zeros(&SIZES);
+    let refused = stochastic().on(Naive::new()).start(&like, NOISE, ForSteps);
+    let error = Error::EmptyList { name: "starts" };
+    assert_eq!(refused.unwrap_err(), RunError::Sampler(error));
+    let run = stochastic()
+        .on(Naive::new())
+        .start_from(like, NOISE, ForSteps);
+    assert!(run.is_ok());
+}
+
+/// A library of which one linear combination, or one clamp, loses the last row.
+struct Losing {
+    library: Naive<f64>,
+    left: Cell<usize>,
+}
+
+impl Losing {
+    fn lose(&self, mut tensor: Rows<f64>) -> Rows<f64> {
+        let left = self.left.get();
+        self.left.set(left.wrapping_sub(1));
+        if left == 0 {
+            tensor.rows.pop();
+            tensor.sizes[0] -= 1;
+        }
+        tensor
+    }
+}
+
+impl TensorOps for Losing {
+    type Tensor = Rows<f64>;
+    type Element = f64;
+    type Error = Broken;
+
+    fn shape(&self, tensor: &Rows<f64>) -> impl AsRef<[usize]> {
+        self.library.shape(tensor)
+    }
+
+    fn linear_combination(&self, terms: &[(Scale<'_>, &Rows<f64>)]) -> Result<Rows<f64>, Broken> {
+        let sum = self.library.linear_combination(terms)?;
+        Ok(self.lose(sum))
+    }
+
+    fn upload(&self, values: Vec<f64>, like: &Rows<f64>) -> Result<Rows<f64>, Broken> {
+        self.library.upload(values, like)
+    }
+
+    fn download(&self, tensor: &Rows<f64>) -> Result<Vec<f64>, Broken> {
+        self.library.download(tensor)
+    }
+
+    fn clamp(&self, x: &Rows<f64>, low: f64, high: f64) -> Result<Option<Rows<f64>>, Broken> {
+        let clamped = self.library.clamp(x, low, high)?;
+        Ok(clamped.map(|clamped| self.lose(clamped)))
+    }
+}
+
+#[test]
+fn a_library_that_returns_another_shape_is_refused_at_once_wherever_it_does() {
+    let guidance = Projected::new(1.5).unwrap().with_momentum(-0.6).unwrap();
+    for (name, clip) in clips() {
+        let mut lost = 0;
+        loop {
+            let library = Naive::overriding();
+            let left = Cell::new(usize::MAX);
+            let ops = Losing { library, left };
+            let run = stochastic().with_clip(clip).on(&ops).start(
+                &Rows::zeros(&SIZES),
+                NOISE,
+                KeyedNoise::new(11),
+            );
+            let mut run = run.unwrap().keeping_data();
+            ops.left.set(lost);
+            let outcome = run.complete_guided(&guidance, |x, query| {
+                let left = ops.left.get();
+                assert!(left <= lost, "{name}: call {lost} went unseen");
+                let outputs = (0..query.outputs()).map(|j| x.map(|x| answer(j, x, &query.level())));
+                Ok::<_, Infallible>(outputs.collect())
+            });
+            let all = ops.left.get() <= lost;
+            match outcome {
+                Ok(()) => break assert!(all && lost > 15, "{name}: {lost}"),
+                Err(RunError::Sampler(Error::ShapeMismatch {
+                    expected, found, ..
+                })) => {
+                    assert_eq!((expected, found), (SIZES.to_vec(), vec![2, 2, 7]), "{name}");
+                }
+                Err(other) => panic!("{name}, call {lost}: {other}"),
+            }
+            lost += 1;
+        }
+    }
 }

@@ -3,7 +3,9 @@
 use std::convert::Infallible;
 
 use diffusion_sampler::{
-    KeyedNoise, NoiseLevel, Prediction, Query, Real, Sampler,
+    Clip, KeyedNoise, NoiseLevel, Prediction, Query, Real, Sampler,
+    guidance::{ClassifierFree, Combination},
+    noise::BrownianPath,
     run::TensorRun,
     schedule::VariancePreserving,
     solver::{DdimInversion, DpmSolverPlusPlus, Heun},
@@ -272,4 +274,88 @@ fn a_refused_step_leaves_no_estimate_behind() {
     assert!(run.data().is_none());
     run.advance(by(0.5)).unwrap();
     assert_eq!(run.data().unwrap().values(), [0.5; 42]);
+}
+
+/// The bounds of dynamic thresholding are compared once for a batch, not once for each sample: with
+/// the square of the number of samples this takes minutes.
+#[test]
+fn the_time_of_thresholding_grows_with_the_number_of_samples_only() {
+    const POINTS: usize = 100_000;
+    let sampler = crate::common::one_step().with_clip(Clip::dynamic(0.9, 2.0).unwrap());
+    let like = Rows::<f32>::zeros(&[POINTS, 2]);
+    let run = sampler
+        .on(Naive::overriding())
+        .start(&like, Prediction::Data, KeyedNoise::new(1));
+    let (mut run, begun) = (run.unwrap(), std::time::Instant::now());
+    run.complete(|x, _| Ok::<_, Infallible>(x.map(|_| 0.5)))
+        .unwrap();
+    assert!(run.is_finished());
+    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn the_kept_estimate_is_that_of_a_steps_first_evaluation() {
+    let schedule = VariancePreserving::default();
+    let sampler = sampler(&schedule, 3, &Heun::new());
+    let like = Rows::zeros(&SIZES);
+    let run = sampler
+        .on(Naive::<f64>::new())
+        .start(&like, Prediction::Data, KeyedNoise::new(11));
+    let mut run = run.unwrap().keeping_data();
+    let mut evaluations = 0.0;
+    for first in [1.0, 3.0, 5.0] {
+        run.advance(|x, _| {
+            evaluations += 1.0;
+            Ok::<_, Infallible>(x.map(|_| evaluations))
+        })
+        .unwrap();
+        assert_eq!(run.data().unwrap().values(), [first; 42]);
+    }
+    assert_eq!(evaluations, 5.0);
+}
+
+#[test]
+fn noise_that_depends_on_the_interval_is_that_of_a_trajectory() {
+    let schedule = VariancePreserving::default();
+    let sampler = sampler(&schedule, 5, &DpmSolverPlusPlus::sde());
+    let (prediction, path) = (Prediction::Noise, BrownianPath::new(11));
+    let mut array = sampler.start::<f64, _, _>(SHAPE, prediction, path).unwrap();
+    array
+        .complete(&mut crate::common::Network(prediction))
+        .unwrap();
+    let run = sampler
+        .on(Naive::<f64>::new())
+        .start(&Rows::zeros(&SIZES), prediction, path);
+    let mut run = run.unwrap();
+    run.complete(|x, query| Ok::<_, Infallible>(x.map(|x| answer(0, x, &query.level()))))
+        .unwrap();
+    assert_eq!(run.into_state().values(), flat(&array.into_state()));
+}
+
+#[test]
+fn what_is_told_without_asking_is_told_to_the_next_evaluation() {
+    let guidance = ClassifierFree::with_scale(2.0).unwrap();
+    for (name, sampler) in samplers() {
+        let like = Rows::<f64>::zeros(&SIZES);
+        let noise = KeyedNoise::new(11);
+        let run = sampler
+            .on(Naive::new())
+            .start(&like, Prediction::Data, noise);
+        let mut asking = run.unwrap();
+        let mut telling = [asking.clone(), asking.clone(), asking.clone()];
+        let (one, two) = (like.map(|_| 0.3), like.map(|_| -0.2));
+        while asking.ask().unwrap().is_some() {
+            asking.tell(&one).unwrap();
+            let [plain, guided, combined] = &mut telling;
+            plain.tell(&one).unwrap();
+            guided.tell_guided(&guidance, &[&one, &one]).unwrap();
+            let second = Combination::affine(&[0.0, 1.0]).unwrap();
+            combined.tell_combined(&[second], &[&two, &one]).unwrap();
+        }
+        for mut run in telling {
+            assert!(run.ask().unwrap().is_none());
+            let error = difference(&run.state().values(), &asking.state().values());
+            assert!(error < 1e-14, "{name}: {error}");
+        }
+    }
 }

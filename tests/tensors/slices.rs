@@ -150,3 +150,16 @@ fn a_flat_vector_has_the_length_of_its_shape() {
     let empty = Flat::<f32>::zeros(&[5, 0]).unwrap();
     assert_eq!((empty.as_slice().len(), empty.shape()), (0, &[5, 0][..]));
 }
+
+#[test]
+fn what_a_slice_model_does_not_write_is_not_a_number_in_any_layout() {
+    let mut model = from_slice_fn(Prediction::Data, |_: &[f64], _, out: &mut [f64]| {
+        out[0] = 1.0;
+    });
+    let level = NoiseLevel::new(0.5, 0.8, 0.6).unwrap();
+    let mut columns = Array2::<f64>::zeros((3, 4).f());
+    let x = Array2::zeros((3, 4));
+    Denoiser::<f64, Ix2>::denoise(&mut model, &x, &Query::new(&level), &mut columns).unwrap();
+    assert_eq!(columns[[0, 0]], 1.0);
+    assert!(columns.iter().skip(1).all(|value| value.is_nan()));
+}

@@ -163,7 +163,6 @@ fn wrong_counts_and_values_of_batches_are_found() {
         check_batching(2, |_| vec![f32::NAN; 2]),
         Err(Failure::NotFinite { .. })
     ));
-    assert_eq!(check_batching(0, |_| Vec::<f32>::new()), Ok(()));
     assert!(check_batching(1, |_| vec![1.0f64]).is_ok());
 }
 
@@ -206,4 +205,39 @@ fn an_unknown_name_that_silently_becomes_euler_is_found() -> Outcome {
         Err(Failure::NotFinite { .. })
     ));
     Ok(())
+}
+
+#[test]
+fn nothing_is_not_independent_of_its_batch() {
+    let length = |expected| {
+        let (array, found) = ("samples", 0);
+        Err(Failure::Length {
+            array,
+            expected,
+            found,
+        })
+    };
+    assert_eq!(check_batching::<f32>(0, |_| vec![]), length(1));
+    assert_eq!(check_batching::<f32>(4, |_| vec![]), length(4));
+}
+
+#[test]
+fn a_sampler_that_treats_one_sample_alone_otherwise_is_found() {
+    let planted = |samples: &[u64]| -> Vec<f64> {
+        let alone = f64::from(u8::from(samples.len() == 1));
+        samples
+            .iter()
+            .map(|&sample| sample as f64 + alone)
+            .collect()
+    };
+    // Two and three samples, never one.
+    let failure = check_batching(5, planted).unwrap_err();
+    assert!(matches!(
+        failure,
+        Failure::Batch {
+            batch: "a batch of one",
+            sample: 0,
+            ..
+        }
+    ));
 }

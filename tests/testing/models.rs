@@ -185,3 +185,31 @@ fn a_shape_without_samples_is_refused() {
         Err(Failure::Setup(_))
     ));
 }
+
+#[test]
+fn a_model_is_checked_at_a_level_at_least() {
+    let refused = check_model(2, 3, &[], 0.0, |_: &[f32], _, _| {});
+    let length = Failure::Length {
+        array: "levels",
+        expected: 1,
+        found: 0,
+    };
+    assert_eq!(refused, Err(length));
+}
+
+/// max(NaN, x) is x: only another value in the buffer shows that it is read.
+#[test]
+fn a_model_that_keeps_the_larger_of_its_output_and_what_was_there_is_found() {
+    let failure = check_model(2, 3, &levels(), 0.0, |x: &[f64], _, out| {
+        out.iter_mut()
+            .zip(x)
+            .for_each(|(out, x)| *out = out.max(*x));
+    });
+    assert!(matches!(
+        failure,
+        Err(Failure::Batch {
+            batch: "the same call again",
+            ..
+        })
+    ));
+}

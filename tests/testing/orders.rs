@@ -266,3 +266,50 @@ fn what_does_not_converge_or_is_exact_is_told() -> Outcome {
     ));
     Ok(())
 }
+
+#[test]
+fn an_error_that_is_rounding_in_k_steps_only_is_no_order() {
+    let broken = |steps| vec![if steps == 10 { 1.0f64 } else { 5.0 }];
+    let failure = check_order(1, 10, &[1.0], broken).unwrap_err();
+    assert!(matches!(
+        failure,
+        Failure::Order {
+            steps: [10, 20],
+            errors: [0.0, 4.0],
+            ..
+        }
+    ));
+}
+
+#[test]
+fn an_order_is_measured_against_numbers() {
+    for wrong in [f64::NAN, f64::INFINITY] {
+        let failure = check_order(1, 10, &[0.5, wrong], |_| vec![0.5f64, 7.0]);
+        assert!(matches!(
+            failure,
+            Err(Failure::NotFinite {
+                array: "exact result",
+                index: 1,
+                ..
+            })
+        ));
+    }
+    assert_eq!(
+        check_order(1, 10, &[], |_| Vec::<f64>::new()),
+        Err(Failure::Length {
+            array: "exact result",
+            expected: 1,
+            found: 0
+        })
+    );
+}
+
+#[test]
+fn the_claimed_order_must_be_nearer_than_the_one_below() {
+    let of_order = |p: f64| move |steps: usize| vec![(steps as f64).powf(-p)];
+    for (claimed, order) in [(1, 0.55), (2, 1.55), (3, 2.55), (2, 3.0)] {
+        let measured = check_order(claimed, 10, &[0.0], of_order(order)).unwrap();
+        assert!((measured - order).abs() < 1e-12);
+        assert!(check_order(claimed, 10, &[0.0], of_order(claimed as f64 - 0.55)).is_err());
+    }
+}

@@ -148,3 +148,26 @@ fn a_run_that_returns_another_shape_is_found() -> Outcome {
     assert!(matches!(failure, Err(Failure::Setup(_))));
     Ok(())
 }
+
+#[test]
+fn a_miss_of_the_points_flow_is_measured_against_the_tolerance() -> Outcome {
+    let (t, s) = (
+        NoiseLevel::new(2.0, 0.6, 0.8)?,
+        NoiseLevel::new(1.0, 0.8, 0.6)?,
+    );
+    let run = |miss: f64| {
+        check_on_point(&t, &s, 1e-9, |x: &[f64], x0| {
+            let pairs = x.iter().zip(x0);
+            let terms = pairs.map(|(x, x0)| (0.8 * x0, 0.6 * (x - 0.6 * x0) / 0.8));
+            terms
+                .map(|(a, b)| a + b + miss * (a.abs() + b.abs()))
+                .collect()
+        })
+    };
+    run(0.9e-9)?;
+    assert!(matches!(
+        run(1.1e-9),
+        Err(Failure::PointFlow { index: 0, .. })
+    ));
+    Ok(())
+}

@@ -189,3 +189,47 @@ fn samples_that_cannot_be_tested_are_refused() {
         ));
     }
 }
+
+/// u₁ = ±u₂ to rounding: Σ(u₁ ∓ u₂)² is 0, and its sum may come out below.
+#[test]
+fn axes_that_move_together_are_found_however_their_squares_round() -> Outcome {
+    for seed in 0..40u8 {
+        let variances = [1.0 + 0.1 * f64::from(seed), 0.7];
+        let expected = Gaussian::diagonal(&[0.0, 0.0], &variances)?;
+        let one = drawn(&Gaussian::isotropic(&[0.0], 1.0)?, 60, u64::from(seed));
+        for sign in [1.0, -1.0] {
+            let pair = |u: &f64| [u * variances[0].sqrt(), sign * u * variances[1].sqrt()];
+            let samples: Vec<f64> = one.iter().flat_map(pair).collect();
+            let failure = check_samples(&samples, &expected, FALSE_ALARM_RATE);
+            let found = matches!(failure, Err(Failure::Moment { axes: [0, 1], .. }));
+            assert!(found, "{seed}, {sign}: {failure:?}");
+        }
+    }
+    Ok(())
+}
+
+/// The bound of one test and the sum over all tests are both needed: one sample on one axis, where
+/// the bounds are nearly met, and many axes. More than 250 of 4000 have a chance of 2e-4 at 5 %.
+#[test]
+fn alarms_are_no_more_than_the_rate_for_one_sample_and_for_many_axes() -> Outcome {
+    for (axes, count) in [(1, 1), (16, 10)] {
+        let data = Gaussian::isotropic(&vec![0.5; axes], 2.0)?;
+        let alarm = |seed: &u64| check_samples(&drawn(&data, count, *seed), &data, 0.05).is_err();
+        let alarms = (0..4000).filter(alarm).count();
+        assert!(alarms <= 250, "{alarms} of 4000 on {axes} axes");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_correlation_of_axes_that_are_no_neighbours_is_found() -> Outcome {
+    let covariance = array![[1.0, 0.0, 0.3], [0.0, 1.0, 0.0], [0.3, 0.0, 1.0]];
+    let samples = drawn(&Gaussian::new(&[0.0; 3], &covariance)?, 5000, 1);
+    let failure = check_samples(
+        &samples,
+        &Gaussian::diagonal(&[0.0; 3], &[1.0; 3])?,
+        FALSE_ALARM_RATE,
+    );
+    assert!(matches!(failure, Err(Failure::Moment { axes: [0, 2], .. })));
+    Ok(())
+}

@@ -454,3 +454,31 @@ fn impossible_checks_are_refused() -> Outcome {
     ));
     Ok(())
 }
+
+#[test]
+fn where_no_noise_is_expected_not_even_a_rounding_of_it_passes() -> Outcome {
+    let (t, s) = (
+        NoiseLevel::new(2.0, 0.6, 0.8)?,
+        NoiseLevel::new(1.0, 0.8, 0.6)?,
+    );
+    let ddim = StridedPosterior::new(t, s, Kappa::Ddim)?.transition();
+    let check = |noise: f64| {
+        check_step(
+            &t,
+            &s,
+            &ddim,
+            Prediction::Data,
+            1e-9,
+            |x, x0, z, out: &mut [f64]| {
+                for i in 0..out.len() {
+                    out[i] = ddim.state * x[i] + ddim.data * x0[i] + noise * z[i];
+                }
+            },
+        )
+    };
+    check(0.0)?;
+    let failure = check(1e-12).unwrap_err();
+    let fresh = "standard deviation of the fresh noise";
+    assert!(matches!(failure, Failure::Coefficient { coefficient, .. } if coefficient == fresh));
+    Ok(())
+}

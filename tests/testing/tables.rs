@@ -264,3 +264,34 @@ fn a_schedule_of_another_scale_or_direction_is_found() -> Outcome {
     assert!(matches!(failure, Err(Failure::NotFinite { .. })));
     Ok(())
 }
+
+#[test]
+fn a_table_is_asked_at_its_knots_whatever_their_number() -> Outcome {
+    for steps in 1..=100 {
+        let (table, mut times) = (TableSchedule::linear(steps, 1e-6, 0.02)?, Vec::new());
+        check_schedule(&table, 1e-9, |time| {
+            times.push(time);
+            let level = table.level(time.round());
+            level.map_or((f64::NAN, f64::NAN), |level| (level.alpha(), level.sigma()))
+        })?;
+        let knots: Vec<f64> = (1..=steps).map(|knot| knot as f64).collect();
+        assert_eq!(times, knots);
+    }
+    Ok(())
+}
+
+#[test]
+fn an_empty_table_is_no_table() {
+    let empty = |array| {
+        Err(Failure::Length {
+            array,
+            expected: 1,
+            found: 0,
+        })
+    };
+    assert_eq!(
+        check_alphas_cumprod::<f64>(&[], None, 1e-9),
+        empty("alphas_cumprod")
+    );
+    assert_eq!(check_betas::<f64>(&[], None, 1e-9), empty("betas"));
+}

@@ -8,7 +8,7 @@ use super::super::instruction::Instruction;
 use super::super::machine::forms_of;
 use super::super::outputs::Combine;
 use super::TensorError;
-use super::functional::Operands;
+use super::functional::{Operands, combined};
 use crate::error::{Error, RunError, require_length, require_shape};
 use crate::fold::{self, Estimate};
 use crate::guidance::Products;
@@ -94,7 +94,7 @@ impl<T: Clone> Arrays<T> {
             check_start(ops, tensor, name)?;
         }
         while slots.len() < count {
-            slots.push(zeros(ops, &x).map_err(RunError::Tensor)?);
+            slots.push(zeros(ops, &x)?);
         }
         Ok(Self {
             x,
@@ -157,8 +157,7 @@ impl<T: Clone> Arrays<T> {
             && guidance.is_stateful()
         {
             let change = combiner::remembering(guidance, &query, prediction, 0)?;
-            self.remember(ops, change, outputs)
-                .map_err(RunError::Tensor)?;
+            self.remember(ops, change, outputs)?;
         }
         let known = Known {
             count: outputs.len(),
@@ -196,17 +195,20 @@ impl<T: Clone> Arrays<T> {
         ops: &O,
         (decay, slope): (f64, f64),
         outputs: &[&T],
-    ) -> Result<(), O::Error> {
+    ) -> Result<(), TensorError<O::Error>> {
         let memory = match self.memory.take() {
             Some(memory) => memory,
             None => zeros(ops, &self.x)?,
         };
         self.memory = Some(match *outputs {
-            [first, second, ..] => ops.linear_combination(&[
-                (Scale::Same(decay), &memory),
-                (Scale::Same(slope), first),
-                (Scale::Same(-slope), second),
-            ])?,
+            [first, second, ..] => {
+                let terms = [
+                    (Scale::Same(decay), &memory),
+                    (Scale::Same(slope), first),
+                    (Scale::Same(-slope), second),
+                ];
+                combined(ops, &terms)?
+            }
             _ => memory,
         });
         Ok(())
@@ -253,9 +255,7 @@ impl<T: Clone> Arrays<T> {
         estimates: &[Estimate],
         outputs: &[&T],
     ) -> Result<Vec<Vec<O::Element>>, TensorError<O::Error>> {
-        let data = self
-            .estimate(ops, estimates, outputs)
-            .map_err(RunError::Tensor)?;
+        let data = self.estimate(ops, estimates, outputs)?;
         let row = per_sample(ops, &data).max(1);
         let values = download(ops, &data)?;
         let magnitudes = values
@@ -270,7 +270,7 @@ impl<T: Clone> Arrays<T> {
         ops: &O,
         estimates: &[Estimate],
         outputs: &[&T],
-    ) -> Result<T, O::Error> {
+    ) -> Result<T, TensorError<O::Error>> {
         let forms: Vec<Form> = estimates.iter().map(fold::data_form).collect();
         let operands = Operands {
             ops,
@@ -303,7 +303,7 @@ impl<T: Clone> Arrays<T> {
             [_, ..] if self.wants_data(step) => Some(self.estimate(ops, estimates, outputs)),
             _ => None,
         };
-        let data = data.transpose().map_err(RunError::Tensor)?;
+        let data = data.transpose()?;
         let intervals: Vec<Interval> = instruction.intervals().collect();
         let stage = Stage {
             forms: &forms,
@@ -385,12 +385,7 @@ impl Stage<'_> {
             inputs: &inputs,
             normals: normals.as_ref(),
         };
-        let new = operands.apply().map_err(RunError::Tensor)?;
-        require_shape(
-            "new state",
-            ops.shape(x).as_ref(),
-            ops.shape(&new.x).as_ref(),
-        )?;
+        let new = operands.apply()?;
         if ops.all_finite(&new.x).map_err(RunError::Tensor)? == Some(false) {
             blame(ops, outputs.iter().copied(), "model output", step as usize)?;
             blame(ops, [&new.x], "state", step as usize)?;
@@ -405,8 +400,8 @@ impl Stage<'_> {
     }
 }
 
-fn zeros<O: TensorOps>(ops: &O, like: &O::Tensor) -> Result<O::Tensor, O::Error> {
-    ops.linear_combination(&[(Scale::Same(0.0), like)])
+fn zeros<O: TensorOps>(ops: &O, like: &O::Tensor) -> Result<O::Tensor, TensorError<O::Error>> {
+    combined(ops, &[(Scale::Same(0.0), like)])
 }
 
 fn samples<O: TensorOps>(ops: &O, tensor: &O::Tensor) -> usize {
@@ -431,7 +426,7 @@ pub(super) fn is_empty<O: TensorOps>(ops: &O, tensor: &O::Tensor) -> bool {
 }
 
 /// The elements on the host, as many as the shape says.
-fn download<O: TensorOps>(
+pub(super) fn download<O: TensorOps>(
     ops: &O,
     tensor: &O::Tensor,
 ) -> Result<Vec<O::Element>, TensorError<O::Error>> {

@@ -1,5 +1,8 @@
 //! The fused update as linear combinations of whole tensors, term by term in the kernel's order.
 
+use super::TensorError;
+use super::arrays::download;
+use crate::error::{RunError, require_shape};
 use crate::kernel::{Form, Row};
 use crate::real::Real;
 use crate::tensor::{Scale, TensorOps};
@@ -24,26 +27,31 @@ pub(super) struct Updated<T> {
 
 impl<'a, O: TensorOps> Operands<'a, O> {
     /// The new x and y.
-    pub(super) fn apply(&self) -> Result<Updated<O::Tensor>, O::Error> {
+    pub(super) fn apply(&self) -> Result<Updated<O::Tensor>, TensorError<O::Error>> {
+        let bounds = self.bounds();
         let data = match self.forms {
-            [Form { clip: Some(_), .. }, ..] => Some(self.clipped()?),
+            [Form { clip: Some(_), .. }, ..] => Some(self.clipped(bounds)?),
             _ => None,
         };
-        let x = self.new_x(data.as_ref())?;
+        let data = data.as_ref().map(|data| (data, bounds));
+        let x = self.new_x(data)?;
         let y = match self.forms {
-            [Form { y: Some(_), .. }, ..] => Some(self.new_y(data.as_ref())?),
+            [Form { y: Some(_), .. }, ..] => Some(self.new_y(data)?),
             _ => None,
         };
         Ok(Updated { x, y })
     }
 
-    fn new_x(&self, data: Option<&O::Tensor>) -> Result<O::Tensor, O::Error> {
+    fn new_x(
+        &self,
+        data: Option<(&O::Tensor, Shared)>,
+    ) -> Result<O::Tensor, TensorError<O::Error>> {
         let mut sum = Sum::new(self.forms);
         sum.row(self, |form| &form.x);
-        if let Some(data) = data {
+        if let Some((data, bounds)) = data {
             sum.add(data, |form| {
                 form.clip
-                    .map_or(0.0, |clip| clip.into_x * self.unit(clip.high))
+                    .map_or(0.0, |clip| clip.into_x * unit(bounds, clip.high))
             });
         }
         if let Some(y) = self.y
@@ -57,36 +65,38 @@ impl<'a, O: TensorOps> Operands<'a, O> {
         sum.finish(self.ops)
     }
 
-    fn new_y(&self, data: Option<&O::Tensor>) -> Result<O::Tensor, O::Error> {
+    fn new_y(
+        &self,
+        data: Option<(&O::Tensor, Shared)>,
+    ) -> Result<O::Tensor, TensorError<O::Error>> {
         let mut sum = Sum::new(self.forms);
         sum.row(self, |form| form.y.as_ref().unwrap_or(&Row::ZERO));
-        if let Some(data) = data {
+        if let Some((data, bounds)) = data {
             sum.add(data, |form| {
                 form.clip
-                    .map_or(0.0, |clip| clip.into_y * self.unit(clip.high))
+                    .map_or(0.0, |clip| clip.into_y * unit(bounds, clip.high))
             });
         }
         sum.finish(self.ops)
     }
 
     /// D after its clamp; where samples have bounds of their own, in units of those.
-    fn clipped(&self) -> Result<O::Tensor, O::Error> {
+    fn clipped(&self, bounds: Shared) -> Result<O::Tensor, TensorError<O::Error>> {
         let mut sum = Sum::new(self.forms);
         sum.row(self, |form| {
             form.clip.as_ref().map_or(&Row::ZERO, |clip| &clip.data)
         });
         for (form, index) in self.forms.iter().zip(0..) {
-            let unit = self.unit(form.clip.map_or(1.0, |clip| clip.high));
+            let unit = unit(bounds, form.clip.map_or(1.0, |clip| clip.high));
             sum.terms
                 .iter_mut()
                 .for_each(|(scales, _)| scales[index] /= unit);
         }
-        let (low, high) = self.bounds().unwrap_or((-1.0, 1.0));
+        let (low, high) = bounds.unwrap_or((-1.0, 1.0));
         clamp(self.ops, &sum.finish(self.ops)?, low, high)
     }
 
-    /// The bounds that all samples share.
-    fn bounds(&self) -> Option<(f64, f64)> {
+    fn bounds(&self) -> Shared {
         let mut all = self
             .forms
             .iter()
@@ -94,14 +104,17 @@ impl<'a, O: TensorOps> Operands<'a, O> {
         let first = all.next().flatten();
         first.filter(|_| all.all(|other| other == first))
     }
+}
 
-    /// The unit of D after its clamp for a sample with this upper bound. Bounds that differ are
-    /// those of dynamic thresholding, −s and s.
-    fn unit(&self, high: f64) -> f64 {
-        match self.bounds() {
-            Some(_) => 1.0,
-            None => high,
-        }
+/// The bounds of D that all samples share.
+type Shared = Option<(f64, f64)>;
+
+/// The unit of D after its clamp for a sample with this upper bound. Bounds that differ are those
+/// of dynamic thresholding, −s and s.
+fn unit(bounds: Shared, high: f64) -> f64 {
+    match bounds {
+        Some(_) => 1.0,
+        None => high,
     }
 }
 
@@ -133,7 +146,7 @@ impl<'a, T> Sum<'a, T> {
         }
     }
 
-    fn finish<O: TensorOps<Tensor = T>>(&self, ops: &O) -> Result<T, O::Error> {
+    fn finish<O: TensorOps<Tensor = T>>(&self, ops: &O) -> Result<T, TensorError<O::Error>> {
         let terms: Vec<(Scale<'_>, &T)> = self
             .terms
             .iter()
@@ -142,8 +155,30 @@ impl<'a, T> Sum<'a, T> {
                 many => (Scale::PerSample(many), *tensor),
             })
             .collect();
-        ops.linear_combination(&terms)
+        combined(ops, &terms)
     }
+}
+
+/// Σ c_j·a_j, which must have the shape of its terms.
+pub(super) fn combined<O: TensorOps>(
+    ops: &O,
+    terms: &[(Scale<'_>, &O::Tensor)],
+) -> Result<O::Tensor, TensorError<O::Error>> {
+    let sum = ops.linear_combination(terms).map_err(RunError::Tensor)?;
+    like(ops, "linear combination", terms[0].1, sum)
+}
+
+/// The tensor, where it has the shape of another.
+fn like<O: TensorOps>(
+    ops: &O,
+    name: &'static str,
+    expected: &O::Tensor,
+    found: O::Tensor,
+) -> Result<O::Tensor, TensorError<O::Error>> {
+    let shape = ops.shape(expected);
+    require_shape(name, shape.as_ref(), ops.shape(&found).as_ref())?;
+    drop(shape);
+    Ok(found)
 }
 
 fn clamp<O: TensorOps>(
@@ -151,14 +186,15 @@ fn clamp<O: TensorOps>(
     tensor: &O::Tensor,
     low: f64,
     high: f64,
-) -> Result<O::Tensor, O::Error> {
-    if let Some(clamped) = ops.clamp(tensor, low, high)? {
-        return Ok(clamped);
+) -> Result<O::Tensor, TensorError<O::Error>> {
+    if let Some(clamped) = ops.clamp(tensor, low, high).map_err(RunError::Tensor)? {
+        return like(ops, "clamped tensor", tensor, clamped);
     }
     let (low, high) = (O::Element::cast(low), O::Element::cast(high));
-    let mut values = ops.download(tensor)?;
+    let mut values = download(ops, tensor)?;
     for value in &mut values {
         *value = num_traits::clamp(*value, low, high);
     }
-    ops.upload(values, tensor)
+    let clamped = ops.upload(values, tensor).map_err(RunError::Tensor)?;
+    like(ops, "clamped tensor", tensor, clamped)
 }

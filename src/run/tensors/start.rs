@@ -1,6 +1,7 @@
 //! From a sampler to runs on tensors.
 
 use super::arrays::{self, Arrays};
+use super::functional::combined;
 use super::{TensorError, TensorRun};
 use crate::denoiser::Query;
 use crate::error::{Error, RunError, require_length, require_shape};
@@ -79,8 +80,8 @@ impl<O: TensorOps> TensorSampler<O> {
         noise.check(&Demand::batch(samples, elements, 0..1, Stream::Start))?;
         let normals = arrays::normals(&self.ops, like, &mut noise, (0, Stream::Start), &[])?;
         let deviation = Scale::Same(self.sampler.start_variance().sqrt());
-        let x = self.ops.linear_combination(&[(deviation, &normals)]);
-        self.start_from(x.map_err(RunError::Tensor)?, prediction, noise)
+        let x = combined(&self.ops, &[(deviation, &normals)])?;
+        self.start_from(x, prediction, noise)
     }
 
     /// A run from a given state at the plan's first level: image to image, inversion, a state

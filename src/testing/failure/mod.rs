@@ -139,7 +139,7 @@ pub enum Failure {
     Coefficient {
         /// Which one.
         coefficient: &'static str,
-        /// The time at which the step starts; that of the level for added noise.
+        /// The time at which the step starts; 0 for added noise.
         from: f64,
         /// The time at which it ends.
         to: f64,

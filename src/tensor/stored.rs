@@ -1,4 +1,4 @@
-//! Flat vectors as they are stored in a snapshot.
+//! Flat vectors as they are stored: as arrays are.
 
 use std::borrow::Cow;
 
@@ -11,11 +11,11 @@ impl<A: Element> StoredArray for Flat<A> {
     type Error = Error;
 
     fn shape(&self) -> Vec<usize> {
-        self.shape.clone()
+        self.shape().to_vec()
     }
 
     fn elements(&self) -> Result<Cow<'_, [A]>, Error> {
-        Ok(Cow::Borrowed(&self.values))
+        Ok(Cow::Borrowed(self.as_slice()))
     }
 
     fn of_elements(shape: &[usize], elements: Vec<A>) -> Result<Self, Error> {
