@@ -172,7 +172,8 @@ impl Sampler {
         Ok(self.sample(model, shape, seed)?.into_raw_vec_and_offset().0)
     }
 
-    /// The same sampler for the tensors of another library, or for flat vectors.
+    /// The same sampler for the tensors of another library, or for flat vectors. What it gives starts
+    /// one run; call it again for the next, which costs nothing.
     ///
     /// ```
     /// use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler};

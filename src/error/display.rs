@@ -19,13 +19,16 @@ impl fmt::Display for Error {
                 name,
                 value,
                 requirement,
-            } => write!(f, "{name} must be {requirement}, got {value}"),
+            } => write!(f, "{name} must be {requirement}, got {}", Number(*value)),
             Self::InvalidEntry {
                 name,
                 index,
                 value,
                 requirement,
-            } => write!(f, "{name}[{index}] must be {requirement}, got {value}"),
+            } => {
+                let value = Number(*value);
+                write!(f, "{name}[{index}] must be {requirement}, got {value}")
+            }
             Self::WrongLength {
                 name,
                 expected,
@@ -410,6 +413,20 @@ impl fmt::Display for Error {
                 f,
                 "a covariance must be symmetric and positive semi-definite: off by {value} at index {index}"
             ),
+        }
+    }
+}
+
+/// A number, in scientific notation where it would be a long row of digits.
+struct Number(f64);
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size = self.0.abs();
+        if self.0.is_finite() && size != 0.0 && !(1e-6..1e17).contains(&size) {
+            write!(f, "{:e}", self.0)
+        } else {
+            write!(f, "{}", self.0)
         }
     }
 }

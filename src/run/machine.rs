@@ -391,9 +391,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         let own = outputs.own();
         self.work.remembered = false;
         if let Err(error) = self.fold(instruction, prediction, combine, own) {
-            if self.work.remembered {
-                std::mem::swap(&mut self.memory, &mut self.memory_before);
-            }
+            self.forget_stage();
             // Weights from products of an output that is not finite say so of themselves only.
             self.blame_outputs(outputs, instruction.step)?;
             return Err(error);
@@ -404,7 +402,17 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         let forms = std::mem::take(&mut self.work.forms);
         let result = self.apply_forms(instruction, forms_of(&forms), outputs, noise);
         self.work.forms = forms;
+        if result.is_err() {
+            self.forget_stage();
+        }
         result
+    }
+
+    /// The guidance memory as it was before the current stage, which is refused.
+    fn forget_stage(&mut self) {
+        if std::mem::take(&mut self.work.remembered) {
+            std::mem::swap(&mut self.memory, &mut self.memory_before);
+        }
     }
 
     /// The forms of the stage, to `work.forms`.

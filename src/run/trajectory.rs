@@ -353,7 +353,9 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         self.tell_by(Combine::Given(combinations), outputs)
     }
 
-    /// Takes the outputs that `guidance` wants at this level, and combines them by it.
+    /// Takes the outputs that `guidance` wants at this level, and combines them by it. Arrays that
+    /// are made in a loop become the list by `outputs.iter().map(|output| &**output)`, as in
+    /// [`ask_guided`](Self::ask_guided).
     ///
     /// # Errors
     ///
@@ -468,6 +470,11 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     /// ([`Sampler::start_with`](crate::Sampler::start_with)).
     pub fn history(&self) -> &[Array<A, D>] {
         self.machine.history()
+    }
+
+    /// The guidance memory, once a form that keeps one has run.
+    pub fn memory(&self) -> Option<&ArrayRef<A, D>> {
+        self.machine.memory()
     }
 
     /// The machine, to be driven by hand.

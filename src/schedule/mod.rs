@@ -69,6 +69,39 @@ pub trait NoiseSchedule: std::fmt::Debug + Send + Sync {
     }
 }
 
+/// Pointers to a schedule are schedules.
+macro_rules! forward {
+    ($($pointer:ty),*) => {$(
+        impl<S: NoiseSchedule + ?Sized> NoiseSchedule for $pointer {
+            fn level(&self, time: f64) -> Result<NoiseLevel, Error> {
+                (**self).level(time)
+            }
+
+            fn last_time(&self) -> f64 {
+                (**self).last_time()
+            }
+
+            fn time_of_lambda(&self, lambda: f64) -> Result<f64, Error> {
+                (**self).time_of_lambda(lambda)
+            }
+
+            fn lambda_range(&self) -> LambdaRange {
+                (**self).lambda_range()
+            }
+
+            fn start_variance(&self, level: &NoiseLevel) -> f64 {
+                (**self).start_variance(level)
+            }
+
+            fn table_len(&self) -> Option<usize> {
+                (**self).table_len()
+            }
+        }
+    )*};
+}
+
+forward!(&S, Box<S>, std::sync::Arc<S>);
+
 /// λ at the noisy and at the clean end of a grid, `noisy` < `clean`.
 ///
 /// ```

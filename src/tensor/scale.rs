@@ -26,7 +26,7 @@ impl Scale<'_> {
         }
     }
 
-    /// The coefficient of one sample; 0 past the last of a list.
+    /// The coefficient of one sample; NaN past the last of a list.
     ///
     /// ```
     /// use diffusion_sampler::tensor::Scale;
@@ -37,7 +37,7 @@ impl Scale<'_> {
     pub fn of(&self, sample: usize) -> f64 {
         match self {
             Self::Same(value) => *value,
-            Self::PerSample(values) => values.get(sample).copied().unwrap_or(0.0),
+            Self::PerSample(values) => values.get(sample).copied().unwrap_or(f64::NAN),
         }
     }
 }

@@ -122,11 +122,12 @@ pub(super) fn same_rows<A: Real>(
 ///
 /// # Errors
 ///
-/// [`Failure::NotFinite`], [`Failure::SameResult`].
+/// [`Failure::NotFinite`], [`Failure::SameResult`]; [`Failure::Length`] for fewer than two names.
 pub fn check_distinct<A: Real>(
     names: &[&str],
     mut run: impl FnMut(&str) -> Vec<A>,
 ) -> Result<(), Failure> {
+    require_count("names", names.len().max(2), names.len())?;
     let mut seen: Vec<(&str, Vec<A>)> = Vec::with_capacity(names.len());
     for &name in names {
         let out = run(name);

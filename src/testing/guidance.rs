@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Failure;
-use super::probe::{ELEMENTS, near, normals, written};
+use super::probe::{ELEMENTS, near, normals, require_some, written};
 use crate::error::require_positive;
 use crate::level::NoiseLevel;
 use crate::prediction::Prediction;
@@ -84,13 +84,15 @@ const WEIGHTS: [f64; 6] = [0.0, 0.5, 6.5, -0.3, -1.0, 1000.0];
 ///
 /// # Errors
 ///
-/// [`Failure::NotFinite`], [`Failure::NotWritten`], [`Failure::Guidance`].
+/// [`Failure::NotFinite`], [`Failure::NotWritten`], [`Failure::Guidance`]; [`Failure::Length`] without
+/// laws.
 pub fn check_guidance<A: Real>(
     laws: &[GuidanceLaw],
     tolerance: f64,
     mut guide: impl FnMut(f64, &[A], &[A], &mut [A]),
 ) -> Result<(), Failure> {
     require_positive("tolerance", tolerance)?;
+    require_some("laws", laws.len())?;
     let mut form = Form {
         tolerance,
         conditional: normals(0, ELEMENTS),

@@ -142,3 +142,24 @@ fn samplers_refuse_shapes_and_solvers_lists_that_cannot_run() -> Outcome {
     );
     Ok(())
 }
+
+#[test]
+fn messages_show_large_and_small_numbers_without_their_zeros() {
+    let message = |value| Error::InvalidParameter {
+        name: "scale",
+        value,
+        requirement: "small",
+    };
+    for (value, shown) in [
+        (1e300, "1e300"),
+        (-2.5e-9, "-2.5e-9"),
+        (0.25, "0.25"),
+        (0.0, "0"),
+        (9007199254740992.0, "9007199254740992"),
+        (f64::INFINITY, "inf"),
+        (f64::NAN, "NaN"),
+    ] {
+        let text = message(value).to_string();
+        assert_eq!(text, format!("scale must be small, got {shown}"));
+    }
+}

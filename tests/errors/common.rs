@@ -69,8 +69,11 @@ pub(crate) fn holds(error: &Error, value: f64) {
         values(error).iter().any(|v| v.to_bits() == value.to_bits()),
         "{error:?} does not hold {value}"
     );
+    // In either notation: both give the value back.
+    let shown = [value.to_string(), format!("{value:e}")];
+    let text = error.to_string();
     assert!(
-        error.to_string().contains(&value.to_string()),
+        shown.iter().any(|shown| text.contains(shown)),
         "{error} does not show {value}"
     );
 }

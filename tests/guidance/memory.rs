@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use diffusion_sampler::{
-    KeyedNoise, NoiseLevel, Prediction,
+    Error, KeyedNoise, NoiseLevel, Prediction,
     denoiser::Guided,
     guidance::{ClassifierGuidance, GuidanceWeight, OnInterval, Projected},
     posterior::Kappa,
@@ -253,4 +253,26 @@ fn an_interval_holds_and_guides_each_sample_by_its_own_level() {
     let next = &data * s.alpha() + noise * s.sigma();
     let found = machine.state().index_axis(Axis(0), 1).to_owned() - next;
     assert!(found.iter().all(|v| v.abs() < 1e-12));
+}
+
+#[test]
+fn a_refused_stage_leaves_the_memory_as_it_was() {
+    let sampler = sampler(&levels(), &FirstOrder::ddim());
+    let guidance = Projected::new(50.0).unwrap().with_eta(1.0).unwrap();
+    let guidance = guidance.with_momentum(MOMENTUM).unwrap();
+    let state = state().mapv(|x| x as f32);
+    let run = sampler.start_from(state, Prediction::Data, KeyedNoise::new(3));
+    let mut run = run.unwrap();
+    let (one, two) = (run.state().to_owned(), run.state() * 0.5);
+    run.tell_guided(&guidance, &[&one, &two]).unwrap();
+    let before = run.memory().unwrap().to_owned();
+    // The inner products are finite, in f64; the update in f32 is not.
+    let mut large = one.clone();
+    large[[1, 1, 3]] = f32::MAX;
+    let refused = run.tell_guided(&guidance, &[&large, &two]);
+    assert!(
+        matches!(refused, Err(Error::NonFinite { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(*run.memory().unwrap(), before);
 }

@@ -218,3 +218,23 @@ fn variance_preserving_levels_have_squares_that_sum_to_1() -> Outcome {
     }
     Ok(())
 }
+
+#[test]
+fn a_schedule_behind_any_pointer_is_that_schedule() {
+    let schedule = RectifiedFlow::shifted(3.0).unwrap();
+    let boxed: Box<dyn NoiseSchedule> = Box::new(schedule);
+    let shared: std::sync::Arc<dyn NoiseSchedule> = std::sync::Arc::new(schedule);
+    let pointers: [&dyn NoiseSchedule; 3] = [&boxed, &shared, &&schedule];
+    for pointer in pointers {
+        assert_eq!(pointer.level(0.3), schedule.level(0.3));
+        assert_eq!(pointer.last_time(), schedule.last_time());
+        assert_eq!(pointer.time_of_lambda(0.5), schedule.time_of_lambda(0.5));
+        assert_eq!(pointer.lambda_range(), schedule.lambda_range());
+        assert_eq!(pointer.table_len(), None);
+        let level = schedule.level(1.0).unwrap();
+        assert_eq!(
+            pointer.start_variance(&level),
+            schedule.start_variance(&level)
+        );
+    }
+}

@@ -10,7 +10,7 @@ use diffusion_sampler::{
     run::Snapshot,
     schedule::{RectifiedFlow, TableSchedule},
     solver::{DpmSolverPlusPlus, FirstOrder},
-    tensor::{ArrayOps, Flat, FlatOps, Scale, TensorOps},
+    tensor::{ArrayOps, Flat, FlatOps, RowProducts, Scale, TensorOps},
 };
 use ndarray::{Array0, Array2, Ix0, Ix2};
 
@@ -378,7 +378,13 @@ fn linear_combinations_of_our_own_tensors_are_checked() {
     );
 }
 
-/// Says that everything is infinite.
+#[test]
+fn a_scale_past_the_end_of_its_list_is_no_number() {
+    assert_eq!(Scale::PerSample(&[2.0, 3.0]).of(1), 3.0);
+    assert!(Scale::PerSample(&[2.0, 3.0]).of(2).is_nan());
+}
+
+/// Says that everything is infinite, and that every inner product is NaN.
 struct Suspicious(Naive<f64>);
 
 impl TensorOps for Suspicious {
@@ -405,6 +411,31 @@ impl TensorOps for Suspicious {
     fn all_finite(&self, tensor: &Rows<f64>) -> Result<Option<bool>, Broken> {
         Ok(Some(tensor.rows[0][0] != 0.0))
     }
+
+    fn products(&self, tensors: &[&Rows<f64>]) -> Result<Option<Vec<RowProducts>>, Broken> {
+        let row = RowProducts {
+            sums: vec![1.0; tensors.len()],
+            inner: vec![vec![f64::NAN; tensors.len()]; tensors.len()],
+        };
+        Ok(Some(vec![row; tensors[0].rows.len()]))
+    }
+}
+
+#[test]
+fn inner_products_that_are_not_finite_are_refused() {
+    let start = Rows::new(&[1.0; 42], &SIZES);
+    let ops = Suspicious(Naive::new());
+    let mut run = stochastic()
+        .on(ops)
+        .start_from(start, NOISE, KeyedNoise::new(1))
+        .unwrap();
+    let guidance = Rescaled::new(ClassifierFree::with_scale(2.0).unwrap(), 0.7).unwrap();
+    let refused = run.advance_guided(&guidance, |x, query| {
+        Ok::<_, Infallible>(vec![model(x, query)?, x.clone()])
+    });
+    let array = "inner products";
+    let infinite = Error::NonFiniteTensor { step: 0, array };
+    assert_eq!(refused, Err(RunError::Sampler(infinite)));
 }
 
 #[test]

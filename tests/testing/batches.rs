@@ -7,7 +7,7 @@ use diffusion_sampler::{
     schedule::TableSchedule,
     solver::{DpmSolverPlusPlus, FirstOrder, Solver, catalogue},
     testing::{
-        AnySchedule, Failure, check_batching, check_distinct, proptest::prelude::*,
+        AnySchedule, Failure, check_batching, check_distinct, check_guidance, proptest::prelude::*,
         strategies::grids,
     },
 };
@@ -201,8 +201,18 @@ fn an_unknown_name_that_silently_becomes_euler_is_found() -> Outcome {
         })
     );
     assert!(matches!(
-        check_distinct(&["euler"], |_| vec![f32::INFINITY]),
+        check_distinct(&["euler", "heun"], |_| vec![f32::INFINITY]),
         Err(Failure::NotFinite { .. })
+    ));
+    for names in [&[][..], &["euler"]] {
+        assert!(matches!(
+            check_distinct(names, |_| vec![1.0f32]),
+            Err(Failure::Length { expected: 2, .. })
+        ));
+    }
+    assert!(matches!(
+        check_guidance::<f64>(&[], 1e-9, |_, _, _, _| panic!("called")),
+        Err(Failure::Length { array: "laws", .. })
     ));
     Ok(())
 }

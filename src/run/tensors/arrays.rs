@@ -168,7 +168,7 @@ impl<T: Clone> Arrays<T> {
             return Ok(Vec::new());
         };
         let products = match combiner.products {
-            true => self.products(ops, outputs)?,
+            true => self.products(ops, outputs, instruction.step)?,
             false => Vec::new(),
         };
         let mut combinations = Vec::new();
@@ -224,6 +224,7 @@ impl<T: Clone> Arrays<T> {
         &self,
         ops: &O,
         outputs: &[&T],
+        step: usize,
     ) -> Result<Vec<Products>, TensorError<O::Error>> {
         let mut tensors = vec![&self.x];
         tensors.extend(self.inputs(outputs));
@@ -235,6 +236,14 @@ impl<T: Clone> Arrays<T> {
         };
         if let Some(rows) = ops.products(&tensors).map_err(RunError::Tensor)? {
             require_length("rows of products", samples, rows.len())?;
+            let all = rows
+                .iter()
+                .flat_map(|row| row.sums.iter().chain(row.inner.iter().flatten()));
+            if !all.into_iter().all(|value| value.is_finite()) {
+                // `take` looks for the output to blame first.
+                let array = "inner products";
+                return Err(Error::NonFiniteTensor { step, array }.into());
+            }
             return Ok(rows.iter().map(of_rows).collect::<Result<_, _>>()?);
         }
         let values = tensors
