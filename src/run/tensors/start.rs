@@ -145,7 +145,7 @@ impl<O: TensorOps> TensorSampler<O> {
     /// `like`.
     ///
     /// ```
-    /// use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler};
+    /// use diffusion_sampler::{Grid, KeyedNoise, Prediction, Query, Sampler};
     /// use diffusion_sampler::{schedule::RectifiedFlow, solver::DpmSolverPlusPlus};
     /// use diffusion_sampler::tensor::{Flat, FlatOps};
     ///
@@ -153,7 +153,7 @@ impl<O: TensorOps> TensorSampler<O> {
     /// let grid = Grid::trailing(&schedule, 6)?;
     /// let sampler = Sampler::new(&schedule, &grid, &DpmSolverPlusPlus::new())?;
     /// let (like, noise) = (Flat::<f32>::zeros(&[2, 8])?, KeyedNoise::new(1));
-    /// let model = |x: &Flat<f32>, _: &_| Flat::new(vec![0.5; 16], x.shape());
+    /// let model = |x: &Flat<f32>, _: &Query<'_>| Flat::new(vec![0.5; 16], x.shape());
     /// let mut run = sampler.on(FlatOps::new()).start(&like, Prediction::Data, noise)?;
     /// run.advance(model)?;
     /// // With the feature `serde` this can be written to a file.
