@@ -46,7 +46,7 @@ pub(super) fn rows<A>(
 
 /// Fills a flat batch from a source that has it: by the threads of the pool where that is worth it.
 pub(super) fn fill<A: NormalElement>(
-    source: &impl PureNoise<A>,
+    source: &(impl PureNoise<A> + ?Sized),
     key: NoiseKey,
     per_sample: usize,
     out: &mut [A],

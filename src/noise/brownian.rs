@@ -1,7 +1,7 @@
 //! Noise as one path over all levels, whatever the steps.
 
 use super::{
-    Demand, Interval, KeyedNoise, NoiseKey, NoiseSource, NormalElement, PureNoise, Stream, batch,
+    Demand, Interval, KeyedNoise, NoiseKey, NoiseSource, NormalElement, PureNoise, Stream,
 };
 use crate::error::{Error, require};
 
@@ -286,16 +286,6 @@ impl<A: NormalElement> NoiseSource<A> for BrownianPath {
             self.check_cells(reached, interval.from())?;
             reached = interval.to();
         }
-        Ok(())
-    }
-
-    fn fill_batch(&mut self, key: NoiseKey, samples: usize, out: &mut [A]) -> Result<(), Error> {
-        let per_sample = batch::per_sample(samples, out.len())?;
-        NoiseSource::<A>::check(
-            self,
-            &batch::demand(key, (samples, per_sample), key.interval.as_slice()),
-        )?;
-        batch::fill(self, key, per_sample, out);
         Ok(())
     }
 }

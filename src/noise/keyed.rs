@@ -154,10 +154,6 @@ impl<A: NormalElement> NoiseSource<A> for KeyedNoise {
     fn as_pure(&self) -> Option<&dyn PureNoise<A>> {
         Some(self)
     }
-
-    fn fill_batch(&mut self, key: NoiseKey, samples: usize, out: &mut [A]) -> Result<(), Error> {
-        Self::fill_batch(self, key, samples, out)
-    }
 }
 
 /// Checks the number of a sample.

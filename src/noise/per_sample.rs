@@ -1,8 +1,6 @@
 //! A batch in which every sample has noise of its own.
 
-use super::{
-    Demand, KeyedNoise, NoiseKey, NoiseSource, NormalElement, PureNoise, SampleNoise, batch,
-};
+use super::{Demand, KeyedNoise, NoiseKey, NoiseSource, NormalElement, PureNoise, SampleNoise};
 use crate::error::{Error, require_length};
 
 /// A batch in which every sample has noise of its own: requests of different users, each with its
@@ -90,15 +88,5 @@ impl<A: NormalElement, S: PureNoise<A>> NoiseSource<A> for PerSample<S> {
 
     fn as_pure(&self) -> Option<&dyn PureNoise<A>> {
         Some(self)
-    }
-
-    fn fill_batch(&mut self, key: NoiseKey, samples: usize, out: &mut [A]) -> Result<(), Error> {
-        let per_sample = batch::per_sample(samples, out.len())?;
-        NoiseSource::<A>::check(
-            self,
-            &batch::demand(key, (samples, per_sample), key.interval.as_slice()),
-        )?;
-        batch::fill(self, key, per_sample, out);
-        Ok(())
     }
 }

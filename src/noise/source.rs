@@ -1,6 +1,6 @@
 //! What a source of noise must do.
 
-use super::{Demand, NoiseKey, PureNoise, batch};
+use super::{Demand, NoiseKey, NormalElement, PureNoise, batch};
 use crate::error::Error;
 
 /// A source of standard normals.
@@ -54,16 +54,22 @@ pub trait NoiseSource<A> {
     ///
     /// [`Error::WrongLength`] unless the length is a multiple of `samples`; what
     /// [`check`](Self::check) refuses. `out` is then as it was.
-    fn fill_batch(&mut self, key: NoiseKey, samples: usize, out: &mut [A]) -> Result<(), Error> {
+    fn fill_batch(&mut self, key: NoiseKey, samples: usize, out: &mut [A]) -> Result<(), Error>
+    where
+        A: NormalElement,
+    {
         let per_sample = batch::per_sample(samples, out.len())?;
         self.check(&batch::demand(
             key,
             (samples, per_sample),
             key.interval.as_slice(),
         ))?;
-        batch::rows(key, per_sample, 0, out, |key, first, row| {
-            self.fill(key, first, row);
-        });
+        match self.as_pure() {
+            Some(source) => batch::fill(source, key, per_sample, out),
+            None => batch::rows(key, per_sample, 0, out, |key, first, row| {
+                self.fill(key, first, row);
+            }),
+        }
         Ok(())
     }
 }
@@ -89,7 +95,10 @@ macro_rules! forward {
                 key: NoiseKey,
                 samples: usize,
                 out: &mut [A],
-            ) -> Result<(), Error> {
+            ) -> Result<(), Error>
+            where
+                A: NormalElement,
+            {
                 (**self).fill_batch(key, samples, out)
             }
         }

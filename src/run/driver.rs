@@ -8,6 +8,7 @@ use super::cursor::Cursor;
 use super::instruction::Instruction;
 use super::noise::RunNoise;
 use super::snapshot::Snapshot;
+use super::trajectory::Question;
 use crate::clip::Clip;
 use crate::denoiser::Query;
 use crate::error::{Error, require_length};
@@ -139,6 +140,26 @@ impl Driver {
         };
         let wanted = combiner::wanted(guidance, &query, self.prediction)?;
         Ok(Some(query.with_outputs(wanted)))
+    }
+
+    /// Where the model is wanted next, on the state `x`.
+    pub(super) fn question<'a, X: ?Sized>(&'a self, x: &'a X) -> Option<Question<'a, X>> {
+        self.query().map(|query| self.ask(x, query))
+    }
+
+    /// The same for as many outputs as `guidance` wants.
+    pub(super) fn guided_question<'a, X: ?Sized>(
+        &'a self,
+        guidance: &dyn Guidance,
+        x: &'a X,
+    ) -> Result<Option<Question<'a, X>>, Error> {
+        let query = self.guided_query(guidance)?;
+        Ok(query.map(|query| self.ask(x, query)))
+    }
+
+    fn ask<'a, X: ?Sized>(&self, x: &'a X, query: Query<'a>) -> Question<'a, X> {
+        let stage = self.cursor.stage_index();
+        Question { x, query, stage }
     }
 
     /// Whether the current stage needs no model.

@@ -223,14 +223,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     /// [`Error::NonFinite`] when such an update overflows.
     pub fn ask(&mut self) -> Result<Option<Question<'_, ArrayRef<A, D>>>, Error> {
         self.settle()?;
-        let Some(query) = self.driver.query() else {
-            return Ok(None);
-        };
-        Ok(Some(Question {
-            x: self.machine.state(),
-            query,
-            stage: self.driver.cursor().stage_index(),
-        }))
+        Ok(self.driver.question(self.machine.state()))
     }
 
     /// The same for [`tell_guided`](Self::tell_guided): [`query.outputs()`](Query::outputs) says how
@@ -263,14 +256,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         guidance: &dyn Guidance,
     ) -> Result<Option<Question<'_, ArrayRef<A, D>>>, Error> {
         self.settle()?;
-        let Some(query) = self.driver.guided_query(guidance)? else {
-            return Ok(None);
-        };
-        Ok(Some(Question {
-            x: self.machine.state(),
-            query,
-            stage: self.driver.cursor().stage_index(),
-        }))
+        self.driver.guided_question(guidance, self.machine.state())
     }
 
     /// Takes the model's output at the level that [`ask`](Self::ask) gave, and applies the update.

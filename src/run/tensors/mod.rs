@@ -104,14 +104,7 @@ impl<O: TensorOps, N: NoiseSource<O::Element>> TensorRun<O, N> {
     /// [`Error::NonFinite`] when such an update overflows; the library's own.
     pub fn ask(&mut self) -> Result<Option<Question<'_, O::Tensor>>, TensorError<O::Error>> {
         self.settle()?;
-        let Some(query) = self.driver.query() else {
-            return Ok(None);
-        };
-        Ok(Some(Question {
-            x: self.arrays.state(),
-            query,
-            stage: self.driver.cursor().stage_index(),
-        }))
+        Ok(self.driver.question(self.arrays.state()))
     }
 
     /// The same for [`tell_guided`](Self::tell_guided): [`query.outputs()`](Query::outputs) says how
@@ -125,14 +118,7 @@ impl<O: TensorOps, N: NoiseSource<O::Element>> TensorRun<O, N> {
         guidance: &dyn Guidance,
     ) -> Result<Option<Question<'_, O::Tensor>>, TensorError<O::Error>> {
         self.settle()?;
-        let Some(query) = self.driver.guided_query(guidance)? else {
-            return Ok(None);
-        };
-        Ok(Some(Question {
-            x: self.arrays.state(),
-            query,
-            stage: self.driver.cursor().stage_index(),
-        }))
+        Ok(self.driver.guided_question(guidance, self.arrays.state())?)
     }
 
     /// Takes the model's output at the level that [`ask`](Self::ask) gave, and applies the update.
