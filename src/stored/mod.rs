@@ -49,8 +49,8 @@
 //! # Layout
 //!
 //! Version 1. Structures are maps with these fields, in this order (formats without names rely on
-//! it); no field may be missing but, in text, `checksum`, and none may be added. Enumerations are tagged from
-//! outside: `"ddim"`, `{"eta": 0.5}`. *Number* is a finite f64, T? is a T or null.
+//! it); no field may be missing but, in text, `checksum`, and none may be added. Enumerations are
+//! tagged from outside: `"ddim"`, `{"eta": 0.5}`. *Number* is a finite f64, T? is a T or null.
 //!
 //! | type | stored as |
 //! |---|---|
