@@ -4,6 +4,9 @@
 //! it kills the worker (SIGKILL on Unix), starts another one, which reads the file and goes on, and
 //! compares the result with that of a run which nobody disturbed.
 //!
+//! Your crate's `serde_json` needs its feature `float_roundtrip`, as here: without it some numbers
+//! come back one rounding off, and the checksums refuse what was read.
+//!
 //! `cargo run --release --features serde --example killed_and_resumed`
 
 use std::error::Error;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Clip, ClipNoise, Range};
 use crate::error::Error;
-use crate::stored::Finite;
+use crate::stored::{Checksum, Finite};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,5 +57,20 @@ impl TryFrom<Form> for Clip {
         }?;
         let noise = form.noise;
         Ok(Self { noise, ..clip })
+    }
+}
+
+impl Clip {
+    /// The kind of range from 1, its numbers, whether the noise is kept.
+    pub(crate) fn add_to(&self, sum: &mut Checksum) {
+        let (kind, numbers) = match self.range {
+            Range::Static { low, high } => (1, [low, high]),
+            Range::Dynamic { ratio, max } => (2, [ratio, max]),
+        };
+        sum.word(kind);
+        for number in numbers {
+            sum.number(number);
+        }
+        sum.word(u64::from(self.noise == ClipNoise::Keep));
     }
 }

@@ -389,6 +389,11 @@ impl fmt::Display for Error {
                  stored with it (a JSON reader must read numbers exactly: serde_json's feature \
                  float_roundtrip)"
             ),
+            Self::StoredWithoutChecksum { name, expected } => write!(
+                f,
+                "the stored {name} has no checksum: what was read has {expected}, and only text may \
+                 leave it out"
+            ),
             Self::StoredElement { expected, found } => write!(
                 f,
                 "the stored array has elements of type {found}, not {expected}"

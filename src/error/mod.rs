@@ -526,6 +526,13 @@ pub enum Error {
         /// The checksum that was stored with it.
         found: u64,
     },
+    /// A stored form without a checksum, in a format in which none may be left out.
+    StoredWithoutChecksum {
+        /// What was stored.
+        name: &'static str,
+        /// The checksum of what was read.
+        expected: u64,
+    },
     /// A stored array has elements of another type.
     StoredElement {
         /// The type wanted.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{Kept, Plan, Stage, Step, Store, Update};
 use crate::error::Error;
 use crate::level::NoiseLevel;
-use crate::stored::{Checksum, Finite, Version, check, finite, present};
+use crate::stored::{Checksum, Finite, Version, finite, present};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -79,7 +79,7 @@ enum KeptForm {
     },
 }
 
-crate::stored::through!(Plan => Form<'_>);
+crate::stored::with_checksum!("plan": Plan => Form<'_>);
 crate::stored::remote!(
     Step => StepForm,
     Stage => StageForm,
@@ -95,7 +95,7 @@ impl<'a> From<&'a Plan> for Form<'a> {
             slots: plan.slots,
             given: plan.given,
             steps: Cow::Borrowed(&plan.steps),
-            checksum: Some(sum(plan)),
+            checksum: Some(plan.checksum()),
         }
     }
 }
@@ -104,26 +104,24 @@ impl TryFrom<Form<'_>> for Plan {
     type Error = Error;
 
     fn try_from(form: Form<'_>) -> Result<Self, Error> {
-        let plan = Self::with_given(form.steps.into_owned(), form.slots, form.given)?;
-        check("plan", sum(&plan), form.checksum)?;
-        Ok(plan)
+        Self::with_given(form.steps.into_owned(), form.slots, form.given)
     }
 }
 
-/// The fingerprint, and all levels with their α and σ, which the fingerprint leaves out.
-fn sum(plan: &Plan) -> u64 {
-    let mut sum = Checksum::new();
-    sum.word(plan.fingerprint());
-    for step in &plan.steps {
-        let evaluated = step
-            .stages
-            .iter()
-            .filter_map(|stage| stage.evaluate.as_ref());
-        for level in [&step.from, &step.to].into_iter().chain(evaluated) {
-            level.add_to(&mut sum);
+impl Plan {
+    /// Of the fingerprint, and all levels with their α and σ, which the fingerprint leaves out.
+    pub(crate) fn checksum(&self) -> u64 {
+        let mut sum = Checksum::new();
+        sum.word(self.fingerprint());
+        for step in &self.steps {
+            let stages = step.stages.iter();
+            let evaluated = stages.filter_map(|stage| stage.evaluate.as_ref());
+            for level in [&step.from, &step.to].into_iter().chain(evaluated) {
+                level.add_to(&mut sum);
+            }
         }
+        sum.value()
     }
-    sum.value()
 }
 
 mod history {

@@ -8,7 +8,7 @@ use super::Sampler;
 use crate::clip::Clip;
 use crate::error::Error;
 use crate::plan::Plan;
-use crate::stored::{Finite, Version, present};
+use crate::stored::{Checksum, Finite, Version, present};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,9 +18,10 @@ struct Form<'a> {
     start_variance: Finite,
     #[serde(deserialize_with = "present")]
     clip: Option<Clip>,
+    checksum: Option<u64>,
 }
 
-crate::stored::through!(Sampler => Form<'_>);
+crate::stored::with_checksum!("sampler": Sampler => Form<'_>);
 
 impl<'a> From<&'a Sampler> for Form<'a> {
     fn from(sampler: &'a Sampler) -> Self {
@@ -29,6 +30,7 @@ impl<'a> From<&'a Sampler> for Form<'a> {
             plan: Cow::Borrowed(&sampler.plan),
             start_variance: Finite(sampler.start_variance),
             clip: sampler.clip,
+            checksum: Some(sampler.checksum()),
         }
     }
 }
@@ -40,5 +42,20 @@ impl TryFrom<Form<'_>> for Sampler {
         let sampler = Self::from_plan(form.plan.into_owned(), form.start_variance.0)?;
         let clip = form.clip;
         Ok(Self { clip, ..sampler })
+    }
+}
+
+impl Sampler {
+    /// Of the plan, the initial variance and the clip.
+    fn checksum(&self) -> u64 {
+        let mut sum = Checksum::new();
+        sum.word(self.plan.fingerprint());
+        sum.word(self.plan.checksum());
+        sum.number(self.start_variance);
+        match self.clip {
+            None => sum.word(0),
+            Some(clip) => clip.add_to(&mut sum),
+        }
+        sum.value()
     }
 }

@@ -29,9 +29,16 @@ impl Checksum {
     }
 }
 
-/// Refuses what has another checksum than the one stored with it; what has none is taken as it is.
-pub(crate) fn check(name: &'static str, expected: u64, stored: Option<u64>) -> Result<(), Error> {
+/// Refuses what has another checksum than the one stored with it, and what has none where one is
+/// `required`.
+pub(crate) fn check(
+    name: &'static str,
+    expected: u64,
+    stored: Option<u64>,
+    required: bool,
+) -> Result<(), Error> {
     match stored {
+        None if required => Err(Error::StoredWithoutChecksum { name, expected }),
         Some(found) if found != expected => Err(Error::StoredChecksum {
             name,
             expected,

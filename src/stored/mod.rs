@@ -38,8 +38,8 @@
 //! # Reading numbers
 //!
 //! `serde_json` reads numbers exactly with its feature `float_roundtrip` only; without it some come
-//! back one rounding off. Plans and snapshots carry a checksum, so that this is an error and not
-//! another result; the other types do not. `u64`s (fingerprints, seeds, checksums) are JSON
+//! back one rounding off. Plans, samplers and snapshots carry a checksum, so that this is an error
+//! and not another result; the other types do not. `u64`s (fingerprints, seeds, checksums) are JSON
 //! integers of up to 64 bits: readers that take every number for an `f64` lose their last digits.
 //!
 //! NaN is refused on the way out and on the way in, and so is every infinite number but those of
@@ -49,8 +49,8 @@
 //! # Layout
 //!
 //! Version 1. Structures are maps with these fields, in this order (formats without names rely on
-//! it); no field may be missing but `checksum`, and none may be added. Enumerations are tagged from
-//! outside: `"ddim"`, `{"eta": 0.5}`. *Number* is a finite f64, T? is a T or null.
+//! it); no field may be missing but, in text, `checksum`, and none may be added. Enumerations are
+//! tagged from outside: `"ddim"`, `{"eta": 0.5}`. *Number* is a finite f64, T? is a T or null.
 //!
 //! | type | stored as |
 //! |---|---|
@@ -73,7 +73,7 @@
 //! | [`Update`](crate::plan::Update) | `state`, `data`: numbers; `history`: list of {`slot`: integer, `weight`: number}; `noise`: number; `store`: {`slot`: integer, `kept`: `"data"`, `"noise"`, `"state"` or `{"linear": {"state": number, "data": number}}`}? |
 //! | [`Prediction`](crate::Prediction) | `"noise"`, `"data"`, `"velocity"`, `"score"`, `"flow"`, `{"edm": {"data_std": number}}` or `{"linear": {"data": number, "noise": number}}` |
 //! | [`Clip`](crate::Clip) | `range`: `{"static": {"low": number, "high": number}}` or `{"dynamic": {"ratio": number, "max": number}}`; `noise`: `"recompute"` or `"keep"` |
-//! | [`Sampler`](crate::Sampler) | `version`: 1; `plan`; `start_variance`: number; `clip`: clip? |
+//! | [`Sampler`](crate::Sampler) | `version`: 1; `plan`; `start_variance`: number; `clip`: clip?; `checksum`: integer? |
 //! | [`Snapshot`](crate::run::Snapshot) | `version`: 1; `plan`: its fingerprint, an integer; `step`, `stage`: integers; `level`; `state`: array; `history`: list of arrays; `memory`: array?; `checksum`: integer? |
 //! | its arrays ([`StoredArray`]) | `element`: `"f32"` or `"f64"`; `shape`: list of integers; `elements`: list of numbers in row-major order |
 //! | [`KeyedNoise`](crate::KeyedNoise) | `seed`, `first_sample`: integers |
@@ -102,12 +102,17 @@
 //!
 //! - *a plan's*: its fingerprint, then the six numbers of every level, for each step `from`, `to`
 //!   and what its stages evaluate;
+//! - *a sampler's*: the plan's fingerprint, the plan's checksum, `start_variance`, then 0 without a
+//!   clip; with one 1 for a static and 2 for a dynamic range, the range's two numbers in the order
+//!   of its fields, 0 to recompute and 1 to keep the noise;
 //! - *a snapshot's*: `plan`, `step`, `stage`, the six numbers of `level`, the number of history
 //!   slots, 1 with a memory and 0 without, then `state`, `history` and `memory`, each as the number
 //!   of axes, the axes, the elements.
 //!
-//! It is not secret: it finds damage and readers that round, and no forger. A file written by hand
-//! may leave it out or null; then nothing is compared.
+//! It is not secret: it finds damage and readers that round, and no forger. In text it may be left
+//! out or null, for files written by hand; then nothing is compared. In binary formats (those that
+//! serde calls not human readable) it may not: there one flipped bit can end a form early, and the
+//! rest would go unread.
 //!
 //! A model's [`Denoiser`](crate::Denoiser), a [custom solver](crate::solver::Solver) or schedule
 //! and a `rand` generator are code or belong to others: store what they are made from.
@@ -126,16 +131,23 @@ pub(crate) use version::Version;
 
 use serde::{Deserialize, Deserializer};
 
-/// Stores a type as a form and reads it back through the form's checks: `TryFrom<&type>` for the
-/// form, `TryFrom<form>` for the type.
-macro_rules! through {
-    ($($type:ty => $form:ty),+ $(,)?) => {$(
+/// Stores a type as a form: `TryFrom<&type>` for the form.
+macro_rules! out_as {
+    ($type:ty => $form:ty) => {
         impl serde::Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 let form = <$form>::try_from(self).map_err(serde::ser::Error::custom)?;
                 serde::Serialize::serialize(&form, serializer)
             }
         }
+    };
+}
+
+/// Stores a type as a form and reads it back through the form's checks: `TryFrom<&type>` for the
+/// form, `TryFrom<form>` for the type.
+macro_rules! through {
+    ($($type:ty => $form:ty),+ $(,)?) => {$(
+        crate::stored::out_as!($type => $form);
 
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -144,6 +156,25 @@ macro_rules! through {
             }
         }
     )+};
+}
+
+/// The same for a type called `name` whose form has the type's checksum, which text alone may lack.
+macro_rules! with_checksum {
+    ($name:literal: $type:ty => $form:ty) => {
+        crate::stored::out_as!($type => $form);
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let required = !deserializer.is_human_readable();
+                let form: $form = serde::Deserialize::deserialize(deserializer)?;
+                let stored = form.checksum;
+                let value = Self::try_from(form).map_err(serde::de::Error::custom)?;
+                crate::stored::check($name, value.checksum(), stored, required)
+                    .map_err(serde::de::Error::custom)?;
+                Ok(value)
+            }
+        }
+    };
 }
 
 /// Stores a type as the copy of its definition (`#[serde(remote = "…")]`) says.
@@ -163,7 +194,7 @@ macro_rules! remote {
     )+};
 }
 
-pub(crate) use {remote, through};
+pub(crate) use {out_as, remote, through, with_checksum};
 
 /// `#[serde(deserialize_with = "…")]` for a field that may be null, but not be missing.
 pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(

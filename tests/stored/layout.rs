@@ -243,12 +243,15 @@ fn plan() -> Plan {
     Plan::with_given(vec![step], 2, 1).unwrap()
 }
 
-/// The plan's text and checksum.
-fn plan_text() -> String {
+fn plan_checksum() -> u64 {
     let numbers = [LEVEL_NUMBERS, CLEAN_NUMBERS, LEVEL_NUMBERS];
     let bits = numbers.iter().flatten().map(|number| number.to_bits());
     let words: Vec<u64> = std::iter::once(plan().fingerprint()).chain(bits).collect();
-    let checksum = fnv(&words);
+    fnv(&words)
+}
+
+fn plan_text() -> String {
+    let checksum = plan_checksum();
     format!(
         r#"{{"version": 1, "slots": 2, "given": 1, "steps": [
             {{"from": {LEVEL}, "to": {CLEAN}, "stages": [
@@ -271,19 +274,33 @@ fn plans_and_samplers() {
         Store::linear(1, 1.0, 2.0),
         r#"{"slot": 1, "kept": {"linear": {"state": 1.0, "data": 2.0}}}"#,
     );
-    let clip = Clip::new(-1.0, 1.0).unwrap();
-    let text = plan_text();
+    let sampler = || Sampler::from_plan(plan(), 1.5).unwrap();
+    is_stored_as(sampler(), &sampler_text("null", &[0]));
     is_stored_as(
-        Sampler::from_plan(plan(), 1.5).unwrap(),
-        &format!(r#"{{"version": 1, "plan": {text}, "start_variance": 1.5, "clip": null}}"#),
-    );
-    is_stored_as(
-        Sampler::from_plan(plan(), 1.5).unwrap().with_clip(clip),
-        &format!(
-            r#"{{"version": 1, "plan": {text}, "start_variance": 1.5, "clip":
-                {{"range": {{"static": {{"low": -1.0, "high": 1.0}}}}, "noise": "recompute"}}}}"#
+        sampler().with_clip(Clip::new(-1.0, 1.0).unwrap()),
+        &sampler_text(
+            r#"{"range": {"static": {"low": -1.0, "high": 1.0}}, "noise": "recompute"}"#,
+            &[1, (-1f64).to_bits(), 1f64.to_bits(), 0],
         ),
     );
+    is_stored_as(
+        sampler().with_clip(Clip::dynamic(0.995, 10.0).unwrap().keeping_noise()),
+        &sampler_text(
+            r#"{"range": {"dynamic": {"ratio": 0.995, "max": 10.0}}, "noise": "keep"}"#,
+            &[2, 0.995f64.to_bits(), 10f64.to_bits(), 1],
+        ),
+    );
+}
+
+/// A sampler with this clip, whose words are these.
+fn sampler_text(clip: &str, words: &[u64]) -> String {
+    let own = [plan().fingerprint(), plan_checksum(), 1.5f64.to_bits()];
+    let checksum = fnv(&[&own, words].concat());
+    let plan = plan_text();
+    format!(
+        r#"{{"version": 1, "plan": {plan}, "start_variance": 1.5, "clip": {clip},
+            "checksum": {checksum}}}"#
+    )
 }
 
 #[test]

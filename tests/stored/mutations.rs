@@ -4,9 +4,11 @@ use ciborium::Value as Cbor;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use serde_json::Value;
 
-use crate::specimens::{Specimen, all};
+use crate::specimens::{Again, Specimen, all};
 
-/// The specimen without checksums, which would refuse nearly every damage before anything else.
+/// The specimen without checksums, which would refuse nearly every damage before anything else. In
+/// CBOR what is damaged is read with the checksum of the damage; postcard, whose errors have no
+/// text, keeps the one that was stored.
 pub(crate) fn without_checksums(specimen: &mut Specimen) {
     let mut json: Value = serde_json::from_str(&specimen.json).unwrap();
     strip(&mut json);
@@ -16,27 +18,47 @@ pub(crate) fn without_checksums(specimen: &mut Specimen) {
     strip_cbor(&mut cbor);
     specimen.cbor.clear();
     ciborium::into_writer(&cbor, &mut specimen.cbor).unwrap();
-    if ["plan", "snap"]
-        .iter()
-        .any(|start| specimen.name.starts_with(start))
-    {
-        // The last field: one byte says that there is a checksum, up to ten are its number.
-        let whole = &specimen.postcard;
-        let end = (2..=11)
-            .map(|length| whole.len() - length)
-            .find(|&start| {
-                let last: Result<(Option<u64>, &[u8]), _> =
-                    postcard::take_from_bytes(&whole[start..]);
-                matches!(last, Ok((Some(sum), [])) if sum > 1 << 48)
-            })
-            .unwrap();
-        specimen.postcard.truncate(end);
-        specimen.postcard.push(0);
+    let none: Again<[u8], Vec<u8>> = Box::new(|_| Err("no reader".into()));
+    let closed = std::mem::replace(&mut specimen.cbor_again, none);
+    specimen.cbor_again = Box::new(move |bytes| sealed(&closed, bytes.to_vec()));
+}
+
+/// Reads CBOR with the checksums that it lacks, which the reader's refusals name one by one.
+fn sealed(read: &Again<[u8], Vec<u8>>, bytes: Vec<u8>) -> Result<Vec<u8>, String> {
+    let refusal = match read(&bytes) {
+        Ok(taken) => return Ok(taken),
+        Err(refusal) => refusal,
+    };
+    match seal(&bytes, &refusal) {
+        Some(bytes) => sealed(read, bytes),
+        None => Err(refusal),
     }
 }
 
+/// The same tree with the checksum that a refusal finds missing.
+fn seal(bytes: &[u8], refusal: &str) -> Option<Vec<u8>> {
+    let (_, rest) = refusal.split_once("the stored ")?;
+    let (name, rest) = rest.split_once(" has no checksum: what was read has ")?;
+    let sum: u64 = rest.split_once(',')?.0.parse().unwrap();
+    let mut tree: Cbor = ciborium::from_reader(bytes).ok()?;
+    let form = match (name, field(&mut tree, "plan")) {
+        ("plan", Some(plan)) => plan,
+        _ => &mut tree,
+    };
+    *field(form, "checksum").filter(|sum| sum.is_null())? = Cbor::Integer(sum.into());
+    let mut bytes = Vec::new();
+    ciborium::into_writer(&tree, &mut bytes).unwrap();
+    Some(bytes)
+}
+
+fn field<'a>(tree: &'a mut Cbor, name: &str) -> Option<&'a mut Cbor> {
+    let fields = tree.as_map_mut()?.iter_mut();
+    let mut named = fields.filter(|(key, _)| key.as_text() == Some(name));
+    named.next().map(|(_, value)| value)
+}
+
 fn has_checksum(specimen: &Specimen) -> bool {
-    ["plan", "snapshot"]
+    ["plan", "sampler", "snapshot"]
         .iter()
         .any(|start| specimen.name.starts_with(start))
 }

@@ -1,17 +1,18 @@
 //! Numbers in text: infinite ones, signed zeros, integers, and what readers make of them.
 
 use diffusion_sampler::{
-    KeyedNoise, NoiseLevel,
+    Clip, KeyedNoise, NoiseLevel, Sampler,
     noise::Interval,
     plan::{Kept, Plan},
     run::Snapshot,
     schedule::{LambdaRange, NoiseSchedule, RectifiedFlow},
+    solver::FirstOrder,
 };
 use ndarray::Array2;
 use serde_json::{Value, json};
 
 use crate::formats::{json, of_json, shown};
-use crate::specimens::{plan_by_hand, snapshot};
+use crate::specimens::{plan_by_hand, sampler, snapshot};
 
 #[test]
 fn infinite_numbers_are_strings_in_text() {
@@ -115,6 +116,12 @@ fn a_reader_that_rounds_is_found_by_the_checksum() {
     let plan = serde_json::to_value(plan_by_hand()).unwrap();
     each_rounding(&plan, &mut |tree| {
         assert!(serde_json::from_value::<Plan>(tree).is_err());
+    });
+    let clip = Clip::dynamic(0.995, 10.0).unwrap();
+    let clipped = sampler(&FirstOrder::ddim()).with_clip(clip);
+    let clipped = serde_json::to_value(clipped).unwrap();
+    each_rounding(&clipped, &mut |tree| {
+        assert!(serde_json::from_value::<Sampler>(tree).is_err());
     });
     let stored = serde_json::to_value(snapshot()).unwrap();
     each_rounding(&stored, &mut |tree| {

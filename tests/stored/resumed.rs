@@ -20,11 +20,11 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::formats::{cbor, json, of_cbor, of_json, of_postcard, postcard};
 
-const KIND: Prediction = Prediction::Velocity;
+pub(crate) const KIND: Prediction = Prediction::Velocity;
 
 /// A network with as many outputs as it is asked for.
 #[derive(Clone)]
-struct Network;
+pub(crate) struct Network;
 
 impl<A: Real> Denoiser<A, Ix2> for Network {
     type Error = Infallible;

@@ -22,7 +22,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::formats::{cbor, json, of_cbor, of_json, of_postcard, postcard};
 
-type Again<In, Out> = Box<dyn Fn(&In) -> Result<Out, String>>;
+pub(crate) type Again<In, Out> = Box<dyn Fn(&In) -> Result<Out, String>>;
 
 /// A value in every format, and how input of its type is read, checked and written again.
 pub(crate) struct Specimen {

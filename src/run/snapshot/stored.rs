@@ -37,8 +37,9 @@ impl<T: StoredArray> Serialize for Snapshot<T> {
 
 impl<'de, T: StoredArray> Deserialize<'de> for Snapshot<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let required = !deserializer.is_human_readable();
         let form = Form::<T::Element>::deserialize(deserializer)?;
-        form.check().map_err(D::Error::custom)?;
+        form.check(required).map_err(D::Error::custom)?;
         form.into_snapshot().map_err(D::Error::custom)
     }
 }
@@ -78,7 +79,7 @@ impl<'a, A: Element> Form<'a, A> {
 
     /// What can be said without the plan; [`Sampler::resume`](crate::Sampler::resume) says the
     /// rest.
-    fn check(&self) -> Result<(), Error> {
+    fn check(&self, required: bool) -> Result<(), Error> {
         if self.history.len() > MAX_SLOTS {
             return Err(Error::TooManySlots {
                 found: self.history.len(),
@@ -89,7 +90,7 @@ impl<'a, A: Element> Form<'a, A> {
             array.check()?;
             require_shape(name, self.state.shape(), array.shape())?;
         }
-        check("snapshot", self.sum(), self.checksum)
+        check("snapshot", self.sum(), self.checksum, required)
     }
 
     fn arrays(&self) -> impl Iterator<Item = (&'static str, &ArrayForm<'a, A>)> {
