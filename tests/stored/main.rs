@@ -11,6 +11,8 @@ mod layout;
 mod memory;
 mod mutations;
 mod numbers;
+mod plans;
+mod refused;
 mod resumed;
 mod round_trips;
 mod snapshots;

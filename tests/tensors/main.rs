@@ -4,6 +4,7 @@
 
 mod common;
 mod guided;
+mod libraries;
 mod naive;
 mod refusals;
 mod runs;
