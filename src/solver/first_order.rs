@@ -1,6 +1,6 @@
 //! DDIM, DDPM and the rest of the κ family.
 
-use super::{Path, Solver};
+use super::{Entry, Path, Solver};
 use crate::error::Error;
 use crate::plan::{Plan, Step, Update};
 use crate::posterior::{Kappa, ReverseVariance, StridedPosterior};
@@ -116,4 +116,23 @@ impl Solver for FirstOrder {
     fn order(&self) -> usize {
         1
     }
+}
+
+pub(super) fn entries() -> Vec<Entry> {
+    let ddim = "Song, Meng and Ermon 2021";
+    vec![
+        Entry::new("DDIM", FirstOrder::ddim(), ddim),
+        Entry::new("DDPM", FirstOrder::ddpm(), "Ho, Jain and Abbeel 2020"),
+        Entry::new("DDIM with eta 0.5", FirstOrder::new(Kappa::Eta(0.5)), ddim),
+        Entry::new(
+            "constant tau 0.7",
+            FirstOrder::new(Kappa::Tau(0.7)),
+            "Lu et al. 2022",
+        ),
+        Entry::new(
+            "fresh noise",
+            FirstOrder::new(Kappa::Fresh),
+            "Song et al. 2023",
+        ),
+    ]
 }

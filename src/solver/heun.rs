@@ -1,6 +1,6 @@
 //! Heun's method in ρ.
 
-use super::{Path, Solver};
+use super::{Entry, Path, Solver};
 use crate::error::Error;
 use crate::level::NoiseLevel;
 use crate::plan::{Plan, Stage, Step, Store, Update};
@@ -76,4 +76,12 @@ fn step(from: NoiseLevel, to: NoiseLevel) -> Result<Step, Error> {
         ]
     };
     Ok(Step { from, to, stages })
+}
+
+pub(super) fn entries() -> Vec<Entry> {
+    vec![Entry::new(
+        "Heun",
+        Heun::new(),
+        "Karras et al. 2022, Algorithm 1",
+    )]
 }

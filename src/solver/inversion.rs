@@ -1,6 +1,6 @@
 //! DDIM run upwards.
 
-use super::{Path, Solver};
+use super::{Entry, Path, Solver};
 use crate::error::Error;
 use crate::level::NoiseLevel;
 use crate::plan::{Plan, Stage, Step, Update};
@@ -79,4 +79,9 @@ fn up_edge(from: NoiseLevel, to: NoiseLevel) -> Result<Step, Error> {
         )]
     };
     Ok(Step { from, to, stages })
+}
+
+pub(super) fn entries() -> Vec<Entry> {
+    let source = "Song, Meng and Ermon 2021, section 4.3";
+    vec![Entry::new("DDIM inversion", DdimInversion::new(), source).inverting()]
 }

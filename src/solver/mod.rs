@@ -1,13 +1,17 @@
 //! Solvers: from a path to a plan. One family a file: coefficients, nothing else.
 
+mod catalogue;
 mod first_order;
 mod heun;
+mod history;
 mod inversion;
 mod multistep;
 mod path;
 #[cfg(feature = "serde")]
 mod stored;
+mod weights;
 
+pub use catalogue::{Entry, catalogue};
 pub use first_order::FirstOrder;
 pub use heun::Heun;
 pub use inversion::DdimInversion;
@@ -18,7 +22,6 @@ use std::fmt::Debug;
 
 use crate::error::Error;
 use crate::plan::Plan;
-use crate::posterior::Kappa;
 
 /// A solver: it compiles a path to a plan, and that is all it does.
 ///
@@ -61,60 +64,3 @@ macro_rules! forward {
 }
 
 forward!(&S, Box<S>, std::sync::Arc<S>);
-
-/// One solver of the [`catalogue`].
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Entry {
-    /// Its name, unique in the list.
-    pub name: &'static str,
-    /// The solver, with default options.
-    pub solver: Box<dyn Solver>,
-    /// Whether it runs from the clean end up to noise.
-    pub inverts: bool,
-}
-
-/// Every built-in solver, in each of its forms: the list that the crate's own tests of order, mean
-/// defect and allocations walk along.
-///
-/// ```
-/// use diffusion_sampler::solver::catalogue;
-///
-/// assert!(catalogue().iter().any(|entry| entry.name == "DDIM" && entry.solver.order() == 1));
-/// ```
-pub fn catalogue() -> Vec<Entry> {
-    let entry = |name, solver: Box<dyn Solver>| Entry {
-        name,
-        solver,
-        inverts: false,
-    };
-    let exact = |solver: DpmSolverPlusPlus| solver.with_form(SecondOrderForm::Exact);
-    vec![
-        entry("DDIM", Box::new(FirstOrder::ddim())),
-        entry("DDPM", Box::new(FirstOrder::ddpm())),
-        entry(
-            "DDIM with eta 0.5",
-            Box::new(FirstOrder::new(Kappa::Eta(0.5))),
-        ),
-        entry(
-            "constant tau 0.7",
-            Box::new(FirstOrder::new(Kappa::Tau(0.7))),
-        ),
-        entry("fresh noise", Box::new(FirstOrder::new(Kappa::Fresh))),
-        entry("DPM-Solver++(2M)", Box::<DpmSolverPlusPlus>::default()),
-        entry(
-            "DPM-Solver++(2M), exact",
-            Box::new(exact(DpmSolverPlusPlus::new())),
-        ),
-        entry("SDE-DPM-Solver++(2M)", Box::new(DpmSolverPlusPlus::sde())),
-        entry(
-            "SDE-DPM-Solver++(2M), exact",
-            Box::new(exact(DpmSolverPlusPlus::sde())),
-        ),
-        entry("Heun", Box::new(Heun::new())),
-        Entry {
-            inverts: true,
-            ..entry("DDIM inversion", Box::new(DdimInversion::new()))
-        },
-    ]
-}

@@ -1,6 +1,6 @@
 //! DPM-Solver++, multistep, and its stochastic form.
 
-use super::{Path, Solver};
+use super::{Entry, Path, Solver};
 use crate::error::{Error, require, require_non_negative};
 use crate::plan::{Plan, Step, Store, Update};
 use crate::posterior::{Kappa, StridedPosterior};
@@ -268,4 +268,16 @@ impl Solver for DpmSolverPlusPlus {
     fn order(&self) -> usize {
         self.order
     }
+}
+
+pub(super) fn entries() -> Vec<Entry> {
+    let source = "Lu et al. 2022";
+    let exact = |solver: DpmSolverPlusPlus| solver.with_form(SecondOrderForm::Exact);
+    let (ode, sde) = (DpmSolverPlusPlus::new(), DpmSolverPlusPlus::sde());
+    vec![
+        Entry::new("DPM-Solver++(2M)", ode, source),
+        Entry::new("DPM-Solver++(2M), exact", exact(ode), source),
+        Entry::new("SDE-DPM-Solver++(2M)", sde, source),
+        Entry::new("SDE-DPM-Solver++(2M), exact", exact(sde), source),
+    ]
 }

@@ -1,0 +1,100 @@
+//! Weights of interpolating quadrature rules: what every multistep solver is made of.
+
+use crate::special::phi;
+
+/// The most nodes of a rule.
+pub(super) const MAX_NODES: usize = 5;
+
+/// The weights w_j = ∫₀ʰ p e^(−p(h−v)) l_j(v) dv of an exponential Adams method, l_j the Lagrange
+/// basis on the nodes.
+///
+/// `nodes` are u_j = v_j/h, relative to the step: 0 is its start, 1 its end, older knots are
+/// negative. `z` = ph is finite. Σ w_j = 1 − e^(−z).
+///
+/// By moments: Σ_j u_j^k w_j = z k! φ_{k+1}(−z), k = 0..n − 1.
+pub(super) fn exponential(z: f64, nodes: &[f64]) -> [f64; MAX_NODES] {
+    let mut moments = [0.0; MAX_NODES];
+    let mut factorial = 1.0;
+    for (k, moment) in moments.iter_mut().enumerate().take(nodes.len()) {
+        factorial *= k.max(1) as f64;
+        // φ₁ in its own form, which is right for every z.
+        *moment = match k {
+            0 => -libm::expm1(-z),
+            _ => z * factorial * phi(k + 1, -z),
+        };
+    }
+    solve(nodes, moments)
+}
+
+/// The weights w_j = ∫₀¹ l_j(u) du of an Adams method, on the same nodes: moments 1/(k + 1).
+pub(super) fn polynomial(nodes: &[f64]) -> [f64; MAX_NODES] {
+    let mut moments = [0.0; MAX_NODES];
+    for (k, moment) in moments.iter_mut().enumerate().take(nodes.len()) {
+        *moment = 1.0 / (k as f64 + 1.0);
+    }
+    solve(nodes, moments)
+}
+
+/// w with Σ_j u_j^k w_j = moment_k (Björck and Pereyra 1970). The nodes must be distinct.
+fn solve(nodes: &[f64], mut w: [f64; MAX_NODES]) -> [f64; MAX_NODES] {
+    let n = nodes.len();
+    for k in 0..n {
+        for i in (k + 1..n).rev() {
+            w[i] -= nodes[k] * w[i - 1];
+        }
+    }
+    for k in (0..n.saturating_sub(1)).rev() {
+        for i in k + 1..n {
+            w[i] /= nodes[i] - nodes[i - k - 1];
+        }
+        for i in k..n - 1 {
+            w[i] -= w[i + 1];
+        }
+    }
+    w
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_NODES, exponential, polynomial};
+
+    /// l_j at u.
+    fn basis(nodes: &[f64], j: usize, u: f64) -> f64 {
+        let others = nodes.iter().enumerate().filter(|(i, _)| *i != j);
+        others
+            .map(|(_, node)| (u - node) / (nodes[j] - node))
+            .product()
+    }
+
+    /// ∫₀¹ f by Gauss–Legendre with three nodes on 400 panels.
+    fn integral(f: impl Fn(f64) -> f64) -> f64 {
+        let (panels, x) = (400, 0.6f64.sqrt());
+        let panel = |k: i32| {
+            let at = |x: f64| f((f64::from(k) + 0.5 + 0.5 * x) / f64::from(panels));
+            (5.0 * at(-x) + 8.0 * at(0.0) + 5.0 * at(x)) / 18.0
+        };
+        (0..panels).map(panel).sum::<f64>() / f64::from(panels)
+    }
+
+    #[test]
+    fn weights_are_integrals_of_the_lagrange_basis() {
+        let all = [0.0, -0.7, -2.1, -2.6, 1.0];
+        for n in 1..=MAX_NODES {
+            for nodes in [&all[..n], &all[MAX_NODES - n..]] {
+                let weights = polynomial(nodes);
+                for j in 0..n {
+                    let exact = integral(|u| basis(nodes, j, u));
+                    assert!((weights[j] - exact).abs() < 1e-11, "{nodes:?} {j}");
+                }
+                for z in [1e-9, 1e-3, 0.3, 1.0, 5.0, 20.0] {
+                    let weights = exponential(z, nodes);
+                    for j in 0..n {
+                        let exact = integral(|u| z * (-z * (1.0 - u)).exp() * basis(nodes, j, u));
+                        let error = (weights[j] - exact).abs() / z.min(1.0);
+                        assert!(error < 1e-9, "{nodes:?} {j} {z}: {error:e}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Solvers: their structure, and each against the recurrence that its paper or library publishes.
+
+mod common;
+mod structure;
