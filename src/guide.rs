@@ -7,6 +7,7 @@
 //! - [`mathematics`]: the formulas and where they come from.
 //! - [`verification`]: every claim with its oracle, the measured value and the threshold.
 //! - [`performance`]: what a step costs.
+//! - [`known_wrong_samplers`]: what others shipped, and the test that finds each.
 #![cfg_attr(
     feature = "proptest",
     doc = "- [`testing`]: checks for your own samplers, and three famous bugs that they find."
@@ -24,6 +25,13 @@ pub mod choosing {
 pub mod extending {
     //! [mathematics]: super::mathematics
     #![doc = include_str!("../docs/extending.md")]
+}
+
+pub mod known_wrong_samplers {
+    //! [choosing]: super::choosing
+    #![cfg_attr(feature = "proptest", doc = "[testing]: super::testing")]
+    //! [verification]: super::verification
+    #![doc = include_str!("../docs/known-wrong-samplers.md")]
 }
 
 pub mod mathematics {

@@ -178,3 +178,24 @@ fn coefficients_use_no_platform_transcendentals() -> Result<(), Box<dyn Error>> 
     }
     Ok(())
 }
+
+#[test]
+fn the_page_of_wrong_samplers_names_tests_that_exist() -> Result<(), Box<dyn Error>> {
+    let page = include_str!("../docs/known-wrong-samplers.md");
+    let mut named = 0;
+    for line in page.lines().filter(|line| line.contains("`: `")) {
+        let mut cell = line.rsplit('|').nth(1).unwrap_or_default().split('`');
+        let (file, test) = (
+            cell.nth(1).unwrap_or_default(),
+            cell.nth(1).unwrap_or_default(),
+        );
+        let code = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+        assert!(
+            code.contains(&format!("fn {test}(")),
+            "{file} has no test {test}"
+        );
+        named += 1;
+    }
+    assert_eq!(named, 18, "every line of the table names a test");
+    Ok(())
+}
