@@ -4,6 +4,7 @@
 
 pub mod canvas;
 mod font;
+pub mod miss;
 pub mod model;
 pub mod output;
 pub mod plot;
