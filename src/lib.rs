@@ -88,6 +88,7 @@ pub mod likelihood;
 mod linalg;
 mod memory;
 pub mod moments;
+mod names;
 pub mod noise;
 mod on_arrays;
 pub mod oracle;
