@@ -38,6 +38,7 @@
 //! - [`clip`]: clipping and dynamic thresholding of x₀.
 //! - [`noise`]: keyed normals, a Brownian path, any `rand` generator.
 //! - [`run`]: ask/tell, whole runs, snapshots, single steps, the machine beneath.
+//! - [`editing`]: inpainting, exact inversion, recovered noise, latents between two others.
 //! - [`tensor`]: runs on flat slices and on the tensors of other libraries.
 //!
 //! *Theory and training*
@@ -75,6 +76,7 @@
 mod apply;
 pub mod clip;
 pub mod denoiser;
+pub mod editing;
 mod element;
 mod error;
 mod fold;

@@ -323,6 +323,20 @@ impl fmt::Display for Error {
             Self::RunFinished { steps } => {
                 write!(f, "the run has already taken all of its {steps} steps")
             }
+            Self::WithinStep { step, stage } => write!(
+                f,
+                "the run stands within step {step}, before its stage {stage}: edit it between two steps"
+            ),
+            Self::NotConverged {
+                step,
+                sample,
+                residual,
+                tolerance,
+            } => write!(
+                f,
+                "step {step} was not solved for sample {sample}: a residual of {residual:e} is left, {tolerance:e} was asked for; \
+                 allow more evaluations, or a larger tolerance"
+            ),
             Self::NonFinite {
                 step,
                 sample,

@@ -446,6 +446,24 @@ pub enum Error {
         /// The number of steps in the plan.
         steps: usize,
     },
+    /// An edit that belongs between two steps, of a run that stands within one.
+    WithinStep {
+        /// The step.
+        step: usize,
+        /// The stage that comes next in it.
+        stage: usize,
+    },
+    /// The solution of an implicit step was not found to the tolerance.
+    NotConverged {
+        /// The step of the plan, counted from 0 at its start.
+        step: usize,
+        /// The sample: position on axis 0.
+        sample: usize,
+        /// What is left.
+        residual: f64,
+        /// What was asked for.
+        tolerance: f64,
+    },
     /// The model's output or the new state is not finite. The state is left as the failed step
     /// wrote it; the step and the model's outputs stay readable.
     NonFinite {

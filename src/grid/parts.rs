@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Grid;
-use crate::error::Error;
+use crate::error::{Error, require};
 use crate::level::NoiseLevel;
 use crate::schedule::NoiseSchedule;
 
@@ -91,6 +91,45 @@ impl Grid {
         let variance = schedule.start_variance(&start);
         self.start_variances.splice(..first, [variance]);
         Self::checked(self.levels, self.start_variances)
+    }
+
+    /// The last ⌊K · `strength`⌋ of the grid's K steps: image to image by diffusers' rule.
+    ///
+    /// There `strength` is a share of the *steps*, not of the noise. The level at which such a run
+    /// starts, and to which the image must be noised, depends on K and on the spacing:
+    /// `grid.start()` of the result is what it really is. For a promised level take
+    /// [`starting_at`](Self::starting_at). The product is rounded as Python's, so that 0.29 of 100
+    /// steps are 28.
+    ///
+    /// ```
+    /// use diffusion_sampler::{Grid, schedule::TableSchedule};
+    ///
+    /// let schedule = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;
+    /// let (trailing, leading) = (Grid::trailing(&schedule, 20)?, Grid::leading(&schedule, 20, 1)?);
+    /// let half = [trailing.by_strength(0.5)?, leading.by_strength(0.5)?];
+    /// assert_eq!(half.map(|grid| grid.start().time()), [500.0, 452.0]);
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] unless `strength` lies in \[0, 1\]; [`Error::StepCount`] where it
+    /// leaves no step.
+    #[doc(alias = "img2img")]
+    #[doc(alias = "strength")]
+    pub fn by_strength(&self, strength: f64) -> Result<Self, Error> {
+        let valid = (0.0..=1.0).contains(&strength);
+        require(valid, "strength", strength, "between 0 and 1")?;
+        let steps = self.steps();
+        let kept = ((steps as f64 * strength) as usize).min(steps);
+        if kept == 0 {
+            return Err(Error::StepCount {
+                steps: 0,
+                min: 1,
+                max: steps,
+            });
+        }
+        self.section(steps - kept..steps)
     }
 
     /// The steps `steps` of this grid, counted from 0 at the noisy end, as a grid of their own.

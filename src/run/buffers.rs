@@ -159,7 +159,7 @@ pub(super) fn find_unwritten<A: Real, D: Dimension>(
 }
 
 /// Refuses values that are not finite before anything runs.
-pub(super) fn check_start<A: Real, D: Dimension>(
+pub(crate) fn check_start<A: Real, D: Dimension>(
     array: &ArrayRef<A, D>,
     name: &'static str,
 ) -> Result<(), Error> {

@@ -14,6 +14,8 @@ mod snapshot;
 mod tensors;
 mod trajectory;
 
+pub(crate) use buffers::check_start;
+
 pub use crate::fold::Coefficients;
 pub use cursor::Cursor;
 pub use ddim_step::DdimStep;

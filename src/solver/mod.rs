@@ -7,6 +7,7 @@ mod history;
 mod inversion;
 mod multistep;
 mod path;
+mod repaint;
 #[cfg(feature = "serde")]
 mod stored;
 mod weights;
@@ -17,6 +18,7 @@ pub use heun::Heun;
 pub use inversion::DdimInversion;
 pub use multistep::{DpmSolverPlusPlus, SecondOrderForm};
 pub use path::Path;
+pub use repaint::RePaint;
 
 use std::fmt::Debug;
 
@@ -31,6 +33,7 @@ use crate::plan::Plan;
 /// | [`DpmSolverPlusPlus`] | 1, 2 | K | none, or constant τ |
 /// | [`Heun`] | 2 | 2K − 1 onto a clean end, else 2K | none |
 /// | [`DdimInversion`] | 1 | K | none; runs from the clean end up |
+/// | [`RePaint`] | the solver's within | see there | on its way up; a combinator around any solver |
 ///
 /// [`catalogue`] lists them all. The extending guide shows a custom one in 20 lines.
 #[doc(alias = "scheduler")]

@@ -71,6 +71,17 @@ impl<'a> Path<'a> {
         }
     }
 
+    /// The same path along a part of its grid.
+    pub(super) fn on<'b>(&self, section: &'b Grid) -> Path<'b>
+    where
+        'a: 'b,
+    {
+        Path {
+            schedule: self.schedule,
+            grid: section,
+        }
+    }
+
     /// The grid.
     pub fn grid(&self) -> &'a Grid {
         self.grid
