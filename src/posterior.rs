@@ -51,63 +51,32 @@ impl StridedPosterior {
     /// [`Error::DegenerateEdge`] when `from` is clean (ε is then undetermined), or for an up-edge
     /// under a policy that is not defined there, or from α = 0 to α = 0;
     /// [`Error::InvalidParameter`] for η or τ that is negative or not finite;
-    /// [`Error::EtaOutOfRange`] for an η that would need γ > σ_s; [`Error::GammaOutOfRange`] when γ
-    /// is not in \[0, σ_s\]; [`Error::EdgeOverflow`] when a coefficient overflows.
+    /// [`Error::EtaOutOfRange`] for an η that would need γ > σ_s (of [`Kappa::FlowEta`], κ < 0);
+    /// [`Error::GammaOutOfRange`] when γ is not in \[0, σ_s\]; [`Error::EdgeOverflow`] when a coefficient overflows.
     pub fn new(from: NoiseLevel, to: NoiseLevel, kappa: Kappa) -> Result<Self, Error> {
         let h = check_ends(&from, &to)?;
-        if h < 0.0 && matches!(kappa, Kappa::Ddpm | Kappa::Eta(_) | Kappa::Tau(_)) {
+        if h < 0.0 && !matches!(kappa, Kappa::Ddim | Kappa::Gamma(_) | Kappa::Fresh) {
             return Err(Error::DegenerateEdge {
                 from: from.time(),
                 to: to.time(),
                 requirement: "lead to less noise under this policy",
             });
         }
-        // (κ, 1 − κ, γ/σ_s), each in its own stable form.
-        let (kappa, one_minus_kappa, ratio) = match kappa {
-            Kappa::Ddim => (1.0, 0.0, 0.0),
-            Kappa::Fresh => (0.0, 1.0, 1.0),
-            Kappa::Ddpm => Self::constant_rate(h, 1.0),
-            Kappa::Tau(tau) => {
-                require_non_negative("tau", tau)?;
-                Self::constant_rate(h, tau)
-            }
-            Kappa::Eta(eta) => {
-                require_non_negative("eta", eta)?;
-                let ratio = eta * (-libm::expm1(-2.0 * h)).sqrt();
-                // κ² = 1 − η²(1 − r²) = (1 − η)(1 + η) + η²r².
-                let r = libm::exp(-h);
-                let squared = (1.0 - eta) * (1.0 + eta) + eta * eta * r * r;
-                // Not `squared < 0`: η² overflows to a NaN here.
-                if !(squared >= 0.0 || to.is_clean()) {
-                    return Err(Error::EtaOutOfRange {
-                        eta,
-                        // γ = σ_s.
-                        max: 1.0 / (-libm::expm1(-2.0 * h)).sqrt(),
-                        from: from.time(),
-                        to: to.time(),
-                    });
-                }
-                let kappa = squared.max(0.0).sqrt();
-                (kappa, (ratio * ratio / (1.0 + kappa)).min(1.0), ratio)
-            }
-            Kappa::Gamma(gamma) => {
-                if !(gamma >= 0.0 && gamma <= to.sigma()) {
-                    return Err(Error::GammaOutOfRange {
-                        gamma,
-                        sigma_to: to.sigma(),
-                        from: from.time(),
-                        to: to.time(),
-                    });
-                }
-                let ratio = if gamma == 0.0 {
-                    0.0
-                } else {
-                    gamma / to.sigma()
-                };
-                let kappa = ((1.0 - ratio) * (1.0 + ratio)).sqrt();
-                (kappa, ratio * ratio / (1.0 + kappa), ratio)
-            }
-        };
+        Self::of_parts(from, to, kappa.parts(&from, &to, h)?)
+    }
+
+    /// The posterior with κ = e^(−`decay`), `decay` ≥ 0 (+∞ keeps nothing of x_t).
+    pub(crate) fn decaying(from: NoiseLevel, to: NoiseLevel, decay: f64) -> Result<Self, Error> {
+        check_ends(&from, &to)?;
+        Self::of_parts(from, to, policy::decaying(decay))
+    }
+
+    /// From (κ, 1 − κ, γ/σ_s), each in its own stable form.
+    fn of_parts(
+        from: NoiseLevel,
+        to: NoiseLevel,
+        (kappa, one_minus_kappa, ratio): (f64, f64, f64),
+    ) -> Result<Self, Error> {
         Self {
             from,
             to,
@@ -123,21 +92,6 @@ impl StridedPosterior {
         check_finite(&self.from, &self.to, "state", self.state_coefficient())?;
         check_finite(&self.from, &self.to, "data", self.data_coefficient())?;
         Ok(self)
-    }
-
-    /// κ = r^(τ²): (κ, 1 − κ, γ/σ_s). As a power of r: e^(−τ²h) would be NaN at τ = 0, h = ∞.
-    fn constant_rate(h: f64, tau: f64) -> (f64, f64, f64) {
-        // A τ² that overflows would be NaN at h = 0.
-        let rate = (tau * tau).min(f64::MAX);
-        if rate == 0.0 {
-            return (1.0, 0.0, 0.0);
-        }
-        let decay = rate * h;
-        (
-            libm::exp(-decay),
-            -libm::expm1(-decay),
-            (-libm::expm1(-2.0 * decay)).sqrt(),
-        )
     }
 
     /// The level t that the edge leaves.

@@ -287,6 +287,11 @@ pub enum Error {
         /// The λ requested.
         lambda: f64,
     },
+    /// A level was requested by its time of a path that has no schedule.
+    TimeWithoutSchedule {
+        /// The time requested.
+        time: f64,
+    },
     /// A knot of the grid is not the schedule's level at its time.
     ScheduleMismatch {
         /// The knot's time.

@@ -31,6 +31,7 @@ use crate::schedule::NoiseSchedule;
 /// | [`trailing`](Self::trailing) | round(T u_k) |
 /// | [`leading`](Self::leading) | network index (K − 1 − k)⌊T/K⌋ + offset, then clean |
 /// | [`linspace`](Self::linspace) | network index round(linspace(T − 1, 0, K)), then clean |
+/// | [`lcm`](Self::lcm) | network indices (n − ⌊kn/K⌋)⌊T/n⌋ − 1 of n original steps, then clean |
 /// | [`quadratic`](Self::quadratic) | T u_k², on a table rounded and never below K − k |
 /// | [`ddim_quadratic`](Self::ddim_quadratic) | network index ⌊linspace(√(0.8 T), 0, K)²⌋, then clean |
 /// | [`uniform_lambda`](Self::uniform_lambda) | K levels uniform in λ, then clean |

@@ -14,6 +14,9 @@ enum KappaForm {
     Tau(#[serde(with = "finite")] f64),
     Gamma(#[serde(with = "finite")] f64),
     Fresh,
+    CappedEta(#[serde(with = "finite")] f64),
+    FlowEta(#[serde(with = "finite")] f64),
+    Ancestral(#[serde(with = "finite")] f64),
 }
 
 #[derive(Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! The list of all solvers.
 
-use super::{Solver, first_order, heun, inversion, multistep};
+use super::{Solver, belm, first_order, heun, inversion, lcm, multistep, tcd};
 
 /// One solver of the [`catalogue`].
 #[derive(Debug)]
@@ -39,7 +39,8 @@ impl Entry {
 }
 
 /// Every built-in solver, in each of its forms: the list that the crate's own tests of order, mean
-/// defect and allocations walk along.
+/// defect and allocations walk along. [`Restart`](super::Restart), which repeats parts of the path
+/// with any of them, is not in it.
 ///
 /// ```
 /// use diffusion_sampler::solver::catalogue;
@@ -52,6 +53,9 @@ pub fn catalogue() -> Vec<Entry> {
         multistep::entries(),
         heun::entries(),
         inversion::entries(),
+        lcm::entries(),
+        tcd::entries(),
+        belm::entries(),
     ]
     .into_iter()
     .flatten()

@@ -62,6 +62,26 @@ impl FirstOrder {
         Self::new(Kappa::Ddpm)
     }
 
+    /// Euler ancestral as ComfyUI chooses it, with η = 1: [`Kappa::Ancestral`]. On a flow it is the
+    /// rectified-flow form; everywhere else it is DDPM's κ = r.
+    ///
+    /// With CFG++ ([`PlusPlus`](crate::guidance::PlusPlus)) ComfyUI takes the general form on a flow
+    /// too: `euler_ancestral_cfg_pp` is [`Kappa::CappedEta`] with η = 1, and `euler_cfg_pp` is
+    /// [`ddim`](Self::ddim).
+    ///
+    /// ```
+    /// use diffusion_sampler::{Grid, Sampler, schedule::RectifiedFlow, solver::FirstOrder};
+    ///
+    /// let flow = RectifiedFlow::shifted(3.0)?;
+    /// let sampler = Sampler::new(&flow, &Grid::trailing(&flow, 20)?, &FirstOrder::ancestral())?;
+    /// assert!(sampler.plan().is_stochastic());
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    #[doc(alias("euler_ancestral", "Euler a", "EulerAncestralDiscreteScheduler"))]
+    pub fn ancestral() -> Self {
+        Self::new(Kappa::Ancestral(1.0))
+    }
+
     /// A policy for each edge, from the noisy end; explicit γ's are given this way.
     pub fn per_edge(kappas: Vec<Kappa>) -> Self {
         Self {
@@ -133,6 +153,16 @@ pub(super) fn entries() -> Vec<Entry> {
             "fresh noise",
             FirstOrder::new(Kappa::Fresh),
             "Song et al. 2023",
+        ),
+        Entry::new(
+            "Euler ancestral with eta 1.2, capped",
+            FirstOrder::new(Kappa::CappedEta(1.2)),
+            "Crowson, k-diffusion, get_ancestral_step",
+        ),
+        Entry::new(
+            "Euler ancestral of flows",
+            FirstOrder::new(Kappa::FlowEta(1.0)),
+            "ComfyUI, sample_euler_ancestral_RF",
         ),
     ]
 }

@@ -54,7 +54,7 @@ impl Solver for DdimInversion {
     }
 }
 
-fn up_edge(from: NoiseLevel, to: NoiseLevel) -> Result<Step, Error> {
+pub(super) fn up_edge(from: NoiseLevel, to: NoiseLevel) -> Result<Step, Error> {
     let stages = if from.is_clean() {
         vec![
             Stage::without_model(Update {

@@ -1,24 +1,32 @@
 //! Solvers: from a path to a plan. One family a file: coefficients, nothing else.
 
+mod belm;
 mod catalogue;
 mod first_order;
 mod heun;
 mod history;
 mod inversion;
+mod lcm;
 mod multistep;
 mod path;
 mod repaint;
+mod restart;
 #[cfg(feature = "serde")]
 mod stored;
+mod tcd;
 mod weights;
 
+pub use belm::{Belm, BelmInversion};
 pub use catalogue::{Entry, catalogue};
 pub use first_order::FirstOrder;
 pub use heun::Heun;
 pub use inversion::DdimInversion;
+pub use lcm::Lcm;
 pub use multistep::{DpmSolverPlusPlus, SecondOrderForm};
 pub use path::Path;
 pub use repaint::RePaint;
+pub use restart::Restart;
+pub use tcd::Tcd;
 
 use std::fmt::Debug;
 
@@ -34,6 +42,11 @@ use crate::plan::Plan;
 /// | [`Heun`] | 2 | 2K − 1 onto a clean end, else 2K | none |
 /// | [`DdimInversion`] | 1 | K | none; runs from the clean end up |
 /// | [`RePaint`] | the solver's within | see there | on its way up; a combinator around any solver |
+/// | [`Belm`] | 2 | K | none; exactly invertible |
+/// | [`BelmInversion`] | 2 | K | none; runs from the clean end up |
+/// | [`Lcm`] | – | K | fresh, for consistency models |
+/// | [`Tcd`] | – | K | none to fresh, for trajectory consistency models |
+/// | [`Restart`] | its inner solver's | K and those of the repeated parts | its inner solver's, and up-steps |
 ///
 /// [`catalogue`] lists them all. The extending guide shows a custom one in 20 lines.
 #[doc(alias = "scheduler")]

@@ -8,8 +8,8 @@ use crate::schedule::NoiseSchedule;
 /// What a solver plans along: the knots of a grid, and the schedule between them.
 ///
 /// A solver that needs levels off the grid (midpoints, churned levels) asks
-/// [`at_lambda`](Self::at_lambda). A grid of bare levels has no schedule
-/// ([`without_schedule`](Self::without_schedule)); there `at_lambda` refuses.
+/// [`at_lambda`](Self::at_lambda) or [`at_time`](Self::at_time). A grid of bare levels has no
+/// schedule ([`without_schedule`](Self::without_schedule)); there both refuse.
 ///
 /// ```
 /// use diffusion_sampler::{Grid, schedule::VariancePreserving, solver::Path};
@@ -102,5 +102,43 @@ impl<'a> Path<'a> {
     pub fn at_lambda(&self, lambda: f64) -> Result<NoiseLevel, Error> {
         let schedule = self.schedule.ok_or(Error::PathWithoutSchedule { lambda })?;
         schedule.level(schedule.time_of_lambda(lambda)?)
+    }
+
+    /// The schedule's level at a time, on the grid or off it.
+    ///
+    /// ```
+    /// use diffusion_sampler::{Error, Grid, schedule::RectifiedFlow, solver::Path};
+    ///
+    /// let flow = RectifiedFlow::new();
+    /// let grid = Grid::trailing(&flow, 4)?;
+    /// assert_eq!(Path::new(&flow, &grid)?.at_time(0.3)?.sigma(), 0.3);
+    /// let refused = Path::without_schedule(&grid).at_time(0.3);
+    /// assert_eq!(refused, Err(Error::TimeWithoutSchedule { time: 0.3 }));
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimeOutOfRange`]; [`Error::TimeWithoutSchedule`] where there is none.
+    pub fn at_time(&self, time: f64) -> Result<NoiseLevel, Error> {
+        let schedule = self.schedule.ok_or(Error::TimeWithoutSchedule { time })?;
+        schedule.level(time)
+    }
+
+    /// Whether the schedule is a table, whose times are the network's indices + 1.
+    pub(super) fn is_table(&self) -> bool {
+        self.schedule
+            .is_some_and(|schedule| schedule.table_len().is_some())
+    }
+
+    /// The path of another grid of levels of the same schedule.
+    pub(super) fn on<'b>(&self, grid: &'b Grid) -> Path<'b>
+    where
+        'a: 'b,
+    {
+        Path {
+            schedule: self.schedule,
+            grid,
+        }
     }
 }

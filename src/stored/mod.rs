@@ -62,7 +62,7 @@
 //! | [`RectifiedFlow`](crate::schedule::RectifiedFlow) | `shift`: number |
 //! | [`LambdaRange`](crate::schedule::LambdaRange) | `noisy` ∞, `clean` ∞: numbers |
 //! | [`Grid`](crate::Grid) | `levels`: list of levels; `start_variances`: list of as many numbers, v_T of a run that starts there |
-//! | [`Kappa`](crate::posterior::Kappa) | `"ddim"`, `"ddpm"`, `{"eta": number}`, `{"tau": number}`, `{"gamma": number}` or `"fresh"` |
+//! | [`Kappa`](crate::posterior::Kappa) | `"ddim"`, `"ddpm"`, `"fresh"`, or a number under `eta`, `tau`, `gamma`, `capped_eta`, `flow_eta` or `ancestral`: `{"eta": number}` |
 //! | [`ReverseVariance`](crate::posterior::ReverseVariance) | `"posterior"`, `"fixed_large"` or `{"explicit": number}` |
 //! | [`FirstOrder`](crate::solver::FirstOrder) | `kappa`: `{"same": κ}` or `{"per_edge": [κ, …]}`; `reverse_variance` |
 //! | [`DpmSolverPlusPlus`](crate::solver::DpmSolverPlusPlus) | `order`: 1 or 2; `tau`: number; `form`: `"midpoint"` or `"exact"`; `guarded`, `bounded`: booleans |

@@ -95,6 +95,9 @@ fn posteriors_refuse_what_is_no_policy_and_hold_no_nan_otherwise() -> Outcome {
         Kappa::Tau(0.5),
         Kappa::Gamma(0.0),
         Kappa::Fresh,
+        Kappa::CappedEta(1.5),
+        Kappa::FlowEta(0.5),
+        Kappa::Ancestral(0.5),
     ] {
         degenerate(
             StridedPosterior::new(NoiseLevel::clean(), s, kappa),
@@ -104,8 +107,10 @@ fn posteriors_refuse_what_is_no_policy_and_hold_no_nan_otherwise() -> Outcome {
         degenerate(StridedPosterior::new(pure, pure, kappa), 3.0, 3.0);
         let up = StridedPosterior::new(s, t, kappa);
         match kappa {
-            Kappa::Ddpm | Kappa::Eta(_) | Kappa::Tau(_) => degenerate(up, 1.0, 2.0),
-            _ => assert!(up?.data_coefficient().is_finite()),
+            Kappa::Ddim | Kappa::Gamma(_) | Kappa::Fresh => {
+                assert!(up?.data_coefficient().is_finite());
+            }
+            _ => degenerate(up, 1.0, 2.0),
         }
     }
     let up = StridedPosterior::new(s, t, Kappa::Ddim)?;

@@ -1,5 +1,11 @@
 //! Solvers: their structure, and each against the recurrence that its paper or library publishes.
 
+mod ancestral;
+mod belm;
 mod common;
 mod repaint;
+mod few_steps;
+mod flow_maps;
+mod plus_plus;
+mod restart;
 mod structure;

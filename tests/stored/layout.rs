@@ -75,6 +75,9 @@ fn policies_and_solvers() {
     is_stored_as(Kappa::Eta(0.5), r#"{"eta": 0.5}"#);
     is_stored_as(Kappa::Tau(0.5), r#"{"tau": 0.5}"#);
     is_stored_as(Kappa::Gamma(0.5), r#"{"gamma": 0.5}"#);
+    is_stored_as(Kappa::CappedEta(0.5), r#"{"capped_eta": 0.5}"#);
+    is_stored_as(Kappa::FlowEta(0.5), r#"{"flow_eta": 0.5}"#);
+    is_stored_as(Kappa::Ancestral(0.5), r#"{"ancestral": 0.5}"#);
     is_stored_as(ReverseVariance::Posterior, r#""posterior""#);
     is_stored_as(ReverseVariance::FixedLarge, r#""fixed_large""#);
     is_stored_as(ReverseVariance::Explicit(0.5), r#"{"explicit": 0.5}"#);

@@ -169,6 +169,9 @@ pub(crate) fn kappa() -> BoxedStrategy<Kappa> {
         finite().prop_map(Kappa::Eta),
         finite().prop_map(Kappa::Tau),
         finite().prop_map(Kappa::Gamma),
+        finite().prop_map(Kappa::CappedEta),
+        finite().prop_map(Kappa::FlowEta),
+        finite().prop_map(Kappa::Ancestral),
     ]
     .boxed()
 }

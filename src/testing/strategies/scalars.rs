@@ -82,7 +82,7 @@ pub fn edges() -> BoxedStrategy<(NoiseLevel, NoiseLevel)> {
 }
 
 /// Noise policies that every edge to less noise allows: DDIM, DDPM, η in \[0, 1\], τ in \[0, 5\],
-/// fresh. An explicit γ depends on the edge: see [`posteriors`].
+/// fresh, capped η in \[0, 3\], flow and ancestral η in \[0, 1\]. An explicit γ depends on the edge: see [`posteriors`].
 ///
 /// ```
 /// use diffusion_sampler::{Grid, schedule::TableSchedule, solver::{FirstOrder, Path, Solver}};
@@ -103,6 +103,9 @@ pub fn kappas() -> BoxedStrategy<Kappa> {
         prop_oneof![Just(0.0), 0.0..1.0, Just(1.0)].prop_map(Kappa::Eta),
         prop_oneof![Just(0.0), 0.0..5.0, Just(1.0)].prop_map(Kappa::Tau),
         Just(Kappa::Fresh),
+        prop_oneof![Just(0.0), 0.0..3.0, Just(1.0)].prop_map(Kappa::CappedEta),
+        prop_oneof![Just(0.0), 0.0..1.0, Just(1.0)].prop_map(Kappa::FlowEta),
+        prop_oneof![Just(0.0), 0.0..1.0, Just(1.0)].prop_map(Kappa::Ancestral),
     ]
     .boxed()
 }

@@ -65,12 +65,15 @@ pub(crate) fn chain(count: usize, rng: &mut SmallRng) -> Outcome<Vec<NoiseLevel>
 
 /// A random policy for an edge onto `to`.
 pub(crate) fn policy(to: &NoiseLevel, rng: &mut SmallRng) -> Kappa {
-    match rng.random_range(0..6) {
+    match rng.random_range(0..9) {
         0 => Kappa::Ddim,
         1 => Kappa::Ddpm,
         2 => Kappa::Eta(rng.random_range(0.0..1.0)),
         3 => Kappa::Tau(rng.random_range(0.0..2.0)),
         4 => Kappa::Gamma(to.sigma() * rng.random_range(0.0..1.0)),
+        5 => Kappa::CappedEta(rng.random_range(0.0..3.0)),
+        6 => Kappa::FlowEta(rng.random_range(0.0..1.0)),
+        7 => Kappa::Ancestral(rng.random_range(0.0..1.0)),
         _ => Kappa::Fresh,
     }
 }

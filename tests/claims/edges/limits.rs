@@ -27,6 +27,11 @@ pub(crate) fn limits() -> Outcome<Vec<Claim>> {
         Kappa::Tau(0.0),
         Kappa::Gamma(0.0),
         Kappa::Fresh,
+        Kappa::CappedEta(0.5),
+        Kappa::CappedEta(7.0),
+        Kappa::FlowEta(0.5),
+        Kappa::FlowEta(7.0),
+        Kappa::Ancestral(1.0),
     ];
     // Onto σ_s = 0, from any level.
     let mut clean = 0.0f64;

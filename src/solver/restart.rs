@@ -1,0 +1,253 @@
+//! Restart sampling around any solver.
+
+use super::{Path, Solver};
+use crate::error::{Error, require, require_non_negative, require_positive};
+use crate::grid::Grid;
+use crate::level::NoiseLevel;
+use crate::plan::{Plan, Stage, Step, Update};
+use crate::posterior::Transition;
+
+/// Karras et al.'s exponent, by which the knots of a repeated part are spaced.
+const KARRAS: f64 = 7.0;
+
+/// Restart sampling: an inner solver, and parts of the path that are run again after noise is added
+/// back. Xu et al. (2023), "Restart Sampling for Improving Generative Processes".
+///
+/// Where a run reaches the knot nearest to ρ_min of an interval, the forward process leads back up to
+/// the knot nearest to ρ_max, x_t = (α_t/α_s) x_s + √β_{t|s} z, and the inner solver comes down
+/// again, in `steps` steps uniform in ρ^(1/7) between the two; `repeats` times. The noise wipes out
+/// errors that the run has gathered, and contracts it to the right distribution; the steps down are
+/// as exact as the inner solver's. Up-edges take no evaluation. The order is the inner solver's, for
+/// a number of steps that grows in every part.
+///
+/// A solver with a history starts anew in each part. A noise source that gives each interval of λ
+/// once ([`BrownianPath`](crate::noise::BrownianPath)) refuses such a plan when a run is started
+/// ([`Error::PathRetraced`]). Stopping at the clean end, a run may go up from there too.
+///
+/// ```
+/// use diffusion_sampler::{Grid, schedule::{Edm, NoiseSchedule}};
+/// use diffusion_sampler::solver::{Heun, Path, Restart, Solver};
+///
+/// // AUTOMATIC1111's "Restart" with 30 steps: 21 on the grid, 9 in one repetition.
+/// let solver = Restart::of_steps(Heun::new(), 30);
+/// let edm = Edm::default();
+/// let grid = Grid::karras(&edm, 30 - solver.extra_steps(), edm.lambda_range(), 7.0)?;
+/// let plan = solver.plan(&Path::new(&edm, &grid)?)?;
+/// assert_eq!((plan.steps().len(), plan.evaluations()), (31, 59));
+/// assert_eq!(plan.steps().iter().filter(|step| step.from.rho() < step.to.rho()).count(), 1);
+/// # Ok::<(), diffusion_sampler::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Restart<S> {
+    inner: S,
+    intervals: Vec<Interval>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Interval {
+    rho_min: f64,
+    rho_max: f64,
+    repeats: usize,
+    steps: usize,
+}
+
+impl<S: Solver> Restart<S> {
+    /// The inner solver alone, until intervals are added.
+    pub fn new(inner: S) -> Self {
+        Self {
+            inner,
+            intervals: Vec::new(),
+        }
+    }
+
+    /// AUTOMATIC1111's choice for `total` steps, with which it runs [`Heun`](super::Heun): the
+    /// interval from ρ = 0.1 to 2, once in 9 steps from 20 on, twice in ⌊`total`/4⌋ from 36 on,
+    /// none below. The grid gets what is left: `total` − [`extra_steps`](Self::extra_steps).
+    pub fn of_steps(inner: S, total: usize) -> Self {
+        let (repeats, steps) = match total {
+            0..20 => return Self::new(inner),
+            20..36 => (1, 9),
+            _ => (2, total / 4),
+        };
+        let interval = Interval {
+            rho_min: 0.1,
+            rho_max: 2.0,
+            repeats,
+            steps,
+        };
+        Self {
+            inner,
+            intervals: vec![interval],
+        }
+    }
+
+    /// The same with one interval more: from the knot nearest to ρ = `rho_min` up to the one nearest
+    /// to `rho_max`, then down in `steps` steps, `repeats` times. (ρ = σ/α is what EDM and
+    /// k-diffusion call sigma.)
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] unless 0 ≤ `rho_min` < `rho_max`, both finite;
+    /// [`Error::StepCount`] for no steps or no repeats.
+    pub fn with_interval(
+        mut self,
+        rho_min: f64,
+        rho_max: f64,
+        repeats: usize,
+        steps: usize,
+    ) -> Result<Self, Error> {
+        require_non_negative("rho_min of a restart", rho_min)?;
+        require_positive("rho_max of a restart", rho_max)?;
+        require(
+            rho_max > rho_min,
+            "rho_max of a restart",
+            rho_max,
+            "greater than rho_min",
+        )?;
+        for count in [repeats, steps] {
+            if count == 0 {
+                return Err(Error::StepCount {
+                    steps: count,
+                    min: 1,
+                    max: usize::MAX,
+                });
+            }
+        }
+        self.intervals.push(Interval {
+            rho_min,
+            rho_max,
+            repeats,
+            steps,
+        });
+        Ok(self)
+    }
+
+    /// How many steps down the intervals add to those of the grid.
+    pub fn extra_steps(&self) -> usize {
+        let extra = |interval: &Interval| interval.repeats * interval.steps;
+        self.intervals.iter().map(extra).sum()
+    }
+}
+
+impl<S: Solver> Solver for Restart<S> {
+    /// # Errors
+    ///
+    /// The inner solver's; [`Error::InvalidParameter`] where the knots nearest to the ends of an
+    /// interval are one, so that there is nothing to repeat; [`Error::PathWithoutSchedule`] and
+    /// [`Error::LambdaOutOfRange`] for levels between them.
+    fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
+        let grid = path.grid();
+        let mut places = self
+            .intervals
+            .iter()
+            .map(|interval| interval.place(grid.levels()))
+            .collect::<Result<Vec<_>, _>>()?;
+        places.sort_by_key(|place| place.low);
+        let mut parts = Parts::default();
+        let mut at = 0;
+        for place in places {
+            if place.low > at {
+                let section = grid.section(at..place.low)?;
+                parts.push(self.inner.plan(&path.on(&section))?)?;
+                at = place.low;
+            }
+            let again = place.knots(path)?;
+            let down = self.inner.plan(&path.on(&again))?;
+            for _ in 0..place.interval.repeats {
+                parts.push(up(again.end(), again.start())?)?;
+                parts.push(down.clone())?;
+            }
+        }
+        if at < grid.steps() {
+            let section = grid.section(at..grid.steps())?;
+            parts.push(self.inner.plan(&path.on(&section))?)?;
+        }
+        parts.whole()
+    }
+
+    fn order(&self) -> usize {
+        self.inner.order()
+    }
+}
+
+/// An interval on a grid: its knots by number, `high` before `low`.
+struct Place {
+    interval: Interval,
+    high: usize,
+    low: usize,
+}
+
+impl Interval {
+    fn place(&self, levels: &[NoiseLevel]) -> Result<Place, Error> {
+        let nearest = |rho: f64| {
+            let distance = |level: &NoiseLevel| (level.rho() - rho).abs();
+            let knots = levels.iter().enumerate();
+            knots
+                .min_by(|(_, a), (_, b)| distance(a).total_cmp(&distance(b)))
+                .map_or(0, |(knot, _)| knot)
+        };
+        let (high, low) = (nearest(self.rho_max), nearest(self.rho_min));
+        require(
+            high < low,
+            "rho_max of a restart",
+            self.rho_max,
+            "nearest to a knot above the one nearest to rho_min",
+        )?;
+        Ok(Place {
+            interval: *self,
+            high,
+            low,
+        })
+    }
+}
+
+impl Place {
+    /// From the noisy knot down to the other, uniform in ρ^(1/7).
+    fn knots(&self, path: &Path<'_>) -> Result<Grid, Error> {
+        let levels = path.grid().levels();
+        let (high, low) = (levels[self.high], levels[self.low]);
+        let steps = self.interval.steps;
+        let root = |level: NoiseLevel| libm::pow(level.rho(), 1.0 / KARRAS);
+        let (from, to) = (root(high), root(low));
+        let between = (1..steps).map(|k| {
+            let ramp = from + (to - from) * (k as f64 / steps as f64);
+            path.at_lambda(-KARRAS * libm::log(ramp))
+        });
+        let knots = std::iter::once(Ok(high))
+            .chain(between)
+            .chain(std::iter::once(Ok(low)));
+        Grid::from_levels(
+            knots.collect::<Result<_, _>>()?,
+            path.grid().start_variance(),
+        )
+    }
+}
+
+/// The forward step as a plan.
+fn up(from: NoiseLevel, to: NoiseLevel) -> Result<Plan, Error> {
+    let update = Update::from(Transition::forward_step(&from, &to)?);
+    let stages = vec![Stage::without_model(update)];
+    Plan::new(vec![Step { from, to, stages }], 0)
+}
+
+/// Plans one behind the other.
+#[derive(Default)]
+struct Parts(Option<Plan>);
+
+impl Parts {
+    fn push(&mut self, next: Plan) -> Result<(), Error> {
+        self.0 = Some(match self.0.take() {
+            Some(plan) => plan.then(next)?,
+            None => next,
+        });
+        Ok(())
+    }
+
+    fn whole(self) -> Result<Plan, Error> {
+        self.0.ok_or(Error::StepCount {
+            steps: 0,
+            min: 1,
+            max: usize::MAX,
+        })
+    }
+}
