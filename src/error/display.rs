@@ -201,6 +201,10 @@ impl fmt::Display for Error {
                 f,
                 "lambda {lambda} is requested of a path without a schedule: make it by Path::new"
             ),
+            Self::TimeWithoutSchedule { time } => write!(
+                f,
+                "time {time} is requested of a path without a schedule: make it by Path::new"
+            ),
             Self::ScheduleMismatch {
                 time,
                 grid_lambda,

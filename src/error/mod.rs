@@ -287,6 +287,11 @@ pub enum Error {
         /// The λ requested.
         lambda: f64,
     },
+    /// A path without a schedule has no levels between its knots.
+    TimeWithoutSchedule {
+        /// The time requested.
+        time: f64,
+    },
     /// A knot of the grid is not the schedule's level at its time.
     ScheduleMismatch {
         /// The knot's time.

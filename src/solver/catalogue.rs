@@ -1,6 +1,9 @@
 //! The list of all solvers.
 
-use super::{Solver, first_order, heun, inversion, multistep};
+use super::{
+    Solver, deis, er_sde, first_order, gradient_estimation, heavy_ball, heun, inversion, ipndm,
+    linear_multistep, multistep, pndm,
+};
 
 /// One solver of the [`catalogue`].
 #[derive(Debug)]
@@ -51,6 +54,13 @@ pub fn catalogue() -> Vec<Entry> {
         first_order::entries(),
         multistep::entries(),
         heun::entries(),
+        linear_multistep::entries(),
+        deis::entries(),
+        ipndm::entries(),
+        pndm::entries(),
+        gradient_estimation::entries(),
+        heavy_ball::entries(),
+        er_sde::entries(),
         inversion::entries(),
     ]
     .into_iter()

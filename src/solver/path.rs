@@ -8,8 +8,8 @@ use crate::schedule::NoiseSchedule;
 /// What a solver plans along: the knots of a grid, and the schedule between them.
 ///
 /// A solver that needs levels off the grid (midpoints, churned levels) asks
-/// [`at_lambda`](Self::at_lambda). A grid of bare levels has no schedule
-/// ([`without_schedule`](Self::without_schedule)); there `at_lambda` refuses.
+/// [`at_lambda`](Self::at_lambda) or [`at_time`](Self::at_time). A grid of bare levels has no
+/// schedule ([`without_schedule`](Self::without_schedule)); there both refuse.
 ///
 /// ```
 /// use diffusion_sampler::{Grid, schedule::VariancePreserving, solver::Path};
@@ -81,6 +81,16 @@ impl<'a> Path<'a> {
         &self,
     ) -> impl ExactSizeIterator<Item = (NoiseLevel, NoiseLevel)> + DoubleEndedIterator + 'a {
         self.grid.levels().windows(2).map(|pair| (pair[0], pair[1]))
+    }
+
+    /// The schedule's level at a time, on the grid or off it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimeOutOfRange`]; [`Error::TimeWithoutSchedule`] where there is none.
+    pub fn at_time(&self, time: f64) -> Result<NoiseLevel, Error> {
+        let schedule = self.schedule.ok_or(Error::TimeWithoutSchedule { time })?;
+        schedule.level(time)
     }
 
     /// The schedule's level at λ = ln(α/σ), on the grid or off it.
