@@ -42,6 +42,11 @@ pub(crate) fn spread_excess(a: f64, b: f64) -> f64 {
     }
 }
 
+/// ln(1 + e^x).
+pub(crate) fn softplus(x: f64) -> f64 {
+    x.max(0.0) + libm::log1p(libm::exp(-x.abs()))
+}
+
 fn factorial(n: usize) -> f64 {
     (1..=n).map(|i| i as f64).product()
 }

@@ -1,6 +1,10 @@
 //! The list of all solvers.
 
 use super::{Solver, belm, first_order, heun, inversion, lcm, multistep, tcd};
+use super::{
+    Solver, deis, er_sde, first_order, gradient_estimation, heavy_ball, heun, inversion, ipndm,
+    linear_multistep, multistep, pndm,
+};
 
 /// One solver of the [`catalogue`].
 #[derive(Debug)]
@@ -52,6 +56,13 @@ pub fn catalogue() -> Vec<Entry> {
         first_order::entries(),
         multistep::entries(),
         heun::entries(),
+        linear_multistep::entries(),
+        deis::entries(),
+        ipndm::entries(),
+        pndm::entries(),
+        gradient_estimation::entries(),
+        heavy_ball::entries(),
+        er_sde::entries(),
         inversion::entries(),
         lcm::entries(),
         tcd::entries(),

@@ -5,13 +5,13 @@
 /// All right-hand sides of an update take the old values, so that an estimate can be stored in the
 /// slot of the oldest one that the same update reads.
 #[derive(Clone, Debug)]
-pub(super) struct History {
+pub(super) struct History<P = f64> {
     first: usize,
     depth: usize,
-    held: Vec<(usize, f64)>,
+    held: Vec<(usize, P)>,
 }
 
-impl History {
+impl<P> History<P> {
     /// Up to `depth` estimates in the slots from `first` on.
     pub(super) fn new(first: usize, depth: usize) -> Self {
         let held = Vec::with_capacity(depth);
@@ -19,13 +19,13 @@ impl History {
     }
 
     /// (slot, position) of what is held, the newest first.
-    pub(super) fn held(&self) -> &[(usize, f64)] {
+    pub(super) fn held(&self) -> &[(usize, P)] {
         &self.held
     }
 
     /// The slot for a new estimate at `position`, which replaces the oldest where all are taken;
     /// `None` where nothing is kept.
-    pub(super) fn push(&mut self, position: f64) -> Option<usize> {
+    pub(super) fn push(&mut self, position: P) -> Option<usize> {
         if self.depth == 0 {
             return None;
         }

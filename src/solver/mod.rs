@@ -2,7 +2,11 @@
 
 mod belm;
 mod catalogue;
+mod deis;
+mod er_sde;
 mod first_order;
+mod gradient_estimation;
+mod heavy_ball;
 mod heun;
 mod history;
 mod inversion;
@@ -11,6 +15,13 @@ mod multistep;
 mod path;
 mod repaint;
 mod restart;
+mod ipndm;
+mod linear_multistep;
+mod multistep;
+mod path;
+mod pndm;
+mod quadrature;
+mod slopes;
 #[cfg(feature = "serde")]
 mod stored;
 mod tcd;
@@ -18,7 +29,11 @@ mod weights;
 
 pub use belm::{Belm, BelmInversion};
 pub use catalogue::{Entry, catalogue};
+pub use deis::Deis;
+pub use er_sde::{ErNoise, ErSde};
 pub use first_order::FirstOrder;
+pub use gradient_estimation::GradientEstimation;
+pub use heavy_ball::HeavyBall;
 pub use heun::Heun;
 pub use inversion::DdimInversion;
 pub use lcm::Lcm;
@@ -27,6 +42,11 @@ pub use path::Path;
 pub use repaint::RePaint;
 pub use restart::Restart;
 pub use tcd::Tcd;
+pub use ipndm::Ipndm;
+pub use linear_multistep::LinearMultistep;
+pub use multistep::{DpmSolverPlusPlus, SecondOrderForm};
+pub use path::Path;
+pub use pndm::Pndm;
 
 use std::fmt::Debug;
 
@@ -40,6 +60,13 @@ use crate::plan::Plan;
 /// | [`FirstOrder`] | 1 | K | none (DDIM) to ancestral (DDPM) and beyond |
 /// | [`DpmSolverPlusPlus`] | 1, 2 | K | none, or constant τ |
 /// | [`Heun`] | 2 | 2K − 1 onto a clean end, else 2K | none |
+/// | [`LinearMultistep`] | 1 to 4 | K | none |
+/// | [`Deis`] | 1 to 4 | K | none |
+/// | [`Ipndm`] | 1, 2; with variable steps to 4 | K | none |
+/// | [`Pndm`] | 2 | K + 9; K + 1 without Runge–Kutta steps | none |
+/// | [`GradientEstimation`] | 1 | K | none |
+/// | [`HeavyBall`] | 1, 2 | K | none |
+/// | [`ErSde`] | 1 to 3 | K | none to DDPM's and beyond, by a function of ρ |
 /// | [`DdimInversion`] | 1 | K | none; runs from the clean end up |
 /// | [`RePaint`] | the solver's within | see there | on its way up; a combinator around any solver |
 /// | [`Belm`] | 2 | K | none; exactly invertible |

@@ -94,6 +94,16 @@ impl<'a> Path<'a> {
         self.grid.levels().windows(2).map(|pair| (pair[0], pair[1]))
     }
 
+    /// The schedule's level at a time, on the grid or off it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimeOutOfRange`]; [`Error::TimeWithoutSchedule`] where there is none.
+    pub fn at_time(&self, time: f64) -> Result<NoiseLevel, Error> {
+        let schedule = self.schedule.ok_or(Error::TimeWithoutSchedule { time })?;
+        schedule.level(time)
+    }
+
     /// The schedule's level at λ = ln(α/σ), on the grid or off it.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ pub(super) fn polynomial(nodes: &[f64]) -> [f64; MAX_NODES] {
 }
 
 /// w with Σ_j u_j^k w_j = moment_k (Björck and Pereyra 1970). The nodes must be distinct.
-fn solve(nodes: &[f64], mut w: [f64; MAX_NODES]) -> [f64; MAX_NODES] {
+pub(super) fn solve(nodes: &[f64], mut w: [f64; MAX_NODES]) -> [f64; MAX_NODES] {
     let n = nodes.len();
     for k in 0..n {
         for i in (k + 1..n).rev() {

@@ -8,4 +8,8 @@ mod few_steps;
 mod flow_maps;
 mod plus_plus;
 mod restart;
+mod er_sde;
+mod heavy_ball;
+mod pndm;
+mod slopes;
 mod structure;
