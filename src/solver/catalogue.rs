@@ -1,6 +1,9 @@
 //! The list of all solvers.
 
-use super::{Solver, first_order, heun, inversion, multistep};
+use super::{
+    Solver, exponential_rk, first_order, heun, inversion, multistep, plus_plus_sde,
+    plus_plus_singlestep,
+};
 
 /// One solver of the [`catalogue`].
 #[derive(Debug)]
@@ -50,6 +53,9 @@ pub fn catalogue() -> Vec<Entry> {
     [
         first_order::entries(),
         multistep::entries(),
+        plus_plus_singlestep::entries(),
+        exponential_rk::entries(),
+        plus_plus_sde::entries(),
         heun::entries(),
         inversion::entries(),
     ]

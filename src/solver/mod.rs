@@ -1,22 +1,28 @@
 //! Solvers: from a path to a plan. One family a file: coefficients, nothing else.
 
 mod catalogue;
+mod exponential_rk;
 mod first_order;
 mod heun;
 mod history;
 mod inversion;
 mod multistep;
 mod path;
+mod plus_plus_sde;
+mod plus_plus_singlestep;
 #[cfg(feature = "serde")]
 mod stored;
 mod weights;
 
 pub use catalogue::{Entry, catalogue};
+pub use exponential_rk::ExponentialRungeKutta;
 pub use first_order::FirstOrder;
 pub use heun::Heun;
 pub use inversion::DdimInversion;
 pub use multistep::{DpmSolverPlusPlus, SecondOrderForm};
 pub use path::Path;
+pub use plus_plus_sde::DpmPlusPlusSde;
+pub use plus_plus_singlestep::DpmSolverPlusPlusSinglestep;
 
 use std::fmt::Debug;
 
@@ -29,6 +35,9 @@ use crate::plan::Plan;
 /// |---|---|---|---|
 /// | [`FirstOrder`] | 1 | K | none (DDIM) to ancestral (DDPM) and beyond |
 /// | [`DpmSolverPlusPlus`] | 1, 2 | K | none, or constant τ |
+/// | [`DpmSolverPlusPlusSinglestep`] | 2, 3 | 2K or 3K, 1 onto a clean end | none, or ancestral |
+/// | [`ExponentialRungeKutta`] | 2, 3 | 2K or 3K, 1 onto a clean end | none, or constant τ |
+/// | [`DpmPlusPlusSde`] | 2 | 2K − 1 onto a clean end, else 2K | ancestral |
 /// | [`Heun`] | 2 | 2K − 1 onto a clean end, else 2K | none |
 /// | [`DdimInversion`] | 1 | K | none; runs from the clean end up |
 ///
