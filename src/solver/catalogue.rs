@@ -4,6 +4,9 @@ use super::{Solver, belm, first_order, heun, inversion, lcm, multistep, tcd};
 use super::{
     Solver, deis, er_sde, first_order, gradient_estimation, heavy_ball, heun, inversion, ipndm,
     linear_multistep, multistep, pndm,
+use super::{
+    Solver, exponential_rk, first_order, heun, inversion, multistep, plus_plus_sde,
+    plus_plus_singlestep,
 };
 
 /// One solver of the [`catalogue`].
@@ -55,6 +58,9 @@ pub fn catalogue() -> Vec<Entry> {
     [
         first_order::entries(),
         multistep::entries(),
+        plus_plus_singlestep::entries(),
+        exponential_rk::entries(),
+        plus_plus_sde::entries(),
         heun::entries(),
         linear_multistep::entries(),
         deis::entries(),

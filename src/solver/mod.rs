@@ -4,6 +4,7 @@ mod belm;
 mod catalogue;
 mod deis;
 mod er_sde;
+mod exponential_rk;
 mod first_order;
 mod gradient_estimation;
 mod heavy_ball;
@@ -22,6 +23,8 @@ mod path;
 mod pndm;
 mod quadrature;
 mod slopes;
+mod plus_plus_sde;
+mod plus_plus_singlestep;
 #[cfg(feature = "serde")]
 mod stored;
 mod tcd;
@@ -31,6 +34,7 @@ pub use belm::{Belm, BelmInversion};
 pub use catalogue::{Entry, catalogue};
 pub use deis::Deis;
 pub use er_sde::{ErNoise, ErSde};
+pub use exponential_rk::ExponentialRungeKutta;
 pub use first_order::FirstOrder;
 pub use gradient_estimation::GradientEstimation;
 pub use heavy_ball::HeavyBall;
@@ -47,6 +51,8 @@ pub use linear_multistep::LinearMultistep;
 pub use multistep::{DpmSolverPlusPlus, SecondOrderForm};
 pub use path::Path;
 pub use pndm::Pndm;
+pub use plus_plus_sde::DpmPlusPlusSde;
+pub use plus_plus_singlestep::DpmSolverPlusPlusSinglestep;
 
 use std::fmt::Debug;
 
@@ -59,6 +65,9 @@ use crate::plan::Plan;
 /// |---|---|---|---|
 /// | [`FirstOrder`] | 1 | K | none (DDIM) to ancestral (DDPM) and beyond |
 /// | [`DpmSolverPlusPlus`] | 1, 2 | K | none, or constant τ |
+/// | [`DpmSolverPlusPlusSinglestep`] | 2, 3 | 2K or 3K, 1 onto a clean end | none, or ancestral |
+/// | [`ExponentialRungeKutta`] | 2, 3 | 2K or 3K, 1 onto a clean end | none, or constant τ |
+/// | [`DpmPlusPlusSde`] | 2 | 2K − 1 onto a clean end, else 2K | ancestral |
 /// | [`Heun`] | 2 | 2K − 1 onto a clean end, else 2K | none |
 /// | [`LinearMultistep`] | 1 to 4 | K | none |
 /// | [`Deis`] | 1 to 4 | K | none |

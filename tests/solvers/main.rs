@@ -12,4 +12,5 @@ mod er_sde;
 mod heavy_ball;
 mod pndm;
 mod slopes;
+mod singlestep_data;
 mod structure;
