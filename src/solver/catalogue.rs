@@ -1,6 +1,6 @@
 //! The list of all solvers.
 
-use super::{Solver, first_order, heun, inversion, multistep};
+use super::{Solver, dpm_solver_plus_plus, first_order, heun, inversion};
 
 /// One solver of the [`catalogue`].
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Entry {
 pub fn catalogue() -> Vec<Entry> {
     [
         first_order::entries(),
-        multistep::entries(),
+        dpm_solver_plus_plus::entries(),
         heun::entries(),
         inversion::entries(),
     ]

@@ -1,21 +1,23 @@
 //! Solvers: from a path to a plan. One family a file: coefficients, nothing else.
 
 mod catalogue;
+mod dpm_solver_plus_plus;
+mod exponential;
+mod extrapolation;
 mod first_order;
 mod heun;
 mod history;
 mod inversion;
-mod multistep;
 mod path;
 #[cfg(feature = "serde")]
 mod stored;
 mod weights;
 
 pub use catalogue::{Entry, catalogue};
+pub use dpm_solver_plus_plus::{DpmSolverPlusPlus, SecondOrderForm};
 pub use first_order::FirstOrder;
 pub use heun::Heun;
 pub use inversion::DdimInversion;
-pub use multistep::{DpmSolverPlusPlus, SecondOrderForm};
 pub use path::Path;
 
 use std::fmt::Debug;
