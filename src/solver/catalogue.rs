@@ -8,6 +8,7 @@ use super::{
     Solver, exponential_rk, first_order, heun, inversion, multistep, plus_plus_sde,
     plus_plus_singlestep,
 };
+use super::{Solver, dpm_solver_plus_plus, first_order, heun, inversion};
 
 /// One solver of the [`catalogue`].
 #[derive(Debug)]
@@ -61,6 +62,7 @@ pub fn catalogue() -> Vec<Entry> {
         plus_plus_singlestep::entries(),
         exponential_rk::entries(),
         plus_plus_sde::entries(),
+        dpm_solver_plus_plus::entries(),
         heun::entries(),
         linear_multistep::entries(),
         deis::entries(),

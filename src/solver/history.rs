@@ -38,6 +38,14 @@ impl<P> History<P> {
         Some(slot)
     }
 
+    /// Moves the origin of the positions on by a step, so that they are distances from where the
+    /// next one starts.
+    pub(super) fn advance(&mut self, size: f64) {
+        for (_, position) in &mut self.held {
+            *position -= size;
+        }
+    }
+
     /// Forgets all: after α = 0, or a restart.
     pub(super) fn clear(&mut self) {
         self.held.clear();
@@ -56,6 +64,8 @@ mod tests {
         assert_eq!(history.held(), [(2, 0.2), (1, 0.1)]);
         assert_eq!(history.push(0.3), Some(1));
         assert_eq!(history.held(), [(1, 0.3), (2, 0.2)]);
+        history.advance(0.5);
+        assert_eq!(history.held(), [(1, -0.2), (2, -0.3)]);
         history.clear();
         assert!(history.held().is_empty());
         assert_eq!(history.push(0.5), Some(1));

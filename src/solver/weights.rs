@@ -9,21 +9,31 @@ pub(super) const MAX_NODES: usize = 5;
 /// basis on the nodes.
 ///
 /// `nodes` are u_j = v_j/h, relative to the step: 0 is its start, 1 its end, older knots are
-/// negative. `z` = ph is finite. Σ w_j = 1 − e^(−z).
+/// negative. `z` = ph, +∞ included. Σ w_j = 1 − e^(−z).
 ///
 /// By moments: Σ_j u_j^k w_j = z k! φ_{k+1}(−z), k = 0..n − 1.
+///
+/// With z = −h these are the weights of the noise form, with the other sign: −∫₀ʰ e^(h−v) l_j(v) dv.
 pub(super) fn exponential(z: f64, nodes: &[f64]) -> [f64; MAX_NODES] {
     let mut moments = [0.0; MAX_NODES];
-    let mut factorial = 1.0;
-    for (k, moment) in moments.iter_mut().enumerate().take(nodes.len()) {
-        factorial *= k.max(1) as f64;
-        // φ₁ in its own form, which is right for every z.
-        *moment = match k {
-            0 => -libm::expm1(-z),
-            _ => z * factorial * phi(k + 1, -z),
-        };
+    for (k, value) in moments.iter_mut().enumerate().take(nodes.len()) {
+        *value = moment(k, z);
     }
     solve(nodes, moments)
+}
+
+/// ∫₀¹ z e^(−z(1−u)) u^k du = z k! φ_{k+1}(−z); 1 at z = +∞.
+pub(super) fn moment(k: usize, z: f64) -> f64 {
+    let factorial: f64 = (1..=k).map(|i| i as f64).product();
+    match k {
+        // φ₁ in its own form, which is right for every z.
+        0 => -libm::expm1(-z),
+        // z φ₂(−z) = 1 + expm1(−z)/z, which is finite for a z that is not.
+        1 if z > 1.0 => 1.0 + libm::expm1(-z) / z,
+        // Beyond this z all moments are 1 to rounding.
+        _ if z > 1e17 => 1.0,
+        _ => z * factorial * phi(k + 1, -z),
+    }
 }
 
 /// The weights w_j = ∫₀¹ l_j(u) du of an Adams method, on the same nodes: moments 1/(k + 1).

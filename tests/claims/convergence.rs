@@ -135,13 +135,44 @@ fn way(entry: &Entry) -> (f64, f64) {
     }
 }
 
+/// Families that reach their order from their own first steps: single-step ones, and multistep ones
+/// that correct the first steps, or take them by a single-step method.
+const SELF_STARTING: &[&str] = &["UniPC", "SA-Solver", "warmed up"];
+
+/// How many first steps are replaced by the exact flow.
+///
+/// A multistep method of order p has p − 1 first steps of lower orders, and the error that these
+/// leave would be all that is seen. The state is replaced, so that the next estimates are exact. A
+/// single-step method does not mind. After a predictor-corrector's steps the state is the predicted
+/// one, which the exact flow must not replace.
+fn exact_steps(entry: &Entry) -> usize {
+    let own = SELF_STARTING.iter().any(|name| entry.name.contains(name));
+    if own || entry.inverts {
+        0
+    } else {
+        entry.solver.order() - 1
+    }
+}
+
 /// The largest error of the three runs at the end.
 fn error(entry: &Entry, variance: f64, steps: usize) -> Result<f64, Box<dyn Error>> {
     let schedule = VariancePreserving::default();
-    let sampler = Sampler::new(&schedule, &scheduled(&schedule, steps)?, &entry.solver)?;
+    let grid = scheduled(&schedule, steps)?;
+    let sampler = Sampler::new(&schedule, &grid, &entry.solver)?;
     let mut model = mixture(variance)?.denoiser(Prediction::Noise);
     let x = array![[STARTS[0]], [STARTS[1]], [STARTS[2]]];
     let mut run = sampler.start_from(x, Prediction::Noise, KeyedNoise::new(0))?;
+    for level in grid.levels().iter().skip(1).take(exact_steps(entry)) {
+        run.advance(&mut model)?;
+        for (x, start) in run.state_mut().iter_mut().zip(STARTS) {
+            *x = reference(
+                start,
+                variance,
+                (LAMBDA.0, level.lambda()),
+                REFERENCE_STEPS / 8,
+            );
+        }
+    }
     run.complete(&mut model)?;
     let exact = |start| reference(start, variance, way(entry), REFERENCE_STEPS);
     Ok(run
@@ -161,10 +192,25 @@ fn is_stochastic(entry: &Entry) -> Result<bool, Box<dyn Error>> {
         .is_stochastic())
 }
 
-/// 5 % around the order that the solver states.
-fn around(order: usize) -> Accept {
-    let order = order as f64;
-    Accept::Within(order - 0.05 * order, order + 0.05 * order)
+/// Solvers whose slope is not accepted around the order that they state, and why.
+const EXCEPTIONS: &[(&str, Accept)] = &[
+    // Half of the second difference is right, which shows on smooth data.
+    ("DPM-Solver++(3M), as published", Accept::Within(1.9, 2.2)),
+    // Its first steps have errors of order 3 and 4 only.
+    ("UniPC-3", Accept::Within(3.0, 4.1)),
+];
+
+/// The slopes that are accepted for a solver of this name and order: 5 % around orders 1 and 2; of
+/// higher orders more of the next term is seen at these step sizes.
+fn accepted(name: &str, order: usize) -> Accept {
+    if let Some((_, accept)) = EXCEPTIONS.iter().find(|(known, _)| *known == name) {
+        return *accept;
+    }
+    match order {
+        3 => Accept::Within(2.8, 3.4),
+        4 => Accept::Within(3.6, 4.2),
+        _ => Accept::near(order as f64, 0.05),
+    }
 }
 
 /// Order of the states: every deterministic solver, up as well as down.
@@ -193,7 +239,7 @@ fn strong() -> Result<Vec<Claim>, Box<dyn Error>> {
                 format!("order of {} on ½N(±0.7, {variance})", entry.name),
                 "Runge–Kutta solution to 1e-12, log₂(e₁₆₀/e₃₂₀)",
                 slope(|steps| error(&entry, variance, steps))?,
-                around(entry.solver.order()),
+                accepted(entry.name, entry.solver.order()),
             ));
         }
     }
@@ -242,7 +288,7 @@ fn weak() -> Result<Vec<Claim>, Box<dyn Error>> {
                 format!("weak order of {name} on Gaussians"),
                 oracle,
                 order,
-                around(solver.order()),
+                accepted(name, solver.order()),
             )
         });
     }
