@@ -1,14 +1,10 @@
 //! The list of all solvers.
 
-use super::{Solver, belm, first_order, heun, inversion, lcm, multistep, tcd};
 use super::{
-    Solver, deis, er_sde, first_order, gradient_estimation, heavy_ball, heun, inversion, ipndm,
-    linear_multistep, multistep, pndm,
-use super::{
-    Solver, exponential_rk, first_order, heun, inversion, multistep, plus_plus_sde,
-    plus_plus_singlestep,
+    Solver, belm, deis, dpm_solver_plus_plus, er_sde, exponential_rk, first_order,
+    gradient_estimation, heavy_ball, heun, inversion, ipndm, lcm, linear_multistep, plus_plus_sde,
+    plus_plus_singlestep, pndm, tcd,
 };
-use super::{Solver, dpm_solver_plus_plus, first_order, heun, inversion};
 
 /// One solver of the [`catalogue`].
 #[derive(Debug)]
@@ -58,7 +54,6 @@ impl Entry {
 pub fn catalogue() -> Vec<Entry> {
     [
         first_order::entries(),
-        multistep::entries(),
         plus_plus_singlestep::entries(),
         exponential_rk::entries(),
         plus_plus_sde::entries(),

@@ -39,9 +39,8 @@ impl ErNoise {
     /// most 0. `h` is the edge's length.
     fn log_kappa(self, noisy: f64, clean: f64, h: f64) -> f64 {
         // ln((e^a + 10)/(e^b + 10)), a ≤ b, without subtracting the logarithms.
-        let plus_ten = |change: f64, b: f64| {
-            libm::log1p(libm::expm1(change) / (1.0 + 10.0 * libm::exp(-b)))
-        };
+        let plus_ten =
+            |change: f64, b: f64| libm::log1p(libm::expm1(change) / (1.0 + 10.0 * libm::exp(-b)));
         match self {
             Self::Ode => 0.0,
             Self::Sde => -h,
@@ -259,7 +258,9 @@ impl Solver for ErSde {
             if read && from.alpha() > 0.0 {
                 update.store = history.push(from).map(Store::data);
             }
-            slots = update.store.map_or(slots, |store| slots.max(store.slot + 1));
+            slots = update
+                .store
+                .map_or(slots, |store| slots.max(store.slot + 1));
             steps.push(Step::simple(from, to, update));
         }
         Plan::new(steps, slots)
@@ -278,7 +279,9 @@ impl Solver for ErSde {
 impl ErSde {
     /// The update of an edge that does not end at σ = 0.
     fn update(&self, from: &NoiseLevel, to: &NoiseLevel, held: &[(usize, NoiseLevel)]) -> Update {
-        let log_kappa = self.noise.log_kappa(from.lambda(), to.lambda(), step_size(from, to));
+        let log_kappa = self
+            .noise
+            .log_kappa(from.lambda(), to.lambda(), step_size(from, to));
         let past: Vec<NoiseLevel> = held.iter().map(|&(_, level)| level).collect();
         let [first, rest @ ..] = if past.is_empty() {
             let only = -libm::expm1(log_kappa - step_size(from, to));
@@ -308,11 +311,20 @@ pub(super) fn entries() -> Vec<Entry> {
         ("ER-SDE 3 as published", 3, ErNoise::Exponential, true),
         ("ER-SDE 2 without noise", 2, ErNoise::Ode, false),
         ("ER-SDE 3 without noise", 3, ErNoise::Ode, false),
-        ("ER-SDE 3 as published, without noise", 3, ErNoise::Ode, true),
+        (
+            "ER-SDE 3 as published, without noise",
+            3,
+            ErNoise::Ode,
+            true,
+        ),
     ];
     let entry = |(name, order, noise, published)| {
         let solver = ErSde::order(order).ok()?.with_noise(noise).ok()?;
-        let solver = if published { solver.as_published() } else { solver };
+        let solver = if published {
+            solver.as_published()
+        } else {
+            solver
+        };
         Some(Entry::new(name, solver, source))
     };
     named.into_iter().filter_map(entry).collect()

@@ -38,17 +38,19 @@ impl<P> History<P> {
         Some(slot)
     }
 
+    /// Forgets all: after α = 0, or a restart.
+    pub(super) fn clear(&mut self) {
+        self.held.clear();
+    }
+}
+
+impl History {
     /// Moves the origin of the positions on by a step, so that they are distances from where the
     /// next one starts.
     pub(super) fn advance(&mut self, size: f64) {
         for (_, position) in &mut self.held {
             *position -= size;
         }
-    }
-
-    /// Forgets all: after α = 0, or a restart.
-    pub(super) fn clear(&mut self) {
-        self.held.clear();
     }
 }
 

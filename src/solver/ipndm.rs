@@ -190,5 +190,9 @@ pub(super) fn entries() -> Vec<Entry> {
     let published = |solver: Ipndm| solver.variable_steps_as_published();
     let published = Ipndm::order(4).ok().map(published);
     let published = published.map(|solver| Entry::new("iPNDM-v 4 as published", solver, source));
-    named.into_iter().filter_map(even).chain(published).collect()
+    named
+        .into_iter()
+        .filter_map(even)
+        .chain(published)
+        .collect()
 }

@@ -71,17 +71,6 @@ impl<'a> Path<'a> {
         }
     }
 
-    /// The same path along a part of its grid.
-    pub(super) fn on<'b>(&self, section: &'b Grid) -> Path<'b>
-    where
-        'a: 'b,
-    {
-        Path {
-            schedule: self.schedule,
-            grid: section,
-        }
-    }
-
     /// The grid.
     pub fn grid(&self) -> &'a Grid {
         self.grid
@@ -92,16 +81,6 @@ impl<'a> Path<'a> {
         &self,
     ) -> impl ExactSizeIterator<Item = (NoiseLevel, NoiseLevel)> + DoubleEndedIterator + 'a {
         self.grid.levels().windows(2).map(|pair| (pair[0], pair[1]))
-    }
-
-    /// The schedule's level at a time, on the grid or off it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::TimeOutOfRange`]; [`Error::TimeWithoutSchedule`] where there is none.
-    pub fn at_time(&self, time: f64) -> Result<NoiseLevel, Error> {
-        let schedule = self.schedule.ok_or(Error::TimeWithoutSchedule { time })?;
-        schedule.level(time)
     }
 
     /// The schedule's level at λ = ln(α/σ), on the grid or off it.

@@ -102,7 +102,11 @@ fn recurrence(
             }
             let variance = t * t - s * s * r * r;
             // As the authors do: what rounding leaves, or a negative variance, is none.
-            let variance = if variance < 1e-12 * t * t { 0.0 } else { variance };
+            let variance = if variance < 1e-12 * t * t {
+                0.0
+            } else {
+                variance
+            };
             x += to.alpha() * normal(i as u32, 0) * s_noise * variance.sqrt();
         }
         old.insert(0, (d, s));
