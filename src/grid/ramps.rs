@@ -103,7 +103,7 @@ impl Grid {
     /// K levels at the quantiles of a Laplace distribution of ln ν with mean `mu` and scale `scale`,
     /// then clean; ν is the range's measure, ρ or a flow's sigma.
     ///
-    /// ln ν_k = μ − b sgn(½ − x) ln(1 − 2|½ − x|), x = 1 − k/(K − 1), which is infinite at the two
+    /// ln ν_k = μ − b sgn(½ − x) ln(1 − 2|½ − x|), x = k/(K − 1), which is infinite at the two
     /// ends: they are those of `range`. ComfyUI's default is μ = 0, b = ½; it adds 1e-5 under the
     /// logarithm, clamps all levels to the range and has no clean end (K levels are K − 1 steps
     /// there: [`without_clean_end`](Self::without_clean_end)).
@@ -236,6 +236,66 @@ impl Grid {
         Self::of_lambdas(schedule, lambdas)
     }
 
+    /// ν = ν_max s_k down to clean, s on two arcs of an arctangent from 1 over ½ to 0: "bong tangent"
+    /// of RES4LYF; ν is the range's measure, of which only the noisy end counts.
+    ///
+    /// With n = K + 2 and m = ⌊0.6 n⌋ the first arc has m values arctan(8 (m − j)/n), j = 0..m, the
+    /// second n − m values −arctan(8j/n), each scaled to its ends, which they share. Made for flows,
+    /// where ν_max is 1. stable-diffusion.cpp lets the second arc end at its least σ and then puts 0
+    /// in the place of that.
+    ///
+    /// ```
+    /// use diffusion_sampler::{Grid, grid::SigmaRange, schedule::RectifiedFlow};
+    ///
+    /// let range = SigmaRange::flow(1.0, 0.001)?;
+    /// let grid = Grid::bong_tangent(&RectifiedFlow::new(), 8, range)?;
+    /// assert!((grid.levels()[5].sigma() - 0.5).abs() < 1e-15);
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`beta_sigmas`](Self::beta_sigmas); [`Error::StepCount`] also at one step, for which the
+    /// definition starts at ½.
+    pub fn bong_tangent(
+        schedule: &dyn NoiseSchedule,
+        steps: usize,
+        range: impl Into<SigmaRange>,
+    ) -> Result<Self, Error> {
+        if !(2..=MAX_STEPS).contains(&steps) {
+            return Err(Error::StepCount {
+                steps,
+                min: 2,
+                max: MAX_STEPS,
+            });
+        }
+        let range = range.into();
+        require_finite(&range, Noisy::Finite)?;
+        let (max, _) = range.ends();
+        let all = (steps + 2) as f64;
+        let joint = (0.6 * all).floor();
+        let angle = |x: f64| libm::atan(8.0 * x / all);
+        let lambdas = (0..=steps).map(|k| {
+            let place = k as f64;
+            // Where the second arc begins: the first one's last value.
+            let beyond = place - (joint - 1.0);
+            let share = match k {
+                0 => return range.lambdas().noisy(),
+                k if k == steps => return f64::INFINITY,
+                _ if beyond < 0.0 => {
+                    let (first, last) = (angle(joint), angle(1.0));
+                    0.5 + 0.5 * (angle(joint - place) - last) / (first - last)
+                }
+                _ => {
+                    let last = angle(all - joint - 1.0);
+                    0.5 * (last - angle(beyond)) / last
+                }
+            };
+            range.lambda_of(max * share)
+        });
+        Self::of_lambdas(schedule, lambdas)
+    }
+
     /// K levels of EDM's "VP" discretisation over `range`, then clean: t uniform from 1 to `epsilon`
     /// with ln(1 + ν²) = ½β_d t² + β_min t, β_d and β_min such that both ends are the range's.
     ///
@@ -257,7 +317,9 @@ impl Grid {
     ///
     /// # Errors
     ///
-    /// As [`beta_sigmas`](Self::beta_sigmas); [`Error::InvalidParameter`] unless 0 < `epsilon` < 1.
+    /// As [`beta_sigmas`](Self::beta_sigmas); [`Error::InvalidParameter`] unless 0 < `epsilon` < 1,
+    /// [`Error::NoiseNotDecreasing`] or [`Error::LambdaOutOfRange`] for a narrow range, between whose
+    /// ends the parabola rises first (ln(1 + ν_min²) above about 2ε ln(1 + ν_max²)).
     pub fn edm_vp(
         schedule: &dyn NoiseSchedule,
         steps: usize,

@@ -1,7 +1,11 @@
 //! Grids: every spacing at every number of steps, and the parts of grids.
 
 mod common;
+mod indices;
 mod lambda;
 mod lists;
 mod parts;
+mod published;
+mod ramps;
+mod spacings;
 mod time;
