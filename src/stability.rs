@@ -362,7 +362,7 @@ impl StabilityReport {
         let mut warnings = Vec::new();
         for (step, report) in self.steps.iter().enumerate() {
             let (direction, value) = largest(&report.state);
-            if !(value <= state) {
+            if exceeds(value, state) {
                 warnings.push(StabilityWarning::State {
                     step,
                     direction,
@@ -372,7 +372,7 @@ impl StabilityReport {
             }
         }
         let (direction, value) = largest(&self.model_error);
-        if !(value <= model) {
+        if exceeds(value, model) {
             let values: Vec<f64> = self.steps.iter().map(|s| s.model[direction]).collect();
             warnings.push(StabilityWarning::Model {
                 step: largest(&values).0,
@@ -381,7 +381,7 @@ impl StabilityReport {
                 bound: model,
             });
         }
-        if !(self.wasserstein <= percent) {
+        if exceeds(self.wasserstein, percent) {
             let misses = self.deviation.iter().zip(&self.mean).zip(&self.variances);
             let misses =
                 misses.map(|((deviation, mean), v)| libm::hypot(deviation * v.sqrt(), *mean));
@@ -393,6 +393,11 @@ impl StabilityReport {
         }
         warnings
     }
+}
+
+/// NaN exceeds every bound.
+fn exceeds(value: f64, bound: f64) -> bool {
+    value.is_nan() || value > bound
 }
 
 /// The largest value and where it is; NaN counts as the largest.

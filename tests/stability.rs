@@ -369,7 +369,7 @@ fn wild_runs_are_recognised_before_they_run() -> Outcome {
     };
     assert!(state > 20.0 && model > 60.0 && value == report.wasserstein());
     assert_eq!(report.worst_step(), 0);
-    assert!(report.steps()[0].state[report.worst_direction()] == state);
+    assert_eq!(report.model_error()[report.worst_direction()], model);
     let text = report.to_string();
     assert_eq!(text.lines().count(), 1 + 3 + 1 + 3, "{text}");
     assert!(text.contains("W2 1929.") && text.contains("warning: an error in the state at step 0"));
