@@ -43,6 +43,7 @@
 //!
 //! *Theory and training*
 //! - [`moments`]: the exact distribution of a plan's state on Gaussian data; the mean defect.
+//! - [`stability`]: what a plan does to errors, and how far it misses, before it runs.
 //! - [`likelihood`]: the variational bound of any grid.
 //! - [`forward`]: noising data. [`training`]: loss weights.
 //! - [`oracle`]: exact models, for your tests and ours.
@@ -104,6 +105,7 @@ pub mod schedule;
 mod simd;
 pub mod solver;
 mod special;
+pub mod stability;
 #[cfg(feature = "serde")]
 pub mod stored;
 pub mod tensor;

@@ -21,6 +21,7 @@ use crate::real::Real;
 use crate::run::{Machine, Snapshot, TensorSampler, Trajectory};
 use crate::schedule::NoiseSchedule;
 use crate::solver::{Path, Solver};
+use crate::stability::StabilityReport;
 use crate::tensor::TensorOps;
 
 /// A sampler: a plan, the initial distribution and the options of its runs. Immutable, cheap to clone, shared
@@ -345,5 +346,20 @@ impl Sampler {
         self.plan.require_denoising()?;
         let initial = Gaussian::centred(data.mean().len(), self.start_variance)?;
         self.plan.moments(data, &initial)
+    }
+
+    /// What this sampler makes of data with the spectrum of `data`, and of errors on the way, before
+    /// it runs; see [`StabilityReport`].
+    ///
+    /// # Errors
+    ///
+    /// As [`moments`](Self::moments).
+    pub fn stability(&self, data: &Gaussian) -> Result<StabilityReport, Error> {
+        if self.clip.is_some() {
+            return Err(Error::ClippedMoments);
+        }
+        self.plan.require_denoising()?;
+        let initial = Gaussian::centred(data.mean().len(), self.start_variance)?;
+        self.plan.stability(data, &initial)
     }
 }

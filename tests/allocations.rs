@@ -11,6 +11,7 @@ use std::convert::Infallible;
 use diffusion_sampler::{
     Clip, Denoiser, Grid, KeyedNoise, Prediction, Query, Real, Sampler, Trajectory,
     denoiser::{Classifier, Guided, Models, WithClassifier},
+    editing::Inpaint,
     forward::fill_normal,
     guidance::{ClassifierFree, ClassifierGuidance, GuidanceWeight},
     noise::{BrownianPath, NoiseSource, PerSample, PureNoise, SampleNoise, Stream},
@@ -386,6 +387,28 @@ fn an_observed_run_allocates_once_for_its_estimates() {
             assert!(outcome.unwrap().is_continue());
             assert_eq!(count, 1, "{name}");
         }
+    }
+}
+
+#[test]
+fn blending_the_known_part_in_allocates_nothing() {
+    for sampler in samplers(&FirstOrder::ddpm()) {
+        let image = Array::<f32, _>::ones((3, 70));
+        let mask = Array::from_shape_fn((1, 70), |(_, pixel)| pixel as f32 / 70.0);
+        let mut fresh = Inpaint::new(image.clone(), &mask, KeyedNoise::new(0)).unwrap();
+        let mut one = Inpaint::with_one_noise(image.clone(), &mask, image).unwrap();
+        let mut run = begin::<f32, Ix2>(&sampler, Dim([3, 70]));
+        run.advance(&mut Plain).unwrap();
+        let (count, outcome) = allocations(|| {
+            while !run.is_finished() {
+                run.advance(&mut Plain).unwrap();
+                fresh.blend(&mut run)?;
+                one.blend(&mut run)?;
+            }
+            Ok::<(), diffusion_sampler::Error>(())
+        });
+        outcome.unwrap();
+        assert_eq!(count, 0);
     }
 }
 

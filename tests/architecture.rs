@@ -32,6 +32,7 @@ const FLOORS: [&[&str]; 6] = [
         "moments",
         "on_arrays",
         "oracle",
+        "stability",
         "tensor",
     ],
     &["editing", "likelihood", "run", "sampler"],

@@ -84,6 +84,19 @@ types!(scalars_are_shared_and_copied, copied:
     ds::training::LossWeight,
 );
 
+types!(editing_is_shared_and_copied, copied:
+    ds::editing::DdpmInversion,
+    ds::editing::ExactInversion,
+    ds::editing::Inpaint<f32, Ix2>,
+    ds::editing::Inverted<f32, Ix2>,
+    ds::editing::InvertedStep,
+    ds::editing::RecoveredNoise<f32>,
+    ds::editing::RecoveredRun<f32, Ix2>,
+    ds::stability::StabilityReport,
+    ds::stability::StabilityWarning,
+    ds::stability::StepStability,
+);
+
 types!(schedules_are_shared_and_copied, copied:
     ds::schedule::Edm,
     ds::schedule::LambdaRange,
@@ -100,6 +113,7 @@ types!(solvers_are_shared_and_copied, copied:
     ds::solver::FirstOrder,
     ds::solver::Heun,
     ds::solver::Path<'static>,
+    ds::solver::RePaint<ds::solver::FirstOrder>,
     ds::solver::SecondOrderForm,
 );
 

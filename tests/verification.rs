@@ -5,7 +5,8 @@ mod claims;
 use std::error::Error;
 
 use claims::{
-    TOPICS, Topic, brownian, convergence, digits, edges, guidance, laws, noise, tables, tensors,
+    TOPICS, Topic, brownian, convergence, digits, edges, editing, guidance, laws, noise, tables,
+    tensors,
 };
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -29,7 +30,7 @@ fn assert_topic(topic: Topic) -> Result<(), Box<dyn Error>> {
 }
 
 /// The topics that the tests below assert.
-const ASSERTED: [Topic; 9] = [
+const ASSERTED: [Topic; 10] = [
     edges::claims,
     tables::claims,
     convergence::claims,
@@ -38,6 +39,7 @@ const ASSERTED: [Topic; 9] = [
     noise::claims,
     brownian::claims,
     tensors::claims,
+    editing::claims,
     digits::claims,
 ];
 
@@ -82,6 +84,11 @@ fn runs_sample_the_predicted_law() -> Outcome {
 #[test]
 fn runs_on_any_tensor_are_trajectories() -> Outcome {
     assert_topic(tensors::claims)
+}
+
+#[test]
+fn inversions_close_and_errors_grow_as_reported() -> Outcome {
+    assert_topic(editing::claims)
 }
 
 #[test]

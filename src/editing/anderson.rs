@@ -78,7 +78,7 @@ impl Anderson {
             return;
         }
         self.rejected += 1;
-        if self.depth == 0 || self.rejected % 3 == 0 {
+        if self.depth == 0 || self.rejected.is_multiple_of(3) {
             self.secants.clear();
             self.damping *= 0.25;
         }

@@ -2,10 +2,8 @@
 
 use ndarray::{Array, ArrayRef, Dimension, Zip};
 
-use crate::apply::filler;
-use crate::apply::{affine, apply};
+use crate::apply::{affine, apply, filler};
 use crate::error::{Error, require_shape};
-use crate::forward::diffuse_with;
 use crate::level::NoiseLevel;
 use crate::memory;
 use crate::noise::{KeyedNoise, NoiseSource, Stream};
@@ -146,17 +144,24 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Inpaint<A, D, N> {
     ) -> Result<(), Error> {
         require_shape("state", self.known.shape(), x.shape())?;
         self.noisy.assign(&self.known);
+        let (signal, noise) = (level.alpha(), level.sigma());
         match &mut self.noise {
-            KnownNoise::Fresh(noise) if !level.is_clean() => {
-                let mut fill = filler(&self.noisy, noise, step, Stream::Forward)?;
-                let form = [affine(level.alpha(), 0.0, level.sigma())];
+            KnownNoise::Fresh(source) if noise != 0.0 => {
+                let mut fill = filler(&self.noisy, source, step, Stream::Forward)?;
+                let form = [affine(signal, 0.0, noise)];
                 apply(&form, &mut self.noisy, &[], Some(&mut fill))?;
             }
             KnownNoise::Fresh(_) => {
-                let form = [affine(level.alpha(), 0.0, 0.0)];
-                apply(&form, &mut self.noisy, &[], None)?;
+                apply(&[affine(signal, 0.0, 0.0)], &mut self.noisy, &[], None)?;
             }
-            KnownNoise::One(noise) => diffuse_with(&mut self.noisy, noise, &[*level])?,
+            KnownNoise::One(array) => {
+                apply(
+                    &[affine(signal, noise, 0.0)],
+                    &mut self.noisy,
+                    &[array],
+                    None,
+                )?;
+            }
         }
         Zip::from(x)
             .and(&self.noisy)

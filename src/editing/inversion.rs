@@ -179,10 +179,6 @@ impl ExactInversion {
     pub(super) fn plan(&self) -> &Plan {
         &self.plan
     }
-
-    pub(super) fn clip(&self) -> Option<Clip> {
-        self.clip
-    }
 }
 
 /// Refuses a step that needs something of earlier ones.

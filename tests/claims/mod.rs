@@ -10,6 +10,7 @@ pub(crate) mod brownian;
 pub(crate) mod convergence;
 pub(crate) mod digits;
 pub(crate) mod edges;
+pub(crate) mod editing;
 mod forms;
 pub(crate) mod guidance;
 pub(crate) mod laws;
@@ -112,5 +113,6 @@ pub(crate) const TOPICS: &[(&str, Topic)] = &[
     ("Noise and bits", noise::claims),
     ("Brownian paths", brownian::claims),
     ("Any tensor", tensors::claims),
+    ("Editing and stability", editing::claims),
     ("Shape of DDIM's Table 1", digits::claims),
 ];

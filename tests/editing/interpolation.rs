@@ -16,7 +16,7 @@ fn norm<'a>(x: impl IntoIterator<Item = &'a f64>) -> f64 {
 
 #[test]
 fn the_arc_is_followed_at_a_constant_rate_and_beyond_its_ends() -> Outcome {
-    for angle in [1e-9f64, 1e-3, 0.4, 1.5, 3.0, 3.14] {
+    for angle in [1e-9f64, 1e-3, 0.4, 1.5, 3.0, 3.12] {
         let (a, b) = (
             array![[2.0, 0.0]],
             array![[2.0 * angle.cos(), 2.0 * angle.sin()]],
@@ -101,7 +101,7 @@ fn limits_are_designed() -> Outcome {
     );
     assert!(matches!(
         slerp(&a, &b, &[0.5]),
-        Err(Error::InvalidEntry { name: "angle of sample", index: 1, value, .. }) if value > 3.14159
+        Err(Error::InvalidEntry { name: "angle of sample", index: 1, value, .. }) if value > 3.1
     ));
     assert_eq!(slerp(&a, &b, &[0.0])?, a);
     assert_eq!(slerp(&a, &b, &[1.0])?, b);

@@ -3,10 +3,10 @@
 use diffusion_sampler::{
     Error, Grid, KeyedNoise, Prediction, RunError, Sampler,
     editing::ExactInversion,
-    forward::fill_normal,
+    forward::{diffuse, fill_normal},
     from_fn,
     noise::Stream,
-    oracle::{Gaussian, Oracle},
+    oracle::{Gaussian, GaussianMixture, Oracle},
     schedule::{Edm, LambdaRange, NoiseSchedule, RectifiedFlow, TableSchedule, VariancePreserving},
     solver::{DpmSolverPlusPlus, FirstOrder, Heun, Solver},
 };
@@ -26,7 +26,9 @@ fn images(samples: usize) -> Array2<f64> {
     x
 }
 
-fn grids(steps: usize) -> Result<Vec<(Box<dyn NoiseSchedule>, Grid)>, Error> {
+type Scheduled = (Box<dyn NoiseSchedule>, Grid);
+
+fn grids(steps: usize) -> Result<Vec<Scheduled>, Error> {
     let table = TableSchedule::linear(1000, 1e-4, 0.02)?;
     let zero = table.zero_terminal_snr()?;
     let (vp, flow, edm) = (
@@ -170,6 +172,55 @@ fn any_dimension_any_prediction_and_f32() -> Outcome {
             .zip(&images)
             .fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
         assert!(error < 3e-4, "{error}");
+    }
+    Ok(())
+}
+
+#[test]
+fn more_dimensions_than_secants_are_no_obstacle() -> Outcome {
+    // Narrow modes in 40 dimensions, whose estimates are far from linear between them.
+    let dims = 40;
+    let mode = |k: usize| {
+        let mean: Vec<f64> = (0..dims)
+            .map(|i| ((7 * k * k + 3 * i * (k + 1)) as f64).sin())
+            .collect();
+        let variances: Vec<f64> = (0..dims).map(|i| 0.3 / (1.0 + i as f64)).collect();
+        Gaussian::diagonal(&mean, &variances)
+    };
+    let modes = (0..5).map(mode).collect::<Result<Vec<_>, _>>()?;
+    let image = Array2::from_shape_fn((5, dims), |(k, i)| modes[k].mean()[i]);
+    let data = GaussianMixture::new(&[0.2; 5], modes, vec![0; 5])?;
+    let mut model = data.denoiser(Prediction::Noise);
+    for (schedule, grid) in grids(20)?
+        .into_iter()
+        .filter(|(_, grid)| grid.start().alpha() > 0.0)
+    {
+        let mut noisy = image.clone();
+        let near = grid.section(8..grid.steps() - 1)?;
+        let part = Sampler::new(&*schedule, &near, &FirstOrder::ddim())?;
+        diffuse(&mut noisy, &[near.start()], &mut KeyedNoise::new(6), 0)?;
+        let mut run = part.start_from(noisy, Prediction::Noise, KeyedNoise::new(0))?;
+        run.complete(&mut model)?;
+        // Back from there to noise, over all steps but the last.
+        let whole = Sampler::new(
+            &*schedule,
+            &grid.section(0..grid.steps() - 1)?,
+            &FirstOrder::ddim(),
+        )?;
+        let found = ExactInversion::new(&whole)?.invert(run.state(), &mut model)?;
+        println!(
+            "{:e} in {:?} trials",
+            found.residual(),
+            found.steps.iter().map(|s| s.trials).max()
+        );
+        let mut again = whole.start_from(
+            found.into_converged()?,
+            Prediction::Noise,
+            KeyedNoise::new(0),
+        )?;
+        again.complete(&mut model)?;
+        let size = grid.levels()[grid.steps() - 1].alpha();
+        assert!(distance(again.state(), run.state()) < 1e-11 * size.max(1.0));
     }
     Ok(())
 }
