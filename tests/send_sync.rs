@@ -90,6 +90,7 @@ types!(schedules_are_shared_and_copied, copied:
 );
 
 types!(solvers_are_shared_and_copied, copied:
+    ds::solver::CfgPlusPlusSinglestep,
     ds::solver::DdimInversion,
     ds::solver::DpmPlusPlusSde,
     ds::solver::DpmSolverPlusPlus,

@@ -1,7 +1,7 @@
 //! The list of all solvers.
 
 use super::{
-    Solver, exponential_rk, first_order, heun, inversion, multistep, plus_plus_sde,
+    Solver, cfg_plus_plus, exponential_rk, first_order, heun, inversion, multistep, plus_plus_sde,
     plus_plus_singlestep,
 };
 
@@ -56,6 +56,7 @@ pub fn catalogue() -> Vec<Entry> {
         plus_plus_singlestep::entries(),
         exponential_rk::entries(),
         plus_plus_sde::entries(),
+        cfg_plus_plus::entries(),
         heun::entries(),
         inversion::entries(),
     ]

@@ -1,6 +1,7 @@
 //! Solvers: from a path to a plan. One family a file: coefficients, nothing else.
 
 mod catalogue;
+mod cfg_plus_plus;
 mod exponential_rk;
 mod first_order;
 mod heun;
@@ -15,6 +16,7 @@ mod stored;
 mod weights;
 
 pub use catalogue::{Entry, catalogue};
+pub use cfg_plus_plus::CfgPlusPlusSinglestep;
 pub use exponential_rk::ExponentialRungeKutta;
 pub use first_order::FirstOrder;
 pub use heun::Heun;
@@ -38,6 +40,7 @@ use crate::plan::Plan;
 /// | [`DpmSolverPlusPlusSinglestep`] | 2, 3 | 2K or 3K, 1 onto a clean end | none, or ancestral |
 /// | [`ExponentialRungeKutta`] | 2, 3 | 2K or 3K, 1 onto a clean end | none, or constant τ |
 /// | [`DpmPlusPlusSde`] | 2 | 2K − 1 onto a clean end, else 2K | ancestral |
+/// | [`CfgPlusPlusSinglestep`] | 2 | 2K − 1 onto a clean end, else 2K | none, or ancestral |
 /// | [`Heun`] | 2 | 2K − 1 onto a clean end, else 2K | none |
 /// | [`DdimInversion`] | 1 | K | none; runs from the clean end up |
 ///
