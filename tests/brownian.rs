@@ -6,9 +6,11 @@ use diffusion_sampler::{
     Denoiser, Error, Grid, NoiseLevel, Prediction, Sampler, from_fn,
     noise::{BrownianPath, Demand, Interval, KeyedNoise, NoiseKey, NoiseSource, Stream},
     oracle::{Gaussian, GaussianMixture, Oracle},
+    plan::{Stage, Step, Update},
     posterior::Kappa,
     run::{DdimStep, Machine},
-    solver::{DpmSolverPlusPlus, FirstOrder, Path, Solver},
+    schedule::VariancePreserving,
+    solver::{DpmSolverPlusPlus, ExponentialRungeKutta, FirstOrder, Path, Solver},
 };
 use ndarray::{Array2, ArrayRef, Axis, Ix2, array, concatenate};
 
@@ -112,10 +114,10 @@ fn vp(lambda: f64) -> Result<NoiseLevel, Error> {
 
 /// `steps` equal steps in λ over [−3, 3].
 fn grid(steps: usize) -> Result<Grid, Error> {
-    let levels = (0..=steps)
-        .map(|i| vp(-3.0 + 6.0 * i as f64 / steps as f64))
-        .collect::<Result<_, _>>()?;
-    Grid::from_levels(levels, 1.0)
+    let lambdas: Vec<f64> = (0..=steps)
+        .map(|i| -3.0 + 6.0 * i as f64 / steps as f64)
+        .collect();
+    Grid::from_lambdas(&VariancePreserving::default(), &lambdas)
 }
 
 fn run<M>(
@@ -129,7 +131,7 @@ where
     M: Denoiser<f64, Ix2>,
     M::Error: StdError + 'static,
 {
-    let sampler = Sampler::along(&Path::without_schedule(&grid(steps)?), solver)?;
+    let sampler = Sampler::new(&VariancePreserving::default(), &grid(steps)?, solver)?;
     let mut run = sampler.start((rows, 3), model.prediction(), noise)?;
     run.complete(model)?;
     Ok(run.into_state())
@@ -203,6 +205,100 @@ fn stochastic_solvers_converge_strongly_along_the_path() -> Outcome {
             );
         }
     }
+    let tau = 0.5;
+    for (method, solver) in [
+        ("SEEDS-2", ExponentialRungeKutta::seeds(2)?),
+        ("SEEDS-3", ExponentialRungeKutta::seeds(3)?),
+    ] {
+        let found = order(&solver.with_tau(tau)?, tau, &mixture)?;
+        assert!((0.9..=1.1).contains(&found), "{method}: {found}");
+    }
+    Ok(())
+}
+
+#[test]
+fn solvers_with_one_stage_and_with_more_follow_one_path() -> Outcome {
+    let tau = 0.8;
+    let path = BrownianPath::new(21).with_tau(tau)?;
+    let one = FirstOrder::new(Kappa::Tau(tau));
+    let more = [
+        ExponentialRungeKutta::seeds(2)?.with_tau(tau)?,
+        ExponentialRungeKutta::seeds(3)?.with_tau(tau)?,
+        ExponentialRungeKutta::heun().with_tau(tau)?,
+    ];
+    // With the data known, exactly.
+    let mut known = from_fn(
+        Prediction::Data,
+        |_: &ArrayRef<f64, Ix2>, _: &NoiseLevel, out: &mut ArrayRef<f64, Ix2>| out.fill(0.7),
+    );
+    let single = run(&one, 1, &mut known, path, 20)?;
+    for solver in &more {
+        for steps in [1, 2, 9] {
+            let multiple = run(solver, steps, &mut known, path, 20)?;
+            assert!(rms(&single, &multiple) < 1e-13, "{solver:?} {steps}");
+        }
+    }
+    // Else in the limit.
+    let data = Gaussian::diagonal(&[0.5, -1.0, 0.0], &[0.3, 0.1, 0.5])?;
+    let mut model = data.denoiser(Prediction::Data);
+    let limit = run(&one, 2000, &mut model, path, 50)?;
+    for solver in &more {
+        let near = rms(&limit, &run(solver, 200, &mut model, path, 50)?);
+        assert!(near < 0.01, "{solver:?} {near}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_noises_of_a_step_have_their_parts_where_the_models_levels_lead_down() -> Outcome {
+    let (from, middle, to) = (vp(-1.0)?, vp(0.25)?, vp(1.0)?);
+    let whole = Interval::new(from.lambda(), to.lambda());
+    let noisy = |noise| Update {
+        state: 0.5,
+        noise,
+        ..Update::default()
+    };
+    let step = |stages: Vec<(Option<NoiseLevel>, f64)>| Step {
+        from,
+        to,
+        stages: stages
+            .into_iter()
+            .map(|(evaluate, noise)| Stage {
+                evaluate,
+                update: noisy(noise),
+            })
+            .collect(),
+    };
+    let parts = |step: &Step| {
+        let all = (0..step.stages.len()).map(|n| (step.interval_of(n), step.path_of(n)));
+        all.collect::<Vec<_>>()
+    };
+    // One noise: the whole step, on path 0, whichever stage adds it.
+    let one = step(vec![(Some(from), 0.3), (Some(middle), 0.0)]);
+    assert_eq!(parts(&one)[0], (whole, 0));
+    let late = step(vec![(Some(from), 0.0), (Some(middle), 0.3)]);
+    assert_eq!(parts(&late)[1], (whole, 0));
+    // Two, at levels that lead down.
+    let two = step(vec![(Some(from), 0.3), (Some(middle), 0.3)]);
+    let first = Interval::new(from.lambda(), middle.lambda());
+    let second = Interval::new(middle.lambda(), to.lambda());
+    assert_eq!(parts(&two), [(first, 0), (second, 0)]);
+    // A stage without noise or model between them changes nothing.
+    let three = step(vec![(Some(from), 0.3), (None, 0.0), (Some(middle), 0.3)]);
+    assert_eq!(parts(&three)[2], (second, 0));
+    // No level between, the same level, a level beyond the end: each noise on a path of its own.
+    for level in [None, Some(from), Some(to), Some(vp(1.5)?)] {
+        let apart = step(vec![(Some(from), 0.3), (level, 0.3)]);
+        assert_eq!(parts(&apart), [(whole, 0), (whole, 1)]);
+    }
+    // Upwards.
+    let up = Step {
+        from: to,
+        to: from,
+        stages: late.stages.clone(),
+    };
+    let upwards = Interval::new(to.lambda(), from.lambda());
+    assert_eq!(parts(&up)[1], (upwards, 1));
     Ok(())
 }
 

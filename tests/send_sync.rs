@@ -108,8 +108,12 @@ types!(schedules_are_shared_and_copied, copied:
 );
 
 types!(solvers_are_shared_and_copied, copied:
+    ds::solver::CfgPlusPlusSinglestep,
     ds::solver::DdimInversion,
+    ds::solver::DpmPlusPlusSde,
     ds::solver::DpmSolverPlusPlus,
+    ds::solver::DpmSolverPlusPlusSinglestep,
+    ds::solver::ExponentialRungeKutta,
     ds::solver::FirstOrder,
     ds::solver::Heun,
     ds::solver::Path<'static>,

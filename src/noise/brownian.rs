@@ -54,8 +54,11 @@ const PIECE: usize = 256;
 /// the path twice: [`check`](NoiseSource::check), which a run asks before it starts. λ = −∞ (α = 0)
 /// and λ = +∞ (σ = 0) belong to the path.
 ///
-/// The noise additions of one step, [`Stream::Step`]`(n)`, take independent paths n. Rows outside
-/// a step (x_T, the forward chain) are those of [`KeyedNoise`] with the same seed.
+/// The noise additions of one step, [`Stream::Step`]`(n)`, are increments of one path where the
+/// plan gives each its part of the step
+/// ([`Step::interval_of`](crate::plan::Step::interval_of)), as two-stage solvers need it; otherwise
+/// they take independent paths n ([`NoiseKey::path`]). Rows outside a step (x_T, the forward chain) are those of
+/// [`KeyedNoise`] with the same seed.
 ///
 /// ```
 /// use diffusion_sampler::{Grid, Prediction, Sampler, noise::BrownianPath};
@@ -241,11 +244,11 @@ impl BrownianPath {
 
 impl<A: NormalElement> PureNoise<A> for BrownianPath {
     fn draw(&self, key: NoiseKey, mut first: u64, out: &mut [A]) {
-        let (Stream::Step(path), Some(interval)) = (key.stream, key.interval) else {
+        let (Stream::Step(_), Some(interval)) = (key.stream, key.interval) else {
             return self.normals.draw(key, first, out);
         };
         let terms = self.terms(interval);
-        let stream = TREES + u32::from(path);
+        let stream = TREES + u32::from(key.path);
         for piece in out.chunks_mut(PIECE) {
             let mut sums = [0.0; PIECE];
             for &(node, weight) in &terms.list[..terms.count] {

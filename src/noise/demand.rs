@@ -27,7 +27,8 @@ pub struct Demand<'a> {
     pub steps: Range<u64>,
     /// The stream; [`Stream::Step`]`(0)` stands for all streams of a run's steps.
     pub stream: Stream,
-    /// The intervals of the steps that draw noise, in their order; empty outside a step.
+    /// The intervals of the steps that draw noise, in their order, with the parts of a step whose
+    /// noise additions share a path; empty outside a step.
     pub intervals: &'a [Interval],
 }
 

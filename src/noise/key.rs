@@ -48,6 +48,7 @@ impl Interval {
 ///
 /// let key = NoiseKey::new(3, 0, Stream::User(1));
 /// assert_eq!((key.row, key.step, key.interval), (3, 0, None));
+/// assert_eq!(NoiseKey::new(3, 0, Stream::Step(1)).path, 1);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
@@ -58,8 +59,13 @@ pub struct NoiseKey {
     pub step: u32,
     /// What the noise is used for.
     pub stream: Stream,
-    /// The interval of the step; `None` outside a step.
+    /// The interval of the step, or of this noise's part of it; `None` outside a step.
     pub interval: Option<Interval>,
+    /// Which path the noise is an increment of, for a source that has several
+    /// ([`BrownianPath`](super::BrownianPath)): the number of the noise addition within the step,
+    /// but 0 where the step's noises have their parts of one path
+    /// ([`Step::interval_of`](crate::plan::Step::interval_of)).
+    pub path: u8,
 }
 
 impl NoiseKey {
@@ -70,6 +76,10 @@ impl NoiseKey {
             step,
             stream,
             interval: None,
+            path: match stream {
+                Stream::Step(n) => n,
+                _ => 0,
+            },
         }
     }
 
@@ -79,5 +89,10 @@ impl NoiseKey {
             interval: Some(interval),
             ..self
         }
+    }
+
+    /// The same row, as an increment of another path.
+    pub const fn on_path(self, path: u8) -> Self {
+        Self { path, ..self }
     }
 }

@@ -27,7 +27,7 @@
 //! | `Forward` | 1 | [`diffuse`](crate::forward::diffuse), at the caller's k |
 //! | `Step(j)` | 2 + j | stage j of step k of a run |
 //! | `User(j)` | 258 + j | the caller |
-//! | | 514 + j | the normals of a [`BrownianPath`] for `Step(j)`; k is their node in its tree |
+//! | | 514 + j | the normals of path j of a [`BrownianPath`]; k is their node in its tree |
 //!
 //! **Elements.** A row, the elements of one sample in row-major order, is cut into blocks of 16
 //! counters. Element e of a row of `f32` is in block b = ⌊e / 64⌋, of `f64` in b = ⌊e / 32⌋; with l

@@ -27,6 +27,7 @@ pub(crate) struct StepNoise<'i, N> {
     stream: Stream,
     /// None outside a step, one for the batch, or one per sample.
     intervals: &'i [Interval],
+    path: Option<u8>,
 }
 
 impl<'i, N> StepNoise<'i, N> {
@@ -36,20 +37,26 @@ impl<'i, N> StepNoise<'i, N> {
             step,
             stream,
             intervals,
+            path: None,
         }
+    }
+
+    /// The same on another path than the stream's.
+    pub(crate) fn on_path(self, path: Option<u8>) -> Self {
+        Self { path, ..self }
     }
 }
 
 impl<N> StepNoise<'_, N> {
     fn key_of(&self, row: usize) -> NoiseKey {
+        let key = NoiseKey::new(row as u64, self.step, self.stream);
         NoiseKey {
-            row: row as u64,
-            step: self.step,
-            stream: self.stream,
             interval: match self.intervals {
                 [one] => Some(*one),
                 many => many.get(row).copied(),
             },
+            path: self.path.unwrap_or(key.path),
+            ..key
         }
     }
 }
@@ -67,11 +74,7 @@ impl<A, N: NoiseSource<A>> RowNoise<A> for StepNoise<'_, N> {
     #[cfg(feature = "rayon")]
     fn shared(&self) -> Option<StepNoise<'_, &dyn PureNoise<A>>> {
         let source = self.source.as_pure()?;
-        Some(StepNoise::new(
-            source,
-            self.step,
-            self.stream,
-            self.intervals,
-        ))
+        let Self { step, stream, .. } = *self;
+        Some(StepNoise::new(source, step, stream, self.intervals).on_path(self.path))
     }
 }

@@ -50,6 +50,7 @@ struct KeyForm {
     stream: Stream,
     #[serde(deserialize_with = "present")]
     interval: Option<Interval>,
+    path: u8,
 }
 
 #[derive(Serialize, Deserialize)]

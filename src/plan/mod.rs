@@ -2,6 +2,7 @@
 
 mod check;
 mod display;
+mod noise;
 #[cfg(feature = "serde")]
 mod stored;
 mod update;

@@ -216,6 +216,7 @@ impl DdimStep {
             levels: &self.from,
             from: &self.from,
             to: &self.to,
+            noise: None,
             step: step as usize,
             stage: 0,
             clip: self.clip,

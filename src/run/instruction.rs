@@ -17,6 +17,8 @@ pub struct Instruction<'a> {
     /// The levels that the step leaves and reaches, as many as stages.
     pub(super) from: &'a [NoiseLevel],
     pub(super) to: &'a [NoiseLevel],
+    /// The interval and path of the noise of a step's stage; by from, to and stage where it is none.
+    pub(super) noise: Option<(Interval, u8)>,
     pub(super) step: usize,
     pub(super) stage: usize,
     pub(super) clip: Option<Clip>,
@@ -48,6 +50,7 @@ impl<'a> Instruction<'a> {
             levels: found.evaluate.as_slice(),
             from: std::slice::from_ref(&step.from),
             to: std::slice::from_ref(&step.to),
+            noise: Some((step.interval_of(stage), step.path_of(stage))),
             step: index,
             stage,
             clip: None,
@@ -65,10 +68,18 @@ impl<'a> Instruction<'a> {
         Query::of_run(self.levels, self.to, self.step).ok()
     }
 
-    /// The interval of each stage's step.
+    /// The interval of each stage's noise.
     pub(super) fn intervals(&self) -> impl Iterator<Item = Interval> + 'a {
-        let edges = self.from.iter().zip(self.to);
-        edges.map(|(from, to)| Interval::new(from.lambda(), to.lambda()))
+        let (own, edges) = (self.noise, self.from.iter().zip(self.to));
+        edges.map(move |(from, to)| match own {
+            Some((interval, _)) => interval,
+            None => Interval::new(from.lambda(), to.lambda()),
+        })
+    }
+
+    /// The path of the stage's noise, where it is not the stage's number.
+    pub(super) fn path(&self) -> Option<u8> {
+        self.noise.map(|(_, path)| path)
     }
 
     /// Refuses noise that the source does not have, for a batch of so many samples and elements of

@@ -453,10 +453,10 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         let stream = Stream::Step(instruction.stage as u8);
         // The interval of a whole batch needs no memory, so that not even the first step told allocates.
         let single;
-        let intervals: &[Interval] = match (instruction.from, instruction.to) {
-            ([from], [to]) => {
-                single = [Interval::new(from.lambda(), to.lambda())];
-                &single
+        let intervals: &[Interval] = match instruction.stages {
+            [_] => {
+                single = instruction.intervals().next();
+                single.as_slice()
             }
             _ => {
                 self.work.intervals.clear();
@@ -465,7 +465,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
             }
         };
         let step = instruction.step as u32;
-        let mut fill = StepNoise::new(noise, step, stream, intervals);
+        let mut fill = StepNoise::new(noise, step, stream, intervals).on_path(instruction.path());
         let update = &instruction.stages[0].update;
         let stored = update.store.map(|store| store.slot);
         let (y, others) = Slots::split(&mut self.slots, stored);

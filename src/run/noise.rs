@@ -21,8 +21,7 @@ impl RunNoise {
                 .zip(plan.steps())
                 .filter(|(_, step)| is_noisy(step))
         };
-        let intervals =
-            steps().map(|(_, step)| Interval::new(step.from.lambda(), step.to.lambda()));
+        let intervals = steps().flat_map(|(_, step)| step.noise_intervals());
         let first = steps().next().map_or(0, |(index, _)| index);
         let end = steps().last().map_or(0, |(index, _)| index + 1);
         Self {

@@ -4,6 +4,8 @@ use super::{
     Solver, belm, deis, dpm_solver_plus_plus, er_sde, exponential_rk, first_order,
     gradient_estimation, heavy_ball, heun, inversion, ipndm, lcm, linear_multistep, plus_plus_sde,
     plus_plus_singlestep, pndm, tcd,
+    Solver, cfg_plus_plus, exponential_rk, first_order, heun, inversion, multistep, plus_plus_sde,
+    plus_plus_singlestep,
 };
 
 /// One solver of the [`catalogue`].
@@ -58,6 +60,7 @@ pub fn catalogue() -> Vec<Entry> {
         exponential_rk::entries(),
         plus_plus_sde::entries(),
         dpm_solver_plus_plus::entries(),
+        cfg_plus_plus::entries(),
         heun::entries(),
         linear_multistep::entries(),
         deis::entries(),

@@ -6,6 +6,7 @@ mod deis;
 mod dpm_solver_plus_plus;
 mod er_sde;
 mod exponential;
+mod cfg_plus_plus;
 mod exponential_rk;
 mod extrapolation;
 mod first_order;
@@ -35,6 +36,7 @@ pub use catalogue::{Entry, catalogue};
 pub use deis::Deis;
 pub use dpm_solver_plus_plus::{DpmSolverPlusPlus, SecondOrderForm};
 pub use er_sde::{ErNoise, ErSde};
+pub use cfg_plus_plus::CfgPlusPlusSinglestep;
 pub use exponential_rk::ExponentialRungeKutta;
 pub use first_order::FirstOrder;
 pub use gradient_estimation::GradientEstimation;
@@ -66,6 +68,7 @@ use crate::plan::Plan;
 /// | [`DpmSolverPlusPlusSinglestep`] | 2, 3 | 2K or 3K, 1 onto a clean end | none, or ancestral |
 /// | [`ExponentialRungeKutta`] | 2, 3 | 2K or 3K, 1 onto a clean end | none, or constant τ |
 /// | [`DpmPlusPlusSde`] | 2 | 2K − 1 onto a clean end, else 2K | ancestral |
+/// | [`CfgPlusPlusSinglestep`] | 2 | 2K − 1 onto a clean end, else 2K | none, or ancestral |
 /// | [`Heun`] | 2 | 2K − 1 onto a clean end, else 2K | none |
 /// | [`LinearMultistep`] | 1 to 4 | K | none |
 /// | [`Deis`] | 1 to 4 | K | none |

@@ -81,7 +81,7 @@
 //! | [`SampleNoise`](crate::noise::SampleNoise) | `source`: a source of noise; `sample`, `joined`, `taken`: integers |
 //! | [`PerSample`](crate::noise::PerSample) | `samples`: list of samples' noise |
 //! | [`Interval`](crate::noise::Interval) | `from` ∞, `to` ∞: numbers |
-//! | [`NoiseKey`](crate::noise::NoiseKey) | `row`, `step`: integers; `stream`: `"start"`, `{"step": n}`, `"forward"` or `{"user": n}`; `interval`: interval? |
+//! | [`NoiseKey`](crate::noise::NoiseKey) | `row`, `step`: integers; `stream`: `"start"`, `{"step": n}`, `"forward"` or `{"user": n}`; `interval`: interval?; `path`: integer |
 //! | [`GuidanceWeight`](crate::guidance::GuidanceWeight) | `{"constant": number}` or `{"interval": {"weight": number, "rho_low": number, "rho_high": number ∞}}`; one by a function is refused on the way out |
 //! | [`Unguided`](crate::guidance::Unguided) | `"unguided"` |
 //! | [`ClassifierFree`](crate::guidance::ClassifierFree) | `weight`: guidance weight |

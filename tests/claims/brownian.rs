@@ -3,11 +3,15 @@
 use std::error::Error;
 
 use diffusion_sampler::{
-    Grid, NoiseLevel, Prediction, Sampler,
+    Grid, Prediction, Sampler,
     noise::BrownianPath,
     oracle::{Gaussian, GaussianMixture, Oracle},
     posterior::Kappa,
-    solver::{DpmSolverPlusPlus, FirstOrder, Path, Solver},
+    schedule::VariancePreserving,
+    solver::{
+        DpmPlusPlusSde, DpmSolverPlusPlus, DpmSolverPlusPlusSinglestep, ExponentialRungeKutta,
+        FirstOrder, Solver,
+    },
 };
 use ndarray::Array2;
 
@@ -42,6 +46,26 @@ pub(crate) fn claims() -> Result<Vec<Claim>, Box<dyn Error>> {
             ));
         }
     }
+    let two = ExponentialRungeKutta::seeds(2)?;
+    let three = ExponentialRungeKutta::seeds(3)?;
+    let heun = ExponentialRungeKutta::heun().with_tau(1.0)?;
+    let sde = DpmPlusPlusSde::new();
+    let ancestral = DpmSolverPlusPlusSinglestep::order(2)?.with_kappa(Kappa::Ddpm);
+    let single_step: [(&str, &dyn Solver); 5] = [
+        ("SEEDS-2", &two),
+        ("SEEDS-3", &three),
+        ("exponential Heun SDE", &heun),
+        ("DPM++ SDE", &sde),
+        ("DPM-Solver++(2S) ancestral", &ancestral),
+    ];
+    for (name, solver) in single_step {
+        claims.push(Claim::new(
+            format!("strong order of {name} along a Brownian path, on a mixture"),
+            "K and 2K steps of one seed, K = 64 to 256",
+            order(solver, &mixture)?,
+            Accept::Within(0.9, 1.1),
+        ));
+    }
     // A single point: D does not depend on x.
     let point = GaussianMixture::new(&[1.0], vec![Gaussian::isotropic(&[0.5; 3], 0.0)?], vec![0])?;
     claims.push(Claim::new(
@@ -70,16 +94,11 @@ fn sample(
     steps: usize,
     model: &GaussianMixture,
 ) -> Result<Array2<f64>, Box<dyn Error>> {
-    let levels = (0..=steps)
-        .map(|i| {
-            let lambda = -3.0 + 6.0 * i as f64 / steps as f64;
-            NoiseLevel::variance_preserving(-lambda, -libm::log1p(libm::exp(-2.0 * lambda)))
-        })
-        .collect::<Result<_, _>>()?;
-    let sampler = Sampler::along(
-        &Path::without_schedule(&Grid::from_levels(levels, 1.0)?),
-        solver,
-    )?;
+    let lambdas: Vec<f64> = (0..=steps)
+        .map(|i| -3.0 + 6.0 * i as f64 / steps as f64)
+        .collect();
+    let schedule = VariancePreserving::default();
+    let sampler = Sampler::new(&schedule, &Grid::from_lambdas(&schedule, &lambdas)?, solver)?;
     let mut run = sampler.start((200, 3), Prediction::Data, BrownianPath::new(21))?;
     run.complete(&mut model.denoiser(Prediction::Data))?;
     Ok(run.into_state())

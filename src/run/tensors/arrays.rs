@@ -318,7 +318,7 @@ impl<T: Clone> Arrays<T> {
             forms: &forms,
             update,
             key: (step as u32, Stream::Step(instruction.stage as u8)),
-            intervals: &intervals,
+            place: (&intervals, instruction.path()),
         };
         let memory = self.memory.as_ref().filter(|_| !estimates.is_empty());
         let own = (&mut self.x, self.slots.as_mut_slice(), memory);
@@ -347,8 +347,12 @@ struct Stage<'a> {
     forms: &'a [Form],
     update: &'a Update,
     key: (u32, Stream),
-    intervals: &'a [Interval],
+    /// The intervals and the path.
+    place: Place<'a>,
 }
+
+/// Where on a path noise is: the intervals, and which path.
+type Place<'a> = (&'a [Interval], Option<u8>);
 
 impl Stage<'_> {
     /// Applies the update to x and the slots, with the guidance memory: in place where the crate's
@@ -371,19 +375,19 @@ impl Stage<'_> {
             .chain(memory)
             .chain(history)
             .collect();
-        let (step, stream) = self.key;
+        let ((step, stream), (intervals, path)) = (self.key, self.place);
         let fused = ops.fused(Fused {
             forms: forms_of(self.forms),
             x: &mut *x,
             y: y.as_deref_mut(),
             inputs: &inputs,
-            noise: &mut StepNoise::new(&mut *noise, step, stream, self.intervals),
+            noise: &mut StepNoise::new(&mut *noise, step, stream, intervals).on_path(path),
         });
         if let Some(finite) = fused {
             return Ok(finite);
         }
         let normals = match self.forms.iter().any(|form| form.noise != 0.0) {
-            true => Some(normals(ops, x, noise, self.key, self.intervals)?),
+            true => Some(normals(ops, x, noise, self.key, self.place)?),
             false => None,
         };
         let operands = Operands {
@@ -451,11 +455,11 @@ pub(super) fn normals<O: TensorOps, N: NoiseSource<O::Element>>(
     like: &O::Tensor,
     noise: &mut N,
     (step, stream): (u32, Stream),
-    intervals: &[Interval],
+    (intervals, path): Place<'_>,
 ) -> Result<O::Tensor, TensorError<O::Error>> {
     let shape = ops.shape(like);
     let (shape, per_sample) = (shape.as_ref(), per_sample(ops, like));
-    let mut rows = StepNoise::new(noise, step, stream, intervals);
+    let mut rows = StepNoise::new(noise, step, stream, intervals).on_path(path);
     let own = ops.normals(&Normals::new(&rows, samples(ops, like)), like);
     if let Some(normals) = own.map_err(RunError::Tensor)? {
         require_shape("normals", shape, ops.shape(&normals).as_ref())?;

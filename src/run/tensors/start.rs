@@ -78,7 +78,8 @@ impl<O: TensorOps> TensorSampler<O> {
         }
         let (samples, elements) = arrays::batch_of(&self.ops, like);
         noise.check(&Demand::batch(samples, elements, 0..1, Stream::Start))?;
-        let normals = arrays::normals(&self.ops, like, &mut noise, (0, Stream::Start), &[])?;
+        let normals =
+            arrays::normals(&self.ops, like, &mut noise, (0, Stream::Start), (&[], None))?;
         let deviation = Scale::Same(self.sampler.start_variance().sqrt());
         let x = combined(&self.ops, &[(deviation, &normals)])?;
         self.start_from(x, prediction, noise)
