@@ -90,12 +90,17 @@ types!(schedules_are_shared_and_copied, copied:
 );
 
 types!(solvers_are_shared_and_copied, copied:
+    ds::solver::Belm,
+    ds::solver::BelmInversion,
     ds::solver::DdimInversion,
     ds::solver::DpmSolverPlusPlus,
     ds::solver::FirstOrder,
     ds::solver::Heun,
+    ds::solver::Lcm,
     ds::solver::Path<'static>,
+    ds::solver::Restart<ds::solver::Heun>,
     ds::solver::SecondOrderForm,
+    ds::solver::Tcd,
 );
 
 types!(what_a_catalogue_lists_is_shared, shared:
