@@ -80,7 +80,8 @@ fn every_solver_keeps_the_mean_given_the_data() -> Outcome {
         for steps in [2, 3, 10, 50] {
             for grid in grids(&*schedule, steps)? {
                 let path = Path::new(&*schedule, &grid)?;
-                for (name, solver, _) in solvers() {
+                // LCM misses the mean by its boundary scalings, by design.
+                for (name, solver, _) in solvers().into_iter().filter(|s| s.0 != "LCM") {
                     let plan = solver.plan(&path)?;
                     let defect = plan.mean_defect();
                     assert_eq!(defect.len(), plan.steps().len());

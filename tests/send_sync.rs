@@ -109,6 +109,8 @@ types!(schedules_are_shared_and_copied, copied:
 
 types!(solvers_are_shared_and_copied, copied:
     ds::solver::CfgPlusPlusSinglestep,
+    ds::solver::Belm,
+    ds::solver::BelmInversion,
     ds::solver::DdimInversion,
     ds::solver::DpmPlusPlusSde,
     ds::solver::DpmSolverPlusPlus,
@@ -116,9 +118,12 @@ types!(solvers_are_shared_and_copied, copied:
     ds::solver::ExponentialRungeKutta,
     ds::solver::FirstOrder,
     ds::solver::Heun,
+    ds::solver::Lcm,
     ds::solver::Path<'static>,
     ds::solver::RePaint<ds::solver::FirstOrder>,
+    ds::solver::Restart<ds::solver::Heun>,
     ds::solver::SecondOrderForm,
+    ds::solver::Tcd,
 );
 
 types!(what_a_catalogue_lists_is_shared, shared:

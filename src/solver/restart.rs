@@ -39,16 +39,16 @@ const KARRAS: f64 = 7.0;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Restart<S> {
-    inner: S,
-    intervals: Vec<Interval>,
+    pub(super) inner: S,
+    pub(super) intervals: Vec<Interval>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Interval {
-    rho_min: f64,
-    rho_max: f64,
-    repeats: usize,
-    steps: usize,
+pub(super) struct Interval {
+    pub(super) rho_min: f64,
+    pub(super) rho_max: f64,
+    pub(super) repeats: usize,
+    pub(super) steps: usize,
 }
 
 impl<S: Solver> Restart<S> {

@@ -67,6 +67,9 @@
 //! | [`FirstOrder`](crate::solver::FirstOrder) | `kappa`: `{"same": κ}` or `{"per_edge": [κ, …]}`; `reverse_variance` |
 //! | [`DpmSolverPlusPlus`](crate::solver::DpmSolverPlusPlus) | `order`: 1 or 2; `tau`: number; `form`: `"midpoint"` or `"exact"`; `guarded`, `bounded`: booleans |
 //! | [`Heun`](crate::solver::Heun), [`DdimInversion`](crate::solver::DdimInversion) | `"heun"`, `"ddim_inversion"` |
+//! | [`Lcm`](crate::solver::Lcm), [`Tcd`](crate::solver::Tcd) | `{"timestep_scaling": number}` or `"without_boundary"`; `gamma`: number |
+//! | [`Belm`](crate::solver::Belm), [`BelmInversion`](crate::solver::BelmInversion) | `{"belm": {"pair": boolean}}`, `{"belm_inversion": {"pair": boolean}}` |
+//! | [`Restart`](crate::solver::Restart) | `inner`: a solver; `intervals`: list of {`rho_min`, `rho_max`: numbers, `repeats`, `steps`: integers} |
 //! | [`Plan`](crate::plan::Plan) | `version`: 1; `slots`, `given`: integers; `steps`: list of steps; `checksum`: integer? |
 //! | [`Step`](crate::plan::Step) | `from`, `to`: levels; `stages`: list of stages |
 //! | [`Stage`](crate::plan::Stage) | `evaluate`: level?; `update` |

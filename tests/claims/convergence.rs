@@ -45,14 +45,15 @@ fn mean_defect() -> Result<Claim, Box<dyn Error>> {
             Grid::karras(&table, steps, range, 7.0)?,
         ] {
             let path = Path::new(&table, &grid)?;
-            for entry in catalogue() {
+            // LCM misses the mean by its boundary scalings, by design.
+            for entry in catalogue().iter().filter(|entry| entry.name != "LCM") {
                 let plan = entry.solver.plan(&path)?;
                 worst = plan.mean_defect().into_iter().fold(worst, f64::max);
             }
         }
     }
     Ok(Claim::new(
-        "given x₀ exactly, every solver's every step reaches its mean, five spacings",
+        "given x₀ exactly, every solver's every step but LCM's reaches its mean, five spacings",
         "α_s x₀, relative to the terms",
         worst,
         Accept::Below(1e-12),
@@ -267,6 +268,7 @@ fn weak_error(solver: &dyn Solver, steps: usize) -> Result<f64, Box<dyn Error>> 
 /// Fresh noise (κ = 0) is the exception. It forgets x_t, and draws x_s around α_s D(x_t): as h → 0
 /// the variance tends to the fixed point of v = α²g²v + σ², g being the slope of D, which is not
 /// the marginal's α²v_data + σ². It has the right marginals given x₀, and no limit to converge to.
+/// LCM and TCD are as it: their κ does not tend to 1 with h.
 fn weak() -> Result<Vec<Claim>, Box<dyn Error>> {
     let mut claims = Vec::new();
     for entry in catalogue() {
@@ -276,7 +278,7 @@ fn weak() -> Result<Vec<Claim>, Box<dyn Error>> {
         let order = slope(|steps| weak_error(&entry.solver, steps))?;
         let oracle = "exact moments, log₂(e₁₆₀/e₃₂₀)";
         let Entry { name, solver, .. } = entry;
-        claims.push(if name == "fresh noise" {
+        claims.push(if matches!(name, "fresh noise" | "LCM" | "TCD") {
             Claim::new(
                 format!("{name} does not converge: its order on Gaussians is 0"),
                 oracle,

@@ -9,7 +9,7 @@ use diffusion_sampler::{
         Edm, LambdaRange, NoiseSchedule, RectifiedFlow, TableSchedule, VarianceExploding,
         VariancePreserving,
     },
-    solver::{Path, catalogue},
+    solver::{Entry, Path, catalogue},
 };
 use ndarray::Array2;
 
@@ -108,7 +108,9 @@ fn every_solver_plans_on_every_spacing_and_runs_to_finite_states() {
                     assert_eq!(plan.steps().len(), grid.steps(), "{place}");
                     let upwards = plan.start().lambda() > plan.end().lambda();
                     assert_eq!(upwards, entry.inverts, "{place}");
-                    assert!(plan.mean_defect().iter().all(|d| *d < 1e-11), "{place}");
+                    // LCM misses the mean by its boundary scalings, by design.
+                    let exact = plan.mean_defect().iter().all(|d| *d < 1e-11);
+                    assert!(exact || entry.name == "LCM", "{place}");
                     let kind = Prediction::Data;
                     let mut run = Sampler::along(&path, &entry.solver)
                         .unwrap()
@@ -129,7 +131,9 @@ fn one_step_from_pure_noise_to_the_clean_end_is_the_estimate() {
     let flow = RectifiedFlow::new();
     let grid = Grid::trailing(&flow, 1).unwrap();
     let x = Array2::from_shape_fn((2, 3), |(i, j)| i as f64 - 0.5 * j as f64);
-    for entry in catalogue().iter().filter(|entry| !entry.inverts) {
+    // LCM's boundary scalings, made for a table's indices, mix some of the state in.
+    let others = |entry: &&Entry| !entry.inverts && entry.name != "LCM";
+    for entry in catalogue().iter().filter(others) {
         let mut run = Sampler::new(&flow, &grid, &entry.solver)
             .unwrap()
             .start_from(x.clone(), Prediction::Data, KeyedNoise::new(0))

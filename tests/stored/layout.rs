@@ -17,7 +17,10 @@ use diffusion_sampler::{
     schedule::{
         Edm, LambdaRange, RectifiedFlow, TableSchedule, VarianceExploding, VariancePreserving,
     },
-    solver::{DdimInversion, DpmSolverPlusPlus, FirstOrder, Heun, SecondOrderForm},
+    solver::{
+        Belm, BelmInversion, DdimInversion, DpmSolverPlusPlus, FirstOrder, Heun, Lcm, Restart,
+        SecondOrderForm, Tcd,
+    },
 };
 use ndarray::{Array2, array};
 use serde::{Serialize, de::DeserializeOwned};
@@ -96,6 +99,19 @@ fn policies_and_solvers() {
     is_stored_as(SecondOrderForm::Midpoint, r#""midpoint""#);
     is_stored_as(Heun::new(), r#""heun""#);
     is_stored_as(DdimInversion::new(), r#""ddim_inversion""#);
+    is_stored_as(Lcm::new(), r#"{"timestep_scaling": 10.0}"#);
+    let plain = Lcm::new().without_boundary();
+    is_stored_as(plain, r#""without_boundary""#);
+    is_stored_as(Tcd::new(0.25).unwrap(), r#"{"gamma": 0.25}"#);
+    is_stored_as(Belm::new(), r#"{"belm": {"pair": false}}"#);
+    let pair = BelmInversion::new().from_pair();
+    is_stored_as(pair, r#"{"belm_inversion": {"pair": true}}"#);
+    is_stored_as(
+        Restart::of_steps(Heun::new(), 40),
+        r#"{"inner": "heun", "intervals": [
+            {"rho_min": 0.1, "rho_max": 2.0, "repeats": 2, "steps": 10}
+        ]}"#,
+    );
 }
 
 #[test]

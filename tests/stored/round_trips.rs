@@ -5,7 +5,7 @@ use diffusion_sampler::{
     guidance::{ClassifierGuidance, Memory, OnInterval, Rescaled, Unguided},
     plan::Kept,
     run::Snapshot,
-    solver::{DdimInversion, Heun},
+    solver::{Belm, DdimInversion, Heun, Lcm},
 };
 use ndarray::{Array, ArrayD, Axis, Dimension};
 use proptest::collection::vec;
@@ -79,6 +79,12 @@ fn levels_of_all_schedules_at_all_times_are_levels_when_they_are_read() {
 fn types_without_numbers_return() {
     assert_returns(&Heun::new());
     assert_returns(&DdimInversion::new());
+    assert_returns(&Lcm::new());
+    assert_returns(&Lcm::new().without_boundary());
+    for pair in [Belm::new(), Belm::new().from_pair()] {
+        assert_returns(&pair);
+        assert_returns(&pair.inverse());
+    }
     assert_returns(&Unguided);
     assert_returns(&Memory { decay: -0.5 });
     assert_returns(&Kept::State);

@@ -15,7 +15,10 @@ use diffusion_sampler::{
         Edm, LambdaRange, NoiseSchedule, RectifiedFlow, TableSchedule, VarianceExploding,
         VariancePreserving,
     },
-    solver::{DdimInversion, DpmSolverPlusPlus, FirstOrder, Heun, Path, SecondOrderForm, Solver},
+    solver::{
+        Belm, BelmInversion, DdimInversion, DpmSolverPlusPlus, FirstOrder, Heun, Lcm, Path,
+        Restart, SecondOrderForm, Solver, Tcd,
+    },
 };
 use ndarray::{Array2, Ix2, array};
 use serde::{Serialize, de::DeserializeOwned};
@@ -209,6 +212,12 @@ pub(crate) fn all() -> Vec<Specimen> {
         specimen("second-order form", &SecondOrderForm::Exact, nothing),
         specimen("Heun", &Heun::new(), nothing),
         specimen("inversion", &DdimInversion::new(), nothing),
+        specimen("LCM", &Lcm::new(), nothing),
+        specimen("plain LCM", &Lcm::new().without_boundary(), nothing),
+        specimen("TCD", &Tcd::new(0.3).unwrap(), nothing),
+        specimen("BELM", &Belm::new().from_pair(), nothing),
+        specimen("BELM inversion", &BelmInversion::new(), nothing),
+        specimen("restart", &Restart::of_steps(Heun::new(), 40), nothing),
         specimen("plan", &plan_by_hand(), check_plan),
         specimen("plan of Heun", sampler(&Heun::new()).plan(), check_plan),
         specimen("step", &plan_by_hand().steps()[0], nothing),

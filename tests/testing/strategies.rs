@@ -194,7 +194,7 @@ fn policies_and_predictions_cover_every_kind() {
         drawn.iter().map(name).collect()
     };
     let drawn = draws(&kappas(), 300);
-    assert_eq!(names(&drawn).len(), 5);
+    assert_eq!(names(&drawn).len(), 8);
     assert!(drawn.contains(&Kappa::Eta(1.0)) && drawn.contains(&Kappa::Tau(0.0)));
     assert_eq!(simplest(&kappas()), Kappa::Ddim);
     let kinds: BTreeSet<&str> = draws(&predictions(), 300)
@@ -220,12 +220,13 @@ fn plans_come_from_the_whole_catalogue() {
     let all: BTreeSet<&str> = catalogue().iter().map(|entry| entry.name).collect();
     assert_eq!(names, all);
     for (name, plan) in &drawn {
-        assert_eq!(
-            plan.start().is_clean(),
-            *name == "DDIM inversion" && plan.start().is_clean()
-        );
         assert!(
-            plan.mean_defect().iter().all(|defect| *defect < 1e-9),
+            !plan.start().is_clean() || name.ends_with("inversion"),
+            "{name}"
+        );
+        // LCM misses the mean by its boundary scalings, by design.
+        assert!(
+            *name == "LCM" || plan.mean_defect().iter().all(|defect| *defect < 1e-9),
             "{name}"
         );
     }
