@@ -90,10 +90,17 @@ types!(schedules_are_shared_and_copied, copied:
 );
 
 types!(solvers_are_shared_and_copied, copied:
+    ds::solver::Churn,
     ds::solver::DdimInversion,
+    ds::solver::Dpm2,
+    ds::solver::DpmFast,
+    ds::solver::DpmSolverSinglestep,
     ds::solver::DpmSolverPlusPlus,
+    ds::solver::Euler,
     ds::solver::FirstOrder,
+    ds::solver::GroupedSinglestep,
     ds::solver::Heun,
+    ds::solver::HeunPlusPlus,
     ds::solver::Path<'static>,
     ds::solver::SecondOrderForm,
 );
@@ -118,6 +125,8 @@ types!(models_are_shared_and_copied, copied:
 );
 
 types!(runs_are_shared_and_copied, copied:
+    ds::run::AdaptiveDpm,
+    ds::run::AdaptiveOutcome<f32, Ix2>,
     ds::run::Coefficients,
     ds::run::Cursor,
     ds::run::DdimStep,

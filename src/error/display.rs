@@ -323,6 +323,14 @@ impl fmt::Display for Error {
             Self::RunFinished { steps } => {
                 write!(f, "the run has already taken all of its {steps} steps")
             }
+            Self::EvaluationLimit {
+                limit,
+                time,
+                lambda,
+            } => write!(
+                f,
+                "{limit} evaluations were not enough: the run had reached time {time} (lambda {lambda}); loosen the tolerances or raise the limit"
+            ),
             Self::NonFinite {
                 step,
                 sample,

@@ -1,5 +1,6 @@
 //! Runs: a machine that follows a plan, and single steps.
 
+mod adaptive;
 mod buffers;
 mod combiner;
 mod cursor;
@@ -15,6 +16,7 @@ mod tensors;
 mod trajectory;
 
 pub use crate::fold::Coefficients;
+pub use adaptive::{AdaptiveDpm, AdaptiveOutcome};
 pub use cursor::Cursor;
 pub use ddim_step::DdimStep;
 pub use instruction::Instruction;

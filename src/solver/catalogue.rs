@@ -1,6 +1,9 @@
 //! The list of all solvers.
 
-use super::{Solver, first_order, heun, inversion, multistep};
+use super::{
+    Solver, dpm_solver, dpm2, euler, first_order, grouped, heun, heun_plus_plus, inversion,
+    multistep,
+};
 
 /// One solver of the [`catalogue`].
 #[derive(Debug)]
@@ -50,7 +53,12 @@ pub fn catalogue() -> Vec<Entry> {
     [
         first_order::entries(),
         multistep::entries(),
+        euler::entries(),
         heun::entries(),
+        heun_plus_plus::entries(),
+        dpm2::entries(),
+        dpm_solver::entries(),
+        grouped::entries(),
         inversion::entries(),
     ]
     .into_iter()
