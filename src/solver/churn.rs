@@ -31,10 +31,10 @@ use crate::posterior::step_size;
 #[doc(alias("S_churn", "s_churn", "S_noise", "s_noise", "S_tmin", "S_tmax"))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Churn {
-    amount: f64,
-    least: f64,
-    most: f64,
-    noise: f64,
+    pub(super) amount: f64,
+    pub(super) least: f64,
+    pub(super) most: f64,
+    pub(super) noise: f64,
 }
 
 /// The most by which ρ grows: its square doubles.

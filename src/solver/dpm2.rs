@@ -39,9 +39,9 @@ use crate::posterior::{Kappa, StridedPosterior};
 #[doc(alias("KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler"))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dpm2 {
-    coordinate: Coordinate,
-    kappa: Kappa,
-    churn: Option<Churn>,
+    pub(super) coordinate: Coordinate,
+    pub(super) kappa: Kappa,
+    pub(super) churn: Option<Churn>,
 }
 
 impl Default for Dpm2 {

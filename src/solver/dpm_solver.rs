@@ -43,8 +43,8 @@ use crate::posterior::{Kappa, step_size};
 #[doc(alias("DPM-Solver", "DPM-Solver-2", "DPM-Solver-3", "dpmsolver"))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DpmSolverSinglestep {
-    order: usize,
-    kappa: Kappa,
+    pub(super) order: usize,
+    pub(super) kappa: Kappa,
 }
 
 impl DpmSolverSinglestep {
@@ -173,8 +173,8 @@ impl EmbeddedStep {
 #[doc(alias("dpm_fast", "DPM fast", "DPM-Solver-fast"))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DpmFast {
-    evaluations: Option<usize>,
-    kappa: Kappa,
+    pub(super) evaluations: Option<usize>,
+    pub(super) kappa: Kappa,
 }
 
 impl Default for DpmFast {
@@ -255,16 +255,15 @@ impl Solver for DpmFast {
 }
 
 pub(super) fn entries() -> Vec<Entry> {
-    let source = "Lu et al. 2022, Algorithms 1 and 2";
-    let published = |order| DpmSolverSinglestep {
-        order,
+    // DPM-Solver-1 is DDIM, and DPM-Solver-2 is DPM-2: both are in the list.
+    let third = DpmSolverSinglestep {
+        order: 3,
         kappa: Kappa::Ddim,
     };
+    let source = "Lu et al. 2022, Algorithm 2";
     vec![
-        Entry::new("DPM-Solver-1", published(1), source),
-        Entry::new("DPM-Solver-2", published(2), source),
-        Entry::new("DPM-Solver-3", published(3), source),
-        Entry::new("DPM-Solver-fast", DpmFast::new(), source),
+        Entry::new("DPM-Solver-3", third, source),
+        Entry::new("DPM-Solver-fast", DpmFast::new(), "Lu et al. 2022"),
         Entry::new(
             "DPM-Solver-fast, ancestral",
             DpmFast::new().with_kappa(Kappa::Ddpm),

@@ -26,7 +26,7 @@ use crate::posterior::{Kappa, StridedPosterior};
 #[doc(alias = "sample_euler")]
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
 pub struct Euler {
-    churn: Option<Churn>,
+    pub(super) churn: Option<Churn>,
 }
 
 impl Euler {

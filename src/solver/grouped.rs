@@ -47,10 +47,10 @@ use crate::posterior::{Kappa, StridedPosterior, step_size};
 #[doc(alias("DPMSolverSinglestepScheduler", "DPM++ 2S", "dpmsolver++"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupedSinglestep {
-    order: usize,
-    form: SecondOrderForm,
-    noise: bool,
-    lower_order_final: bool,
+    pub(super) order: usize,
+    pub(super) form: SecondOrderForm,
+    pub(super) noise: bool,
+    pub(super) lower_order_final: bool,
 }
 
 /// The shortest distance between two estimates, in steps, over which a difference is taken: as in

@@ -37,8 +37,8 @@ use crate::posterior::{Kappa, StridedPosterior};
 #[doc(alias("heunpp2", "Heun++"))]
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
 pub struct HeunPlusPlus {
-    coordinate: Coordinate,
-    churn: Option<Churn>,
+    pub(super) coordinate: Coordinate,
+    pub(super) churn: Option<Churn>,
 }
 
 impl HeunPlusPlus {
@@ -145,7 +145,7 @@ impl Solver for HeunPlusPlus {
 }
 
 pub(super) fn entries() -> Vec<Entry> {
-    let source = "ComfyUI, heunpp2, after Carzit 2023";
+    let source = "ComfyUI, heunpp2, after Carzit";
     vec![
         Entry::new("Heun++", HeunPlusPlus::new(), source),
         Entry::new("Heun++ in flow time", HeunPlusPlus::in_flow_time(), source),

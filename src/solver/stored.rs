@@ -1,11 +1,13 @@
 //! Solvers as they are stored.
 
+mod single_step;
+
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
 use super::first_order::Kappas;
-use super::{DdimInversion, DpmSolverPlusPlus, FirstOrder, Heun, SecondOrderForm};
+use super::{DdimInversion, DpmSolverPlusPlus, FirstOrder, SecondOrderForm};
 use crate::error::Error;
 use crate::posterior::{Kappa, ReverseVariance};
 use crate::stored::Finite;
@@ -43,12 +45,6 @@ enum OrderForm {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum HeunForm {
-    Heun,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
 enum InversionForm {
     DdimInversion,
 }
@@ -56,7 +52,6 @@ enum InversionForm {
 crate::stored::through!(
     FirstOrder => FirstForm<'_>,
     DpmSolverPlusPlus => MultistepForm,
-    Heun => HeunForm,
     DdimInversion => InversionForm,
 );
 crate::stored::remote!(SecondOrderForm => OrderForm);
@@ -108,18 +103,6 @@ impl TryFrom<MultistepForm> for DpmSolverPlusPlus {
             bounded,
             ..solver.with_form(form.form)
         })
-    }
-}
-
-impl From<&Heun> for HeunForm {
-    fn from(_: &Heun) -> Self {
-        Self::Heun
-    }
-}
-
-impl From<HeunForm> for Heun {
-    fn from(_: HeunForm) -> Self {
-        Self::new()
     }
 }
 

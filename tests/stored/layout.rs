@@ -17,7 +17,10 @@ use diffusion_sampler::{
     schedule::{
         Edm, LambdaRange, RectifiedFlow, TableSchedule, VarianceExploding, VariancePreserving,
     },
-    solver::{DdimInversion, DpmSolverPlusPlus, FirstOrder, Heun, SecondOrderForm},
+    solver::{
+        Churn, DdimInversion, Dpm2, DpmFast, DpmSolverPlusPlus, DpmSolverSinglestep, Euler,
+        FirstOrder, GroupedSinglestep, Heun, HeunPlusPlus, SecondOrderForm,
+    },
 };
 use ndarray::{Array2, array};
 use serde::{Serialize, de::DeserializeOwned};
@@ -93,6 +96,44 @@ fn policies_and_solvers() {
     is_stored_as(SecondOrderForm::Midpoint, r#""midpoint""#);
     is_stored_as(Heun::new(), r#""heun""#);
     is_stored_as(DdimInversion::new(), r#""ddim_inversion""#);
+}
+
+#[test]
+fn single_step_solvers() {
+    let churn = Churn::new(40.0).unwrap();
+    let stored = r#"{"amount": 40.0, "least": 0.0, "most": "inf", "noise": 1.0}"#;
+    is_stored_as(churn, stored);
+    is_stored_as(
+        Heun::in_flow_time(),
+        r#"{"heun_with": {"flow_time": true, "churn": null}}"#,
+    );
+    let with = format!(r#"{{"heun_with": {{"flow_time": false, "churn": {stored}}}}}"#);
+    is_stored_as(Heun::stochastic(churn), &with);
+    is_stored_as(Euler::new(), r#"{"churn": null}"#);
+    is_stored_as(
+        HeunPlusPlus::in_flow_time().with_churn(churn),
+        &format!(r#"{{"flow_time": true, "churn": {stored}}}"#),
+    );
+    is_stored_as(
+        Dpm2::new().with_kappa(Kappa::Eta(0.5)),
+        r#"{"flow_time": false, "kappa": {"eta": 0.5}, "churn": null}"#,
+    );
+    is_stored_as(
+        DpmSolverSinglestep::order(3).unwrap(),
+        r#"{"order": 3, "kappa": "ddim"}"#,
+    );
+    is_stored_as(
+        DpmFast::evaluations(20).unwrap(),
+        r#"{"evaluations": 20, "kappa": "ddim"}"#,
+    );
+    is_stored_as(
+        DpmFast::new().with_kappa(Kappa::Ddpm),
+        r#"{"evaluations": null, "kappa": "ddpm"}"#,
+    );
+    is_stored_as(
+        GroupedSinglestep::order(3).unwrap().in_noise_form(),
+        r#"{"order": 3, "form": "midpoint", "noise": true, "lower_order_final": false}"#,
+    );
 }
 
 #[test]

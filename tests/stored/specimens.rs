@@ -15,7 +15,10 @@ use diffusion_sampler::{
         Edm, LambdaRange, NoiseSchedule, RectifiedFlow, TableSchedule, VarianceExploding,
         VariancePreserving,
     },
-    solver::{DdimInversion, DpmSolverPlusPlus, FirstOrder, Heun, Path, SecondOrderForm, Solver},
+    solver::{
+        Churn, DdimInversion, Dpm2, DpmFast, DpmSolverPlusPlus, DpmSolverSinglestep, Euler,
+        FirstOrder, GroupedSinglestep, Heun, HeunPlusPlus, Path, SecondOrderForm, Solver,
+    },
 };
 use ndarray::{Array2, Ix2, array};
 use serde::{Serialize, de::DeserializeOwned};
@@ -181,6 +184,7 @@ pub(crate) fn all() -> Vec<Specimen> {
     let path = BrownianPath::new(u64::MAX).with_tau(0.7).unwrap();
     let sample = SampleNoise::new(path).joining_at(3);
     let around = OnInterval::new(projected, 0.25, f64::INFINITY).unwrap();
+    let churn = Churn::new(0.5).unwrap();
     vec![
         specimen("level", &table.level(3.5).unwrap(), check_level),
         specimen("level at alpha 0", &flow.level(1.0).unwrap(), check_level),
@@ -208,6 +212,21 @@ pub(crate) fn all() -> Vec<Specimen> {
         specimen("multistep", &DpmSolverPlusPlus::sde().guarded(), nothing),
         specimen("second-order form", &SecondOrderForm::Exact, nothing),
         specimen("Heun", &Heun::new(), nothing),
+        specimen("Heun with churn", &Heun::stochastic(churn), nothing),
+        specimen("Euler", &Euler::new().with_churn(churn), nothing),
+        specimen("Heun++", &HeunPlusPlus::in_flow_time(), nothing),
+        specimen("DPM-2", &Dpm2::new().with_churn(churn), nothing),
+        specimen(
+            "DPM-Solver",
+            &DpmSolverSinglestep::order(3).unwrap(),
+            nothing,
+        ),
+        specimen(
+            "DPM-Solver-fast",
+            &DpmFast::evaluations(9).unwrap(),
+            nothing,
+        ),
+        specimen("grouped", &GroupedSinglestep::order(2).unwrap(), nothing),
         specimen("inversion", &DdimInversion::new(), nothing),
         specimen("plan", &plan_by_hand(), check_plan),
         specimen("plan of Heun", sampler(&Heun::new()).plan(), check_plan),
