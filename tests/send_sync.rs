@@ -116,9 +116,18 @@ types!(solvers_are_shared_and_copied, copied:
     ds::solver::DpmSolverPlusPlus,
     ds::solver::DpmSolverPlusPlusSinglestep,
     ds::solver::ExponentialRungeKutta,
+    ds::solver::Churn,
+    ds::solver::DdimInversion,
+    ds::solver::Dpm2,
+    ds::solver::DpmFast,
+    ds::solver::DpmSolverSinglestep,
+    ds::solver::DpmSolverPlusPlus,
+    ds::solver::Euler,
     ds::solver::FirstOrder,
+    ds::solver::GroupedSinglestep,
     ds::solver::Heun,
     ds::solver::Lcm,
+    ds::solver::HeunPlusPlus,
     ds::solver::Path<'static>,
     ds::solver::RePaint<ds::solver::FirstOrder>,
     ds::solver::Restart<ds::solver::Heun>,
@@ -146,6 +155,8 @@ types!(models_are_shared_and_copied, copied:
 );
 
 types!(runs_are_shared_and_copied, copied:
+    ds::run::AdaptiveDpm,
+    ds::run::AdaptiveOutcome<f32, Ix2>,
     ds::run::Coefficients,
     ds::run::Cursor,
     ds::run::DdimStep,

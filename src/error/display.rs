@@ -341,6 +341,14 @@ impl fmt::Display for Error {
                 "step {step} was not solved for sample {sample}: a residual of {residual:e} is left, {tolerance:e} was asked for; \
                  allow more evaluations, or a larger tolerance"
             ),
+            Self::EvaluationLimit {
+                limit,
+                time,
+                lambda,
+            } => write!(
+                f,
+                "{limit} evaluations were not enough: the run had reached time {time} (lambda {lambda}); loosen the tolerances or raise the limit"
+            ),
             Self::NonFinite {
                 step,
                 sample,

@@ -469,6 +469,15 @@ pub enum Error {
         /// What was asked for.
         tolerance: f64,
     },
+    /// An adaptive run needs more evaluations than it may make.
+    EvaluationLimit {
+        /// The limit.
+        limit: usize,
+        /// The time of the level that the run had reached.
+        time: f64,
+        /// λ of that level.
+        lambda: f64,
+    },
     /// The model's output or the new state is not finite. The state is left as the failed step
     /// wrote it; the step and the model's outputs stay readable.
     NonFinite {

@@ -107,7 +107,7 @@ pub use linear::linear_combination;
 #[cfg(feature = "half")]
 pub(crate) use mixed::Mixed;
 pub(crate) use pieces::NOISE;
-pub(crate) use reduce::{find_non_finite, squared_residuals};
+pub(crate) use reduce::{find_non_finite, scaled_distance, squared_residuals};
 
 use ndarray::{ArrayRef, Dimension};
 

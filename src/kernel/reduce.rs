@@ -56,3 +56,19 @@ pub(crate) fn find_non_finite<A: Real, O: ModelElement<A>, D: Dimension>(
         }),
     }
 }
+
+/// The root of the mean over all elements of ((a − b)/δ)², δ = max(absolute, relative·max(|a|, |c|)):
+/// the error estimate of an adaptive solver. In f64, summed in row-major order; 0 without elements.
+pub(crate) fn scaled_distance<A: Real, D: Dimension>(
+    [a, b, c]: [&ArrayRef<A, D>; 3],
+    relative: f64,
+    absolute: f64,
+) -> f64 {
+    let squares = a.iter().zip(b).zip(c).map(|((a, b), c)| {
+        let (a, b, c) = (a.widen(), b.widen(), c.widen());
+        let scaled = (a - b) / absolute.max(relative * a.abs().max(c.abs()));
+        scaled * scaled
+    });
+    let sum: f64 = squares.sum();
+    (sum / a.len().max(1) as f64).sqrt()
+}

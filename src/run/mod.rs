@@ -1,5 +1,6 @@
 //! Runs: a machine that follows a plan, and single steps.
 
+mod adaptive;
 mod buffers;
 mod combiner;
 mod cursor;
@@ -17,6 +18,7 @@ mod trajectory;
 pub(crate) use buffers::check_start;
 
 pub use crate::fold::Coefficients;
+pub use adaptive::{AdaptiveDpm, AdaptiveOutcome};
 pub use cursor::Cursor;
 pub use ddim_step::DdimStep;
 pub use instruction::Instruction;

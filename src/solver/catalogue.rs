@@ -1,11 +1,9 @@
 //! The list of all solvers.
 
 use super::{
-    Solver, belm, deis, dpm_solver_plus_plus, er_sde, exponential_rk, first_order,
-    gradient_estimation, heavy_ball, heun, inversion, ipndm, lcm, linear_multistep, plus_plus_sde,
-    plus_plus_singlestep, pndm, tcd,
-    Solver, cfg_plus_plus, exponential_rk, first_order, heun, inversion, multistep, plus_plus_sde,
-    plus_plus_singlestep,
+    Solver, belm, cfg_plus_plus, deis, dpm_solver, dpm_solver_plus_plus, dpm2, er_sde, euler,
+    exponential_rk, first_order, gradient_estimation, grouped, heavy_ball, heun, heun_plus_plus,
+    inversion, ipndm, lcm, linear_multistep, plus_plus_sde, plus_plus_singlestep, pndm, tcd,
 };
 
 /// One solver of the [`catalogue`].
@@ -69,6 +67,12 @@ pub fn catalogue() -> Vec<Entry> {
         gradient_estimation::entries(),
         heavy_ball::entries(),
         er_sde::entries(),
+        euler::entries(),
+        heun::entries(),
+        heun_plus_plus::entries(),
+        dpm2::entries(),
+        dpm_solver::entries(),
+        grouped::entries(),
         inversion::entries(),
         lcm::entries(),
         tcd::entries(),

@@ -1,18 +1,26 @@
 //! Solvers: from a path to a plan. One family a file: coefficients, nothing else.
 
+mod ancestral;
 mod belm;
 mod catalogue;
+mod cfg_plus_plus;
+mod churn;
+mod coordinate;
 mod deis;
+mod dpm2;
+mod dpm_solver;
 mod dpm_solver_plus_plus;
 mod er_sde;
+mod euler;
 mod exponential;
-mod cfg_plus_plus;
 mod exponential_rk;
 mod extrapolation;
 mod first_order;
 mod gradient_estimation;
+mod grouped;
 mod heavy_ball;
 mod heun;
+mod heun_plus_plus;
 mod history;
 mod inversion;
 mod ipndm;
@@ -25,6 +33,7 @@ mod pndm;
 mod quadrature;
 mod repaint;
 mod restart;
+mod single_step;
 mod slopes;
 #[cfg(feature = "serde")]
 mod stored;
@@ -33,15 +42,21 @@ mod weights;
 
 pub use belm::{Belm, BelmInversion};
 pub use catalogue::{Entry, catalogue};
-pub use deis::Deis;
-pub use dpm_solver_plus_plus::{DpmSolverPlusPlus, SecondOrderForm};
-pub use er_sde::{ErNoise, ErSde};
 pub use cfg_plus_plus::CfgPlusPlusSinglestep;
+pub use churn::Churn;
+pub use deis::Deis;
+pub use dpm_solver::{DpmFast, DpmSolverSinglestep};
+pub use dpm_solver_plus_plus::{DpmSolverPlusPlus, SecondOrderForm};
+pub use dpm2::Dpm2;
+pub use er_sde::{ErNoise, ErSde};
+pub use euler::Euler;
 pub use exponential_rk::ExponentialRungeKutta;
 pub use first_order::FirstOrder;
 pub use gradient_estimation::GradientEstimation;
+pub use grouped::GroupedSinglestep;
 pub use heavy_ball::HeavyBall;
 pub use heun::Heun;
+pub use heun_plus_plus::HeunPlusPlus;
 pub use inversion::DdimInversion;
 pub use ipndm::Ipndm;
 pub use lcm::Lcm;
@@ -77,6 +92,13 @@ use crate::plan::Plan;
 /// | [`GradientEstimation`] | 1 | K | none |
 /// | [`HeavyBall`] | 1, 2 | K | none |
 /// | [`ErSde`] | 1 to 3 | K | none to DDPM's and beyond, by a function of ρ |
+/// | [`Heun`] | 2 | 2K − 1 onto a clean end, else 2K | none, or [`Churn`] |
+/// | [`HeunPlusPlus`] | 1 | 3K − 3, from K = 2 on | none, or [`Churn`] |
+/// | [`Euler`] | 1 | K | none, or [`Churn`] |
+/// | [`Dpm2`] | 2 | 2K − 1 onto a clean end, else 2K | none, ancestral, or [`Churn`] |
+/// | [`DpmSolverSinglestep`] | 1, 2, 3 | K times the order | none, or ancestral |
+/// | [`DpmFast`] | 2 | 3(K − 1), or as asked | none, or ancestral |
+/// | [`GroupedSinglestep`] | 1, 2, 3 | K | none |
 /// | [`DdimInversion`] | 1 | K | none; runs from the clean end up |
 /// | [`RePaint`] | the solver's within | see there | on its way up; a combinator around any solver |
 /// | [`Belm`] | 2 | K | none; exactly invertible |

@@ -130,4 +130,26 @@ impl<'a> Path<'a> {
             grid,
         }
     }
+
+    /// The last knot that is not clean.
+    pub(crate) fn last_noisy(&self) -> NoiseLevel {
+        let knots = self.grid.levels();
+        let last = knots.iter().rev().find(|knot| !knot.is_clean());
+        *last.unwrap_or(&knots[0])
+    }
+
+    /// The schedule's level at λ, or `knot` where λ is its own to rounding.
+    pub(super) fn near(&self, lambda: f64, knot: NoiseLevel) -> Result<NoiseLevel, Error> {
+        let own = knot.lambda();
+        if (lambda - own).abs() <= 1e-13 * own.abs().max(1.0) {
+            return Ok(knot);
+        }
+        self.at_lambda(lambda)
+    }
+
+    /// λ at the schedule's noisy end; `lambda` is what the caller wants there.
+    pub(super) fn noisiest(&self, lambda: f64) -> Result<f64, Error> {
+        let schedule = self.schedule.ok_or(Error::PathWithoutSchedule { lambda })?;
+        Ok(schedule.lambda_range().noisy())
+    }
 }

@@ -1,5 +1,7 @@
 //! Solvers as they are stored.
 
+mod single_step;
+
 use std::borrow::Cow;
 
 use serde::de::Error as _;
@@ -8,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::first_order::Kappas;
 use super::restart::Interval;
 use super::{
-    Belm, BelmInversion, DdimInversion, DpmSolverPlusPlus, FirstOrder, Heun, Lcm, Restart,
+    Belm, BelmInversion, DdimInversion, DpmSolverPlusPlus, FirstOrder, Lcm, Restart,
     SecondOrderForm, Solver, Tcd,
 };
 use crate::error::Error;
@@ -44,12 +46,6 @@ struct MultistepForm {
 enum OrderForm {
     Midpoint,
     Exact,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum HeunForm {
-    Heun,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -106,7 +102,6 @@ crate::stored::through!(
     BelmInversion => BelmInversionForm,
     FirstOrder => FirstForm<'_>,
     DpmSolverPlusPlus => MultistepForm,
-    Heun => HeunForm,
     DdimInversion => InversionForm,
 );
 crate::stored::remote!(SecondOrderForm => OrderForm);
@@ -158,18 +153,6 @@ impl TryFrom<MultistepForm> for DpmSolverPlusPlus {
             bounded,
             ..solver.with_form(form.form)
         })
-    }
-}
-
-impl From<&Heun> for HeunForm {
-    fn from(_: &Heun) -> Self {
-        Self::Heun
-    }
-}
-
-impl From<HeunForm> for Heun {
-    fn from(_: HeunForm) -> Self {
-        Self::new()
     }
 }
 

@@ -66,10 +66,18 @@
 //! | [`ReverseVariance`](crate::posterior::ReverseVariance) | `"posterior"`, `"fixed_large"` or `{"explicit": number}` |
 //! | [`FirstOrder`](crate::solver::FirstOrder) | `kappa`: `{"same": κ}` or `{"per_edge": [κ, …]}`; `reverse_variance` |
 //! | [`DpmSolverPlusPlus`](crate::solver::DpmSolverPlusPlus) | `order`: 1 or 2; `tau`: number; `form`: `"midpoint"` or `"exact"`; `guarded`, `bounded`: booleans |
-//! | [`Heun`](crate::solver::Heun), [`DdimInversion`](crate::solver::DdimInversion) | `"heun"`, `"ddim_inversion"` |
 //! | [`Lcm`](crate::solver::Lcm), [`Tcd`](crate::solver::Tcd) | `{"timestep_scaling": number}` or `"without_boundary"`; `gamma`: number |
 //! | [`Belm`](crate::solver::Belm), [`BelmInversion`](crate::solver::BelmInversion) | `{"belm": {"pair": boolean}}`, `{"belm_inversion": {"pair": boolean}}` |
 //! | [`Restart`](crate::solver::Restart) | `inner`: a solver; `intervals`: list of {`rho_min`, `rho_max`: numbers, `repeats`, `steps`: integers} |
+//! | [`DdimInversion`](crate::solver::DdimInversion) | `"ddim_inversion"` |
+//! | [`Heun`](crate::solver::Heun) | `"heun"`, or `{"heun_with": {"flow_time": boolean, "churn": churn?}}` |
+//! | [`Churn`](crate::solver::Churn) | `amount`, `least`: numbers; `most` ∞: number; `noise`: number |
+//! | [`Euler`](crate::solver::Euler) | `churn`: churn? |
+//! | [`HeunPlusPlus`](crate::solver::HeunPlusPlus) | `flow_time`: boolean; `churn`: churn? |
+//! | [`Dpm2`](crate::solver::Dpm2) | `flow_time`: boolean; `kappa`; `churn`: churn? |
+//! | [`DpmSolverSinglestep`](crate::solver::DpmSolverSinglestep) | `order`: 1, 2 or 3; `kappa` |
+//! | [`DpmFast`](crate::solver::DpmFast) | `evaluations`: integer?; `kappa` |
+//! | [`GroupedSinglestep`](crate::solver::GroupedSinglestep) | `order`: 1, 2 or 3; `form`: `"midpoint"` or `"exact"`; `noise`, `lower_order_final`: booleans |
 //! | [`Plan`](crate::plan::Plan) | `version`: 1; `slots`, `given`: integers; `steps`: list of steps; `checksum`: integer? |
 //! | [`Step`](crate::plan::Step) | `from`, `to`: levels; `stages`: list of stages |
 //! | [`Stage`](crate::plan::Stage) | `evaluate`: level?; `update` |

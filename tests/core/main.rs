@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod adaptive;
+mod adaptive_dpm;
 mod cached;
 mod catalogue;
 mod common;

@@ -1,12 +1,18 @@
 //! Solvers: their structure, and each against the recurrence that its paper or library publishes.
 
+mod adaptive;
 mod ancestral;
 mod belm;
 mod common;
+mod common;
+mod dpm2;
+mod dpm_solver;
 mod er_sde;
 mod few_steps;
 mod flow_maps;
+mod grouped;
 mod heavy_ball;
+mod heun;
 mod plus_plus;
 mod pndm;
 mod repaint;

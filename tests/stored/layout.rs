@@ -18,8 +18,9 @@ use diffusion_sampler::{
         Edm, LambdaRange, RectifiedFlow, TableSchedule, VarianceExploding, VariancePreserving,
     },
     solver::{
-        Belm, BelmInversion, DdimInversion, DpmSolverPlusPlus, FirstOrder, Heun, Lcm, Restart,
-        SecondOrderForm, Tcd,
+        Belm, BelmInversion, Churn, DdimInversion, Dpm2, DpmFast, DpmSolverPlusPlus,
+        DpmSolverSinglestep, Euler, FirstOrder, GroupedSinglestep, Heun, HeunPlusPlus, Lcm,
+        Restart, SecondOrderForm, Tcd,
     },
 };
 use ndarray::{Array2, array};
@@ -111,6 +112,44 @@ fn policies_and_solvers() {
         r#"{"inner": "heun", "intervals": [
             {"rho_min": 0.1, "rho_max": 2.0, "repeats": 2, "steps": 10}
         ]}"#,
+    );
+}
+
+#[test]
+fn single_step_solvers() {
+    let churn = Churn::new(40.0).unwrap();
+    let stored = r#"{"amount": 40.0, "least": 0.0, "most": "inf", "noise": 1.0}"#;
+    is_stored_as(churn, stored);
+    is_stored_as(
+        Heun::in_flow_time(),
+        r#"{"heun_with": {"flow_time": true, "churn": null}}"#,
+    );
+    let with = format!(r#"{{"heun_with": {{"flow_time": false, "churn": {stored}}}}}"#);
+    is_stored_as(Heun::stochastic(churn), &with);
+    is_stored_as(Euler::new(), r#"{"churn": null}"#);
+    is_stored_as(
+        HeunPlusPlus::in_flow_time().with_churn(churn),
+        &format!(r#"{{"flow_time": true, "churn": {stored}}}"#),
+    );
+    is_stored_as(
+        Dpm2::new().with_kappa(Kappa::Eta(0.5)),
+        r#"{"flow_time": false, "kappa": {"eta": 0.5}, "churn": null}"#,
+    );
+    is_stored_as(
+        DpmSolverSinglestep::order(3).unwrap(),
+        r#"{"order": 3, "kappa": "ddim"}"#,
+    );
+    is_stored_as(
+        DpmFast::evaluations(20).unwrap(),
+        r#"{"evaluations": 20, "kappa": "ddim"}"#,
+    );
+    is_stored_as(
+        DpmFast::new().with_kappa(Kappa::Ddpm),
+        r#"{"evaluations": null, "kappa": "ddpm"}"#,
+    );
+    is_stored_as(
+        GroupedSinglestep::order(3).unwrap().in_noise_form(),
+        r#"{"order": 3, "form": "midpoint", "noise": true, "lower_order_final": false}"#,
     );
 }
 

@@ -16,7 +16,8 @@ use diffusion_sampler::{
         VariancePreserving,
     },
     solver::{
-        Belm, BelmInversion, DdimInversion, DpmSolverPlusPlus, FirstOrder, Heun, Lcm, Path,
+        Belm, BelmInversion, Churn, DdimInversion, Dpm2, DpmFast, DpmSolverPlusPlus,
+        DpmSolverSinglestep, Euler, FirstOrder, GroupedSinglestep, Heun, HeunPlusPlus, Lcm, Path,
         Restart, SecondOrderForm, Solver, Tcd,
     },
 };
@@ -184,6 +185,7 @@ pub(crate) fn all() -> Vec<Specimen> {
     let path = BrownianPath::new(u64::MAX).with_tau(0.7).unwrap();
     let sample = SampleNoise::new(path).joining_at(3);
     let around = OnInterval::new(projected, 0.25, f64::INFINITY).unwrap();
+    let churn = Churn::new(0.5).unwrap();
     vec![
         specimen("level", &table.level(3.5).unwrap(), check_level),
         specimen("level at alpha 0", &flow.level(1.0).unwrap(), check_level),
@@ -211,6 +213,21 @@ pub(crate) fn all() -> Vec<Specimen> {
         specimen("multistep", &DpmSolverPlusPlus::sde().guarded(), nothing),
         specimen("second-order form", &SecondOrderForm::Exact, nothing),
         specimen("Heun", &Heun::new(), nothing),
+        specimen("Heun with churn", &Heun::stochastic(churn), nothing),
+        specimen("Euler", &Euler::new().with_churn(churn), nothing),
+        specimen("Heun++", &HeunPlusPlus::in_flow_time(), nothing),
+        specimen("DPM-2", &Dpm2::new().with_churn(churn), nothing),
+        specimen(
+            "DPM-Solver",
+            &DpmSolverSinglestep::order(3).unwrap(),
+            nothing,
+        ),
+        specimen(
+            "DPM-Solver-fast",
+            &DpmFast::evaluations(9).unwrap(),
+            nothing,
+        ),
+        specimen("grouped", &GroupedSinglestep::order(2).unwrap(), nothing),
         specimen("inversion", &DdimInversion::new(), nothing),
         specimen("LCM", &Lcm::new(), nothing),
         specimen("plain LCM", &Lcm::new().without_boundary(), nothing),
