@@ -91,10 +91,18 @@ types!(schedules_are_shared_and_copied, copied:
 
 types!(solvers_are_shared_and_copied, copied:
     ds::solver::DdimInversion,
+    ds::solver::Deis,
     ds::solver::DpmSolverPlusPlus,
+    ds::solver::ErNoise,
+    ds::solver::ErSde,
     ds::solver::FirstOrder,
+    ds::solver::GradientEstimation,
+    ds::solver::HeavyBall,
     ds::solver::Heun,
+    ds::solver::Ipndm,
+    ds::solver::LinearMultistep,
     ds::solver::Path<'static>,
+    ds::solver::Pndm,
     ds::solver::SecondOrderForm,
 );
 

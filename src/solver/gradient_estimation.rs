@@ -61,7 +61,12 @@ impl GradientEstimation {
     ///
     /// [`Error::InvalidParameter`] unless |`gamma`| ≤ 1e9.
     pub fn with_gamma(self, gamma: f64) -> Result<Self, Error> {
-        require(gamma.abs() <= 1e9, "gamma", gamma, "at most 1e9 in magnitude")?;
+        require(
+            gamma.abs() <= 1e9,
+            "gamma",
+            gamma,
+            "at most 1e9 in magnitude",
+        )?;
         Ok(Self { gamma, ..self })
     }
 

@@ -92,7 +92,10 @@ impl HeavyBall {
         let newest = held.first().map(|&slot| (slot, 1.0 - self.beta));
         let beta = if held.is_empty() { 1.0 } else { self.beta };
         let velocity = edge.slope_into_state(beta, newest.into_iter().collect());
-        let weights = even_adams(held.len().min(self.order - 1) + 1, (1.0 - self.beta) / self.beta);
+        let weights = even_adams(
+            held.len().min(self.order - 1) + 1,
+            (1.0 - self.beta) / self.beta,
+        );
         let [first, rest @ ..] = weights;
         let earlier = held.into_iter().zip(rest).filter(|&(_, w)| w != 0.0);
         let keep = edge.keep.then(|| history.push(())).flatten();
@@ -175,7 +178,11 @@ impl Solver for HeavyBall {
         // forms are one.
         let of_velocities = self.generalised || self.order == 1;
         let depth = (self.order - 1).max(1);
-        let first = if of_velocities { VELOCITY } else { VELOCITY + 1 };
+        let first = if of_velocities {
+            VELOCITY
+        } else {
+            VELOCITY + 1
+        };
         let slopes = Slopes {
             axis: Axis::Rho,
             depth,
@@ -223,7 +230,11 @@ pub(super) fn entries() -> Vec<Entry> {
     ];
     let entry = |(name, order, generalised)| {
         let solver = HeavyBall::order(order).ok()?;
-        let solver = if generalised { solver.generalised() } else { solver };
+        let solver = if generalised {
+            solver.generalised()
+        } else {
+            solver
+        };
         Some(Entry::new(name, solver, source))
     };
     named.into_iter().filter_map(entry).collect()

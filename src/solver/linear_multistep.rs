@@ -112,7 +112,13 @@ pub(super) fn entries() -> Vec<Entry> {
     let source = "Adams–Bashforth; Zhang and Chen 2023 (ρAB-DEIS)";
     let named = [(2, "LMS 2"), (3, "LMS 3"), (4, "LMS 4")];
     let in_flow_time = |solver: LinearMultistep| solver.in_flow_time();
-    let entry = |(order, name)| Some(Entry::new(name, LinearMultistep::order(order).ok()?, source));
+    let entry = |(order, name)| {
+        Some(Entry::new(
+            name,
+            LinearMultistep::order(order).ok()?,
+            source,
+        ))
+    };
     let flow = LinearMultistep::order(4).ok().map(in_flow_time);
     let flow = flow.map(|solver| Entry::new("LMS 4 in flow time", solver, source));
     named.into_iter().filter_map(entry).chain(flow).collect()

@@ -52,7 +52,7 @@ use crate::plan::Plan;
 /// | [`Pndm`] | 2 | K + 9; K + 1 without Runge–Kutta steps | none |
 /// | [`GradientEstimation`] | 1 | K | none |
 /// | [`HeavyBall`] | 1, 2 | K | none |
-/// | [`ErSde`] | 1 to 3 | K | none to DDPM's and beyond, by a function of ρ |
+/// | [`ErSde`] | 1, 2; without noise to 3 | K | none to DDPM's and beyond, by a function of ρ |
 /// | [`DdimInversion`] | 1 | K | none; runs from the clean end up |
 ///
 /// [`catalogue`] lists them all. The extending guide shows a custom one in 20 lines.

@@ -105,11 +105,19 @@ impl Solver for Pndm {
         let mut runge_kutta_steps = 0;
         for ((from, to), keep) in path.edges().zip(slopes.kept(path)) {
             let held = history.held().to_vec();
-            let count = if slopes.weighs(&to) { held.len() + 1 } else { 1 };
+            let count = if slopes.weighs(&to) {
+                held.len() + 1
+            } else {
+                1
+            };
             let [first, rest @ ..] = even_adams(count, 0.0);
             let past = held.iter().zip(rest).map(|(&(slot, _), w)| (slot, w));
             let update = Axis::Rho.update(&from, &to, first, past)?;
-            let slot = if keep { history.push(from.time()) } else { None };
+            let slot = if keep {
+                history.push(from.time())
+            } else {
+                None
+            };
             // A step of more stages keeps its first E in any case.
             let inner = to.lambda().is_finite() && from.alpha() > 0.0;
             let stages = if inner && runge_kutta_steps < self.runge_kutta_steps {
@@ -142,7 +150,11 @@ impl Solver for Pndm {
 
 /// x_s/α_s = x_t/α_t + (ρ_s − ρ_t)(E_t + E_s)/2: a DDIM step and, in place, the half of E_s − E_t.
 /// `None` where ρ_t/ρ_s overflows.
-fn improved_euler(from: NoiseLevel, to: NoiseLevel, slot: usize) -> Result<Option<Vec<Stage>>, Error> {
+fn improved_euler(
+    from: NoiseLevel,
+    to: NoiseLevel,
+    slot: usize,
+) -> Result<Option<Vec<Stage>>, Error> {
     // α_s(ρ_s − ρ_t)/σ_s = 1 − ρ_t/ρ_s.
     let half = -0.5 * libm::expm1(step_size(&from, &to));
     let predictor = Axis::Rho.update(&from, &to, 1.0, [])?;

@@ -34,7 +34,10 @@ mod tests {
                 (integral(end, |v| (-v).exp()), -(-end).exp_m1()),
                 (integral(end, |v| v.powi(15)), end.powi(16) / 16.0),
                 // Poles at ±iπ/2.
-                (integral(end, |v| 1.0 / v.cosh()), 2.0 * (0.5 * end).tanh().atan()),
+                (
+                    integral(end, |v| 1.0 / v.cosh()),
+                    2.0 * (0.5 * end).tanh().atan(),
+                ),
             ];
             for (k, (found, exact)) in cases.into_iter().enumerate() {
                 let error = (found / exact - 1.0).abs();

@@ -163,7 +163,9 @@ impl Slopes {
             if keep {
                 update.store = history.push(from).map(|slot| self.axis.store(slot, &from));
             }
-            slots = update.store.map_or(slots, |store| slots.max(store.slot + 1));
+            slots = update
+                .store
+                .map_or(slots, |store| slots.max(store.slot + 1));
             steps.push(Step::simple(from, to, update));
         }
         Plan::new(steps, slots)

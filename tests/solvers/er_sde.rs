@@ -102,7 +102,11 @@ fn recurrence(
             }
             let variance = t * t - s * s * r * r;
             // As the authors do: what rounding leaves, or a negative variance, is none.
-            let variance = if variance < 1e-12 * t * t { 0.0 } else { variance };
+            let variance = if variance < 1e-12 * t * t {
+                0.0
+            } else {
+                variance
+            };
             x += to.alpha() * normal(i as u32, 0) * s_noise * variance.sqrt();
         }
         old.insert(0, (d, s));
@@ -235,8 +239,7 @@ fn sums_of_200_terms_are_near_the_integrals() -> Outcome {
             worst = worst.max(in_steps.abs());
         }
     }
-    println!("largest difference of a weight: {worst:e}");
-    assert!((1e-4..1e-2).contains(&worst), "{worst:e}");
+    assert!((1e-3..2.5e-3).contains(&worst), "{worst:e}");
     Ok(())
 }
 

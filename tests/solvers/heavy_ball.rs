@@ -1,8 +1,7 @@
 //! Heavy ball and its generalisation against the authors' recurrence.
 
 use diffusion_sampler::{
-    Clip, Error, Grid, KeyedNoise, Prediction, Sampler,
-    from_fn,
+    Clip, Error, Grid, KeyedNoise, Prediction, Sampler, from_fn,
     schedule::RectifiedFlow,
     solver::{HeavyBall, Ipndm, Path, Solver},
 };
@@ -15,9 +14,7 @@ fn mix(values: &[f64], b: f64) -> f64 {
     let sum = match values[..] {
         [v0] => b * v0,
         [v0, v1] => ((2.0 + b) * v0 - (2.0 - b) * v1) / 2.0,
-        [v0, v1, v2] => {
-            ((18.0 + 5.0 * b) * v0 - (24.0 - 8.0 * b) * v1 + (6.0 - b) * v2) / 12.0
-        }
+        [v0, v1, v2] => ((18.0 + 5.0 * b) * v0 - (24.0 - 8.0 * b) * v1 + (6.0 - b) * v2) / 12.0,
         [v0, v1, v2, v3, ..] => {
             ((46.0 + 9.0 * b) * v0 - (78.0 - 19.0 * b) * v1 + (42.0 - 5.0 * b) * v2
                 - (10.0 - b) * v3)
@@ -28,7 +25,11 @@ fn mix(values: &[f64], b: f64) -> f64 {
     sum / b
 }
 
-fn recurrence(path: &Path<'_>, (order, b, generalised): (usize, f64, bool), start: f64) -> Vec<f64> {
+fn recurrence(
+    path: &Path<'_>,
+    (order, b, generalised): (usize, f64, bool),
+    start: f64,
+) -> Vec<f64> {
     let mut x = start;
     let mut velocity: Option<f64> = None;
     let mut kept: Vec<f64> = Vec::new();
@@ -62,7 +63,11 @@ fn recurrence(path: &Path<'_>, (order, b, generalised): (usize, f64, bool), star
 
 fn solver(order: usize, beta: f64, generalised: bool) -> Result<HeavyBall, Error> {
     let solver = HeavyBall::order(order)?.with_beta(beta)?;
-    Ok(if generalised { solver.generalised() } else { solver })
+    Ok(if generalised {
+        solver.generalised()
+    } else {
+        solver
+    })
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod common;
 mod er_sde;
 mod heavy_ball;
+mod orders;
 mod pndm;
 mod slopes;
 mod structure;

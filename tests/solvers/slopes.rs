@@ -76,7 +76,9 @@ fn lagrange_integral(nodes: &[f64], j: usize, from: f64, to: f64) -> f64 {
     }
     let at = |x: f64| -> f64 {
         let terms = coefficients.iter().enumerate();
-        terms.map(|(power, c)| c * x.powi(power as i32 + 1) / (power as f64 + 1.0)).sum()
+        terms
+            .map(|(power, c)| c * x.powi(power as i32 + 1) / (power as f64 + 1.0))
+            .sum()
     };
     at(to) - at(from)
 }
@@ -86,7 +88,9 @@ fn lms(taus: &[f64], i: usize, count: usize) -> Vec<f64> {
     // Relative to the step, where the powers keep their digits.
     let step = taus[i + 1] - taus[i];
     let nodes: Vec<f64> = (0..count).map(|k| (taus[i - k] - taus[i]) / step).collect();
-    (0..count).map(|j| lagrange_integral(&nodes, j, 0.0, 1.0)).collect()
+    (0..count)
+        .map(|j| lagrange_integral(&nodes, j, 0.0, 1.0))
+        .collect()
 }
 
 fn adams_bashforth(_: &[f64], _: usize, count: usize) -> Vec<f64> {
@@ -106,9 +110,7 @@ fn published_variable(t: &[f64], i: usize, count: usize) -> Vec<f64> {
         2 => vec![1.0 + h(0) / h(1) / 2.0, -h(0) / h(1) / 2.0],
         _ => {
             let (h0, h1, h2) = (h(0), h(1), h(2));
-            let t1 = (1.0
-                - h0 / (3.0 * (h0 + h1)) * (h0 * (h0 + h1)) / (h1 * (h1 + h2)))
-                / 2.0;
+            let t1 = (1.0 - h0 / (3.0 * (h0 + h1)) * (h0 * (h0 + h1)) / (h1 * (h1 + h2))) / 2.0;
             let mut c = vec![
                 (2.0 + h0 / h1) / 2.0 + t1,
                 -(h0 / h1) / 2.0 - (1.0 + h1 / h2) * t1,
@@ -170,7 +172,9 @@ impl EdmToTime {
         let nodes: Vec<f64> = (0..count).map(|k| self.time(rhos[i - k])).collect();
         let basis = |j: usize, t: f64| -> f64 {
             let others = (0..count).filter(|k| *k != j);
-            others.map(|k| (t - nodes[k]) / (nodes[j] - nodes[k])).product()
+            others
+                .map(|k| (t - nodes[k]) / (nodes[j] - nodes[k]))
+                .product()
         };
         (0..count)
             .map(|j| integrate(&|t| basis(j, t)) / (rhos[i + 1] - rhos[i]))
@@ -293,7 +297,12 @@ fn ipndm_is_the_published_recurrence() -> Outcome {
         check(&solver, edm, &adams_bashforth, 1e-12)?;
         check(&solver.in_flow_time(), flow, &adams_bashforth, 1e-12)?;
         let extrapolated = (Coordinates::Edm, order, true);
-        check(&solver.extrapolated_end(), extrapolated, &adams_bashforth, 1e-12)?;
+        check(
+            &solver.extrapolated_end(),
+            extrapolated,
+            &adams_bashforth,
+            1e-12,
+        )?;
         check(&solver.variable_steps(), edm, &lms, 1e-12)?;
         let published = solver.variable_steps_as_published();
         check(&published, edm, &published_variable, 1e-12)?;
@@ -397,8 +406,7 @@ fn a_sum_of_ten_thousand_terms_is_near_the_integrals_of_deis() -> Outcome {
             }
         }
     }
-    println!("largest difference of a weight: {worst:e}");
-    assert!((1e-5..1e-3).contains(&worst), "{worst:e}");
+    assert!((1e-5..4e-5).contains(&worst), "{worst:e}");
     Ok(())
 }
 
@@ -444,11 +452,20 @@ fn pure_noise_is_a_knot_in_flow_time_alone() -> Outcome {
     let path = Path::new(&flow, &grid)?;
     let read = |solver: &dyn Solver| -> Result<Vec<usize>, Error> {
         let plan = solver.plan(&path)?;
-        Ok(plan.stages().map(|stage| stage.update.history.len()).collect())
+        Ok(plan
+            .stages()
+            .map(|stage| stage.update.history.len())
+            .collect())
     };
     assert_eq!(read(&LinearMultistep::order(4)?)?, [0, 0, 1, 0]);
-    assert_eq!(read(&LinearMultistep::order(4)?.in_flow_time())?, [0, 1, 2, 0]);
-    assert_eq!(read(&LinearMultistep::order(4)?.extrapolated_end())?, [0, 0, 1, 2]);
+    assert_eq!(
+        read(&LinearMultistep::order(4)?.in_flow_time())?,
+        [0, 1, 2, 0]
+    );
+    assert_eq!(
+        read(&LinearMultistep::order(4)?.extrapolated_end())?,
+        [0, 0, 1, 2]
+    );
     Ok(())
 }
 
