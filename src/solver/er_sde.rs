@@ -44,7 +44,7 @@ impl ErNoise {
         match self {
             Self::Ode => 0.0,
             Self::Sde => -h,
-            Self::Power(power) if power == 1.0 => 0.0,
+            Self::Power(1.0) => 0.0,
             Self::Power(power) => -(power - 1.0) * h,
             Self::Reciprocal => {
                 let b = -libm::exp(noisy);

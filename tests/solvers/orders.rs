@@ -5,7 +5,7 @@ use std::error::Error;
 
 use diffusion_sampler::{
     Grid, NoiseLevel,
-    oracle::{Gaussian, Oracle},
+    oracle::Gaussian,
     solver::{Deis, ErNoise, ErSde, Ipndm, LinearMultistep, Path, Solver},
 };
 
