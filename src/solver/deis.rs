@@ -23,8 +23,8 @@ use crate::special::softplus;
 /// 0.002 at T = 0.001 and ρ = 80 at T = 1, whatever the schedule, so that every schedule has it by
 /// its ρ. ComfyUI's `max_order` is 3.
 ///
-/// The integrals are accurate to rounding. Those libraries take a sum of 10,000 terms instead: on a
-/// Karras grid of 18 steps it differs by up to 1e-4 of ρ_s − ρ_t.
+/// The integrals are accurate to rounding. Those libraries take a sum of 10,000 terms instead: on
+/// Karras grids of 10 to 40 steps C_j then differs by up to 3e-5 of ρ_s − ρ_t.
 ///
 /// Order ramp, end, α_t = 0 and near knots are those of [`LinearMultistep`](super::LinearMultistep),
 /// which is the same with polynomials in ρ (`deis_mode = "rhoab"`): the step onto σ_s = 0 returns D,

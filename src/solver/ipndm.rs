@@ -86,8 +86,9 @@ impl Ipndm {
     /// of [`variable_steps`](Self::variable_steps). From order 3 on it is not Adams and Bashforth's
     /// method: the second difference's weight is right for even steps only, by a bracket; the third
     /// one's is 11/24 in place of 9/24 even there, by a sign; and at order 4 the weights sum to one
-    /// only where the ratios of the last three steps are equal, by an index. Both orders converge with
-    /// order 2 on smooth grids.
+    /// only where the ratios of the last three steps are equal, by an index. On smooth grids order 3
+    /// nevertheless converges with order 3, and order 4 with order 2, or 3 where neighbouring steps
+    /// have one ratio.
     #[must_use]
     pub fn variable_steps_as_published(self) -> Self {
         Self {
@@ -178,6 +179,7 @@ impl Solver for Ipndm {
     fn order(&self) -> usize {
         match self.steps {
             Steps::Variable => self.order,
+            Steps::VariableAsPublished if self.order == 3 => 3,
             Steps::Even | Steps::VariableAsPublished => self.order.min(2),
         }
     }

@@ -99,6 +99,7 @@ use crate::plan::Plan;
 /// | [`DpmSolverSinglestep`] | 1, 2, 3 | K times the order | none, or ancestral |
 /// | [`DpmFast`] | 2 | 3(K − 1), or as asked | none, or ancestral |
 /// | [`GroupedSinglestep`] | 1, 2, 3 | K | none |
+/// | [`ErSde`] | 1, 2; without noise to 3 | K | none to DDPM's and beyond, by a function of ρ |
 /// | [`DdimInversion`] | 1 | K | none; runs from the clean end up |
 /// | [`RePaint`] | the solver's within | see there | on its way up; a combinator around any solver |
 /// | [`Belm`] | 2 | K | none; exactly invertible |

@@ -8,7 +8,7 @@ use diffusion_sampler::{
     oracle::{Gaussian, GaussianMixture, LabelledOracle, Oracle},
     plan::{Plan, Stage, Step, Store, Update},
     schedule::TableSchedule,
-    solver::{DpmSolverPlusPlus, FirstOrder, Solver},
+    solver::{DpmSolverPlusPlus, FirstOrder, GradientEstimation, Solver},
 };
 use ndarray::{Array2, Array3};
 
@@ -157,5 +157,39 @@ fn a_2m_step_extrapolates_guided_data_and_renoises_with_the_unconditional() {
             before = Some((d, h));
         }
         assert!(difference(run.state(), &x) < 1e-12, "{prediction:?}");
+    }
+}
+
+#[test]
+fn with_gradient_estimation_it_is_comfyuis_cfg_pp_form() {
+    let case = cases()
+        .into_iter()
+        .find(|case| case.name == "CFG++")
+        .unwrap();
+    let gamma = 1.8;
+    let solver = GradientEstimation::new().with_gamma(gamma).unwrap();
+    // In x/α and ρ, as ComfyUI: d from the unconditional estimate, the state from the guided one.
+    let levels: Vec<_> = [0.9, 0.7, 0.5, 0.3]
+        .iter()
+        .map(|&t| NoiseLevel::new(t, (1.0 - t * t).sqrt(), t).unwrap())
+        .collect();
+    for prediction in PREDICTIONS {
+        let sampler = crate::common::sampler(&levels, &solver);
+        let mut run = run(&sampler, prediction);
+        let mut model = Guided::new(Network::new(prediction), PlusPlus::new(0.6).unwrap());
+        run.complete(&mut model).unwrap();
+        let mut x = state() / levels[0].alpha();
+        let mut old: Option<Array3<f64>> = None;
+        for pair in levels.windows(2) {
+            let (denoised, d) = case.expected(&(&x * pair[0].alpha()), &[pair[0]], prediction);
+            let dt = pair[1].rho() - pair[0].rho();
+            x = denoised + &d * pair[1].rho();
+            if let Some(old) = &old {
+                x = x + (&d - old) * ((gamma - 1.0) * dt);
+            }
+            old = Some(d);
+        }
+        let expected = x * levels[3].alpha();
+        assert!(difference(run.state(), &expected) < 1e-12, "{prediction:?}");
     }
 }

@@ -19,6 +19,8 @@ const NOISES: [ErNoise; 7] = [
     ErNoise::Exponential,
 ];
 
+type Scheduled = (Box<dyn NoiseSchedule>, Grid);
+
 /// φ, as the authors' code has it.
 fn phi(noise: ErNoise, x: f64) -> f64 {
     match noise {
@@ -152,7 +154,7 @@ fn order_one_is_the_kappa_family() -> Outcome {
         (ErNoise::Power(2.0), Kappa::Ddpm),
         (ErNoise::Power(1.25), Kappa::Tau(0.5)),
     ];
-    for (schedule, grid) in paths(8, true)?.into_iter().chain(pure_noise()?) {
+    for (schedule, grid) in paths(8, true)?.into_iter().chain([pure_noise()?]) {
         let path = Path::new(&schedule, &grid)?;
         for (noise, kappa) in pairs {
             let ours = ErSde::order(1)?.with_noise(noise)?.plan(&path)?;
@@ -169,10 +171,10 @@ fn order_one_is_the_kappa_family() -> Outcome {
 }
 
 /// A flow that starts at α = 0.
-fn pure_noise() -> Result<Option<(Box<dyn NoiseSchedule>, Grid)>, Error> {
+fn pure_noise() -> Result<Scheduled, Error> {
     let flow = RectifiedFlow::new();
     let grid = Grid::trailing(&flow, 6)?;
-    Ok(Some((Box::new(flow), grid)))
+    Ok((Box::new(flow), grid))
 }
 
 #[test]
@@ -239,8 +241,7 @@ fn sums_of_200_terms_are_near_the_integrals() -> Outcome {
             worst = worst.max(in_steps.abs());
         }
     }
-    println!("largest difference of a weight: {worst:e}");
-    assert!((1e-4..1e-2).contains(&worst), "{worst:e}");
+    assert!((1e-3..2.5e-3).contains(&worst), "{worst:e}");
     Ok(())
 }
 

@@ -14,6 +14,7 @@ mod grouped;
 mod heavy_ball;
 mod heun;
 mod plus_plus;
+mod orders;
 mod pndm;
 mod repaint;
 mod restart;

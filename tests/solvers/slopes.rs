@@ -13,6 +13,8 @@ use crate::common::{Outcome, assert_close, denoise, paths, states};
 /// slopes there are: the newest first, as multiples of the step.
 type Rule<'a> = &'a dyn Fn(&[f64], usize, usize) -> Vec<f64>;
 
+type Scheduled = (Box<dyn NoiseSchedule>, Grid);
+
 /// What the published loops call x and sigma: x/a and τ = σ/a.
 #[derive(Clone, Copy)]
 enum Coordinates {
@@ -220,10 +222,7 @@ impl EdmToTime {
 
 /// Nearly even steps in flow time, from 0.95 to 0.05 or to 0, on schedules of every kind. On a Karras
 /// grid the first steps in flow time are so short that not all knots may enter.
-fn even_in_flow_time(
-    steps: usize,
-    clean: bool,
-) -> Result<Vec<(Box<dyn NoiseSchedule>, Grid)>, Error> {
+fn even_in_flow_time(steps: usize, clean: bool) -> Result<Vec<Scheduled>, Error> {
     let knots = if clean { steps } else { steps + 1 };
     let lambda = |k: usize| {
         let time = 0.95 - 0.9 * (k as f64 / knots as f64).powf(1.1);
@@ -406,8 +405,7 @@ fn a_sum_of_ten_thousand_terms_is_near_the_integrals_of_deis() -> Outcome {
             }
         }
     }
-    println!("largest difference of a weight: {worst:e}");
-    assert!((1e-5..1e-3).contains(&worst), "{worst:e}");
+    assert!((1e-5..4e-5).contains(&worst), "{worst:e}");
     Ok(())
 }
 
