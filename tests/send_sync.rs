@@ -91,7 +91,12 @@ types!(schedules_are_shared_and_copied, copied:
 
 types!(solvers_are_shared_and_copied, copied:
     ds::solver::DdimInversion,
+    ds::solver::Basis,
+    ds::solver::DpmSolver,
     ds::solver::DpmSolverPlusPlus,
+    ds::solver::ExponentialAdams,
+    ds::solver::SaSolver,
+    ds::solver::UniPc,
     ds::solver::FirstOrder,
     ds::solver::Heun,
     ds::solver::Path<'static>,

@@ -1,6 +1,9 @@
 //! The list of all solvers.
 
-use super::{Solver, dpm_solver_plus_plus, first_order, heun, inversion};
+use super::{
+    Solver, dpm_solver, dpm_solver_plus_plus, exponential_adams, first_order, heun, inversion,
+    sa_solver, uni_pc,
+};
 
 /// One solver of the [`catalogue`].
 #[derive(Debug)]
@@ -50,6 +53,10 @@ pub fn catalogue() -> Vec<Entry> {
     [
         first_order::entries(),
         dpm_solver_plus_plus::entries(),
+        dpm_solver::entries(),
+        exponential_adams::entries(),
+        uni_pc::entries(),
+        sa_solver::entries(),
         heun::entries(),
         inversion::entries(),
     ]

@@ -1,4 +1,7 @@
 //! Solvers: their structure, and each against the recurrence that its paper or library publishes.
 
 mod common;
+mod exponential;
+mod identities;
+mod predictor_corrector;
 mod structure;
