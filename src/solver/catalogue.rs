@@ -1,9 +1,10 @@
 //! The list of all solvers.
 
 use super::{
-    Solver, belm, cfg_plus_plus, deis, dpm_solver, dpm_solver_plus_plus, dpm2, er_sde, euler,
-    exponential_rk, first_order, gradient_estimation, grouped, heavy_ball, heun, heun_plus_plus,
-    inversion, ipndm, lcm, linear_multistep, plus_plus_sde, plus_plus_singlestep, pndm, tcd,
+    Solver, belm, cfg_plus_plus, deis, dpm_solver, dpm_solver_plus_plus, dpm_solver_singlestep,
+    dpm2, er_sde, euler, exponential_adams, exponential_rk, first_order, gradient_estimation,
+    grouped, heavy_ball, heun, heun_plus_plus, inversion, ipndm, lcm, linear_multistep,
+    plus_plus_sde, plus_plus_singlestep, pndm, sa_solver, tcd, uni_pc,
 };
 
 /// One solver of the [`catalogue`].
@@ -54,12 +55,15 @@ impl Entry {
 pub fn catalogue() -> Vec<Entry> {
     [
         first_order::entries(),
-        plus_plus_singlestep::entries(),
-        exponential_rk::entries(),
-        plus_plus_sde::entries(),
+        euler::entries(),
+        lcm::entries(),
+        tcd::entries(),
         dpm_solver_plus_plus::entries(),
         cfg_plus_plus::entries(),
-        heun::entries(),
+        dpm_solver::entries(),
+        exponential_adams::entries(),
+        uni_pc::entries(),
+        sa_solver::entries(),
         linear_multistep::entries(),
         deis::entries(),
         ipndm::entries(),
@@ -67,15 +71,15 @@ pub fn catalogue() -> Vec<Entry> {
         gradient_estimation::entries(),
         heavy_ball::entries(),
         er_sde::entries(),
-        euler::entries(),
         heun::entries(),
         heun_plus_plus::entries(),
         dpm2::entries(),
-        dpm_solver::entries(),
+        dpm_solver_singlestep::entries(),
         grouped::entries(),
+        plus_plus_singlestep::entries(),
+        exponential_rk::entries(),
+        plus_plus_sde::entries(),
         inversion::entries(),
-        lcm::entries(),
-        tcd::entries(),
         belm::entries(),
     ]
     .into_iter()

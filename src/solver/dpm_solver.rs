@@ -1,273 +1,198 @@
-//! DPM-Solver-1, -2 and -3, single-step, and DPM-Solver-fast.
+//! DPM-Solver in noise form, multistep, and its stochastic form.
 
-use super::ancestral::Ancestral;
-use super::single_step::{self, Pair, Rule};
-use super::{Entry, Path, Solver};
-use crate::error::{Error, require};
-use crate::level::NoiseLevel;
-use crate::plan::{Plan, Step};
-use crate::posterior::{Kappa, step_size};
+use super::exponential::{self, Estimate, Rule};
+use super::extrapolation::{Bounds, bounded};
+use super::{Entry, Path, SecondOrderForm, Solver};
+use crate::error::{Error, require, require_non_negative};
+use crate::plan::Plan;
+use crate::posterior::{Kappa, StridedPosterior};
 
-/// DPM-Solver-1, -2 and -3: exponential integrators of ε, from knot to knot, with nodes of their own
-/// between. As many evaluations a step as the order.
+/// DPM-Solver in noise form with the estimates of earlier steps: orders 1 (DDIM), 2 and 3. One
+/// evaluation a step.
 ///
-/// With h = λ_s − λ_t, nodes at λ_t + r_j h, and E_j at the node's state u_j:
+/// With q = h₀/h, h₀ the previous step, order 2 is
 ///
 /// ```text
-/// 1   x_s = (α_s/α_t) x − σ_s (e^h − 1) E                                                  (DDIM)
-/// 2   u₁ as 1 to r₁ = 1/2    x_s = (α_s/α_t) x − σ_s (e^h − 1) E − σ_s (e^h − 1)(E₁ − E)/(2r₁)
-/// 3   u₁ as 1 to r₁ = 1/3    u₂ = (α₂/α_t) x − σ₂ (e^(r₂h) − 1) E − σ₂ (r₂/r₁) r₂h φ₂(r₂h)(E₁ − E)
-///     r₂ = 2/3               x_s = (α_s/α_t) x − σ_s (e^h − 1) E − σ_s hφ₂(h)(E₂ − E)/r₂
+/// x_s = (α_s/α_t) x_t − σ_s ((e^h − 1) E + w (E − E₋₁)/q)
+/// w = (e^h − 1)/2 (midpoint)     w = hφ₂(h) = (e^h − 1)/h − 1 (exact)
 /// ```
 ///
-/// φ₂(h) = (e^h − 1 − h)/h². Lu, Zhou, Bao, Chen, Li and Zhu (2022), "DPM-Solver: A Fast ODE Solver
-/// for Diffusion Probabilistic Model Sampling in Around 10 Steps", Algorithms 1 and 2. A step onto
-/// σ_s = 0, from α_t = 0, or so wide that a weight overflows is first order, with one evaluation.
+/// and order 3 takes the parabola through three estimates, as
+/// [`DpmSolverPlusPlus`](super::DpmSolverPlusPlus) does, with the same choice between the corrected
+/// and the published second difference. Lu, Zhou, Bao, Chen, Li and Zhu (2022), "DPM-Solver: A Fast
+/// ODE Solver for Diffusion Probabilistic Model Sampling in Around 10 Steps"; the multistep form is
+/// that of their code.
 ///
-/// Weights grow like e^h: on wide steps, data are overshot. Order 3 pays from some twenty evaluations
-/// on; below, take a multistep solver. The steps of [`AdaptiveDpm`](crate::run::AdaptiveDpm) are
-/// these.
+/// The weights grow like e^h: on long steps, and with strong guidance, the data form
+/// ([`DpmSolverPlusPlus`](super::DpmSolverPlusPlus)) is the steadier one. Onto σ_s = 0, where e^h is
+/// infinite, the step is first order and returns α_s D; so is a step from or after α_t = 0, and one
+/// whose weights overflow.
+///
+/// With τ > 0 ([`with_tau`](Self::with_tau), [`sde`](Self::sde) for τ = 1) it is the stochastic
+/// noise form, x_s = (α_s/α_t) x_t − (1 + τ²) σ_s Σ w_j E_j + τ σ_s √(e^(2h) − 1) ζ, diffusers'
+/// "sde-dpmsolver". It does not keep the marginals given x₀ as
+/// [`DpmSolverPlusPlus`](super::DpmSolverPlusPlus) does, and its factor on the state,
+/// (σ_s/σ_t)(1 − τ²(e^h − 1)), leaves \[−1, 1\] where h > ln 3 at τ = 1: it is for short steps.
 ///
 /// ```
-/// use diffusion_sampler::{Grid, schedule::{LambdaRange, VariancePreserving}};
-/// use diffusion_sampler::solver::{DpmSolverSinglestep, Path, Solver};
+/// use diffusion_sampler::{Grid, schedule::TableSchedule};
+/// use diffusion_sampler::solver::{DpmSolver, Path, Solver};
 ///
-/// let schedule = VariancePreserving::default();
-/// let grid = Grid::uniform_lambda(&schedule, 10, LambdaRange::new(-4.0, 4.0)?)?;
-/// let plan = DpmSolverSinglestep::order(3)?.plan(&Path::new(&schedule, &grid)?)?;
-/// // The last of the ten steps is the one onto the clean end.
-/// assert_eq!((plan.evaluations(), plan.slots()), (9 * 3 + 1, 2));
-/// assert!(DpmSolverSinglestep::order(4).is_err());
+/// let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
+/// let grid = Grid::trailing(&schedule, 20)?;
+/// let plan = DpmSolver::multistep(3)?.plan(&Path::new(&schedule, &grid)?)?;
+/// assert_eq!((plan.evaluations(), plan.slots()), (20, 2));
 /// # Ok::<(), diffusion_sampler::Error>(())
 /// ```
-#[doc(alias("DPM-Solver", "DPM-Solver-2", "DPM-Solver-3", "dpmsolver"))]
+#[doc(alias = "sde-dpmsolver")]
+#[doc(alias = "DPMSolverMultistepScheduler")]
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct DpmSolverSinglestep {
-    pub(super) order: usize,
-    pub(super) kappa: Kappa,
-}
-
-impl DpmSolverSinglestep {
-    /// The solver of this order.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidParameter`] unless it is 1, 2 or 3.
-    pub fn order(order: usize) -> Result<Self, Error> {
-        require((1..=3).contains(&order), "order", order as f64, "1, 2 or 3")?;
-        let kappa = Kappa::Ddim;
-        Ok(Self { order, kappa })
-    }
-
-    /// The same solver in ancestral form: a step to κρ_s, then noise. As in k-diffusion, κρ_s is at
-    /// least ρ of the run's last knot with noise, so that the step onto it adds none.
-    #[must_use]
-    pub fn with_kappa(self, kappa: Kappa) -> Self {
-        Self { kappa, ..self }
-    }
-}
-
-impl Solver for DpmSolverSinglestep {
-    /// # Errors
-    ///
-    /// [`Error::PathWithoutSchedule`] from order 2 on: the nodes are no knots; what
-    /// [`StridedPosterior::new`](crate::posterior::StridedPosterior::new) refuses of the policy.
-    fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
-        plan(path, self.kappa, |_| self.order)
-    }
-
-    fn order(&self) -> usize {
-        self.order
-    }
-}
-
-/// A plan with steps of the orders that `order` gives by their index.
-fn plan(path: &Path<'_>, kappa: Kappa, order: impl Fn(usize) -> usize) -> Result<Plan, Error> {
-    let floor = path.last_noisy();
-    let step = |(index, (from, to)): (usize, (NoiseLevel, NoiseLevel))| {
-        let Ancestral { down, noise } = Ancestral::above(from, to, kappa, floor)?;
-        let levels = levels(path, order(index), from, (down, to))?;
-        let mut stages = single_step::stages(Rule::published(order(index)), &levels)?;
-        if let Some(last) = stages.last_mut() {
-            last.update.noise = noise;
-        }
-        Ok(Step { from, to, stages })
-    };
-    let steps: Vec<Step> = path
-        .edges()
-        .enumerate()
-        .map(step)
-        .collect::<Result<_, Error>>()?;
-    let widest = steps.iter().map(|step| step.stages.len()).max();
-    Plan::new(steps, widest.unwrap_or(1) - 1)
-}
-
-/// Start, nodes and end of a step to `down`; `to` is the knot that it is for.
-fn levels(
-    path: &Path<'_>,
+pub struct DpmSolver {
     order: usize,
-    from: NoiseLevel,
-    (down, to): (NoiseLevel, NoiseLevel),
-) -> Result<Vec<NoiseLevel>, Error> {
-    let h = step_size(&from, &down);
-    let fractions: &[f64] = match order {
-        2 if h.is_finite() => &[0.5],
-        3 if h.is_finite() => &[1.0 / 3.0, 2.0 / 3.0],
-        _ => &[],
-    };
-    let nodes = fractions
-        .iter()
-        .map(|fraction| path.near(from.lambda() + fraction * h, to));
-    let ends = [Ok(from)].into_iter().chain(nodes).chain([Ok(down)]);
-    ends.collect()
+    tau: f64,
+    form: SecondOrderForm,
+    published: bool,
+    warmed_up: bool,
+    bounds: Bounds,
 }
 
-/// A step of an adaptive run from one level to another, by orders p and p − 1.
-#[derive(Clone, Debug)]
-pub(crate) struct EmbeddedStep {
-    pub(crate) pair: Pair,
-    /// The noise that the step ends with.
-    pub(crate) noise: f64,
-}
+bounded!(DpmSolver);
 
-impl EmbeddedStep {
-    /// The step of this order, to no less noise than the path's last knot with noise; `None` where a
-    /// weight overflows.
-    pub(crate) fn new(
-        path: &Path<'_>,
-        order: usize,
-        (from, to): (NoiseLevel, NoiseLevel),
-        kappa: Kappa,
-    ) -> Result<Option<Self>, Error> {
-        let Ancestral { down, noise } = Ancestral::above(from, to, kappa, path.last_noisy())?;
-        let pair = Pair::new(&levels(path, order, from, (down, to))?)?;
-        Ok(pair.map(|pair| Self { pair, noise }))
-    }
-}
-
-/// DPM-Solver-fast: steps of [`DpmSolverSinglestep`] whose orders 3, 3, …, and lower ones at the
-/// end, use up a number of evaluations.
-///
-/// | evaluations n, steps K = ⌊n/3⌋ + 1 | orders |
-/// |---|---|
-/// | n = 3(K − 1), for K ≥ 2 | 3 (K − 2 times), 2, 1 |
-/// | n = 3(K − 1) + 1 | 3 (K − 1 times), 1 |
-/// | n = 3(K − 1) + 2 | 3 (K − 1 times), 2 |
-///
-/// k-diffusion's `dpm_fast`, after Lu et al. (2022), whose grid is uniform in λ with K
-/// steps and without a clean end ([`steps`](Self::steps)); any other will do. The order of
-/// convergence is 2, since the last step is first order, or second.
-///
-/// ```
-/// use diffusion_sampler::{Grid, schedule::{LambdaRange, VariancePreserving}};
-/// use diffusion_sampler::solver::{DpmFast, Path, Solver};
-///
-/// let schedule = VariancePreserving::default();
-/// let range = LambdaRange::new(-4.0, 4.0)?;
-/// let knots = DpmFast::steps(20) + 1;
-/// let grid = Grid::uniform_lambda(&schedule, knots, range)?.without_clean_end()?;
-/// let plan = DpmFast::evaluations(20)?.plan(&Path::new(&schedule, &grid)?)?;
-/// assert_eq!((plan.steps().len(), plan.evaluations()), (7, 20));
-/// # Ok::<(), diffusion_sampler::Error>(())
-/// ```
-#[doc(alias("dpm_fast", "DPM fast", "DPM-Solver-fast"))]
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct DpmFast {
-    pub(super) evaluations: Option<usize>,
-    pub(super) kappa: Kappa,
-}
-
-impl Default for DpmFast {
+impl Default for DpmSolver {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl DpmFast {
-    /// On a path of any K steps: 3(K − 1) evaluations, or 1 where K = 1.
+impl DpmSolver {
+    /// The multistep solver of order 2, midpoint form, deterministic.
     pub fn new() -> Self {
         Self {
-            evaluations: None,
-            kappa: Kappa::Ddim,
+            order: 2,
+            tau: 0.0,
+            form: SecondOrderForm::Midpoint,
+            published: false,
+            warmed_up: false,
+            bounds: Bounds::default(),
         }
     }
 
-    /// Exactly this many evaluations, on a path of [`steps`](Self::steps) steps.
+    /// The multistep solver of this order; 1 is DDIM.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidParameter`] for 0.
-    pub fn evaluations(evaluations: usize) -> Result<Self, Error> {
-        require(
-            evaluations > 0,
-            "evaluations",
-            evaluations as f64,
-            "at least 1",
-        )?;
+    /// [`Error::InvalidParameter`] unless `order` is 1, 2 or 3.
+    pub fn multistep(order: usize) -> Result<Self, Error> {
+        require((1..=3).contains(&order), "order", order as f64, "1, 2 or 3")?;
         Ok(Self {
-            evaluations: Some(evaluations),
+            order,
             ..Self::new()
         })
     }
 
-    /// The number of steps for a number of evaluations, ⌊n/3⌋ + 1.
-    pub fn steps(evaluations: usize) -> usize {
-        evaluations / 3 + 1
+    /// The stochastic noise form, τ = 1.
+    pub fn sde() -> Self {
+        Self {
+            tau: 1.0,
+            ..Self::new()
+        }
     }
 
-    /// The same solver in ancestral form, as
-    /// [`DpmSolverSinglestep::with_kappa`].
+    /// The same solver with constant noise rate τ.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] for a τ that is negative, or above 1e9.
+    pub fn with_tau(self, tau: f64) -> Result<Self, Error> {
+        require_non_negative("tau", tau)?;
+        require(tau <= 1e9, "tau", tau, "at most 1e9 in noise form")?;
+        Ok(Self { tau, ..self })
+    }
+
+    /// The same solver with another weight of the second-order term; also that of the second-order
+    /// steps of order 3.
     #[must_use]
-    pub fn with_kappa(self, kappa: Kappa) -> Self {
-        Self { kappa, ..self }
+    pub fn with_form(self, form: SecondOrderForm) -> Self {
+        Self { form, ..self }
+    }
+
+    /// Order 3 with half the weight of the second difference, as dpm-solver and diffusers have it: a
+    /// second-order method.
+    #[must_use]
+    pub fn as_published(self) -> Self {
+        Self {
+            published: true,
+            ..self
+        }
+    }
+
+    /// Takes the first step of order 3 by a single-step method of second order: one more
+    /// evaluation, and the whole run is third order. The path must have a schedule. Nothing changes
+    /// for orders 1 and 2 and with τ > 0.
+    #[must_use]
+    pub fn warmed_up(self) -> Self {
+        Self {
+            warmed_up: true,
+            ..self
+        }
     }
 }
 
-impl Solver for DpmFast {
+impl Solver for DpmSolver {
     /// # Errors
     ///
-    /// [`Error::StepCount`] unless the path has the steps that the evaluations need;
-    /// [`Error::PathWithoutSchedule`]: the nodes are no knots.
+    /// [`Error::PathWithoutSchedule`] where a warm-up needs a level off the grid.
     fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
-        let steps = path.grid().steps();
-        let evaluations = self.evaluations.unwrap_or((3 * (steps - 1)).max(1));
-        let needed = Self::steps(evaluations);
-        if steps != needed {
-            return Err(Error::StepCount {
-                steps,
-                min: needed,
-                max: needed,
-            });
-        }
-        plan(path, self.kappa, |index| {
-            match (evaluations % 3, steps - index) {
-                (0, left @ 1..=2) => left,
-                (rest @ 1..=2, 1) => rest,
-                _ => 3,
-            }
-        })
+        let posteriors = path
+            .edges()
+            .map(|(from, to)| StridedPosterior::new(from, to, Kappa::Ddim))
+            .collect::<Result<Vec<_>, _>>()?;
+        let sizes: Vec<f64> = posteriors.iter().map(StridedPosterior::step_size).collect();
+        let slope = self.form.slope();
+        let rule = Rule {
+            estimate: Estimate::Noise,
+            slope,
+            published: self.published,
+            warmed_up: self.warmed_up,
+            extrapolation: self.bounds.policy(self.order, slope, self.tau > 0.0),
+            noise_tau: self.tau,
+        };
+        exponential::plan(rule.steps(path, &posteriors, &sizes, 1.0)?)
     }
 
-    /// 2: the last step's first order costs one.
+    /// 2 for order 3 as published, and with noise at most 2.
     fn order(&self) -> usize {
-        2
+        if self.published || self.tau > 0.0 {
+            self.order.min(2)
+        } else {
+            self.order
+        }
     }
 }
 
 pub(super) fn entries() -> Vec<Entry> {
-    // DPM-Solver-1 is DDIM, and DPM-Solver-2 is DPM-2: both are in the list.
-    let third = DpmSolverSinglestep {
-        order: 3,
-        kappa: Kappa::Ddim,
-    };
-    let source = "Lu et al. 2022, Algorithm 2";
+    let source = "Lu et al. 2022, noise form; multistep as in their code";
+    let solver = DpmSolver::new();
+    let third = DpmSolver { order: 3, ..solver };
+    let exact = SecondOrderForm::Exact;
     vec![
-        Entry::new("DPM-Solver-3", third, source),
-        Entry::new("DPM-Solver-fast", DpmFast::new(), "Lu et al. 2022"),
+        Entry::new("DPM-Solver multistep 2", solver, source),
         Entry::new(
-            "DPM-Solver-fast, ancestral",
-            DpmFast::new().with_kappa(Kappa::Ddpm),
-            "k-diffusion, dpm_fast with eta",
+            "DPM-Solver multistep 2, exact",
+            solver.with_form(exact),
+            source,
         ),
+        Entry::new("DPM-Solver multistep 3", third, source),
+        Entry::new(
+            "DPM-Solver multistep 3, warmed up",
+            third.warmed_up(),
+            source,
+        ),
+        Entry::new(
+            "DPM-Solver multistep 3, as published",
+            third.as_published(),
+            source,
+        ),
+        Entry::new("SDE-DPM-Solver multistep 2", DpmSolver::sde(), source),
     ]
 }

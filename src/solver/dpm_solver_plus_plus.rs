@@ -224,6 +224,7 @@ impl DpmSolverPlusPlus {
                 guarded: self.guarded,
                 lower_order_final: self.lower_order_final,
             },
+            noise_tau: 0.0,
         }
     }
 }

@@ -108,17 +108,59 @@ pub(super) fn update(
             (state - change, data + posterior.from().alpha() * change)
         }
     };
-    let finite = |value: f64| value.is_finite();
-    if !(finite(state) && finite(data) && history.iter().all(|term| finite(term.1))) {
-        // e^h of a very long step in noise form.
-        return plain;
-    }
-    Update {
+    let update = Update {
         state,
         data,
         history,
-        ..plain
+        ..plain.clone()
+    };
+    // e^h of a very long step in noise form may overflow.
+    if is_finite(&update) { update } else { plain }
+}
+
+/// Whether f64 holds all scalars of an update.
+pub(super) fn is_finite(update: &Update) -> bool {
+    let scalars = [update.state, update.data, update.noise];
+    let history = update.history.iter().map(|term| term.1);
+    scalars.into_iter().chain(history).all(f64::is_finite)
+}
+
+/// The step of the data form under the constant rate τ, or that of the noise form,
+///
+/// ```text
+/// x_s = (α_s/α_t) x_t − (1 + τ²) σ_s Σ w_j E_j + τ σ_s √(e^(2h) − 1) ζ
+/// ```
+///
+/// The latter is (1 + τ²) times the deterministic one less τ² times (α_s/α_t) x_t. Where h is
+/// infinite, or e^h overflows, it is the data form's step of first order.
+pub(super) fn update_at_rate(
+    estimate: Estimate,
+    (from, to): (NoiseLevel, NoiseLevel),
+    tau: f64,
+    older: &[(usize, f64)],
+) -> Result<Update, Error> {
+    let posterior = StridedPosterior::new(from, to, Kappa::Tau(tau))?;
+    let h = posterior.step_size();
+    if estimate == Estimate::Data || tau == 0.0 || h.is_infinite() {
+        return Ok(update(estimate, &posterior, older));
     }
+    let plain = StridedPosterior::new(from, to, Kappa::Ddim)?;
+    let plain = update(estimate, &plain, older);
+    let (rate, carry) = (1.0 + tau * tau, to.alpha() / from.alpha());
+    let history = plain.history.iter();
+    let noisy = Update {
+        state: rate * plain.state - tau * tau * carry,
+        data: rate * plain.data,
+        history: history.map(|&(slot, w)| (slot, rate * w)).collect(),
+        // σ_s e^h = (α_s/α_t) σ_t.
+        noise: tau * carry * from.sigma() * (-libm::expm1(-2.0 * h)).sqrt(),
+        store: None,
+    };
+    Ok(if is_finite(&noisy) {
+        noisy
+    } else {
+        update(estimate, &posterior, &[])
+    })
 }
 
 /// A multistep rule without correction.
@@ -131,6 +173,8 @@ pub(super) struct Rule {
     /// The first step by a single-step method.
     pub(super) warmed_up: bool,
     pub(super) extrapolation: Extrapolation,
+    /// τ of the noise form; the posteriors are then deterministic.
+    pub(super) noise_tau: f64,
 }
 
 impl Rule {
@@ -145,7 +189,7 @@ impl Rule {
         let policy = self.extrapolation;
         let mut history = policy.history();
         let mut steps = Vec::with_capacity(posteriors.len());
-        let mut cold = self.warmed_up && policy.order > 2;
+        let mut cold = self.warmed_up && policy.order > 2 && self.noise_tau == 0.0;
         let edges = posteriors.iter().zip(sizes).zip(policy.kept(sizes));
         for (index, ((posterior, &size), keep)) in edges.enumerate() {
             let (from, to) = (posterior.from(), posterior.to());
@@ -164,7 +208,11 @@ impl Rule {
             }
             let places = policy.older(size, history.held(), sizes.len() - index);
             let weights = self.older(self.estimate.signed(rate * size), &places);
-            let mut update = update(self.estimate, posterior, &weights);
+            let mut update = if self.noise_tau > 0.0 {
+                update_at_rate(self.estimate, (from, to), self.noise_tau, &weights)?
+            } else {
+                update(self.estimate, posterior, &weights)
+            };
             if keep {
                 update.store = history.push(0.0).map(|slot| self.estimate.store(slot));
             }

@@ -1,5 +1,6 @@
 //! From which earlier estimates a step may extrapolate: one policy for every multistep solver.
 
+use super::exponential::Slope;
 use super::history::History;
 
 /// The largest step and the largest ratio of neighbouring steps that a guarded solver extrapolates
@@ -103,6 +104,68 @@ impl Extrapolation {
         History::new(0, self.order.saturating_sub(1))
     }
 }
+
+/// The options of the policy that every solver of the family has.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub(super) struct Bounds {
+    pub(super) guarded: bool,
+    pub(super) unbounded: bool,
+    pub(super) lower_order_final: bool,
+}
+
+impl Bounds {
+    /// The policy of a solver of this order, with noise or without.
+    pub(super) fn policy(&self, order: usize, slope: Slope, noisy: bool) -> Extrapolation {
+        let [half, full] = MIN_RATIO_WITH_NOISE;
+        let min_ratio = match slope {
+            _ if self.unbounded => 0.0,
+            _ if !noisy => MIN_RATIO,
+            Slope::Midpoint if order < 3 => half,
+            _ => full,
+        };
+        Extrapolation {
+            order,
+            min_ratio,
+            guarded: self.guarded,
+            lower_order_final: self.lower_order_final,
+        }
+    }
+}
+
+/// The methods of a solver with the field `bounds`.
+macro_rules! bounded {
+    ($solver:ty) => {
+        impl $solver {
+            /// Extrapolates over no step of more than 1.5 in λ, nor from one that differs from it by
+            /// more than a factor of 2; see
+            /// [`DpmSolverPlusPlus::guarded`](super::DpmSolverPlusPlus::guarded).
+            #[must_use]
+            pub fn guarded(mut self) -> Self {
+                self.bounds.guarded = true;
+                self
+            }
+
+            /// Extrapolates over any step ratio, as published code does. By default no estimate is
+            /// used that lies nearer than 1/16 of the step to another; with noise, 1/2.
+            #[must_use]
+            pub fn unbounded(mut self) -> Self {
+                self.bounds.unbounded = true;
+                self
+            }
+
+            /// No step of a higher order than there are steps left: the last is first order. Off by
+            /// default, because it costs a multistep method its order of convergence; onto a clean
+            /// end the last step is first order anyway.
+            #[must_use]
+            pub fn lower_order_final(mut self) -> Self {
+                self.bounds.lower_order_final = true;
+                self
+            }
+        }
+    };
+}
+
+pub(super) use bounded;
 
 #[cfg(test)]
 mod tests {

@@ -10,9 +10,11 @@ mod deis;
 mod dpm2;
 mod dpm_solver;
 mod dpm_solver_plus_plus;
+mod dpm_solver_singlestep;
 mod er_sde;
 mod euler;
 mod exponential;
+mod exponential_adams;
 mod exponential_rk;
 mod extrapolation;
 mod first_order;
@@ -30,14 +32,17 @@ mod path;
 mod plus_plus_sde;
 mod plus_plus_singlestep;
 mod pndm;
+mod predictor_corrector;
 mod quadrature;
 mod repaint;
 mod restart;
+mod sa_solver;
 mod single_step;
 mod slopes;
 #[cfg(feature = "serde")]
 mod stored;
 mod tcd;
+mod uni_pc;
 mod weights;
 
 pub use belm::{Belm, BelmInversion};
@@ -45,11 +50,13 @@ pub use catalogue::{Entry, catalogue};
 pub use cfg_plus_plus::CfgPlusPlusSinglestep;
 pub use churn::Churn;
 pub use deis::Deis;
-pub use dpm_solver::{DpmFast, DpmSolverSinglestep};
+pub use dpm_solver::DpmSolver;
 pub use dpm_solver_plus_plus::{DpmSolverPlusPlus, SecondOrderForm};
+pub use dpm_solver_singlestep::{DpmFast, DpmSolverSinglestep};
 pub use dpm2::Dpm2;
 pub use er_sde::{ErNoise, ErSde};
 pub use euler::Euler;
+pub use exponential_adams::ExponentialAdams;
 pub use exponential_rk::ExponentialRungeKutta;
 pub use first_order::FirstOrder;
 pub use gradient_estimation::GradientEstimation;
@@ -67,7 +74,9 @@ pub use plus_plus_singlestep::DpmSolverPlusPlusSinglestep;
 pub use pndm::Pndm;
 pub use repaint::RePaint;
 pub use restart::Restart;
+pub use sa_solver::SaSolver;
 pub use tcd::Tcd;
+pub use uni_pc::{Basis, UniPc};
 
 use std::fmt::Debug;
 
@@ -84,6 +93,11 @@ use crate::plan::Plan;
 /// | [`ExponentialRungeKutta`] | 2, 3 | 2K or 3K, 1 onto a clean end | none, or constant τ |
 /// | [`DpmPlusPlusSde`] | 2 | 2K − 1 onto a clean end, else 2K | ancestral |
 /// | [`CfgPlusPlusSinglestep`] | 2 | 2K − 1 onto a clean end, else 2K | none, or ancestral |
+/// | [`DpmSolverPlusPlus`] | 1 to 3 | K | none, or constant τ |
+/// | [`DpmSolver`] | 1 to 3 | K | none, or constant τ |
+/// | [`ExponentialAdams`] | 1 to 4 | K | none, or any κ |
+/// | [`UniPc`] | 2 to 4; 1 to 3 uncorrected | K | none |
+/// | [`SaSolver`] | up to 4; with noise 2 | K, or 2K − 1 | none to any τ, on an interval |
 /// | [`Heun`] | 2 | 2K − 1 onto a clean end, else 2K | none |
 /// | [`LinearMultistep`] | 1 to 4 | K | none |
 /// | [`Deis`] | 1 to 4 | K | none |

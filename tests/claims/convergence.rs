@@ -157,13 +157,23 @@ fn exact_steps(entry: &Entry) -> usize {
 
 /// The largest error of the three runs at the end.
 fn error(entry: &Entry, variance: f64, steps: usize) -> Result<f64, Box<dyn Error>> {
+    error_after(entry, exact_steps(entry), variance, steps)
+}
+
+/// The same where the first `exact` steps are replaced by the exact flow.
+fn error_after(
+    entry: &Entry,
+    exact: usize,
+    variance: f64,
+    steps: usize,
+) -> Result<f64, Box<dyn Error>> {
     let schedule = VariancePreserving::default();
     let grid = scheduled(&schedule, steps)?;
     let sampler = Sampler::new(&schedule, &grid, &entry.solver)?;
     let mut model = mixture(variance)?.denoiser(Prediction::Noise);
     let x = array![[STARTS[0]], [STARTS[1]], [STARTS[2]]];
     let mut run = sampler.start_from(x, Prediction::Noise, KeyedNoise::new(0))?;
-    for level in grid.levels().iter().skip(1).take(exact_steps(entry)) {
+    for level in grid.levels().iter().skip(1).take(exact) {
         run.advance(&mut model)?;
         for (x, start) in run.state_mut().iter_mut().zip(STARTS) {
             *x = reference(
@@ -197,6 +207,12 @@ fn is_stochastic(entry: &Entry) -> Result<bool, Box<dyn Error>> {
 const EXCEPTIONS: &[(&str, Accept)] = &[
     // Half of the second difference is right, which shows on smooth data.
     ("DPM-Solver++(3M), as published", Accept::Within(1.9, 2.2)),
+    // On smooth data errors of order 3 and 4 have opposite signs: the slope falls to 3.17 at 1280
+    // steps.
+    ("DPM-Solver++(3M)", Accept::Within(2.8, 3.5)),
+    ("UniP-3", Accept::Within(2.8, 3.5)),
+    // Its error of order 2 is small: 2.25 at 2560 steps.
+    ("SA-Solver 2/2", Accept::Within(1.9, 2.8)),
     // Its first steps have errors of order 3 and 4 only.
     ("UniPC-3", Accept::Within(3.0, 4.1)),
     // Its weights sum to one where neighbouring steps have one ratio, as here; else its order is 2.
@@ -253,6 +269,22 @@ fn strong() -> Result<Vec<Claim>, Box<dyn Error>> {
             continue;
         }
         for variance in VARIANCES {
+            if entry.name.contains("warmed up") {
+                // The start's error and the rest may cancel, so that a slope says little. Without
+                // the warm-up the ratio is 10 and more.
+                let order = entry.solver.order();
+                claims.push(Claim::new(
+                    format!(
+                        "error of {} on ½N(±0.7, {variance}), of that from an exact start",
+                        entry.name
+                    ),
+                    "Runge–Kutta solution to 1e-12, 640 steps",
+                    error_after(&entry, 0, variance, 640)?
+                        / error_after(&entry, order - 1, variance, 640)?,
+                    Accept::Below(1.15),
+                ));
+                continue;
+            }
             claims.push(Claim::new(
                 format!("order of {} on ½N(±0.7, {variance})", entry.name),
                 "Runge–Kutta solution to 1e-12, log₂(e₁₆₀/e₃₂₀)",

@@ -1,0 +1,277 @@
+//! SA-Solver: stochastic Adams methods with a corrector.
+
+use super::exponential::{self, Estimate, Slope};
+use super::extrapolation::{Bounds, bounded};
+use super::predictor_corrector::{Corrector, Lowering, PredictorCorrector};
+use super::{Entry, Path, Solver};
+use crate::error::{Error, require, require_non_negative};
+use crate::level::NoiseLevel;
+use crate::plan::Plan;
+
+/// SA-Solver: an exponential Adams predictor and corrector with noise at the rate τ, which may be
+/// confined to an interval.
+///
+/// ```text
+/// x_s = (σ_s/σ_t) e^(−τ²h) x_t + α_s Σ w_j D_j + σ_s √(1 − e^(−2τ²h)) ζ
+/// w_j = ∫₀ʰ p e^(−p(h−v)) l_j(v) dv,  p = 1 + τ²
+/// ```
+///
+/// The predictor's nodes are the step's start and older knots, the corrector's the step's end too;
+/// their numbers are the two orders. Both share the step's noise. Xue, Yi, Luo, Zhang, Sun, Li and Ma
+/// (2023), "SA-Solver: Stochastic Adams Solver for Fast Sampling of Diffusion Models".
+///
+/// One evaluation a step (PEC): correction and next prediction are one update, and the state between
+/// steps is the predicted one. [`evaluating_twice`](Self::evaluating_twice) evaluates the corrected
+/// state too (PECE): 2K − 1 evaluations. Onto σ_s = 0 the step returns D. From or after α_t = 0 a
+/// step is first order and is not corrected.
+///
+/// Without noise the order is that of the corrector or one more than the predictor's, whichever is
+/// less; with noise the distribution converges with order 2 at most.
+///
+/// | library | here |
+/// |---|---|
+/// | ComfyUI's sa_solver | `new(3, 4, 1.0)?.within_rho(low, high)?.lower_order_before_clean_end()` |
+/// | ComfyUI's sa_solver_pece | the same, `.evaluating_twice()` |
+/// | diffusers' SASolver | `new(2, 2, 1.0)?.within_model_time(200.0, 800.0)?.simple().lower_order_final()` |
+///
+/// and `.unbounded()` where steps differ by more than a factor of 2: theirs extrapolate over any.
+///
+/// ```
+/// use diffusion_sampler::{Grid, schedule::TableSchedule};
+/// use diffusion_sampler::solver::{Path, SaSolver, Solver};
+///
+/// let schedule = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;
+/// let grid = Grid::trailing(&schedule, 20)?;
+/// let path = Path::new(&schedule, &grid)?;
+/// let solver = SaSolver::new(3, 4, 1.0)?.within_rho(0.5, 5.0)?;
+/// assert_eq!(solver.plan(&path)?.evaluations(), 20);
+/// assert_eq!(solver.evaluating_twice().plan(&path)?.evaluations(), 39);
+/// # Ok::<(), diffusion_sampler::Error>(())
+/// ```
+#[doc(alias = "SASolverScheduler")]
+#[doc(alias = "sa_solver")]
+#[doc(alias = "sa_solver_pece")]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SaSolver {
+    predictor: usize,
+    corrector: usize,
+    tau: f64,
+    within: Within,
+    estimate: Estimate,
+    simple: bool,
+    evaluates_twice: bool,
+    before_clean_end: bool,
+    bounds: Bounds,
+}
+
+/// Where there is noise.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Within {
+    All,
+    /// Steps that end at a ρ in this range.
+    EndRho(f64, f64),
+    /// Steps that start at a model time in this range.
+    StartTime(f64, f64),
+}
+
+impl Within {
+    fn contains(&self, from: &NoiseLevel, to: &NoiseLevel) -> bool {
+        match *self {
+            Self::All => true,
+            Self::EndRho(low, high) => (low..=high).contains(&to.rho()),
+            Self::StartTime(low, high) => (low..=high).contains(&from.model_time()),
+        }
+    }
+}
+
+bounded!(SaSolver);
+
+impl SaSolver {
+    /// A predictor with 1 to 4 nodes, a corrector with 1 to 4, or 0 for none, and noise at the rate
+    /// τ everywhere.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] for other numbers, and for a τ that is negative or above 1e9.
+    pub fn new(predictor: usize, corrector: usize, tau: f64) -> Result<Self, Error> {
+        let nodes = 1..=4;
+        require(
+            nodes.contains(&predictor),
+            "predictor order",
+            predictor as f64,
+            "1 to 4",
+        )?;
+        require(
+            corrector <= 4,
+            "corrector order",
+            corrector as f64,
+            "0 to 4",
+        )?;
+        require_non_negative("tau", tau)?;
+        require(tau <= 1e9, "tau", tau, "at most 1e9")?;
+        Ok(Self {
+            predictor,
+            corrector,
+            tau,
+            within: Within::All,
+            estimate: Estimate::Data,
+            simple: false,
+            evaluates_twice: false,
+            before_clean_end: false,
+            bounds: Bounds::default(),
+        })
+    }
+
+    /// Noise only on steps that end at a ρ in \[low, high\], as in ComfyUI, whose default are the
+    /// levels at 80 % and 20 % of the run.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] unless 0 ≤ low ≤ high.
+    pub fn within_rho(self, low: f64, high: f64) -> Result<Self, Error> {
+        require(low >= 0.0, "low rho", low, "at least 0")?;
+        require(high >= low, "high rho", high, "at least the low rho")?;
+        Ok(Self {
+            within: Within::EndRho(low, high),
+            ..self
+        })
+    }
+
+    /// Noise only on steps that start at a time of the network's in \[low, high\], as in diffusers,
+    /// whose default is 200 to 800.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] unless low ≤ high.
+    #[doc(alias = "tau_func")]
+    pub fn within_model_time(self, low: f64, high: f64) -> Result<Self, Error> {
+        require(!low.is_nan(), "low time", low, "a number")?;
+        require(high >= low, "high time", high, "at least the low time")?;
+        Ok(Self {
+            within: Within::StartTime(low, high),
+            ..self
+        })
+    }
+
+    /// Rules of two nodes with half of z = (1 + τ²)h as the slope's weight in place of the exact
+    /// zφ₂(−z), as diffusers has them always and ComfyUI by its option `simple_order_2`.
+    #[doc(alias = "simple_order_2")]
+    #[must_use]
+    pub fn simple(self) -> Self {
+        Self {
+            simple: true,
+            ..self
+        }
+    }
+
+    /// PECE: evaluates the model on the corrected state too.
+    #[doc(alias = "use_pece")]
+    #[must_use]
+    pub fn evaluating_twice(self) -> Self {
+        Self {
+            evaluates_twice: true,
+            ..self
+        }
+    }
+
+    /// No higher order than there are steps left before that onto a clean end, for the corrector as
+    /// for the predictor: ComfyUI's rule. Takes the place of
+    /// [`lower_order_final`](Self::lower_order_final), which is diffusers'.
+    #[must_use]
+    pub fn lower_order_before_clean_end(self) -> Self {
+        Self {
+            before_clean_end: true,
+            ..self
+        }
+    }
+
+    /// The noise form, diffusers' `algorithm_type = "noise_prediction"`; see
+    /// [`DpmSolver`](super::DpmSolver) for its noise and its limits.
+    #[must_use]
+    pub fn in_noise(self) -> Self {
+        Self {
+            estimate: Estimate::Noise,
+            ..self
+        }
+    }
+}
+
+impl Solver for SaSolver {
+    /// # Errors
+    ///
+    /// None on a valid grid.
+    fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
+        let slope = if self.simple {
+            Slope::Linear
+        } else {
+            Slope::Exact
+        };
+        let lowering = match (self.before_clean_end, self.bounds.lower_order_final) {
+            (true, _) if path.grid().end().is_clean() => Lowering::NoisySteps,
+            (false, true) => Lowering::Steps,
+            _ => Lowering::Off,
+        };
+        let corrector = match self.corrector {
+            0 => Corrector::None,
+            nodes => Corrector::Nodes(nodes),
+        };
+        let rule = PredictorCorrector {
+            estimate: self.estimate,
+            slope,
+            predictor: self.bounds.policy(self.predictor, slope, self.tau > 0.0),
+            corrector,
+            evaluates_twice: self.evaluates_twice,
+            without: &[],
+            lowering,
+        };
+        let tau = |(from, to)| {
+            if self.within.contains(&from, &to) {
+                self.tau
+            } else {
+                0.0
+            }
+        };
+        let taus: Vec<f64> = path.edges().map(tau).collect();
+        exponential::plan(rule.steps(path, &taus)?)
+    }
+
+    fn order(&self) -> usize {
+        let order = match self.corrector {
+            0 => self.predictor,
+            nodes => nodes.min(self.predictor + 1),
+        };
+        if self.tau > 0.0 { order.min(2) } else { order }
+    }
+}
+
+pub(super) fn entries() -> Vec<Entry> {
+    let source = "Xue et al. 2023";
+    let solver = |predictor, corrector, tau| SaSolver {
+        predictor,
+        corrector,
+        tau,
+        within: Within::All,
+        estimate: Estimate::Data,
+        simple: false,
+        evaluates_twice: false,
+        before_clean_end: false,
+        bounds: Bounds::default(),
+    };
+    vec![
+        Entry::new("SA-Solver 2/2", solver(2, 2, 1.0), source),
+        Entry::new("SA-Solver 2/2, simple", solver(2, 2, 1.0).simple(), source),
+        Entry::new("SA-Solver 3/4", solver(3, 4, 1.0), source),
+        Entry::new(
+            "SA-Solver 3/4, PECE",
+            solver(3, 4, 1.0).evaluating_twice(),
+            source,
+        ),
+        Entry::new("SA-Solver 2/3, without noise", solver(2, 3, 0.0), source),
+        Entry::new(
+            "SA-Solver 2/2, PECE, without noise",
+            solver(2, 2, 0.0).evaluating_twice(),
+            source,
+        ),
+        Entry::new("SA-Solver 2/2, noise", solver(2, 2, 1.0).in_noise(), source),
+    ]
+}
