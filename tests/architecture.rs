@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 /// The modules of each floor, from the ground up.
 const FLOORS: [&[&str]; 6] = [
     &[
-        "element", "error", "kernel", "linalg", "memory", "noise", "real", "simd", "special",
-        "stored",
+        "element", "error", "kernel", "linalg", "memory", "names", "noise", "real", "simd",
+        "special", "stored",
     ],
     &[
         "clip",

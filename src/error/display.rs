@@ -414,6 +414,18 @@ impl fmt::Display for Error {
             Self::UnknownLabel { label, count } => {
                 write!(f, "label {label} does not exist, labels are 0..{count}")
             }
+            Self::UnknownName {
+                kind,
+                name,
+                nearest,
+            } => {
+                write!(f, "no {kind} is called {name:?}")?;
+                match nearest.as_slice() {
+                    [] => Ok(()),
+                    [one] => write!(f, "; the nearest is {one:?}"),
+                    several => write!(f, "; the nearest are {several:?}"),
+                }
+            }
             Self::NotACovariance { index, value } => write!(
                 f,
                 "a covariance must be symmetric and positive semi-definite: off by {value} at index {index}"

@@ -563,6 +563,15 @@ pub enum Error {
         /// The number of labels; they are 0..count.
         count: usize,
     },
+    /// A name that nothing known has, in any spelling.
+    UnknownName {
+        /// What was to be named.
+        kind: &'static str,
+        /// The name requested.
+        name: String,
+        /// The known names that are spelled most like it, the nearest first.
+        nearest: Vec<&'static str>,
+    },
     /// A matrix that must be symmetric and positive semi-definite is not.
     NotACovariance {
         /// The row of the offending entry or the index of the eigenvalue.
