@@ -88,8 +88,6 @@ pub mod likelihood;
 mod linalg;
 mod memory;
 pub mod moments;
-// The registry of samplers and the list of spacings read it.
-#[cfg_attr(not(test), allow(dead_code))]
 mod names;
 pub mod noise;
 mod on_arrays;

@@ -1,5 +1,9 @@
 //! Constants and functions that several coefficients need, in forms that keep their digits.
 
+mod beta;
+
+pub(crate) use beta::beta_quantile;
+
 /// ln 2π.
 pub(crate) const LOG_TAU: f64 = 1.837_877_066_409_345_3;
 

@@ -35,6 +35,10 @@ types!(the_root_is_shared_and_copied, copied:
 
 types!(scalars_are_shared_and_copied, copied:
     ds::clip::ClipNoise,
+    ds::grid::AlignYourSteps,
+    ds::grid::SigmaRange,
+    ds::grid::Spacing,
+    ds::grid::SpacingEntry,
     ds::guidance::ClassifierFree,
     ds::guidance::ClassifierGuidance<ds::guidance::ClassifierFree>,
     ds::guidance::Combination,
@@ -84,6 +88,7 @@ types!(schedules_are_shared_and_copied, copied:
     ds::schedule::Edm,
     ds::schedule::LambdaRange,
     ds::schedule::RectifiedFlow,
+    ds::schedule::Sublevels<ds::schedule::RectifiedFlow>,
     ds::schedule::TableSchedule,
     ds::schedule::VarianceExploding,
     ds::schedule::VariancePreserving,

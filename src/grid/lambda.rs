@@ -1,6 +1,7 @@
 //! Spacings in λ and in ρ.
 
-use super::{Grid, MAX_STEPS};
+use super::ramps::Noisy;
+use super::{Grid, SigmaRange};
 use crate::error::{Error, require_all, require_positive};
 use crate::schedule::{LambdaRange, NoiseSchedule};
 
@@ -20,8 +21,8 @@ impl Grid {
         Self::exponential(schedule, steps, range, 1.0)
     }
 
-    /// K levels with ρ^(1/`exponent`) uniform over `range`, then clean (Karras et al. 2022,
-    /// exponent 7).
+    /// K levels with ν^(1/`exponent`) uniform over `range`, then clean; ν is the range's measure, ρ
+    /// or a flow's sigma (Karras et al. 2022, ρ with exponent 7).
     ///
     /// # Errors
     ///
@@ -30,34 +31,41 @@ impl Grid {
     pub fn karras(
         schedule: &dyn NoiseSchedule,
         steps: usize,
-        range: LambdaRange,
+        range: impl Into<SigmaRange>,
         exponent: f64,
     ) -> Result<Self, Error> {
         require_positive("exponent", exponent)?;
-        // −p ln(a + (b − a)u) with a = e^(−λ_noisy/p), b = e^(−λ_clean/p), divided by a under the
+        let range = range.into();
+        let (noisy, clean) = range.logs();
+        // ln ν = p ln(a + (b − a)u) with a = ν_max^(1/p), b = ν_min^(1/p), divided by a under the
         // logarithm: nothing overflows for any exponent.
-        let drop = libm::expm1((range.noisy() - range.clean()) / exponent);
-        Self::of_ramp(schedule, steps, range, |u| {
-            range.noisy() - exponent * libm::log1p(drop * u)
+        let drop = libm::expm1((clean - noisy) / exponent);
+        Self::of_ramp(schedule, steps, range, Noisy::Finite, |u| {
+            range.lambda_of_log(noisy + exponent * libm::log1p(drop * u))
         })
     }
 
-    /// K levels with λ = λ_clean − (λ_clean − λ_noisy)(1 − u)^`power`, u uniform from 0 to 1, then
-    /// clean: k-diffusion's (poly)exponential ramp of ρ. Power 1 is uniform in λ.
+    /// K levels with ln ν = ln ν_min + (ln ν_max − ln ν_min)(1 − u)^`power`, u uniform from 0 to 1,
+    /// then clean; ν is the range's measure, ρ or a flow's sigma.
+    ///
+    /// Power 1 is geometric: k-diffusion's `get_sigmas_exponential` (in ρ uniform in λ), and EDM's
+    /// "VE" discretisation. Any other is its `get_sigmas_polyexponential`.
     ///
     /// # Errors
     ///
     /// As [`karras`](Self::karras).
+    #[doc(alias = "polyexponential")]
     pub fn exponential(
         schedule: &dyn NoiseSchedule,
         steps: usize,
-        range: LambdaRange,
+        range: impl Into<SigmaRange>,
         power: f64,
     ) -> Result<Self, Error> {
         require_positive("power", power)?;
-        let span = range.clean() - range.noisy();
-        Self::of_ramp(schedule, steps, range, |u| {
-            range.clean() - span * libm::pow(1.0 - u, power)
+        let range = range.into();
+        let (noisy, clean) = range.logs();
+        Self::of_ramp(schedule, steps, range, Noisy::Finite, |u| {
+            range.lambda_of_log(clean + (noisy - clean) * libm::pow(1.0 - u, power))
         })
     }
 
@@ -68,13 +76,7 @@ impl Grid {
     /// [`Error::StepCount`] for fewer than two, [`Error::LambdaOutOfRange`],
     /// [`Error::NoiseNotDecreasing`].
     pub fn from_lambdas(schedule: &dyn NoiseSchedule, lambdas: &[f64]) -> Result<Self, Error> {
-        let own = schedule.lambda_range();
-        Self::of_times_checked(
-            schedule,
-            lambdas
-                .iter()
-                .map(|&lambda| schedule.time_of_lambda(own.snap(lambda))),
-        )
+        Self::of_lambdas(schedule, lambdas.iter().copied())
     }
 
     /// Any ρ = σ/α of the schedule, strictly decreasing; 0 is clean. EDM and k-diffusion call ρ
@@ -89,37 +91,26 @@ impl Grid {
         let lambdas: Vec<f64> = rhos.iter().map(|&rho| -libm::log(rho)).collect();
         Self::from_lambdas(schedule, &lambdas)
     }
-
-    /// K levels at λ(u), u = 0..1, then clean. The ends are the range's own, exactly.
-    fn of_ramp(
-        schedule: &dyn NoiseSchedule,
-        steps: usize,
-        range: LambdaRange,
-        ramp: impl Fn(f64) -> f64,
-    ) -> Result<Self, Error> {
-        if !(1..=MAX_STEPS).contains(&steps) {
-            return Err(Error::StepCount {
-                steps,
-                min: 1,
-                max: MAX_STEPS,
-            });
-        }
-        if !(range.noisy().is_finite() && range.clean().is_finite()) {
-            return Err(Error::UnboundedLambda {
-                noisy: range.noisy(),
-                clean: range.clean(),
-            });
-        }
-        let own = schedule.lambda_range();
-        let lambdas = (0..=steps).map(|k| match k {
-            0 => range.noisy(),
-            k if k == steps => f64::INFINITY,
-            k if k == steps - 1 => range.clean(),
-            k => ramp(k as f64 / (steps - 1) as f64),
-        });
-        Self::of_times_checked(
-            schedule,
-            lambdas.map(|lambda| schedule.time_of_lambda(own.snap(lambda))),
-        )
+    /// Any σ/(α + σ) of the schedule, strictly decreasing, in 0..1: what flow models call sigma. 1 is
+    /// pure noise, 0 is clean. The list need not be a flow's schedule's: ρ = s/(1 − s).
+    ///
+    /// ```
+    /// use diffusion_sampler::{Grid, schedule::RectifiedFlow};
+    ///
+    /// let grid = Grid::from_flow_sigmas(&RectifiedFlow::new(), &[1.0, 0.75, 0.25, 0.0])?;
+    /// assert!((grid.levels()[1].sigma() - 0.75).abs() < 1e-15);
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`from_lambdas`](Self::from_lambdas), and [`Error::InvalidEntry`] for a value outside 0
+    /// to 1.
+    #[doc(alias = "sigmas")]
+    pub fn from_flow_sigmas(schedule: &dyn NoiseSchedule, sigmas: &[f64]) -> Result<Self, Error> {
+        let within = |_, sigma: f64| (0.0..=1.0).contains(&sigma);
+        require_all("flow sigmas", sigmas, within, "between 0 and 1")?;
+        let lambda = |&sigma: &f64| libm::log1p(-sigma) - libm::log(sigma);
+        Self::of_lambdas(schedule, sigmas.iter().map(lambda))
     }
 }

@@ -1,10 +1,19 @@
 //! Grids: which noise levels a run visits.
 
+mod indices;
 mod lambda;
 mod parts;
+mod published;
+mod ramps;
+mod range;
+mod spacing;
 #[cfg(feature = "serde")]
 mod stored;
 mod time;
+
+pub use published::AlignYourSteps;
+pub use range::SigmaRange;
+pub use spacing::{Spacing, SpacingEntry, spacings};
 
 use crate::error::{Error, require_non_negative};
 use crate::level::NoiseLevel;
@@ -27,7 +36,10 @@ use crate::schedule::NoiseSchedule;
 /// | [`uniform_lambda`](Self::uniform_lambda) | K levels uniform in λ, then clean |
 /// | [`karras`](Self::karras) | K levels uniform in ρ^(1/7), then clean |
 /// | [`exponential`](Self::exponential) | K levels with ln ρ along a power ramp, then clean |
-/// | [`from_times`](Self::from_times), [`from_indices`](Self::from_indices), [`from_lambdas`](Self::from_lambdas), [`from_rhos`](Self::from_rhos), [`from_levels`](Self::from_levels) | the list given |
+/// | [`normal`](Self::normal), [`sgm_uniform`](Self::sgm_uniform), [`simple`](Self::simple), [`ddim_uniform`](Self::ddim_uniform), [`beta_indices`](Self::beta_indices), [`smoothstep`](Self::smoothstep), [`distilled`](Self::distilled), [`turbo`](Self::turbo) | network indices, as the libraries have them that made the names known |
+/// | [`kl_optimal`](Self::kl_optimal), [`arctan`](Self::arctan), [`laplace`](Self::laplace), [`beta_sigmas`](Self::beta_sigmas), [`linear_quadratic`](Self::linear_quadratic), [`edm_vp`](Self::edm_vp), [`iddpm`](Self::iddpm), [`align_your_steps`](Self::align_your_steps) | ramps and tables of ρ or of a flow's σ |
+/// | [`sway`](Self::sway), [`sway_in_time`](Self::sway_in_time) | times bent towards one end |
+/// | [`from_times`](Self::from_times), [`from_indices`](Self::from_indices), [`from_lambdas`](Self::from_lambdas), [`from_rhos`](Self::from_rhos), [`from_flow_sigmas`](Self::from_flow_sigmas), [`from_levels`](Self::from_levels) | the list given |
 ///
 /// Rounding is to the nearest integer, ties to even, of the exact quotient. `leading` and
 /// `linspace` are then the grids of the Python libraries whose checkpoints use these spacings.
@@ -36,7 +48,8 @@ use crate::schedule::NoiseSchedule;
 ///
 /// A grid can be cut and joined: [`section`](Self::section), [`then`](Self::then),
 /// [`starting_at`](Self::starting_at), [`ending_at`](Self::ending_at),
-/// [`without_clean_end`](Self::without_clean_end).
+/// [`without_clean_end`](Self::without_clean_end); [`on`](Self::on) takes it to another schedule.
+/// [`Spacing`] has them by name.
 ///
 /// ```
 /// use diffusion_sampler::{Grid, schedule::TableSchedule};

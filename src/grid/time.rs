@@ -16,18 +16,17 @@ impl Grid {
     pub fn trailing(schedule: &dyn NoiseSchedule, steps: usize) -> Result<Self, Error> {
         check_steps(schedule, steps)?;
         let last = schedule.last_time();
-        let round = schedule.table_len().is_some();
+        let table = schedule.table_len().map(|table| table as f64);
         let times = (0..=steps).map(|k| {
             let (left, all) = ((steps - k) as f64, steps as f64);
-            if round {
+            match table {
                 // The product before the division: ties are exact.
-                (last * left / all).round_ties_even()
-            } else {
+                Some(table) => schedule.knot_time((table * left / all).round_ties_even()),
                 // The fraction first: it is 1 at the start, where T·K/K may round past T.
-                last * (left / all)
+                None => Ok(last * (left / all)),
             }
         });
-        Self::of_times(schedule, times)
+        Self::of_times_checked(schedule, times)
     }
 
     /// Network indices k⌊T/K⌋ + `offset` ("leading" spacing; Stable Diffusion's offset is 1), then
@@ -91,20 +90,22 @@ impl Grid {
     pub fn quadratic(schedule: &dyn NoiseSchedule, steps: usize) -> Result<Self, Error> {
         check_steps(schedule, steps)?;
         let last = schedule.last_time();
-        let round = schedule.table_len().is_some();
+        let table = schedule.table_len().map(|table| table as f64);
         let times = (0..=steps).map(|k| {
             let (left, all) = ((steps - k) as f64, steps as f64);
-            if round {
+            match table {
                 // Products before the one division: ties are exact.
-                (last * (left * left) / (all * all))
-                    .round_ties_even()
-                    .max(left)
-            } else {
-                let u = left / all;
-                last * (u * u)
+                Some(table) => {
+                    let exact = table * (left * left) / (all * all);
+                    schedule.knot_time(exact.round_ties_even().max(left))
+                }
+                None => {
+                    let u = left / all;
+                    Ok(last * (u * u))
+                }
             }
         });
-        Self::of_times(schedule, times)
+        Self::of_times_checked(schedule, times)
     }
 
     /// The quadratic spacing of DDIM's own code: network indices ⌊x²⌋ for x in linspace(0, √(0.8
@@ -182,18 +183,30 @@ impl Grid {
     }
 
     /// Network indices of a table, decreasing, then the clean end.
-    fn of_indices(
+    pub(super) fn of_indices(
         schedule: &dyn NoiseSchedule,
         indices: impl Iterator<Item = f64>,
     ) -> Result<Self, Error> {
-        Self::of_times(
+        Self::of_times_checked(
             schedule,
-            indices.map(|index| index + 1.0).chain(std::iter::once(0.0)),
+            indices
+                .map(|index| index_time(schedule, index))
+                .chain(std::iter::once(Ok(0.0))),
         )
     }
 }
 
-fn check_steps(schedule: &dyn NoiseSchedule, steps: usize) -> Result<(), Error> {
+/// The time of a network index; a fractional one lies linearly between its neighbours' times.
+fn index_time(schedule: &dyn NoiseSchedule, index: f64) -> Result<f64, Error> {
+    let (below, share) = (index.floor(), index - index.floor());
+    let time = schedule.knot_time(below + 1.0)?;
+    if share == 0.0 {
+        return Ok(time);
+    }
+    Ok(time + (schedule.knot_time(below + 2.0)? - time) * share)
+}
+
+pub(super) fn check_steps(schedule: &dyn NoiseSchedule, steps: usize) -> Result<(), Error> {
     let max = schedule.table_len().unwrap_or(MAX_STEPS);
     if (1..=max).contains(&steps) {
         Ok(())
@@ -203,7 +216,7 @@ fn check_steps(schedule: &dyn NoiseSchedule, steps: usize) -> Result<(), Error> 
 }
 
 /// T, for a spacing that is defined on a table and needs at least `min` steps.
-fn check_table(
+pub(super) fn check_table(
     schedule: &dyn NoiseSchedule,
     steps: usize,
     min: usize,

@@ -4,12 +4,14 @@ mod edm;
 mod flow;
 #[cfg(feature = "serde")]
 mod stored;
+mod sublevels;
 mod table;
 mod variance_exploding;
 mod variance_preserving;
 
 pub use edm::Edm;
 pub use flow::RectifiedFlow;
+pub use sublevels::Sublevels;
 pub use table::TableSchedule;
 pub use variance_exploding::VarianceExploding;
 pub use variance_preserving::VariancePreserving;
@@ -29,6 +31,8 @@ use crate::level::NoiseLevel;
 /// | [`VarianceExploding`] | 1 | σ_min (σ_max/σ_min)^t | 0..1 |
 /// | [`Edm`] | 1 | t | 0..σ_max |
 /// | [`RectifiedFlow`] | 1 − σ | shifted t | 0..1 |
+///
+/// [`Sublevels`] gives a continuous one a table of its levels.
 ///
 /// The extending guide in `docs/` shows a custom schedule; these four methods are all it needs.
 #[doc(alias("scheduler", "sigma"))]
@@ -67,6 +71,30 @@ pub trait NoiseSchedule: std::fmt::Debug + Send + Sync {
     fn table_len(&self) -> Option<usize> {
         None
     }
+
+    /// The time of knot `knot` of the table, 0 (clean) to T. Between two knots: where λ = ln(α/σ),
+    /// interpolated linearly between theirs, has its value, as the tables of k-diffusion and ComfyUI
+    /// have it; in the cells at the ends, where one of the two is infinite, the time linearly.
+    ///
+    /// Only a schedule with a [`table_len`](Self::table_len) is asked. As provided, times are knot
+    /// numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimeOutOfRange`] for a knot that the table does not have.
+    fn knot_time(&self, knot: f64) -> Result<f64, Error> {
+        check_time(knot, self.last_time())?;
+        let below = knot.floor();
+        let share = knot - below;
+        if share == 0.0 {
+            return Ok(knot);
+        }
+        let (low, high) = (self.level(below)?, self.level(below + 1.0)?);
+        if !(low.lambda().is_finite() && high.lambda().is_finite()) {
+            return Ok(knot);
+        }
+        self.time_of_lambda(low.lambda() + (high.lambda() - low.lambda()) * share)
+    }
 }
 
 /// Pointers to a schedule are schedules.
@@ -95,6 +123,10 @@ macro_rules! forward {
 
             fn table_len(&self) -> Option<usize> {
                 (**self).table_len()
+            }
+
+            fn knot_time(&self, knot: f64) -> Result<f64, Error> {
+                (**self).knot_time(knot)
             }
         }
     )*};

@@ -72,4 +72,8 @@ impl NoiseSchedule for AnySchedule {
     fn table_len(&self) -> Option<usize> {
         self.schedule.table_len()
     }
+
+    fn knot_time(&self, knot: f64) -> Result<f64, Error> {
+        self.schedule.knot_time(knot)
+    }
 }
