@@ -34,7 +34,7 @@ const FLOORS: [&[&str]; 6] = [
         "oracle",
         "tensor",
     ],
-    &["likelihood", "run", "sampler"],
+    &["likelihood", "registry", "run", "sampler"],
     &["testing"],
 ];
 
