@@ -19,7 +19,10 @@ fn an_unknown_name_suggests_the_nearest_ones_each_sampler_once() {
     assert_eq!(nearest("dpmpp_2n")[0], "DPM++ 2M");
     assert_eq!(nearest("hune")[0], "Heun");
     // A spacing at the end changes nothing.
-    assert_eq!(nearest("DPM++ 2N Karras"), nearest("DPM++ 2N"));
+    for spacing in ["Karras", "ddim_uniform", "SGM Uniform"] {
+        let name = format!("DPM++ 2N {spacing}");
+        assert_eq!(nearest(&name), nearest("DPM++ 2N"), "{name}");
+    }
     for name in ["", "-", "karrass", "x", "ﬃ", &"longer".repeat(1 << 12)] {
         let nearest = nearest(name);
         assert_eq!(nearest.len(), 3, "{name:?}");
