@@ -124,7 +124,7 @@ impl Grid {
     /// clean: "beta" of ComfyUI and stable-diffusion.cpp, with α = β = 0.6.
     ///
     /// Quantiles of this U-shaped distribution crowd at both ends, so that with many steps two fall
-    /// to one index (for T = 1000 and 0.6 from K = 81 on). ComfyUI drops the second and makes fewer
+    /// to one index (for T = 1000 and 0.6 first at K = 139). ComfyUI drops the second and makes fewer
     /// steps; this refuses. "Beta sigmas" of diffusers and AUTOMATIC1111 are
     /// [`beta_sigmas`](Self::beta_sigmas).
     ///
@@ -173,7 +173,7 @@ impl Grid {
     /// # Errors
     ///
     /// As [`normal`](Self::normal), [`Error::NoiseNotDecreasing`] where two values round to one
-    /// index (many steps).
+    /// index (for T = 1000 first at K = 78).
     pub fn smoothstep(schedule: &dyn NoiseSchedule, steps: usize) -> Result<Self, Error> {
         let table = check_table(schedule, steps, 1, "smoothstep")?;
         let index = |k: usize| {

@@ -9,8 +9,8 @@ use crate::schedule::NoiseSchedule;
 /// checkpoint each.
 ///
 /// Two versions of the first two circulate. Authors' page, diffusers and AUTOMATIC1111 list ρ to
-/// three digits; ComfyUI and stable-diffusion.cpp have ρ of Stable Diffusion's own table at the
-/// published indices (999, 850, 736, …), which differs by up to 0.4 % (SDXL: 0.9 %).
+/// three digits after the point; ComfyUI and stable-diffusion.cpp have ρ of Stable Diffusion's own table at the
+/// published indices (999, 850, 736, …), which differs by up to 0.3 % (SDXL: 1.4 %).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AlignYourSteps {

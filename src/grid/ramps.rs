@@ -103,7 +103,7 @@ impl Grid {
     /// K levels at the quantiles of a Laplace distribution of ln ν with mean `mu` and scale `scale`,
     /// then clean; ν is the range's measure, ρ or a flow's sigma.
     ///
-    /// ln ν_k = μ − b sgn(½ − x) ln(1 − 2|½ − x|), x = 1 − k/(K − 1), which is infinite at the two
+    /// ln ν_k = μ − b sgn(½ − x) ln(1 − 2|½ − x|), x = k/(K − 1), which is infinite at the two
     /// ends: they are those of `range`. ComfyUI's default is μ = 0, b = ½; it adds 1e-5 under the
     /// logarithm, clamps all levels to the range and has no clean end (K levels are K − 1 steps
     /// there: [`without_clean_end`](Self::without_clean_end)).
@@ -257,7 +257,9 @@ impl Grid {
     ///
     /// # Errors
     ///
-    /// As [`beta_sigmas`](Self::beta_sigmas); [`Error::InvalidParameter`] unless 0 < `epsilon` < 1.
+    /// As [`beta_sigmas`](Self::beta_sigmas); [`Error::InvalidParameter`] unless 0 < `epsilon` < 1,
+    /// [`Error::NoiseNotDecreasing`] or [`Error::LambdaOutOfRange`] for a narrow range, between whose
+    /// ends the parabola rises first (ln(1 + ν_min²) above about 2ε ln(1 + ν_max²)).
     pub fn edm_vp(
         schedule: &dyn NoiseSchedule,
         steps: usize,

@@ -5,10 +5,14 @@
 /// ln I is solved as a function of ln x, in which it is nearly a line for small x, by Newton's
 /// method within a bracket; above p = ½ for 1 − x, so that both tails keep their digits.
 pub(crate) fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
-    if p > 0.5 {
-        return 1.0 - lower_quantile(1.0 - p, b, a);
+    if p == 0.5 && a == b {
+        // Exactly: what is then rounded to an integer may be a tie.
+        0.5
+    } else if p > 0.5 {
+        1.0 - lower_quantile(1.0 - p, b, a)
+    } else {
+        lower_quantile(p, a, b)
     }
-    lower_quantile(p, a, b)
 }
 
 fn lower_quantile(p: f64, a: f64, b: f64) -> f64 {

@@ -1,7 +1,9 @@
 //! Grids: every spacing at every number of steps, and the parts of grids.
 
 mod common;
+mod indices;
 mod lambda;
 mod lists;
 mod parts;
+mod ramps;
 mod time;
