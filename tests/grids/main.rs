@@ -5,5 +5,7 @@ mod indices;
 mod lambda;
 mod lists;
 mod parts;
+mod published;
 mod ramps;
+mod spacings;
 mod time;
