@@ -25,8 +25,8 @@
 //!
 //! *What is sampled*
 //! - [`schedule`]: α and σ over time: tables of betas, continuous VP and VE, EDM, rectified flow.
-//! - [`grid`]: the knots of a run: trailing, leading, linspace, quadratic, uniform λ, Karras,
-//!   lists.
+//! - [`grid`]: the knots of a run: trailing, leading, linspace, uniform λ, Karras, SGM-uniform, beta,
+//!   KL-optimal, Align Your Steps and two dozen more, by name too; lists; parts; other schedules.
 //! - [`prediction`]: what a network predicts (ε, x₀, v, score, flow, EDM), and conversions.
 //! - [`posterior`]: q(x_s | x_t, x₀) between any two levels, its κ policies, forward transitions.
 //!

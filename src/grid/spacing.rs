@@ -232,9 +232,7 @@ impl Spacing {
     pub fn named(name: &str) -> Result<Self, Error> {
         let wanted = normalise(name);
         let spelled = |known: &str| normalise(known) == wanted;
-        let found = LIST
-            .iter()
-            .find(|entry| names(entry).any(|known| spelled(known)));
+        let found = LIST.iter().find(|entry| names(entry).any(spelled));
         match found {
             Some(entry) => Ok(entry.spacing),
             None => Err(Error::UnknownName {

@@ -13,7 +13,10 @@ use diffusion_sampler::{
 
 use super::common::{Outcome, TABLE, is_sound};
 
-fn schedules() -> Result<Vec<(&'static str, Box<dyn NoiseSchedule>)>, Error> {
+/// A schedule and its name.
+type Named = (&'static str, Box<dyn NoiseSchedule>);
+
+fn schedules() -> Result<Vec<Named>, Error> {
     let table = TableSchedule::scaled_linear(TABLE, 0.00085, 0.012)?;
     Ok(vec![
         ("zero terminal SNR", Box::new(table.zero_terminal_snr()?)),
