@@ -37,7 +37,7 @@ use crate::schedule::NoiseSchedule;
 /// | [`karras`](Self::karras) | K levels uniform in ρ^(1/7), then clean |
 /// | [`exponential`](Self::exponential) | K levels with ln ρ along a power ramp, then clean |
 /// | [`normal`](Self::normal), [`sgm_uniform`](Self::sgm_uniform), [`simple`](Self::simple), [`ddim_uniform`](Self::ddim_uniform), [`beta_indices`](Self::beta_indices), [`smoothstep`](Self::smoothstep), [`distilled`](Self::distilled), [`turbo`](Self::turbo) | network indices, as the libraries have them that made the names known |
-/// | [`kl_optimal`](Self::kl_optimal), [`arctan`](Self::arctan), [`laplace`](Self::laplace), [`beta_sigmas`](Self::beta_sigmas), [`linear_quadratic`](Self::linear_quadratic), [`edm_vp`](Self::edm_vp), [`iddpm`](Self::iddpm), [`align_your_steps`](Self::align_your_steps) | ramps and tables of ρ or of a flow's σ |
+/// | [`kl_optimal`](Self::kl_optimal), [`arctan`](Self::arctan), [`laplace`](Self::laplace), [`beta_sigmas`](Self::beta_sigmas), [`linear_quadratic`](Self::linear_quadratic), [`bong_tangent`](Self::bong_tangent), [`edm_vp`](Self::edm_vp), [`iddpm`](Self::iddpm), [`align_your_steps`](Self::align_your_steps) | ramps and tables of ρ or of a flow's σ |
 /// | [`sway`](Self::sway), [`sway_in_time`](Self::sway_in_time) | times bent towards one end |
 /// | [`from_times`](Self::from_times), [`from_indices`](Self::from_indices), [`from_lambdas`](Self::from_lambdas), [`from_rhos`](Self::from_rhos), [`from_flow_sigmas`](Self::from_flow_sigmas), [`from_levels`](Self::from_levels) | the list given |
 ///

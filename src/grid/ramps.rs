@@ -236,6 +236,66 @@ impl Grid {
         Self::of_lambdas(schedule, lambdas)
     }
 
+    /// ν = ν_max s_k down to clean, s on two arcs of an arctangent from 1 over ½ to 0: "bong tangent"
+    /// of RES4LYF; ν is the range's measure, of which only the noisy end counts.
+    ///
+    /// With n = K + 2 and m = ⌊0.6 n⌋ the first arc has m values arctan(8 (m − j)/n), j = 0..m, the
+    /// second n − m values −arctan(8j/n), each scaled to its ends, which they share. Made for flows,
+    /// where ν_max is 1. stable-diffusion.cpp lets the second arc end at its least σ and then puts 0
+    /// in the place of that.
+    ///
+    /// ```
+    /// use diffusion_sampler::{Grid, grid::SigmaRange, schedule::RectifiedFlow};
+    ///
+    /// let range = SigmaRange::flow(1.0, 0.001)?;
+    /// let grid = Grid::bong_tangent(&RectifiedFlow::new(), 8, range)?;
+    /// assert!((grid.levels()[5].sigma() - 0.5).abs() < 1e-15);
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`beta_sigmas`](Self::beta_sigmas); [`Error::StepCount`] also at one step, for which the
+    /// definition starts at ½.
+    pub fn bong_tangent(
+        schedule: &dyn NoiseSchedule,
+        steps: usize,
+        range: impl Into<SigmaRange>,
+    ) -> Result<Self, Error> {
+        if !(2..=MAX_STEPS).contains(&steps) {
+            return Err(Error::StepCount {
+                steps,
+                min: 2,
+                max: MAX_STEPS,
+            });
+        }
+        let range = range.into();
+        require_finite(&range, Noisy::Finite)?;
+        let (max, _) = range.ends();
+        let all = (steps + 2) as f64;
+        let joint = (0.6 * all).floor();
+        let angle = |x: f64| libm::atan(8.0 * x / all);
+        let lambdas = (0..=steps).map(|k| {
+            let place = k as f64;
+            // Where the second arc begins: the first one's last value.
+            let beyond = place - (joint - 1.0);
+            let share = match k {
+                0 => return range.lambdas().noisy(),
+                k if k == steps => return f64::INFINITY,
+                _ if beyond < 0.0 => {
+                    let (first, last) = (angle(joint), angle(1.0));
+                    0.5 + 0.5 * (angle(joint - place) - last) / (first - last)
+                }
+                _ => {
+                    let last = angle(all - joint - 1.0);
+                    0.5 * (last - angle(beyond)) / last
+                }
+            };
+            range.lambda_of(max * share)
+        });
+        Self::of_lambdas(schedule, lambdas)
+    }
+
     /// K levels of EDM's "VP" discretisation over `range`, then clean: t uniform from 1 to `epsilon`
     /// with ln(1 + ν²) = ½β_d t² + β_min t, β_d and β_min such that both ends are the range's.
     ///

@@ -108,6 +108,9 @@ spacings! {
     BetaIndices "beta" ["beta_indices"]
         "Indices at the quantiles of Beta(0.6, 0.6): [`Grid::beta_indices`]."
         "Lee et al. (2024), Beta Sampling is All You Need; ComfyUI, beta_scheduler";
+    Beta57 "beta57" []
+        "Indices at the quantiles of Beta(0.5, 0.7): [`Grid::beta_indices`]."
+        "RES4LYF, after Lee et al. (2024)";
     BetaSigmas "beta_sigmas" ["use_beta_sigmas"]
         "σ at the quantiles of Beta(0.6, 0.6) between its ends: [`Grid::beta_sigmas`]."
         "Lee et al. (2024), Beta Sampling is All You Need; diffusers and AUTOMATIC1111";
@@ -123,6 +126,9 @@ spacings! {
     LinearQuadratic "linear_quadratic" []
         "σ linear, then quadratic: [`Grid::linear_quadratic`] with threshold 0.025."
         "Genmo (2024), Mochi 1, its inference code";
+    BongTangent "bong_tangent" []
+        "σ on two arcs of an arctangent: [`Grid::bong_tangent`]."
+        "RES4LYF; stable-diffusion.cpp";
     Smoothstep "smoothstep" []
         "Indices (T − 1) u² (3 − 2u): [`Grid::smoothstep`]."
         "stable-diffusion.cpp";
@@ -201,11 +207,13 @@ impl Spacing {
             Self::Simple => Grid::simple(&table, steps),
             Self::DdimUniform => Grid::ddim_uniform(&table, steps),
             Self::BetaIndices => Grid::beta_indices(&table, steps, BETA),
+            Self::Beta57 => Grid::beta_indices(&table, steps, (0.5, 0.7)),
             Self::BetaSigmas => Grid::beta_sigmas(schedule, steps, range()?, BETA),
             Self::KlOptimal => Grid::kl_optimal(schedule, steps, range()?),
             Self::Arctan => Grid::arctan(schedule, steps, 1.0),
             Self::Laplace => Grid::laplace(schedule, steps, range()?, 0.0, 0.5),
             Self::LinearQuadratic => Grid::linear_quadratic(schedule, steps, range()?, 0.025),
+            Self::BongTangent => Grid::bong_tangent(schedule, steps, range()?),
             Self::Smoothstep => Grid::smoothstep(&table, steps),
             Self::Distilled => Grid::distilled(&table, steps, 50),
             Self::Turbo => Grid::turbo(&table, steps, 10),

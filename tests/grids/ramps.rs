@@ -409,6 +409,47 @@ fn linear_quadratic_is_mochis_parabola() -> Outcome {
     Ok(())
 }
 
+/// RES4LYF's list: an arc of `count` values around `pivot`, from `start` to `end`.
+fn arc(count: usize, slope: f64, pivot: f64, start: f64, end: f64) -> Vec<f64> {
+    let value = |x: f64| ((2.0 / PI) * (-slope * (x - pivot)).atan() + 1.0) / 2.0;
+    let (most, least) = (value(0.0), value((count - 1) as f64));
+    (0..count)
+        .map(|x| (value(x as f64) - least) / (most - least) * (start - end) + end)
+        .collect()
+}
+
+#[test]
+fn bong_tangent_is_two_arcs() -> Outcome {
+    for steps in (2..=60).chain([100, 1000]) {
+        let all = steps + 2;
+        let middle = ((all as f64 * 0.6 + all as f64 * 0.6) / 2.0) as usize;
+        let pivot = (all as f64 * 0.6) as usize;
+        let slope = 0.2 / (all as f64 / 40.0);
+        let mut expected = arc(middle, slope, pivot as f64, 1.0, 0.5);
+        expected.pop();
+        let second = pivot as f64 - middle as f64;
+        expected.extend(arc(all - middle, slope, second, 0.5, 0.0));
+        assert_eq!(expected.len(), steps + 1);
+        for (schedule, range, max, _) in in_flow_sigma()? {
+            let grid = Grid::bong_tangent(&*schedule, steps, range)?;
+            is_sound(&grid, steps);
+            for (found, share) in values(&grid, true).iter().zip(&expected) {
+                assert!((found - max * share).abs() < 1e-13, "{steps}: {found}");
+            }
+        }
+        let edm = Edm::default();
+        let grid = Grid::bong_tangent(&edm, steps, SigmaRange::rhos(10.0, 0.1)?)?;
+        for (level, share) in grid.levels().iter().zip(&expected) {
+            assert!((level.rho() - 10.0 * share).abs() < 1e-12);
+        }
+    }
+    for steps in [0, 1] {
+        let refused = Grid::bong_tangent(&Edm::default(), steps, SigmaRange::rhos(2.0, 1.0)?);
+        assert!(matches!(refused, Err(Error::StepCount { min: 2, .. })));
+    }
+    Ok(())
+}
+
 #[test]
 fn edm_vp_is_the_papers_discretisation() -> Outcome {
     let (fitting, all) = where_it_decreases(
@@ -507,6 +548,7 @@ fn ranges_refuse_what_they_cannot_be() -> Outcome {
         Grid::beta_sigmas(&zero, 4, whole, (0.6, 0.6)),
         Grid::laplace(&zero, 4, whole, 0.0, 0.5),
         Grid::linear_quadratic(&zero, 4, whole, 0.025),
+        Grid::bong_tangent(&zero, 4, whole),
         Grid::edm_vp(&zero, 4, whole, 1e-3),
         Grid::iddpm(&zero, 4, whole),
     ];

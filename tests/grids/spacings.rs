@@ -174,6 +174,7 @@ fn names_of_other_libraries_resolve() -> Outcome {
         // stable-diffusion.cpp.
         ("discrete", Spacing::Normal),
         ("smoothstep", Spacing::Smoothstep),
+        ("bong_tangent", Spacing::BongTangent),
         ("lcm", Spacing::Distilled),
         // diffusers.
         ("leading", Spacing::Leading),
@@ -219,7 +220,7 @@ fn unknown_names_are_refused_with_the_nearest() {
             other => panic!("{name}: {other:?}"),
         }
     }
-    for name in ["", "gits", "bong_tangent", "automatic"] {
+    for name in ["", "gits", "logit_normal", "automatic"] {
         let error = Spacing::named(name).unwrap_err();
         let text = error.to_string();
         assert!(text.starts_with(&format!("no spacing is called {name:?}; the nearest are")));
