@@ -174,6 +174,22 @@ fn beta_indices_are_the_rounded_quantiles_and_repeats_are_refused() -> Outcome {
         let grid = Grid::beta_indices(&schedule, steps, (0.5, 0.5))?;
         assert_eq!(indices(&grid), expected, "{steps}");
     }
+    // Beta(1, b) and Beta(a, 1) have the quantiles 1 − (1 − p)^(1/b) and p^(1/a).
+    for (shape, form) in [
+        (
+            (1.0, 0.7),
+            (|p: f64| 1.0 - (1.0 - p).powf(1.0 / 0.7)) as fn(f64) -> f64,
+        ),
+        ((0.4, 1.0), |p: f64| p.powf(1.0 / 0.4)),
+    ] {
+        for steps in [1, 3, 8, 20] {
+            let expected: Vec<f64> = (0..steps)
+                .map(|k| (form(1.0 - k as f64 / steps as f64) * 999.0).round_ties_even())
+                .collect();
+            let grid = Grid::beta_indices(&schedule, steps, shape)?;
+            assert_eq!(indices(&grid), expected, "{shape:?}, {steps}");
+        }
+    }
     let first = (1..=TABLE).find(|&k| Grid::beta_indices(&schedule, k, (0.6, 0.6)).is_err());
     assert_eq!(first, Some(139));
     assert!(matches!(

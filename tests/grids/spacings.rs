@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use diffusion_sampler::{
     Error, Grid,
-    grid::{Spacing, spacings},
+    grid::{AlignYourSteps, SigmaRange, Spacing, spacings},
     schedule::{
         Edm, NoiseSchedule, RectifiedFlow, Sublevels, TableSchedule, VarianceExploding,
         VariancePreserving,
@@ -69,6 +69,70 @@ fn every_spacing_gives_exactly_its_steps_or_says_why_not() -> Outcome {
             }
         }
         assert!(had > 100, "{name}: {had}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_name_has_the_options_that_its_definition_says() -> Outcome {
+    use Spacing as Of;
+    for schedule in [
+        &TableSchedule::scaled_linear(TABLE, 0.00085, 0.012)? as &dyn NoiseSchedule,
+        &RectifiedFlow::shifted(3.0)?,
+        &Edm::new(0.002, 800.0)?,
+    ] {
+        let table = Sublevels::of(schedule, 1000)?;
+        let range = SigmaRange::of(&table)?;
+        let table = &table;
+        let ays = |kind| Grid::align_your_steps(schedule, 9, kind);
+        for (spacing, expected) in [
+            (Of::Trailing, Grid::trailing(schedule, 9)),
+            (Of::Leading, Grid::leading(table, 9, 0)),
+            (Of::Linspace, Grid::linspace(table, 9)),
+            (Of::Quadratic, Grid::quadratic(schedule, 9)),
+            (Of::DdimQuadratic, Grid::ddim_quadratic(table, 9)),
+            (
+                Of::UniformLambda,
+                Grid::uniform_lambda(schedule, 9, range.lambdas()),
+            ),
+            (Of::Karras, Grid::karras(schedule, 9, range, 7.0)),
+            (Of::Exponential, Grid::exponential(schedule, 9, range, 1.0)),
+            (Of::Normal, Grid::normal(table, 9)),
+            (Of::SgmUniform, Grid::sgm_uniform(table, 9)),
+            (Of::Simple, Grid::simple(table, 9)),
+            (Of::DdimUniform, Grid::ddim_uniform(table, 9)),
+            (Of::BetaIndices, Grid::beta_indices(table, 9, (0.6, 0.6))),
+            (Of::Beta57, Grid::beta_indices(table, 9, (0.5, 0.7))),
+            (
+                Of::BetaSigmas,
+                Grid::beta_sigmas(schedule, 9, range, (0.6, 0.6)),
+            ),
+            (Of::KlOptimal, Grid::kl_optimal(schedule, 9, range)),
+            (Of::Arctan, Grid::arctan(schedule, 9, 1.0)),
+            (Of::Laplace, Grid::laplace(schedule, 9, range, 0.0, 0.5)),
+            (
+                Of::LinearQuadratic,
+                Grid::linear_quadratic(schedule, 9, range, 0.025),
+            ),
+            (Of::BongTangent, Grid::bong_tangent(schedule, 9, range)),
+            (Of::Smoothstep, Grid::smoothstep(table, 9)),
+            (Of::Distilled, Grid::distilled(table, 9, 50)),
+            (Of::Turbo, Grid::turbo(table, 9, 10)),
+            (Of::EdmVp, Grid::edm_vp(schedule, 9, range, 1e-3)),
+            (Of::Iddpm, Grid::iddpm(schedule, 9, range)),
+            (Of::AlignYourStepsSd15, ays(AlignYourSteps::Sd15)),
+            (Of::AlignYourStepsSdxl, ays(AlignYourSteps::Sdxl)),
+            (Of::AlignYourStepsSvd, ays(AlignYourSteps::Svd)),
+            (Of::Sway, Grid::sway(schedule, 9, -1.0)),
+            (Of::SwayInTime, Grid::sway_in_time(schedule, 9, 1.0)),
+        ] {
+            // Also the errors are the same: a cut that the schedule does not reach.
+            match (spacing.grid(schedule, 9), expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{spacing}"),
+                (Err(found), Err(expected)) => assert_eq!(found, expected, "{spacing}"),
+                (found, expected) => panic!("{spacing}: {found:?} for {expected:?}"),
+            }
+        }
     }
     Ok(())
 }
