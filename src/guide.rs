@@ -3,6 +3,7 @@
 //!
 //! - [`choosing`]: which schedule, spacing and solver to take, with measured figures.
 //! - [`extending`]: custom schedules, solvers, models, loops and noise.
+//! - [`samplers`]: every sampler and spacing that has a name elsewhere, and what it is here.
 //! - [`recipes`]: image to image, inpainting, continuous batching, action sequences, parity tests.
 //! - [`mathematics`]: the formulas and where they come from.
 //! - [`verification`]: every claim with its oracle, the measured value and the threshold.
@@ -59,6 +60,10 @@ pub mod recipes {
     //! [extending-noise]: super::extending#noise
     //! [mathematics]: super::mathematics
     #![doc = include_str!("../docs/recipes.md")]
+}
+
+pub mod samplers {
+    #![doc = include_str!("../docs/samplers.md")]
 }
 
 pub mod verification {

@@ -31,6 +31,7 @@
 //! - [`posterior`]: q(x_s | x_t, x₀) between any two levels, its κ policies, forward transitions.
 //!
 //! *How*
+//! - [`registry`]: samplers by the names of ComfyUI, AUTOMATIC1111, diffusers and others.
 //! - [`solver`]: DDIM, DDPM and every κ between, DPM-Solver++, Heun, DDIM inversion; custom ones.
 //! - [`plan`]: a sampler as data: the scalars of every step.
 //! - [`denoiser`]: models, closures, several models or outputs, classifiers.
@@ -99,6 +100,7 @@ pub mod plan;
 pub mod posterior;
 pub mod prediction;
 mod real;
+pub mod registry;
 pub mod run;
 mod sampler;
 pub mod schedule;

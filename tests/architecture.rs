@@ -35,7 +35,7 @@ const FLOORS: [&[&str]; 6] = [
         "stability",
         "tensor",
     ],
-    &["editing", "likelihood", "run", "sampler"],
+    &["editing", "likelihood", "registry", "run", "sampler"],
     &["testing"],
 ];
 

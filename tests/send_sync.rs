@@ -153,6 +153,17 @@ types!(solvers_are_shared_and_copied, copied:
     ds::solver::Tcd,
 );
 
+types!(what_a_registry_lists_is_shared_and_copied, copied:
+    ds::registry::Entry,
+    ds::registry::Library,
+    ds::registry::Names,
+    ds::registry::Refused,
+);
+
+types!(what_a_name_means_is_shared, shared:
+    ds::registry::Named,
+);
+
 types!(what_a_catalogue_lists_is_shared, shared:
     ds::solver::Entry,
 );

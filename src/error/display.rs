@@ -452,6 +452,19 @@ impl fmt::Display for Error {
                     several => write!(f, "; the nearest are {several:?}"),
                 }
             }
+            Self::NotASampler {
+                name,
+                closest,
+                reason,
+            } => write!(
+                f,
+                "{name:?} is not a sampler here: {reason}; the closest is {closest:?}"
+            ),
+            Self::NoSpacing { name } => write!(
+                f,
+                "{name} needs a spacing: end the name with one, as in \"{name} Karras\", give it by \
+                 with_spacing, or make the grid yourself"
+            ),
             Self::NotACovariance { index, value } => write!(
                 f,
                 "a covariance must be symmetric and positive semi-definite: off by {value} at index {index}"

@@ -604,6 +604,20 @@ pub enum Error {
         /// The known names that are spelled most like it, the nearest first.
         nearest: Vec<&'static str>,
     },
+    /// A name that is known from elsewhere, of something that is not a sampler here.
+    NotASampler {
+        /// The name requested.
+        name: String,
+        /// What comes closest here.
+        closest: &'static str,
+        /// Why it is not a sampler.
+        reason: &'static str,
+    },
+    /// The name of a sampler that says nothing of the grid.
+    NoSpacing {
+        /// The sampler.
+        name: &'static str,
+    },
     /// A matrix that must be symmetric and positive semi-definite is not.
     NotACovariance {
         /// The row of the offending entry or the index of the eigenvalue.

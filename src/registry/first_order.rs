@@ -1,0 +1,54 @@
+//! First-order samplers: DDIM, DDPM and their relatives.
+
+use super::entry::{Entry, Library, Names, entry};
+use crate::posterior::{Kappa, ReverseVariance};
+use crate::solver::{DdimInversion, FirstOrder};
+
+pub(super) const ENTRIES: &[Entry] = &[
+    entry!(
+        "DDIM", FirstOrder::ddim(), "Song, Meng and Ermon 2021";
+        ComfyUi["euler", "ddim"],
+        Automatic1111["Euler", "DDIM"],
+        Diffusers["DDIMScheduler", "CogVideoXDDIMScheduler"]
+            "It steps to t - T/K, whatever its next time is; here to the next knot.",
+        Diffusers["EulerDiscreteScheduler", "EDMEulerScheduler", "FlowMatchEulerDiscreteScheduler"],
+        Diffusers["MiniMaxH3Scheduler"]
+            "Its number of steps counts the clean knot too: one step less.",
+        StableDiffusionCpp["euler", "ddim_trailing"],
+        KDiffusion["sample_euler"],
+        Elsewhere["DPM-Solver-1", "DPM-Solver++(1)", "Flow Euler"],
+    ),
+    entry!(
+        "DDIM CFG++", FirstOrder::ddim(), "Chung et al. 2024";
+        ComfyUi["euler_cfg_pp"],
+        Automatic1111["DDIM CFG++"],
+        StableDiffusionCpp["euler_cfg_pp"],
+        Elsewhere["Euler CFG++"],
+    )
+    .under_plus_plus(),
+    entry!(
+        "DDPM", FirstOrder::ddpm(), "Ho, Jain and Abbeel 2020";
+        ComfyUi["ddpm"],
+        Automatic1111["DDPM"],
+        Diffusers["DDPMScheduler", "DDPMScheduler fixed_small", "DDPMScheduler fixed_small_log"],
+        Diffusers["DDPMWuerstchenScheduler"]
+            "A cosine schedule is part of it; here the schedule is given.",
+    ),
+    entry!(
+        "DDPM, fixed large",
+        FirstOrder::ddpm().with_reverse_variance(ReverseVariance::FixedLarge),
+        "Ho, Jain and Abbeel 2020, section 3.2";
+        Diffusers["DDPMScheduler fixed_large"],
+    ),
+    entry!(
+        "LCM", FirstOrder::new(Kappa::Fresh), "Luo et al. 2023";
+        ComfyUi["lcm"],
+        Diffusers["FlowMatchLCMScheduler", "FlowMatchEulerDiscreteScheduler stochastic"],
+        StableDiffusionCpp["lcm"],
+    ),
+    entry!(
+        "DDIM inversion", DdimInversion::new(), "Song, Meng and Ermon 2021, section 4.3";
+        Diffusers["DDIMInverseScheduler"]
+            "It tells the model the time at which the step ends; here the one at which it starts.",
+    ),
+];
