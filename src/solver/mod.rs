@@ -78,6 +78,9 @@ pub use sa_solver::SaSolver;
 pub use tcd::Tcd;
 pub use uni_pc::{Basis, UniPc};
 
+pub(crate) use dpm_solver_singlestep::EmbeddedStep;
+pub(crate) use single_step::Pair as EmbeddedPair;
+
 use std::fmt::Debug;
 
 use crate::error::Error;

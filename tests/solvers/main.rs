@@ -4,7 +4,6 @@ mod adaptive;
 mod ancestral;
 mod belm;
 mod common;
-mod common;
 mod dpm2;
 mod dpm_solver;
 mod er_sde;
