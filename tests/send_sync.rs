@@ -92,6 +92,7 @@ types!(schedules_are_shared_and_copied, copied:
 types!(solvers_are_shared_and_copied, copied:
     ds::solver::DdimInversion,
     ds::solver::Basis,
+    ds::solver::CfgPlusPlus,
     ds::solver::DpmSolver,
     ds::solver::DpmSolverPlusPlus,
     ds::solver::ExponentialAdams,

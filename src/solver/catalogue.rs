@@ -1,8 +1,8 @@
 //! The list of all solvers.
 
 use super::{
-    Solver, dpm_solver, dpm_solver_plus_plus, exponential_adams, first_order, heun, inversion,
-    sa_solver, uni_pc,
+    Solver, cfg_plus_plus, dpm_solver, dpm_solver_plus_plus, exponential_adams, first_order, heun,
+    inversion, sa_solver, uni_pc,
 };
 
 /// One solver of the [`catalogue`].
@@ -57,6 +57,7 @@ pub fn catalogue() -> Vec<Entry> {
         exponential_adams::entries(),
         uni_pc::entries(),
         sa_solver::entries(),
+        cfg_plus_plus::entries(),
         heun::entries(),
         inversion::entries(),
     ]

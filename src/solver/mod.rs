@@ -1,6 +1,7 @@
 //! Solvers: from a path to a plan. One family a file: coefficients, nothing else.
 
 mod catalogue;
+mod cfg_plus_plus;
 mod dpm_solver;
 mod dpm_solver_plus_plus;
 mod exponential;
@@ -19,6 +20,7 @@ mod uni_pc;
 mod weights;
 
 pub use catalogue::{Entry, catalogue};
+pub use cfg_plus_plus::CfgPlusPlus;
 pub use dpm_solver::DpmSolver;
 pub use dpm_solver_plus_plus::{DpmSolverPlusPlus, SecondOrderForm};
 pub use exponential_adams::ExponentialAdams;
@@ -44,6 +46,7 @@ use crate::plan::Plan;
 /// | [`ExponentialAdams`] | 1 to 4 | K | none, or any κ |
 /// | [`UniPc`] | 2 to 4; 1 to 3 uncorrected | K | none |
 /// | [`SaSolver`] | up to 4; with noise 2 | K, or 2K − 1 | none to any τ, on an interval |
+/// | [`CfgPlusPlus`] | 2 | K | none, or any κ |
 /// | [`Heun`] | 2 | 2K − 1 onto a clean end, else 2K | none |
 /// | [`DdimInversion`] | 1 | K | none; runs from the clean end up |
 ///

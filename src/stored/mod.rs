@@ -65,7 +65,7 @@
 //! | [`Kappa`](crate::posterior::Kappa) | `"ddim"`, `"ddpm"`, `{"eta": number}`, `{"tau": number}`, `{"gamma": number}` or `"fresh"` |
 //! | [`ReverseVariance`](crate::posterior::ReverseVariance) | `"posterior"`, `"fixed_large"` or `{"explicit": number}` |
 //! | [`FirstOrder`](crate::solver::FirstOrder) | `kappa`: `{"same": κ}` or `{"per_edge": [κ, …]}`; `reverse_variance` |
-//! | [`DpmSolverPlusPlus`](crate::solver::DpmSolverPlusPlus) | `order`: 1 or 2; `tau`: number; `form`: `"midpoint"` or `"exact"`; `guarded`, `bounded`: booleans |
+//! | [`DpmSolverPlusPlus`](crate::solver::DpmSolverPlusPlus) | `order`: 1, 2 or 3; `tau`: number; `form`: `"midpoint"` or `"exact"`; `guarded`, `bounded`, `published`, `lower_order_final`, `warmed_up`: booleans |
 //! | [`Heun`](crate::solver::Heun), [`DdimInversion`](crate::solver::DdimInversion) | `"heun"`, `"ddim_inversion"` |
 //! | [`Plan`](crate::plan::Plan) | `version`: 1; `slots`, `given`: integers; `steps`: list of steps; `checksum`: integer? |
 //! | [`Step`](crate::plan::Step) | `from`, `to`: levels; `stages`: list of stages |
