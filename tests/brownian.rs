@@ -10,7 +10,7 @@ use diffusion_sampler::{
     posterior::Kappa,
     run::{DdimStep, Machine},
     schedule::VariancePreserving,
-    solver::{DpmSolverPlusPlus, ExponentialRungeKutta, FirstOrder, Path, Solver},
+    solver::{DpmSolverPlusPlus, ExponentialRungeKutta, FirstOrder, Path, Solver, catalogue},
 };
 use ndarray::{Array2, ArrayRef, Axis, Ix2, array, concatenate};
 
@@ -169,10 +169,15 @@ fn with_the_data_known_any_number_of_steps_gives_the_same_sample() -> Outcome {
 }
 
 /// The slope of the distance between K and 2K steps on one path, from K = 64 to 256.
-fn order(solver: &dyn Solver, tau: f64, model: &GaussianMixture) -> Result<f64, Box<dyn StdError>> {
+fn order(
+    solver: &dyn Solver,
+    tau: f64,
+    model: &GaussianMixture,
+    rows: usize,
+) -> Result<f64, Box<dyn StdError>> {
     let path = BrownianPath::new(21).with_tau(tau)?;
     let mut model = model.clone().denoiser(Prediction::Data);
-    let mut sample = |steps| run(solver, steps, &mut model, path, 200);
+    let mut sample = |steps| run(solver, steps, &mut model, path, rows);
     let coarse = rms(&sample(64)?, &sample(128)?);
     let fine = rms(&sample(256)?, &sample(512)?);
     Ok((coarse / fine).log2() / 2.0)
@@ -195,8 +200,8 @@ fn stochastic_solvers_converge_strongly_along_the_path() -> Outcome {
     )?;
     for (name, model) in [("Gaussian", &gaussian), ("mixture", &mixture)] {
         for tau in [0.5, 1.0] {
-            let first = order(&FirstOrder::new(Kappa::Tau(tau)), tau, model)?;
-            let multistep = order(&DpmSolverPlusPlus::new().with_tau(tau)?, tau, model)?;
+            let first = order(&FirstOrder::new(Kappa::Tau(tau)), tau, model, 200)?;
+            let multistep = order(&DpmSolverPlusPlus::new().with_tau(tau)?, tau, model, 200)?;
             // Euler–Maruyama with additive noise has strong order 1.
             assert!((0.9..=1.1).contains(&first), "{name} {tau}: {first}");
             assert!(
@@ -299,6 +304,44 @@ fn the_noises_of_a_step_have_their_parts_where_the_models_levels_lead_down() -> 
     };
     let upwards = Interval::new(to.lambda(), from.lambda());
     assert_eq!(parts(&up)[1], (upwards, 1));
+    Ok(())
+}
+
+/// The solvers of the exponential family whose noise has the constant rate τ = 1, added in the first
+/// stage of every step: another stage has noise of its own. Additive noise gives strong order 1.
+const CONSTANT_RATE: &[&str] = &[
+    "DDPM",
+    "SDE-DPM-Solver++(2M)",
+    "SDE-DPM-Solver++(2M), exact",
+    "SDE-DPM-Solver++(3M)",
+    "SDE-DPM-Solver++(3M), as published",
+    "SDE-DPM-Solver multistep 2",
+    "RES multistep, ancestral",
+    "SA-Solver 2/2",
+    "SA-Solver 2/2, simple",
+    "SA-Solver 3/4",
+    "SA-Solver 2/2, noise",
+];
+
+#[test]
+fn every_solver_of_constant_rate_converges_strongly_along_the_path() -> Outcome {
+    let mixture = GaussianMixture::new(
+        &[1.0, 2.0],
+        vec![
+            Gaussian::diagonal(&[-0.5, 0.5, 0.0], &[0.3, 0.2, 0.3])?,
+            Gaussian::isotropic(&[0.5, 0.0, 0.25], 0.25)?,
+        ],
+        vec![0, 1],
+    )?;
+    let entries: Vec<_> = catalogue()
+        .into_iter()
+        .filter(|entry| CONSTANT_RATE.contains(&entry.name))
+        .collect();
+    assert_eq!(entries.len(), CONSTANT_RATE.len(), "a name is not listed");
+    for entry in entries {
+        let found = order(&entry.solver, 1.0, &mixture, 40)?;
+        assert!((0.9..=1.1).contains(&found), "{}: {found}", entry.name);
+    }
     Ok(())
 }
 

@@ -124,6 +124,7 @@ types!(solvers_are_shared_and_copied, copied:
     ds::solver::DpmSolverPlusPlus,
     ds::solver::Euler,
     ds::solver::Basis,
+    ds::solver::CfgPlusPlus,
     ds::solver::DpmSolver,
     ds::solver::DpmSolverPlusPlus,
     ds::solver::ExponentialAdams,

@@ -1,10 +1,10 @@
 //! The list of all solvers.
 
 use super::{
-    Solver, belm, cfg_plus_plus, deis, dpm_solver, dpm_solver_plus_plus, dpm_solver_singlestep,
-    dpm2, er_sde, euler, exponential_adams, exponential_rk, first_order, gradient_estimation,
-    grouped, heavy_ball, heun, heun_plus_plus, inversion, ipndm, lcm, linear_multistep,
-    plus_plus_sde, plus_plus_singlestep, pndm, sa_solver, tcd, uni_pc,
+    Solver, belm, cfg_plus_plus, cfg_plus_plus_singlestep, deis, dpm_solver, dpm_solver_plus_plus,
+    dpm_solver_singlestep, dpm2, er_sde, euler, exponential_adams, exponential_rk, first_order,
+    gradient_estimation, grouped, heavy_ball, heun, heun_plus_plus, inversion, ipndm, lcm,
+    linear_multistep, plus_plus_sde, plus_plus_singlestep, pndm, sa_solver, tcd, uni_pc,
 };
 
 /// One solver of the [`catalogue`].
@@ -59,7 +59,6 @@ pub fn catalogue() -> Vec<Entry> {
         lcm::entries(),
         tcd::entries(),
         dpm_solver_plus_plus::entries(),
-        cfg_plus_plus::entries(),
         dpm_solver::entries(),
         exponential_adams::entries(),
         uni_pc::entries(),
@@ -79,6 +78,8 @@ pub fn catalogue() -> Vec<Entry> {
         plus_plus_singlestep::entries(),
         exponential_rk::entries(),
         plus_plus_sde::entries(),
+        cfg_plus_plus::entries(),
+        cfg_plus_plus_singlestep::entries(),
         inversion::entries(),
         belm::entries(),
     ]

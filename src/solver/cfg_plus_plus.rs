@@ -1,134 +1,180 @@
-//! DPM-Solver++(2S), ancestral, for CFG++.
+//! Multistep solvers that extrapolate the unconditional estimate under CFG++.
 
-use super::exponential_rk::node_level;
+use super::exponential::{self, Slope, down_size};
+use super::extrapolation::{Bounds, bounded};
 use super::{Entry, Path, Solver};
-use crate::error::{Error, require_non_negative};
-use crate::level::NoiseLevel;
+use crate::error::Error;
 use crate::plan::{Plan, Stage, Step, Store, Update};
 use crate::posterior::{Kappa, StridedPosterior};
 
-/// DPM-Solver++(2S), ancestral, for [`PlusPlus`](crate::guidance::PlusPlus) guidance: ComfyUI's
-/// `dpmpp_2s_ancestral_cfg_pp`. Two evaluations a step.
+/// The second-order multistep solvers of ComfyUI's "cfg_pp" samplers, for use with
+/// [`PlusPlus`](crate::guidance::PlusPlus) guidance.
 ///
-/// Both stages follow the unconditional estimate U, to (α_s, κσ_s); then the guidance of the step's
-/// start is added, and noise. With h' = λ_s − λ_t − ln κ and the node c at λ_t + h'/2:
+/// CFG++ has two estimates of x₀: the guided D and the unconditional U = (x − σE)/α, E the
+/// unconditional estimate of ε. With r' = κr, q the ratio of the previous step's size to this one's:
 ///
 /// ```text
-/// x_c = (σ_c/σ_t) x_t + α_c (1 − e^(−h'/2)) U_t
-/// x_s = κ(σ_s/σ_t) x_t + α_s (1 − e^−h') U_c + α_s (D_t − U_t) + σ_s √(1 − κ²) z
+/// first order   x_s = α_s D + κσ_s E + σ_s √(1 − κ²) ζ
+/// dpmpp_2m      + α_s (1 − r')/(2q) (D − U₋₁)
+/// RES           x_s = (κσ_s/σ_t)(α_t D + σ_t E) + α_s (1 − r') U + α_s w (U − U₋₁) + noise
+///               w = zφ₂(−z)/q,  z = h − ln κ
 /// ```
 ///
-/// An update knows D and, in the place of x, αD + σE = x + α(D − U) (see
-/// [`Update`]). So two stages without the model keep x itself in slots, and U = D −
-/// ((αD + σE) − x)/α. Where α_t is small against σ_t that difference loses digits: a step from ρ_t
-/// above 1000 is first order, α_s D + κσ_s E.
+/// A plan's x on the right-hand side is α_t D + σ_t E, so that U takes the true x, kept in a slot: a
+/// stage without evaluation, which reads no model, keeps it. Where the guidance has one estimate,
+/// U = D, these are DPM-Solver++(2M) and RES multistep exactly. The first step, a step onto σ_s = 0
+/// and a step from or after α_t = 0 are first order; RES's own second-order step gives D less weight
+/// than its first-order one, as ComfyUI has it.
 ///
-/// Without two estimates (no guidance, or one that moves both) it is
-/// [`DpmSolverPlusPlusSinglestep`](super::DpmSolverPlusPlusSinglestep)`::order(2)` with the same κ,
-/// whose order it has. A step onto σ_s = 0 takes one evaluation and gives D.
+/// From ComfyUI's `sample_dpmpp_2m_cfg_pp` and `res_multistep` (there with ln σ for −λ, which on a
+/// flow is another variable); CFG++ is Chung et al. (2024), "CFG++: Manifold-constrained Classifier
+/// Free Guidance for Diffusion Models".
 ///
 /// ```
-/// use diffusion_sampler::{Grid, posterior::Kappa, schedule::{NoiseSchedule, TableSchedule}};
-/// use diffusion_sampler::solver::{CfgPlusPlusSinglestep, Path, Solver};
+/// use diffusion_sampler::{Grid, posterior::Kappa, schedule::TableSchedule};
+/// use diffusion_sampler::solver::{CfgPlusPlus, Path, Solver};
 ///
 /// let schedule = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;
-/// let grid = Grid::karras(&schedule, 10, schedule.lambda_range(), 7.0)?;
-/// let plan = CfgPlusPlusSinglestep::new(Kappa::Eta(1.0)).plan(&Path::new(&schedule, &grid)?)?;
-/// assert_eq!((plan.evaluations(), plan.slots()), (19, 3));
+/// let grid = Grid::trailing(&schedule, 20)?;
+/// let path = Path::new(&schedule, &grid)?;
+/// assert_eq!(CfgPlusPlus::multistep().plan(&path)?.evaluations(), 20);
+/// let ancestral = CfgPlusPlus::res().with_kappa(Kappa::Eta(1.0));
+/// assert!(ancestral.plan(&path)?.is_stochastic());
 /// # Ok::<(), diffusion_sampler::Error>(())
 /// ```
-///
-/// ComfyUI, `sample_dpmpp_2s_ancestral_cfg_pp`; Chung et al. (2024), "CFG++: Manifold-constrained
-/// Classifier Free Guidance for Diffusion Models".
-#[doc(alias("dpmpp_2s_ancestral_cfg_pp", "CFG++"))]
+#[doc(alias = "cfg_pp")]
+#[doc(alias = "dpmpp_2m_cfg_pp")]
+#[doc(alias = "res_multistep_cfg_pp")]
+#[doc(alias = "res_multistep_ancestral_cfg_pp")]
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct CfgPlusPlusSinglestep {
+pub struct CfgPlusPlus {
+    rule: Rule,
     kappa: Kappa,
-    noise_scale: f64,
+    bounds: Bounds,
 }
 
-/// The largest ρ_t from which U is formed: its rounding is ρ_t times that of x.
-const MAX_RHO: f64 = 1e3;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    Multistep,
+    Res,
+}
 
-impl CfgPlusPlusSinglestep {
-    /// The solver with this noise policy; [`Kappa::Ddim`] adds none.
-    pub fn new(kappa: Kappa) -> Self {
+bounded!(CfgPlusPlus);
+
+/// The slot of the last E; those before it take the states in turn.
+const NOISE: usize = 2;
+
+impl CfgPlusPlus {
+    /// DPM-Solver++(2M) under CFG++: dpmpp_2m_cfg_pp.
+    pub fn multistep() -> Self {
+        Self::new(Rule::Multistep)
+    }
+
+    /// RES multistep under CFG++: res_multistep_cfg_pp.
+    pub fn res() -> Self {
+        Self::new(Rule::Res)
+    }
+
+    fn new(rule: Rule) -> Self {
         Self {
-            kappa,
-            noise_scale: 1.0,
+            rule,
+            kappa: Kappa::Ddim,
+            bounds: Bounds::default(),
         }
     }
 
-    /// The same with all noise scaled.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidParameter`] unless it is finite and at least 0.
-    #[doc(alias = "s_noise")]
-    pub fn with_noise_scale(self, noise_scale: f64) -> Result<Self, Error> {
-        require_non_negative("noise scale", noise_scale)?;
-        Ok(Self {
-            noise_scale,
-            ..self
-        })
+    /// The ancestral form: a deterministic step to (α_s, κσ_s), then noise; distances are counted in
+    /// these steps, see [`ExponentialAdams`](super::ExponentialAdams::with_kappa). With
+    /// [`res`](Self::res) and η = 1 it is res_multistep_ancestral_cfg_pp.
+    #[must_use]
+    pub fn with_kappa(self, kappa: Kappa) -> Self {
+        Self { kappa, ..self }
     }
 
-    fn step(&self, path: &Path<'_>, from: NoiseLevel, to: NoiseLevel) -> Result<Step, Error> {
-        let whole = StridedPosterior::new(from, to, self.kappa)?;
-        let noise = self.noise_scale * whole.gamma();
-        let distance = whole.step_size() - libm::log(whole.kappa());
-        let node = match distance.is_finite() && from.rho() <= MAX_RHO {
-            true => node_level(path, &whole, 0.5 * distance)?,
-            false => None,
-        };
-        let Some(node) = node else {
-            let update = Update::from(whole.transition()).with_noise(noise);
-            return Ok(Step::simple(from, to, update));
-        };
-        let keep = |slot| Update {
-            state: 1.0,
-            store: Some(Store::state(slot)),
-            ..Update::default()
-        };
-        let half = StridedPosterior::new(from, node, Kappa::Ddim)?.data_coefficient();
-        let first = Update {
-            state: -half / from.alpha(),
-            data: half,
-            history: vec![(0, node.alpha() / from.alpha())],
-            noise: 0.0,
-            store: Some(Store::linear(1, 1.0, 0.0)),
-        };
-        let (all, guided) = (whole.data_coefficient(), to.alpha() / from.alpha());
-        let second = Update {
-            state: -all / node.alpha(),
-            data: all,
+    fn slope(&self) -> Slope {
+        match self.rule {
+            Rule::Multistep => Slope::Midpoint,
+            Rule::Res => Slope::Exact,
+        }
+    }
+
+    /// The update of second order. U = x/α − ρE from the slots, of this step and the one before.
+    fn second(
+        &self,
+        posterior: &StridedPosterior,
+        weight: f64,
+        (now, before): ((usize, f64), (usize, f64, f64)),
+    ) -> Update {
+        let (alpha, state) = (posterior.to().alpha(), posterior.state_coefficient());
+        let (old_slot, old_alpha, old_rho) = before;
+        let mut update = Update {
+            state,
+            data: posterior.data_coefficient() + alpha * weight,
             history: vec![
-                (0, whole.state_coefficient() - guided),
-                (1, guided),
-                (2, all / node.alpha()),
+                (old_slot, -alpha * weight / old_alpha),
+                (NOISE, alpha * weight * old_rho),
             ],
-            noise,
+            noise: posterior.gamma(),
             store: None,
         };
-        let stages = vec![
-            Stage::without_model(keep(0)),
-            Stage::evaluating(from, first),
-            Stage::without_model(keep(2)),
-            Stage::evaluating(node, second),
-        ];
-        Ok(Step { from, to, stages })
+        if self.rule == Rule::Res {
+            // All of D but what is in the state is U = x/α_t − (αD + σE)/α_t + D.
+            let (slot, from_alpha) = now;
+            let share = update.data / from_alpha;
+            update.state -= share;
+            update.history.push((slot, share));
+        }
+        update
     }
 }
 
-impl Solver for CfgPlusPlusSinglestep {
+impl Solver for CfgPlusPlus {
     /// # Errors
     ///
-    /// As [`DpmSolverPlusPlusSinglestep`](super::DpmSolverPlusPlusSinglestep)'s.
+    /// As [`StridedPosterior::new`] for κ.
     fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
-        let steps = path.edges().map(|(from, to)| self.step(path, from, to));
-        let steps = steps.collect::<Result<Vec<_>, Error>>()?;
-        let slots = steps.iter().any(|step| step.stages.len() > 1);
-        Plan::new(steps, if slots { 3 } else { 0 })
+        let posteriors = path
+            .edges()
+            .map(|(from, to)| StridedPosterior::new(from, to, self.kappa))
+            .collect::<Result<Vec<_>, _>>()?;
+        let sizes: Vec<f64> = posteriors.iter().map(down_size).collect();
+        let noisy = posteriors.iter().any(|posterior| posterior.gamma() > 0.0);
+        let policy = self.bounds.policy(2, self.slope(), noisy);
+        let used = |index: usize| {
+            let before = index.checked_sub(1).map(|before| -sizes[before]);
+            let held = before
+                .filter(|place| place.is_finite())
+                .map(|place| (0, place));
+            let size = sizes.get(index).copied().unwrap_or(f64::INFINITY);
+            let older = policy.older(size, held.as_slice(), sizes.len() - index.min(sizes.len()));
+            older.first().map(|node| node.1)
+        };
+        let mut steps = Vec::with_capacity(sizes.len());
+        for (index, posterior) in posteriors.iter().enumerate() {
+            let (from, to) = (posterior.from(), posterior.to());
+            let slot = index % 2;
+            let mut update = Update::from(posterior.transition());
+            let place = used(index);
+            let before = index.checked_sub(1).and_then(|index| posteriors.get(index));
+            if let (Some(place), Some(before)) = (place, before) {
+                let (weight, before) = (-self.slope().weight(sizes[index]) / place, before.from());
+                let old = (1 - slot, before.alpha(), before.rho());
+                update = self.second(posterior, weight, ((slot, from.alpha()), old));
+            }
+            let later = used(index + 1).is_some();
+            let mut stages = Vec::with_capacity(2);
+            if later || (place.is_some() && self.rule == Rule::Res) {
+                let keep = Update {
+                    state: 1.0,
+                    ..Update::default()
+                };
+                stages.push(Stage::without_model(keep.storing(Store::state(slot))));
+            }
+            update.store = later.then(|| Store::noise(NOISE));
+            stages.push(Stage::evaluating(from, update));
+            steps.push(Step { from, to, stages });
+        }
+        exponential::plan(steps)
     }
 
     fn order(&self) -> usize {
@@ -137,9 +183,11 @@ impl Solver for CfgPlusPlusSinglestep {
 }
 
 pub(super) fn entries() -> Vec<Entry> {
-    vec![Entry::new(
-        "DPM-Solver++(2S) ancestral for CFG++",
-        CfgPlusPlusSinglestep::new(Kappa::Ddpm),
-        "ComfyUI, dpmpp_2s_ancestral_cfg_pp; Chung et al. 2024",
-    )]
+    let source = "ComfyUI; Chung et al. 2024";
+    let ancestral = CfgPlusPlus::res().with_kappa(Kappa::Eta(1.0));
+    vec![
+        Entry::new("2M for CFG++", CfgPlusPlus::multistep(), source),
+        Entry::new("RES multistep for CFG++", CfgPlusPlus::res(), source),
+        Entry::new("RES multistep for CFG++, ancestral", ancestral, source),
+    ]
 }

@@ -4,6 +4,7 @@ mod ancestral;
 mod belm;
 mod catalogue;
 mod cfg_plus_plus;
+mod cfg_plus_plus_singlestep;
 mod churn;
 mod coordinate;
 mod deis;
@@ -47,7 +48,8 @@ mod weights;
 
 pub use belm::{Belm, BelmInversion};
 pub use catalogue::{Entry, catalogue};
-pub use cfg_plus_plus::CfgPlusPlusSinglestep;
+pub use cfg_plus_plus::CfgPlusPlus;
+pub use cfg_plus_plus_singlestep::CfgPlusPlusSinglestep;
 pub use churn::Churn;
 pub use deis::Deis;
 pub use dpm_solver::DpmSolver;
@@ -101,6 +103,7 @@ use crate::plan::Plan;
 /// | [`ExponentialAdams`] | 1 to 4 | K | none, or any κ |
 /// | [`UniPc`] | 2 to 4; 1 to 3 uncorrected | K | none |
 /// | [`SaSolver`] | up to 4; with noise 2 | K, or 2K − 1 | none to any τ, on an interval |
+/// | [`CfgPlusPlus`] | 2 | K | none, or any κ |
 /// | [`Heun`] | 2 | 2K − 1 onto a clean end, else 2K | none |
 /// | [`LinearMultistep`] | 1 to 4 | K | none |
 /// | [`Deis`] | 1 to 4 | K | none |

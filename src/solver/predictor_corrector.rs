@@ -91,9 +91,8 @@ impl PredictorCorrector<'_> {
                 None => {}
             }
             let next = sizes.get(index + 1).copied().filter(|_| size.is_finite());
-            let matters = |next: f64| {
-                next.is_finite() || self.evaluates_twice || self.estimate == Estimate::Noise
-            };
+            // Onto a clean end nothing is left of the state but the estimate made on it.
+            let matters = |next: f64| next.is_finite() || self.evaluates_twice;
             let corrected = next.is_some_and(matters)
                 && correcting > 0
                 && !self.without.contains(&index)

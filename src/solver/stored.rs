@@ -39,6 +39,9 @@ struct MultistepForm {
     form: SecondOrderForm,
     guarded: bool,
     bounded: bool,
+    published: bool,
+    lower_order_final: bool,
+    warmed_up: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -138,6 +141,9 @@ impl From<&DpmSolverPlusPlus> for MultistepForm {
             form: solver.form,
             guarded: solver.guarded,
             bounded: solver.bounded,
+            published: solver.published,
+            lower_order_final: solver.lower_order_final,
+            warmed_up: solver.warmed_up,
         }
     }
 }
@@ -147,10 +153,12 @@ impl TryFrom<MultistepForm> for DpmSolverPlusPlus {
 
     fn try_from(form: MultistepForm) -> Result<Self, Error> {
         let solver = Self::multistep(form.order)?.with_tau(form.tau.0)?;
-        let (guarded, bounded) = (form.guarded, form.bounded);
         Ok(Self {
-            guarded,
-            bounded,
+            guarded: form.guarded,
+            bounded: form.bounded,
+            published: form.published,
+            lower_order_final: form.lower_order_final,
+            warmed_up: form.warmed_up,
             ..solver.with_form(form.form)
         })
     }

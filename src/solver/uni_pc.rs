@@ -115,8 +115,8 @@ impl UniPc {
         }
     }
 
-    /// The noise form, which interpolates E under e^h: diffusers' `predict_x0 = False`. Onto σ_s = 0
-    /// it returns α_s/α_t (x^c − σ_t E), x^c the corrected state.
+    /// The noise form, which interpolates E under e^h: diffusers' `predict_x0 = False`. Onto σ_s = 0,
+    /// where e^h is infinite, it returns α_s D as the data form does.
     #[doc(alias = "predict_x0")]
     #[must_use]
     pub fn in_noise(self) -> Self {

@@ -271,7 +271,7 @@ fn strong() -> Result<Vec<Claim>, Box<dyn Error>> {
         for variance in VARIANCES {
             if entry.name.contains("warmed up") {
                 // The start's error and the rest may cancel, so that a slope says little. Without
-                // the warm-up the ratio is 10 and more.
+                // the warm-up this is a second-order error over one of a higher order.
                 let order = entry.solver.order();
                 claims.push(Claim::new(
                     format!(

@@ -3,6 +3,7 @@
 mod adaptive;
 mod ancestral;
 mod belm;
+mod cfg_plus_plus;
 mod common;
 mod dpm2;
 mod dpm_solver;

@@ -84,11 +84,11 @@ impl Unified<'_> {
                 order = order.min(edges.len() - index);
             }
             last = Some((sample, order));
-            sample = match (s.is_clean(), self.noise_form) {
-                // The limits of the first-order formulas; diffusers refuses the second.
-                (true, false) => s.alpha() * d,
-                (true, true) => s.alpha() / t.alpha() * (sample - t.sigma() * value),
-                _ => self.update(&(*t, *s), sample, &known, order, None),
+            sample = if s.is_clean() {
+                // In noise form this is a definition: diffusers refuses it.
+                s.alpha() * d
+            } else {
+                self.update(&(*t, *s), sample, &known, order, None)
             };
             states.push(sample);
         }
@@ -266,11 +266,8 @@ impl Stochastic {
                 }
             }
             predicted = if s.is_clean() {
-                if self.noise_form {
-                    s.alpha() / t.alpha() * (x - t.sigma() * known[0].value)
-                } else {
-                    s.alpha() * known[0].value
-                }
+                // D, on the corrected state only where it is evaluated there.
+                s.alpha() * denoise(if self.pece { x } else { predicted }, t)
             } else {
                 let (tau, h) = (self.tau(s), s.lambda() - t.lambda());
                 // Noise is keyed by the stage, which is the second after a correction of its own.

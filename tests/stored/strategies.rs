@@ -194,14 +194,9 @@ pub(crate) fn first_order() -> BoxedStrategy<FirstOrder> {
 }
 
 pub(crate) fn multistep() -> BoxedStrategy<DpmSolverPlusPlus> {
-    let settings = (
-        1usize..3,
-        finite(),
-        any::<bool>(),
-        any::<bool>(),
-        any::<bool>(),
-    );
-    made(settings, |(order, tau, exact, guarded, unbounded)| {
+    let settings = (1usize..4, finite(), any::<[bool; 6]>());
+    made(settings, |(order, tau, options)| {
+        let [exact, guarded, unbounded, published, lowered, warm] = options;
         let mut solver = DpmSolverPlusPlus::multistep(order)?.with_tau(tau.abs())?;
         if exact {
             solver = solver.with_form(SecondOrderForm::Exact);
@@ -211,6 +206,15 @@ pub(crate) fn multistep() -> BoxedStrategy<DpmSolverPlusPlus> {
         }
         if unbounded {
             solver = solver.unbounded();
+        }
+        if published {
+            solver = solver.as_published();
+        }
+        if lowered {
+            solver = solver.lower_order_final();
+        }
+        if warm {
+            solver = solver.warmed_up();
         }
         Ok::<_, diffusion_sampler::Error>(solver)
     })
