@@ -9,7 +9,7 @@ use diffusion_sampler::{
     guidance::{ClassifierFree, Combination, Evaluation, Guidance, GuidanceWeight},
     noise::Stream,
     schedule::NoiseSchedule,
-    solver::{FirstOrder, Path},
+    solver::FirstOrder,
 };
 use ndarray::{Array3, ArrayRef, ArrayViewMut3, Axis, Ix3, Slice, s};
 
@@ -202,7 +202,7 @@ fn image_to_image_starts_exactly_at_the_level_it_promises() {
         [623.25, 600.0, 500.0, 400.0, 300.0, 200.0, 100.0, 0.0]
     );
     for (name, solver) in solvers() {
-        let sampler = Sampler::along(&Path::without_schedule(&grid), &*solver).unwrap();
+        let sampler = Sampler::new(&schedule, &grid, &*solver).unwrap();
         let image = Array3::from_shape_fn(SHAPE, |(i, j, k)| 0.1 * (i + 2 * j + 3 * k) as f64);
         let mut x = image.clone();
         diffuse(&mut x, &[start], &mut KeyedNoise::new(9), 0).unwrap();

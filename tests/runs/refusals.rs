@@ -51,7 +51,7 @@ fn at_zero_terminal_snr_only_predictions_that_determine_the_data_can_start() {
     for steps in [1, 2, 10] {
         let grid = Grid::trailing(&zero, steps).unwrap();
         for (name, solver) in solvers() {
-            let sampler = Sampler::along(&Path::without_schedule(&grid), &*solver).unwrap();
+            let sampler = Sampler::new(&zero, &grid, &*solver).unwrap();
             for kind in EVERY_KIND {
                 let started = sampler.start::<f64, _, _>(SHAPE, kind, KeyedNoise::new(1));
                 let defined = matches!(
