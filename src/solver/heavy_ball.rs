@@ -4,6 +4,7 @@ use super::history::History;
 use super::slopes::{Axis, Slopes, even_adams};
 use super::{Entry, Path, Solver};
 use crate::error::{Error, require};
+use crate::level::NoiseLevel;
 use crate::plan::{Plan, Stage, Step, Store, Update};
 
 /// A multistep method whose slope has momentum, which damps the divergence that high orders show
@@ -24,9 +25,9 @@ use crate::plan::{Plan, Stage, Step, Store, Update};
 /// "order k − 1 + β" (GHVB 1.8) is order k with that β.
 ///
 /// The step onto σ_s = 0 returns D. The level α_t = 0 is left by a DDIM step, and the velocity starts
-/// after it. A step takes stages without evaluation in which the run's state is a slope for a moment:
-/// the velocity is made of estimates E alone, so that a clip that keeps ε and CFG++ mean the same
-/// as in every other solver.
+/// after it. A step has two stages without evaluation before its own, which make the velocity of the
+/// step before from estimates E in slots: with a velocity from the difference of two states, CFG++, a
+/// clip that keeps ε and edits of the state would enter it.
 ///
 /// ```
 /// use diffusion_sampler::{Grid, schedule::TableSchedule};
@@ -47,9 +48,11 @@ pub struct HeavyBall {
     generalised: bool,
 }
 
-/// The slots: the state at the step's start, the newest velocity of HB, and the history.
+/// The slots: the state at the step's start; HB's last velocity or GHVB's last E; then the history, of
+/// E or of velocities.
 const STATE: usize = 0;
-const VELOCITY: usize = 1;
+const LAST: usize = 1;
+const HISTORY: usize = 2;
 
 impl HeavyBall {
     /// Heavy ball on the method of this order, with β = 0.8.
@@ -86,87 +89,105 @@ impl HeavyBall {
         }
     }
 
-    /// GHVB's stages: the state becomes the velocity, then the step is made with it.
-    fn generalised_stages(&self, edge: &Edge, history: &mut History<()>) -> Vec<Stage> {
+    /// The stages of a step, and what it keeps. The velocity of the step before is made first, in the
+    /// state: what enters it is in slots, and the state comes back before the model sees it.
+    fn stages(&self, edge: &Edge, history: &mut SlotHistory, before: &[(usize, f64)]) -> Stages {
+        let Edge { from, to, keep } = edge;
+        let lag = (1.0 - self.beta) / self.beta;
+        let mut stages = Vec::with_capacity(3);
+        // The slot that gets the velocity of the step before.
+        if !before.is_empty() {
+            let velocity = if self.of_velocities() {
+                history.push(())
+            } else {
+                Some(LAST)
+            };
+            stages.extend(through_state(before.to_vec(), velocity));
+        }
         let held = slots(history);
-        let newest = held.first().map(|&slot| (slot, 1.0 - self.beta));
-        let beta = if held.is_empty() { 1.0 } else { self.beta };
-        let velocity = edge.slope_into_state(beta, newest.into_iter().collect());
-        let weights = even_adams(
-            held.len().min(self.order - 1) + 1,
-            (1.0 - self.beta) / self.beta,
-        );
-        let [first, rest @ ..] = weights;
-        let earlier = held.into_iter().zip(rest).filter(|&(_, w)| w != 0.0);
-        let keep = edge.keep.then(|| history.push(())).flatten();
-        let step = edge.step(first, earlier.collect(), keep);
-        vec![edge.evaluating(velocity), Stage::without_model(step)]
+        let (weight, past) = if before.is_empty() {
+            (1.0, Vec::new())
+        } else if self.of_velocities() {
+            // c₀v = c₀(1 − β)v₋₁ + c₀βE.
+            let count = held.len().min(self.order - 1) + 1;
+            let [first, rest @ ..] = even_adams(count, lag);
+            let mut past: Vec<(usize, f64)> = held.iter().copied().zip(rest).collect();
+            if let Some((_, newest)) = past.first_mut() {
+                *newest += first * (1.0 - self.beta);
+            }
+            (first * self.beta, past)
+        } else {
+            let count = held.len().min(self.order - 1) + 1;
+            let [first, rest @ ..] = even_adams(count, 0.0);
+            let slopes = held
+                .iter()
+                .zip(rest)
+                .map(|(&slot, w)| (slot, self.beta * w));
+            let past = slopes.chain([(LAST, 1.0 - self.beta)]).collect();
+            (self.beta * first, past)
+        };
+        let mut update = Axis::Rho.update(from, to, weight, past)?;
+        if *keep {
+            let slot = if self.of_velocities() {
+                Some(LAST)
+            } else {
+                history.push(())
+            };
+            update.store = slot.map(Store::noise);
+        }
+        stages.push(Stage::evaluating(*from, update));
+        Ok(stages)
     }
 
-    /// HB's stages: the state becomes E, then the velocity, then the step is made with it.
-    fn stages(&self, edge: &Edge, history: &mut History<()>, moving: bool) -> Vec<Stage> {
+    /// What the next step makes the velocity of this one of: (slot, weight).
+    fn velocity(&self, history: &SlotHistory, first: bool) -> Vec<(usize, f64)> {
         let held = slots(history);
-        let slope = edge.slope_into_state(1.0, Vec::new());
-        let beta = if moving { self.beta } else { 1.0 };
-        let [first, rest @ ..] = even_adams(held.len() + 1, 0.0);
-        let earlier = held.into_iter().zip(rest).map(|(slot, w)| (slot, beta * w));
-        let before = moving.then_some((VELOCITY, 1.0 - beta));
-        let keep = edge.keep.then(|| history.push(())).flatten();
-        let velocity = Update {
-            state: beta * first,
-            history: earlier.chain(before).collect(),
-            store: keep.map(Store::state),
-            ..Update::default()
-        };
-        let step = edge.step(1.0, Vec::new(), edge.keep.then_some(VELOCITY));
-        vec![
-            edge.evaluating(slope),
-            Stage::without_model(velocity),
-            Stage::without_model(step),
-        ]
+        match (self.of_velocities(), held.first()) {
+            (true, None) => vec![(LAST, 1.0)],
+            (true, Some(&newest)) => vec![(newest, 1.0 - self.beta), (LAST, self.beta)],
+            (false, _) if first => held.first().map(|&slot| (slot, 1.0)).into_iter().collect(),
+            (false, _) => {
+                let slopes = held.iter().zip(even_adams(held.len(), 0.0));
+                let slopes = slopes.map(|(&slot, w)| (slot, self.beta * w));
+                slopes.chain([(LAST, 1.0 - self.beta)]).collect()
+            }
+        }
+    }
+
+    /// Whether the history holds velocities: GHVB's, or HB's of order 1, which is the same.
+    fn of_velocities(&self) -> bool {
+        self.generalised || self.order == 1
     }
 }
 
-fn slots(history: &History<()>) -> Vec<usize> {
+type SlotHistory = History<()>;
+type Stages = Result<Vec<Stage>, Error>;
+
+fn slots(history: &SlotHistory) -> Vec<usize> {
     history.held().iter().map(|&(slot, ())| slot).collect()
 }
 
 /// One edge, and whether later steps need what is made on it.
 struct Edge {
-    from: crate::level::NoiseLevel,
-    to: crate::level::NoiseLevel,
+    from: NoiseLevel,
+    to: NoiseLevel,
     keep: bool,
 }
 
-impl Edge {
-    fn evaluating(&self, update: Update) -> Stage {
-        Stage::evaluating(self.from, update)
-    }
-
-    /// x' = weight·E + Σ w_j H_j, and x kept, as αD + σE.
-    fn slope_into_state(&self, weight: f64, history: Vec<(usize, f64)>) -> Update {
-        let (state, data) = Axis::Rho.slope(&self.from);
-        Update {
-            state: weight * state,
-            data: weight * data,
+/// Two stages without evaluation that leave the state as it is and put a combination of slots into
+/// `slot`.
+fn through_state(combination: Vec<(usize, f64)>, slot: Option<usize>) -> [Stage; 2] {
+    let pass = |history: Vec<(usize, f64)>, slot: Option<usize>| {
+        Stage::without_model(Update {
             history,
-            store: Some(Store::linear(STATE, 1.0, 0.0)),
+            store: slot.map(Store::state),
             ..Update::default()
-        }
-    }
-
-    /// The step's end, from its start in [`STATE`] and the slopes in the state and in slots.
-    fn step(&self, weight: f64, slopes: Vec<(usize, f64)>, keep: Option<usize>) -> Update {
-        let step = -self.to.alpha() * Axis::Rho.distance(&self.from, &self.to);
-        let start = (STATE, self.to.alpha() / self.from.alpha());
-        let slopes = slopes.into_iter().map(|(slot, w)| (slot, step * w));
-        Update {
-            state: step * weight,
-            history: slopes.chain([start]).collect(),
-            store: keep.map(Store::state),
-            ..Update::default()
-        }
-    }
+        })
+    };
+    [
+        pass(combination, Some(STATE)),
+        pass(vec![(STATE, 1.0)], slot),
+    ]
 }
 
 impl Solver for HeavyBall {
@@ -174,36 +195,36 @@ impl Solver for HeavyBall {
     ///
     /// None on a valid grid.
     fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
-        // Velocities, at least the last; or slopes, with the last velocity apart. At order 1 both
-        // forms are one.
-        let of_velocities = self.generalised || self.order == 1;
-        let depth = (self.order - 1).max(1);
-        let first = if of_velocities {
-            VELOCITY
-        } else {
-            VELOCITY + 1
+        let depth = match self.of_velocities() {
+            true => (self.order - 1).max(1),
+            // The velocity of the step before needs one E more.
+            false => self.order,
         };
         let slopes = Slopes {
             axis: Axis::Rho,
             depth,
             extrapolated_end: false,
         };
-        let mut history = History::new(first, depth);
-        let mut moving = false;
+        if self.beta == 1.0 {
+            let depth = self.order - 1;
+            let slopes = Slopes { depth, ..slopes };
+            return slopes.plan(path, |_, _, past| even_adams(past.len() + 1, 0.0));
+        }
+        let mut history = History::new(HISTORY, depth);
+        let (mut before, mut moved) = (Vec::new(), false);
         let mut steps = Vec::with_capacity(path.edges().len());
         for ((from, to), keep) in path.edges().zip(slopes.kept(path)) {
             let edge = Edge { from, to, keep };
-            let ratio = to.alpha() / from.alpha();
-            let stages = if to.is_clean() || from.alpha() == 0.0 || !ratio.is_finite() {
-                let ddim = Axis::Rho.update(&from, &to, 1.0, [])?;
-                vec![edge.evaluating(ddim)]
-            } else if of_velocities {
-                self.generalised_stages(&edge, &mut history)
+            let stages = if slopes.weighs(&to) {
+                self.stages(&edge, &mut history, &before)?
             } else {
-                let stages = self.stages(&edge, &mut history, moving);
-                moving = true;
-                stages
+                let ddim = Axis::Rho.update(&from, &to, 1.0, [])?;
+                vec![Stage::evaluating(from, ddim)]
             };
+            if keep {
+                before = self.velocity(&history, !moved);
+                moved = true;
+            }
             steps.push(Step { from, to, stages });
         }
         let used = |stage: &Stage| stage.update.store.map(|store| store.slot + 1);

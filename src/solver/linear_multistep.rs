@@ -119,7 +119,7 @@ pub(super) fn entries() -> Vec<Entry> {
             source,
         ))
     };
-    let flow = LinearMultistep::order(4).ok().map(in_flow_time);
-    let flow = flow.map(|solver| Entry::new("LMS 4 in flow time", solver, source));
+    let flow = LinearMultistep::order(3).ok().map(in_flow_time);
+    let flow = flow.map(|solver| Entry::new("LMS 3 in flow time", solver, source));
     named.into_iter().filter_map(entry).chain(flow).collect()
 }

@@ -53,18 +53,13 @@ impl Axis {
         self.scale(level) > 0.0
     }
 
-    /// (state, data): the slope as state·x + data·D.
-    pub(super) fn slope(self, level: &NoiseLevel) -> (f64, f64) {
-        (1.0 / level.sigma(), -self.scale(level) / level.sigma())
-    }
-
     /// Keeps the slope at `level`.
     fn store(self, slot: usize, level: &NoiseLevel) -> Store {
         match self {
             Self::Rho => Store::noise(slot),
             Self::FlowTime => {
-                let (state, data) = self.slope(level);
-                Store::linear(slot, state, data)
+                let data = -self.scale(level) / level.sigma();
+                Store::linear(slot, 1.0 / level.sigma(), data)
             }
         }
     }

@@ -165,9 +165,9 @@ fn pure_noise_has_no_velocity() -> Outcome {
         let plan = solver.plan(&path)?;
         Ok(plan.steps().iter().map(|step| step.stages.len()).collect())
     };
-    assert_eq!(stages(solver(2, 0.8, false)?)?, [1, 3, 3, 1]);
-    assert_eq!(stages(solver(2, 0.8, true)?)?, [1, 2, 2, 1]);
-    assert_eq!(stages(solver(1, 0.8, false)?)?, [1, 2, 2, 1]);
+    assert_eq!(stages(solver(2, 0.8, false)?)?, [1, 1, 3, 1]);
+    assert_eq!(stages(solver(2, 0.8, true)?)?, [1, 1, 3, 1]);
+    assert_eq!(stages(solver(1, 0.8, false)?)?, [1, 1, 3, 1]);
     Ok(())
 }
 
