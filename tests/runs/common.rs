@@ -6,6 +6,7 @@ use diffusion_sampler::{
     Denoiser, Grid, KeyedNoise, NoiseLevel, Prediction, Query, Real, Sampler, Trajectory,
     denoiser::{Guided, Models, WithClassifier},
     guidance::{ClassifierFree, ClassifierGuidance, GuidanceWeight},
+    plan::Step,
     schedule::TableSchedule,
     solver::{Solver, catalogue},
 };
@@ -30,6 +31,18 @@ pub(crate) fn solvers() -> Vec<(&'static str, Box<dyn Solver>)> {
         .filter(|entry| !entry.inverts)
         .map(|entry| (entry.name, entry.solver))
         .collect()
+}
+
+/// Those whose steps all begin with an evaluation where they start: no churn.
+pub(crate) fn evaluating_first() -> Vec<(&'static str, Box<dyn Solver>)> {
+    let mut solvers = solvers();
+    solvers.retain(|(_, solver)| {
+        let plan = sampler(solver, 6).plan().clone();
+        let first = |step: &Step| step.stages[0].evaluate == Some(step.from);
+        plan.steps().iter().all(first)
+    });
+    assert!(solvers.len() > 8, "{}", solvers.len());
+    solvers
 }
 
 /// The solver of this name in the catalogue.
