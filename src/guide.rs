@@ -4,7 +4,8 @@
 //! - [`choosing`]: which schedule, spacing and solver to take, with measured figures.
 //! - [`extending`]: custom schedules, solvers, models, loops and noise.
 //! - [`samplers`]: every sampler and spacing that has a name elsewhere, and what it is here.
-//! - [`recipes`]: image to image, inpainting, continuous batching, action sequences, parity tests.
+//! - [`recipes`]: image to image, inpainting, continuous batching, action sequences, flow maps,
+//!   parity tests.
 //! - [`mathematics`]: the formulas and where they come from.
 //! - [`verification`]: every claim with its oracle, the measured value and the threshold.
 //! - [`performance`]: what a step costs.

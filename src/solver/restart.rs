@@ -22,7 +22,7 @@ const KARRAS: f64 = 7.0;
 ///
 /// A solver with a history starts anew in each part. A noise source that gives each interval of λ
 /// once ([`BrownianPath`](crate::noise::BrownianPath)) refuses such a plan when a run is started
-/// ([`Error::PathRetraced`]). Stopping at the clean end, a run may go up from there too.
+/// ([`Error::PathRetraced`]). An interval may begin at the clean end (ρ_min = 0).
 ///
 /// ```
 /// use diffusion_sampler::{Grid, schedule::{Edm, NoiseSchedule}};

@@ -317,17 +317,25 @@ fn weak_error(solver: &dyn Solver, steps: usize) -> Result<f64, Box<dyn Error>> 
 /// Fresh noise (κ = 0) is the exception. It forgets x_t, and draws x_s around α_s D(x_t): as h → 0
 /// the variance tends to the fixed point of v = α²g²v + σ², g being the slope of D, which is not
 /// the marginal's α²v_data + σ². It has the right marginals given x₀, and no limit to converge to.
-/// LCM and TCD are as it: their κ does not tend to 1 with h.
+/// TCD is as it: its κ does not tend to 1 with h. So is LCM, whose boundary scalings mean nothing
+/// on this schedule's times besides.
 fn weak() -> Result<Vec<Claim>, Box<dyn Error>> {
     let mut claims = Vec::new();
     for entry in catalogue() {
-        if !is_stochastic(&entry)? {
+        if !is_stochastic(&entry)? || entry.name == "LCM" {
             continue;
         }
         let order = slope(|steps| weak_error(&entry.solver, steps))?;
         let oracle = "exact moments, log₂(e₁₆₀/e₃₂₀)";
         let Entry { name, solver, .. } = entry;
-        claims.push(if matches!(name, "fresh noise" | "LCM" | "TCD") {
+        claims.push(if name == "TCD" {
+            Claim::new(
+                format!("{name} does not converge on Gaussians: its order is far below 1"),
+                oracle,
+                order,
+                Accept::Below(0.5),
+            )
+        } else if name == "fresh noise" {
             Claim::new(
                 format!("{name} does not converge: its order on Gaussians is 0"),
                 oracle,
