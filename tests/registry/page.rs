@@ -1,13 +1,15 @@
 //! The page docs/samplers.md: `cargo run --example samplers` writes it.
 
+use std::cmp::Ordering;
 use std::error::Error;
 use std::fmt::Write as _;
 
 use diffusion_sampler::{
     Grid,
     grid::spacings,
+    plan::Plan,
     registry::{Entry, Library, entries, refused},
-    schedule::VariancePreserving,
+    schedule::TableSchedule,
     solver::Path,
 };
 
@@ -96,13 +98,13 @@ fn unlinked(definition: &str) -> String {
 
 fn row(entry: &Entry) -> Result<String, Box<dyn Error>> {
     let solver = entry.solver()?;
-    let schedule = VariancePreserving::default();
+    let schedule = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;
     let plan = |steps| {
         let grid = Grid::trailing(&schedule, steps)?;
         solver.plan(&Path::new(&schedule, &grid)?)
     };
-    let [ten, twenty] = [plan(10)?, plan(20)?];
-    let noise = match (ten.is_stochastic(), entry.plus_plus) {
+    let plans = [plan(10)?, plan(20)?, plan(25)?];
+    let noise = match (plans.iter().any(Plan::is_stochastic), entry.plus_plus) {
         (false, false) => "none",
         (false, true) => "none; CFG++",
         (true, false) => "yes",
@@ -111,26 +113,28 @@ fn row(entry: &Entry) -> Result<String, Box<dyn Error>> {
     Ok(format!(
         "| {} | `{}` | {} | {} | {noise} | {} |\n",
         entry.name,
-        entry.code,
+        entry.code.split_whitespace().collect::<Vec<_>>().join(" "),
         solver.order(),
-        formula(ten.evaluations(), twenty.evaluations()),
+        formula(plans.each_ref().map(Plan::evaluations)),
         entry.source,
     ))
 }
 
-/// The number of evaluations for K steps, from those for 10 and 20.
-fn formula(ten: usize, twenty: usize) -> String {
+/// The number of evaluations for K steps, from those for 10, 20 and 25.
+fn formula([ten, twenty, more]: [usize; 3]) -> String {
     let slope = (twenty - ten) / 10;
+    if twenty != ten + 10 * slope || more != twenty + 5 * slope {
+        return format!("{ten} for 10 steps, {twenty} for 20");
+    }
     let factor = if slope == 1 {
         String::new()
     } else {
         slope.to_string()
     };
     match (10 * slope).cmp(&ten) {
-        _ if !(twenty - ten).is_multiple_of(10) => format!("{ten} for 10 steps, {twenty} for 20"),
-        std::cmp::Ordering::Equal => format!("{factor}K"),
-        std::cmp::Ordering::Less => format!("{factor}K + {}", ten - 10 * slope),
-        std::cmp::Ordering::Greater => format!("{factor}K − {}", 10 * slope - ten),
+        Ordering::Equal => format!("{factor}K"),
+        Ordering::Less => format!("{factor}K + {}", ten - 10 * slope),
+        Ordering::Greater => format!("{factor}K − {}", 10 * slope - ten),
     }
 }
 
