@@ -215,7 +215,7 @@ fn stochastic_solvers_converge_strongly_along_the_path() -> Outcome {
         ("SEEDS-2", ExponentialRungeKutta::seeds(2)?),
         ("SEEDS-3", ExponentialRungeKutta::seeds(3)?),
     ] {
-        let found = order(&solver.with_tau(tau)?, tau, &mixture)?;
+        let found = order(&solver.with_tau(tau)?, tau, &mixture, 200)?;
         assert!((0.9..=1.1).contains(&found), "{method}: {found}");
     }
     Ok(())
