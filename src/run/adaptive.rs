@@ -40,8 +40,8 @@ use crate::solver::{EmbeddedPair, EmbeddedStep, Path};
 /// must not depend on its neighbours.
 ///
 /// With small tolerances this is a reference that can be trusted where no exact solution is known; the
-/// knots that it found ([`AdaptiveOutcome::levels`]) make a grid for any solver. A step's arrays are
-/// allocated once; a rejected one costs no copy, since the step's start is kept in a slot.
+/// knots that it found ([`AdaptiveOutcome::levels`]) make a grid for any solver. The arrays are
+/// allocated once; the start of a step is kept in a slot, so that a rejected one copies nothing more.
 ///
 /// ```
 /// use diffusion_sampler::{Grid, KeyedNoise, Prediction, oracle::{Gaussian, Oracle}};

@@ -15,8 +15,8 @@ use crate::posterior::step_size;
 /// ρ̂ = ρ (1 + min(S_churn/K, √2 − 1))      x̂ = (α̂/α) x + α̂ S_noise √(ρ̂² − ρ²) z
 /// ```
 ///
-/// The noise lives in x/α, so that x̂ has the marginal of the schedule's level at ρ̂ where S_noise =
-/// 1. Where ρ̂ would lie beyond the noisy end of the schedule, that end is taken: a run that starts
+/// The noise lives in x/α, so that with S_noise = 1 x̂ has the marginal of the schedule's level at ρ̂.
+/// Where ρ̂ would lie beyond the noisy end of the schedule, that end is taken: a run that starts
 /// there has no churn in its first step. None at α = 0. A churned step is one stage longer, without
 /// an evaluation.
 ///

@@ -10,12 +10,14 @@ use crate::common::{Outcome, assert_close, denoise, paths, states};
 
 /// diffusers' get_order_list, with what set_timesteps does to its flag.
 fn order_list(order: usize, steps: usize, lower: bool, zero: bool) -> Vec<usize> {
-    let lower = lower || steps % order != 0 || zero;
+    let lower = lower || !steps.is_multiple_of(order) || zero;
     let repeat = |pattern: &[usize], times: usize| pattern.repeat(times);
     let mut orders = match (order, lower) {
         (1, _) => vec![1; steps],
         (2, false) => repeat(&[1, 2], steps / 2),
-        (2, true) if steps % 2 == 0 => [repeat(&[1, 2], steps / 2 - 1), vec![1, 1]].concat(),
+        (2, true) if steps.is_multiple_of(2) => {
+            [repeat(&[1, 2], steps / 2 - 1), vec![1, 1]].concat()
+        }
         (2, true) => [repeat(&[1, 2], steps / 2), vec![1]].concat(),
         (_, false) => repeat(&[1, 2, 3], steps / 3),
         (_, true) => match steps % 3 {
