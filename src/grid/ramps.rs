@@ -124,7 +124,8 @@ impl Grid {
     /// As [`kl_optimal`](Self::kl_optimal); [`Error::UnboundedLambda`] also where ρ = ∞ at the noisy
     /// end, [`Error::InvalidParameter`] unless `mu` is finite and `scale` positive,
     /// [`Error::NoiseNotDecreasing`] where a quantile lies beyond the range (many steps, a wide
-    /// scale): ComfyUI's clamp makes idle steps of them.
+    /// scale, and in a flow's sigma half of them with μ = 0: ln σ is negative there). ComfyUI's clamp
+    /// makes idle steps of them.
     pub fn laplace(
         schedule: &dyn NoiseSchedule,
         steps: usize,

@@ -126,10 +126,11 @@ impl SigmaRange {
         (libm::exp(self.logs.0), libm::exp(self.logs.1))
     }
 
-    /// λ where ln of the measure is `log`.
+    /// λ where ln of the measure is `log`; −∞ from pure noise on, which no second knot can be.
     pub(super) fn lambda_of_log(&self, log: f64) -> f64 {
         match self.measure {
             Measure::Rho => -log,
+            Measure::Flow if log >= 0.0 => f64::NEG_INFINITY,
             Measure::Flow => libm::log(-libm::expm1(log)) - log,
         }
     }
@@ -138,6 +139,7 @@ impl SigmaRange {
     pub(super) fn lambda_of(&self, value: f64) -> f64 {
         match self.measure {
             Measure::Rho => -libm::log(value),
+            Measure::Flow if value >= 1.0 => f64::NEG_INFINITY,
             Measure::Flow => libm::log1p(-value) - libm::log(value),
         }
     }

@@ -342,6 +342,12 @@ fn laplace_has_the_quantiles_and_the_ranges_ends() -> Outcome {
         },
     )?;
     assert!(fitting > all / 2 && fitting < all, "{fitting} of {all}");
+    // Of a flow's σ no more than 1 can be had: ComfyUI's clamp would repeat it.
+    let whole = SigmaRange::flow(1.0, 0.001)?;
+    assert!(matches!(
+        Grid::laplace(&RectifiedFlow::new(), 9, whole, 0.0, 0.5),
+        Err(Error::NoiseNotDecreasing { knot: 1, .. })
+    ));
     let range = SigmaRange::rhos(14.6, 0.03)?;
     for (mu, scale) in [(f64::NAN, 0.5), (0.0, 0.0), (0.0, -1.0)] {
         assert!(matches!(
