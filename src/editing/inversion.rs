@@ -195,7 +195,7 @@ fn check_alone(step: &Step, index: usize, slots: usize) -> Result<(), Error> {
 
 /// ∂step/∂x for D = x/α, which keeps E at 0: α_s/α_t where α_t > 0, and the coefficient on the state
 /// for a D that does not depend on it where α_t = 0.
-fn slope(step: &Step) -> Result<f64, Error> {
+pub(super) fn slope(step: &Step) -> Result<f64, Error> {
     let (mut x, mut slots) = (1.0, [0.0; MAX_SLOTS]);
     for stage in &step.stages {
         let gain = stage.evaluate.map_or(0.0, |level| match level.alpha() {

@@ -2,7 +2,7 @@
 
 use ndarray::{Array, ArrayRef, Dimension};
 
-use super::inversion::{ExactInversion, InvertedStep, StepSolver, require_converged};
+use super::inversion::{ExactInversion, InvertedStep, StepSolver, require_converged, slope};
 use crate::apply::batch_of;
 use crate::denoiser::Denoiser;
 use crate::error::{Error, RunError};
@@ -61,7 +61,8 @@ impl DdpmInversion {
     /// # Errors
     ///
     /// [`Error::StageCount`] for a step of several stages, and [`Error::InvalidEntry`] for one that
-    /// reads a history slot: their noise does not lead to their end alone.
+    /// reads a history slot: their noise does not lead to their end alone;
+    /// [`Error::DegenerateEdge`] for one without noise that keeps nothing of its state.
     pub fn new(sampler: &Sampler) -> Result<Self, Error> {
         let mut quiet = sampler.plan().steps().to_vec();
         for (index, step) in quiet.iter_mut().enumerate() {
@@ -78,7 +79,10 @@ impl DdpmInversion {
                     requirement: "0: noises are recovered for first-order steps",
                 });
             }
-            update.noise = 0.0;
+            let is_quiet = std::mem::take(&mut update.noise) == 0.0;
+            if is_quiet {
+                slope(step)?;
+            }
         }
         Ok(Self {
             options: ExactInversion::unchecked(sampler),

@@ -163,6 +163,14 @@ fn other_plans_and_other_batches_are_refused() -> Outcome {
         })
     );
 
+    // In one step from pure noise to the clean end nothing of the state is left.
+    let flow = RectifiedFlow::new();
+    let one = Sampler::new(&flow, &Grid::trailing(&flow, 1)?, &FirstOrder::ddpm())?;
+    assert!(matches!(
+        DdpmInversion::new(&one),
+        Err(Error::DegenerateEdge { .. })
+    ));
+
     let sampler = Sampler::new(&table, &grid, &FirstOrder::ddpm())?;
     let mut model = Gaussian::isotropic(&[0.2; 3], 0.4)?.denoiser(Prediction::Noise);
     let image = Array2::<f64>::from_elem((2, 3), 0.1);
