@@ -11,7 +11,8 @@ use crate::solver::Solver;
 pub struct Entry {
     /// Its name here.
     pub name: &'static str,
-    /// How its solver is made: an expression of [`solver`](crate::solver)'s types.
+    /// How its solver is made: an expression of [`solver`](crate::solver)'s types; two of them where
+    /// libraries integrate over another variable on flows.
     pub code: &'static str,
     /// Where it was published.
     pub source: &'static str,
@@ -106,11 +107,22 @@ impl fmt::Display for Library {
     }
 }
 
-/// An [`Entry`]: name, solver, source; then for each library its names and what differs.
+/// An [`Entry`]: name, solver, source; then for each library its names and what differs. Two solvers
+/// are one for all but flows, and one for flows.
 macro_rules! entry {
     (
+        $name:literal, $solver:expr, on flows $flows:expr, $source:literal;
+        $($names:tt)+
+    ) => {
+        Entry {
+            code: concat!(stringify!($solver), ", on flows ", stringify!($flows)),
+            make: || Ok(Box::new(OnFlows::new($solver, $flows))),
+            ..entry!($name, $solver, $source; $($names)+)
+        }
+    };
+    (
         $name:literal, $solver:expr, $source:literal;
-        $($library:ident [$($alias:literal),+] $($differs:literal)?),+ $(,)?
+        $($library:ident [$($alias:literal),+ $(,)?] $($differs:literal)?),+ $(,)?
     ) => {
         Entry {
             name: $name,

@@ -10,7 +10,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         ComfyUi["euler", "ddim"],
         Automatic1111["Euler", "DDIM"],
         Diffusers["DDIMScheduler", "CogVideoXDDIMScheduler"]
-            "It steps to t - T/K, whatever its next time is; here to the next knot.",
+            "It steps to t − ⌊T/K⌋, whatever its next time is; here to the next knot.",
         Diffusers["EulerDiscreteScheduler", "EDMEulerScheduler", "FlowMatchEulerDiscreteScheduler"],
         Diffusers["MiniMaxH3Scheduler"]
             "Its number of steps counts the clean knot too: one step less.",
@@ -27,6 +27,22 @@ pub(super) const ENTRIES: &[Entry] = &[
     )
     .under_plus_plus(),
     entry!(
+        "Euler a", FirstOrder::ancestral(), "Song, Meng and Ermon 2021; ComfyUI on flows";
+        ComfyUi["euler_ancestral"],
+        Automatic1111["Euler a"],
+        Diffusers["EulerAncestralDiscreteScheduler", "LTXEulerAncestralRFScheduler"],
+        StableDiffusionCpp["euler_a"],
+        KDiffusion["sample_euler_ancestral"],
+        Elsewhere["Euler ancestral"],
+    ),
+    entry!(
+        "Euler a CFG++", FirstOrder::new(Kappa::CappedEta(1.0)), "Chung et al. 2024";
+        ComfyUi["euler_ancestral_cfg_pp"],
+        StableDiffusionCpp["euler_a_cfg_pp"],
+        Elsewhere["Euler a CFG++", "Euler ancestral CFG++"],
+    )
+    .under_plus_plus(),
+    entry!(
         "DDPM", FirstOrder::ddpm(), "Ho, Jain and Abbeel 2020";
         ComfyUi["ddpm"],
         Automatic1111["DDPM"],
@@ -39,12 +55,6 @@ pub(super) const ENTRIES: &[Entry] = &[
         FirstOrder::ddpm().with_reverse_variance(ReverseVariance::FixedLarge),
         "Ho, Jain and Abbeel 2020, section 3.2";
         Diffusers["DDPMScheduler fixed_large"],
-    ),
-    entry!(
-        "LCM", FirstOrder::new(Kappa::Fresh), "Luo et al. 2023";
-        ComfyUi["lcm"],
-        Diffusers["FlowMatchLCMScheduler", "FlowMatchEulerDiscreteScheduler stochastic"],
-        StableDiffusionCpp["lcm"],
     ),
     entry!(
         "DDIM inversion", DdimInversion::new(), "Song, Meng and Ermon 2021, section 4.3";

@@ -25,8 +25,10 @@
 //! [`entries`] lists all; docs/samplers.md is made from it.
 
 mod entry;
+mod few_step;
 mod first_order;
 mod multistep;
+mod on_flows;
 mod refused;
 mod single_step;
 
@@ -93,13 +95,14 @@ impl Named {
 /// use diffusion_sampler::registry;
 ///
 /// let heun = registry::entries().find(|entry| entry.name == "Heun");
-/// assert!(heun.is_some_and(|entry| entry.code == "Heun::new()"));
+/// assert!(heun.is_some_and(|entry| entry.code.starts_with("Heun::new()")));
 /// ```
 pub fn entries() -> impl Iterator<Item = &'static Entry> {
     [
         first_order::ENTRIES,
         multistep::ENTRIES,
         single_step::ENTRIES,
+        few_step::ENTRIES,
     ]
     .into_iter()
     .flatten()

@@ -39,6 +39,17 @@ pub(super) const SPACING: Refused = Refused {
 
 const REFUSED: &[Refused] = &[
     Refused {
+        names: &["dpm_adaptive", "DPM adaptive", "k_dpm_ad"],
+        closest: "DPM-Solver-3",
+        reason: "its steps depend on the model's answers, so that there is no plan: \
+                 run::AdaptiveDpm takes them",
+    },
+    Refused {
+        names: &["DPMSolverSinglestepScheduler sde-dpmsolver++"],
+        closest: "DPM++ SDE",
+        reason: "it adds the noise of a whole group and keeps the estimates from before it",
+    },
+    Refused {
         names: &["dpm++2mv2", "modified DPM++ (2M)", "DPM++ 2M v2"],
         closest: "DPM++ 2M",
         reason: "it weighs D by the mean size of two steps, so that not even a constant D is \
