@@ -172,7 +172,11 @@ fn the_lcm_grid_is_the_listed_one() -> Outcome {
 /// diffusers' `TCDScheduler`: s' the index ⌊(1 − η) i⌋, the last step to index 0, without noise.
 fn tcd(path: &Path<'_>, table: &TableSchedule, eta: f64) -> Vec<f64> {
     let last = path.grid().steps() - 1;
-    let product = |index: f64| table.level(index + 1.0).unwrap().alpha().powi(2);
+    let product = |index: f64| {
+        let level = table.level(index + 1.0);
+        // NaN agrees with nothing.
+        level.map_or(f64::NAN, |level| level.alpha().powi(2))
+    };
     recurrence(path, |k, x, from, to, d| {
         let previous = if k == last { 0.0 } else { to.model_time() };
         let (at, next) = (product(from.model_time()), product(previous));

@@ -47,15 +47,17 @@ fn step_list(sigmas: &[f64], intervals: &[Interval]) -> Vec<(f64, f64)> {
 }
 
 /// Its run with Heun steps in σ = ρ and x/α; the level of the network by interpolation.
-fn published(path: &Path<'_>, intervals: &[Interval]) -> Vec<f64> {
+fn published(path: &Path<'_>, intervals: &[Interval]) -> Result<Vec<f64>, Error> {
     let levels = path.grid().levels();
     let sigmas: Vec<f64> = levels.iter().map(NoiseLevel::rho).collect();
     let level = |rho: f64| {
         let knot = levels.iter().find(|level| level.rho() == rho);
-        knot.copied()
-            .unwrap_or_else(|| path.at_lambda(-rho.ln()).unwrap())
+        knot.map_or_else(|| path.at_lambda(-rho.ln()), |knot| Ok(*knot))
     };
-    let slope = |y: f64, rho: f64| (y - denoise(level(rho).alpha() * y, &level(rho))) / rho;
+    let slope = |y: f64, rho: f64| -> Result<f64, Error> {
+        let level = level(rho)?;
+        Ok((y - denoise(level.alpha() * y, &level)) / rho)
+    };
     let mut y = START / levels[0].alpha();
     let mut states = Vec::new();
     let mut last: Option<f64> = None;
@@ -64,19 +66,19 @@ fn published(path: &Path<'_>, intervals: &[Interval]) -> Vec<f64> {
             && last < old * (1.0 - 1e-12)
         {
             y += (old * old - last * last).sqrt() * normal(states.len() as u32, 0);
-            states.push(level(old).alpha() * y);
+            states.push(level(old)?.alpha() * y);
         }
-        let d = slope(y, old);
+        let d = slope(y, old)?;
         let euler = y + d * (new - old);
         y = if new == 0.0 {
             euler
         } else {
-            y + 0.5 * (d + slope(euler, new)) * (new - old)
+            y + 0.5 * (d + slope(euler, new)?) * (new - old)
         };
-        states.push(level(new).alpha() * y);
+        states.push(level(new)?.alpha() * y);
         last = Some(new);
     }
-    states
+    Ok(states)
 }
 
 fn restart<S: Solver>(inner: S, intervals: &[Interval]) -> Result<Restart<S>, Error> {
@@ -103,7 +105,7 @@ fn restart_is_the_published_run() -> Outcome {
                 let path = Path::new(&schedule, &grid)?;
                 for intervals in lists {
                     let ours = states(&path, &restart(Heun::new(), intervals)?, START)?;
-                    let theirs = published(&path, intervals);
+                    let theirs = published(&path, intervals)?;
                     let place = format!("{schedule:?}, {steps}, {intervals:?}");
                     // Levels between knots come from an inverse of the schedule.
                     assert_close(&ours, &theirs, 1e-10, &place);
@@ -136,13 +138,12 @@ fn automatic1111s_choices_are_its_own() -> Outcome {
             .partition(|step| step.to.rho() > step.from.rho());
         assert_eq!((up.len(), down.len()), (repeats, total));
         assert_eq!(plan.evaluations(), 2 * total - 1);
-        if repeats > 0 {
-            let steps = (total - main) / repeats;
+        if let Some(steps) = (total - main).checked_div(repeats) {
             let same = restart(Heun::new(), &[(0.1, 2.0, repeats, steps)])?;
             assert_eq!(solver, same);
             assert_close(
                 &states(&path, &solver, START)?,
-                &published(&path, &[(0.1, 2.0, repeats, steps)]),
+                &published(&path, &[(0.1, 2.0, repeats, steps)])?,
                 1e-10,
                 "AUTOMATIC1111",
             );
