@@ -26,10 +26,11 @@ pub(super) const ENTRIES: &[Entry] = &[
             "γ, there eta, is 0 by default.",
     ),
     entry!(
-        "Restart", Restart::new(Heun::new()).with_interval(0.1, 2.0, 1, 9)?, "Xu et al. 2023";
+        "Restart", Restart::new(Heun::new()).with_interval(0.1, 2.0, 1, 9)?.on_grids_from(11),
+        "Xu et al. 2023";
         Automatic1111["Restart"]
-            "Its number of steps counts those of the restart too, of which there are two from 36 \
-             steps on, and none below 20: Restart::of_steps. Its automatic spacing is Karras.",
+            "Its number of steps counts the nine of the restart too; from 36 on there are two \
+             restarts, see Restart::of_steps. Its automatic spacing is Karras.",
     ),
     entry!(
         "RePaint", RePaint::new(FirstOrder::ddim(), 10, 10)?, "Lugmayr et al. 2022";

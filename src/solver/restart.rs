@@ -41,6 +41,8 @@ const KARRAS: f64 = 7.0;
 pub struct Restart<S> {
     pub(super) inner: S,
     pub(super) intervals: Vec<Interval>,
+    /// A grid of fewer steps is run by the inner solver alone.
+    pub(super) least_steps: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,6 +59,7 @@ impl<S: Solver> Restart<S> {
         Self {
             inner,
             intervals: Vec::new(),
+            least_steps: 0,
         }
     }
 
@@ -76,8 +79,8 @@ impl<S: Solver> Restart<S> {
             steps,
         };
         Self {
-            inner,
             intervals: vec![interval],
+            ..Self::new(inner)
         }
     }
 
@@ -122,6 +125,16 @@ impl<S: Solver> Restart<S> {
         Ok(self)
     }
 
+    /// The same on grids of at least `steps` steps; shorter ones are run by the inner solver alone, as
+    /// they leave no room for an interval.
+    #[must_use]
+    pub fn on_grids_from(self, steps: usize) -> Self {
+        Self {
+            least_steps: steps,
+            ..self
+        }
+    }
+
     /// How many steps down the intervals add to those of the grid.
     pub fn extra_steps(&self) -> usize {
         let extra = |interval: &Interval| interval.repeats * interval.steps;
@@ -137,6 +150,9 @@ impl<S: Solver> Solver for Restart<S> {
     /// [`Error::LambdaOutOfRange`] for levels between them.
     fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
         let grid = path.grid();
+        if grid.steps() < self.least_steps {
+            return self.inner.plan(path);
+        }
         let mut places = self
             .intervals
             .iter()

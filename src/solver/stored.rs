@@ -87,6 +87,7 @@ enum BelmInversionForm {
 struct RestartForm<S> {
     inner: S,
     intervals: Vec<IntervalForm>,
+    least_steps: usize,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -241,14 +242,19 @@ impl<S: Serialize> Serialize for Restart<S> {
     fn serialize<W: Serializer>(&self, serializer: W) -> Result<W::Ok, W::Error> {
         let intervals = self.intervals.iter().map(IntervalForm::from).collect();
         let inner = &self.inner;
-        RestartForm { inner, intervals }.serialize(serializer)
+        RestartForm {
+            inner,
+            intervals,
+            least_steps: self.least_steps,
+        }
+        .serialize(serializer)
     }
 }
 
 impl<'de, S: Solver + Deserialize<'de>> Deserialize<'de> for Restart<S> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let form = RestartForm::<S>::deserialize(deserializer)?;
-        let solver = Self::new(form.inner);
+        let solver = Self::new(form.inner).on_grids_from(form.least_steps);
         form.intervals
             .into_iter()
             .try_fold(solver, |solver, interval| {

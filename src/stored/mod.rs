@@ -68,7 +68,7 @@
 //! | [`DpmSolverPlusPlus`](crate::solver::DpmSolverPlusPlus) | `order`: 1, 2 or 3; `tau`: number; `form`: `"midpoint"` or `"exact"`; `guarded`, `bounded`, `published`, `lower_order_final`, `warmed_up`: booleans |
 //! | [`Lcm`](crate::solver::Lcm), [`Tcd`](crate::solver::Tcd) | `{"timestep_scaling": number}` or `"without_boundary"`; `gamma`: number |
 //! | [`Belm`](crate::solver::Belm), [`BelmInversion`](crate::solver::BelmInversion) | `{"belm": {"pair": boolean}}`, `{"belm_inversion": {"pair": boolean}}` |
-//! | [`Restart`](crate::solver::Restart) | `inner`: a solver; `intervals`: list of {`rho_min`, `rho_max`: numbers, `repeats`, `steps`: integers} |
+//! | [`Restart`](crate::solver::Restart) | `inner`: a solver; `intervals`: list of {`rho_min`, `rho_max`: numbers, `repeats`, `steps`: integers}; `least_steps`: integer |
 //! | [`DdimInversion`](crate::solver::DdimInversion) | `"ddim_inversion"` |
 //! | [`Heun`](crate::solver::Heun) | `"heun"`, or `{"heun_with": {"flow_time": boolean, "churn": churn?}}` |
 //! | [`Churn`](crate::solver::Churn) | `amount`, `least`: numbers; `most` ∞: number; `noise`: number |

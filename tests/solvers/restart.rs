@@ -317,3 +317,16 @@ fn noises_of_repeats_are_distinct() -> Outcome {
     assert!(tops[0] != tops[1] && tops[1] != tops[2]);
     Ok(())
 }
+
+#[test]
+fn grids_without_room_are_run_by_the_inner_solver() -> Outcome {
+    let solver = Restart::new(Heun::new()).with_interval(0.1, 2.0, 1, 9)?;
+    for (schedule, grid) in paths(10, true)? {
+        let path = Path::new(&schedule, &grid)?;
+        let (whole, alone) = (solver.plan(&path)?, Heun::new().plan(&path)?);
+        assert_ne!(whole, alone);
+        assert_eq!(solver.clone().on_grids_from(10).plan(&path)?, whole);
+        assert_eq!(solver.clone().on_grids_from(11).plan(&path)?, alone);
+    }
+    Ok(())
+}

@@ -112,7 +112,7 @@ fn policies_and_solvers() {
         Restart::of_steps(Heun::new(), 40),
         r#"{"inner": "heun", "intervals": [
             {"rho_min": 0.1, "rho_max": 2.0, "repeats": 2, "steps": 10}
-        ]}"#,
+        ], "least_steps": 0}"#,
     );
 }
 
