@@ -16,8 +16,8 @@ use diffusion_sampler::{
         VariancePreserving,
     },
     solver::{
-        Churn, DdimInversion, Dpm2, DpmSolverPlusPlus, DpmSolverSinglestep, Euler, FirstOrder,
-        GroupedSinglestep, Heun, HeunPlusPlus, Path, SecondOrderForm, Solver,
+        Churn, DdimInversion, DpmSolverPlusPlus, DpmSolverSinglestep, FirstOrder,
+        GroupedSinglestep, Heun, Path, SecondOrderForm, Solver,
     },
 };
 use ndarray::{Array2, Ix2, array};
@@ -213,10 +213,6 @@ pub(crate) fn all() -> Vec<Specimen> {
         specimen("second-order form", &SecondOrderForm::Exact, nothing),
         specimen("Heun", &Heun::new(), nothing),
         specimen("churn", &churn, nothing),
-        specimen("Heun in flow time", &Heun::in_flow_time(), nothing),
-        specimen("Euler", &Euler::new(), nothing),
-        specimen("Heun++", &HeunPlusPlus::in_flow_time(), nothing),
-        specimen("DPM-2", &Dpm2::new(), nothing),
         specimen(
             "DPM-Solver",
             &DpmSolverSinglestep::order(3).unwrap(),
