@@ -16,9 +16,8 @@ use diffusion_sampler::{
         VariancePreserving,
     },
     solver::{
-        Belm, BelmInversion, Churn, DdimInversion, Dpm2, DpmFast, DpmSolverPlusPlus,
-        DpmSolverSinglestep, Euler, FirstOrder, GroupedSinglestep, Heun, HeunPlusPlus, Lcm, Path,
-        Restart, SecondOrderForm, Solver, Tcd,
+        Belm, BelmInversion, Churn, DdimInversion, DpmSolverPlusPlus, DpmSolverSinglestep,
+        FirstOrder, GroupedSinglestep, Heun, Lcm, Path, Restart, SecondOrderForm, Solver, Tcd,
     },
 };
 use ndarray::{Array2, Ix2, array};
@@ -213,18 +212,10 @@ pub(crate) fn all() -> Vec<Specimen> {
         specimen("multistep", &DpmSolverPlusPlus::sde().guarded(), nothing),
         specimen("second-order form", &SecondOrderForm::Exact, nothing),
         specimen("Heun", &Heun::new(), nothing),
-        specimen("Heun with churn", &Heun::stochastic(churn), nothing),
-        specimen("Euler", &Euler::new().with_churn(churn), nothing),
-        specimen("Heun++", &HeunPlusPlus::in_flow_time(), nothing),
-        specimen("DPM-2", &Dpm2::new().with_churn(churn), nothing),
+        specimen("churn", &churn, nothing),
         specimen(
             "DPM-Solver",
             &DpmSolverSinglestep::order(3).unwrap(),
-            nothing,
-        ),
-        specimen(
-            "DPM-Solver-fast",
-            &DpmFast::evaluations(9).unwrap(),
             nothing,
         ),
         specimen("grouped", &GroupedSinglestep::order(2).unwrap(), nothing),
