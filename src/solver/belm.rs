@@ -49,8 +49,8 @@ use crate::posterior::{Kappa, StridedPosterior, step_size};
 /// let [before] = <[_; 1]>::try_from(slots).expect("one slot");
 /// let mut up = up.start_with(before, vec![last], Prediction::Data, KeyedNoise::new(0))?;
 /// up.complete(&mut model)?;
-/// assert!((up.state() - &x).iter().all(|error| error.abs() < 1e-12));
-/// # Ok::<(), diffusion_sampler::Error>(())
+/// assert!((up.into_state() - x).iter().all(|error| error.abs() < 1e-12));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(alias("BELM", "O-BELM", "exact inversion"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
