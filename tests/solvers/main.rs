@@ -2,4 +2,5 @@
 
 mod common;
 mod singlestep_data;
+mod singlestep_limits;
 mod structure;
