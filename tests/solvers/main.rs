@@ -23,4 +23,5 @@ mod repaint;
 mod restart;
 mod singlestep_data;
 mod slopes;
+mod singlestep_limits;
 mod structure;

@@ -2,12 +2,12 @@
 //! x/α, ρ and −ln ρ.
 
 use diffusion_sampler::{
-    Error, Grid, KeyedNoise, NoiseLevel, Prediction, Sampler,
+    Grid, KeyedNoise, NoiseLevel, Prediction, Sampler,
     denoiser::{Guided, Models},
     from_fn,
     guidance::PlusPlus,
     posterior::Kappa,
-    schedule::{RectifiedFlow, VarianceExploding},
+    schedule::{NoiseSchedule, RectifiedFlow},
     solver::{
         CfgPlusPlusSinglestep, DpmPlusPlusSde, DpmSolverPlusPlusSinglestep, ExponentialRungeKutta,
         FirstOrder, Path, SecondOrderForm, Solver,
@@ -54,8 +54,9 @@ fn check(name: &str, solver: &dyn Solver, recurrence: &Recurrence<'_>, tolerance
 
 /// The model on x/α at −ln ρ = t.
 fn model(x: f64, t: f64, path: &Path<'_>) -> f64 {
-    let level = path.at_lambda(t).unwrap();
-    denoise(level.alpha() * x, &level)
+    // A level that is not there fails every comparison.
+    let level = path.at_lambda(t);
+    level.map_or(f64::NAN, |level| denoise(level.alpha() * x, &level))
 }
 
 /// k-diffusion's (σ_down, σ_up).
@@ -129,7 +130,7 @@ fn on_a_flow_the_ancestral_form_is_the_one_for_flows() -> Outcome {
             let lambda = |sigma: f64| ((1.0 - sigma) / sigma).ln();
             let s = 1.0 / ((0.5 * (lambda(i) + lambda(low))).exp() + 1.0);
             let u = s / i * x + (1.0 - s / i) * denoise(x, &from);
-            let at = denoise(u, &flow_level(s));
+            let at = denoise(u, &flow.level(s)?);
             x = alpha_next / alpha_low * (low / i * x + (1.0 - low / i) * at)
                 + renoise * normal(0, 1);
             textbook.push(x);
@@ -144,10 +145,6 @@ fn on_a_flow_the_ancestral_form_is_the_one_for_flows() -> Outcome {
         assert_close(&ours, &textbook, 1e-12, "flow");
     }
     Ok(())
-}
-
-fn flow_level(sigma: f64) -> NoiseLevel {
-    NoiseLevel::new(sigma, 1.0 - sigma, sigma).unwrap()
 }
 
 #[test]
@@ -405,137 +402,6 @@ fn the_noise_of_a_step_has_the_variance_of_the_diffusions() -> Outcome {
                 let h = step.to.lambda() - step.from.lambda();
                 let expected = (step.to.sigma() * eta).powi(2) * -(-2.0 * h).exp_m1();
                 assert!((variance / expected - 1.0).abs() < 1e-12, "DPM++ SDE");
-            }
-        }
-    }
-    Ok(())
-}
-
-#[test]
-fn a_step_too_short_for_a_node_is_first_order() -> Outcome {
-    let flow = RectifiedFlow::new();
-    for gap in [1e-16, 1e-15, 1e-13, 1e-11, 1e-9, 1e-6] {
-        let times = [0.9, 0.5 + gap, 0.5, 0.2];
-        let grid = Grid::from_times(&flow, &times)?;
-        let path = Path::new(&flow, &grid)?;
-        let without = Grid::from_times(&flow, &[0.9, 0.5, 0.2])?;
-        for solver in [
-            Box::new(DpmSolverPlusPlusSinglestep::order(2)?) as Box<dyn Solver>,
-            Box::new(DpmSolverPlusPlusSinglestep::order(3)?),
-            Box::new(DpmSolverPlusPlusSinglestep::order(2)?.with_kappa(Kappa::Ddpm)),
-            Box::new(ExponentialRungeKutta::res(3)?),
-            Box::new(ExponentialRungeKutta::heun()),
-            Box::new(DpmPlusPlusSde::new().with_eta(0.0)?),
-        ] {
-            let ours = states(&path, &*solver, START)?;
-            let expected = states(&Path::new(&flow, &without)?, &*solver, START)?;
-            // The noise of later steps is another; the step itself does nothing.
-            let plan = solver.plan(&path)?;
-            if !plan.is_stochastic() {
-                assert!(
-                    (ours[1] - expected[0]).abs() < 1e-15 + 20.0 * gap,
-                    "{gap:e} {solver:?}"
-                );
-            }
-            assert!(ours.iter().all(|x| x.is_finite()), "{gap:e} {solver:?}");
-        }
-    }
-    Ok(())
-}
-
-#[test]
-fn bad_options_are_refused() -> Outcome {
-    for order in [0, 1, 4] {
-        let refused = Err(Error::InvalidParameter {
-            name: "order",
-            value: order as f64,
-            requirement: "2 or 3 for a single-step solver",
-        });
-        assert_eq!(ExponentialRungeKutta::seeds(order), refused);
-        assert_eq!(ExponentialRungeKutta::res(order), refused);
-        assert!(DpmSolverPlusPlusSinglestep::order(order).is_err());
-    }
-    let two = ExponentialRungeKutta::res(2)?;
-    let three = ExponentialRungeKutta::res(3)?;
-    assert!(matches!(
-        two.with_nodes(&[0.3, 0.6]),
-        Err(Error::WrongLength {
-            name: "nodes",
-            expected: 1,
-            found: 2
-        })
-    ));
-    for nodes in [&[0.5, 0.5][..], &[0.0, 0.5], &[0.5, 1.1], &[f64::NAN, 0.5]] {
-        assert!(
-            matches!(three.with_nodes(nodes), Err(Error::InvalidEntry { .. })),
-            "{nodes:?}"
-        );
-    }
-    assert!(matches!(
-        three.with_nodes(&[2.0 / 3.0, 0.9]),
-        Err(Error::InvalidParameter {
-            name: "first node",
-            ..
-        })
-    ));
-    for value in [-1.0, f64::NAN, f64::INFINITY] {
-        assert!(two.with_tau(value).is_err() && two.with_noise_scale(value).is_err());
-        let sde = DpmPlusPlusSde::new();
-        assert!(sde.with_eta(value).is_err() && sde.with_noise_scale(value).is_err());
-        assert!(sde.with_node(value).is_err());
-        let single = DpmSolverPlusPlusSinglestep::order(2)?;
-        assert!(single.with_noise_scale(value).is_err());
-        assert!(single.with_nodes(&[value]).is_err());
-    }
-    assert!(DpmPlusPlusSde::new().with_node(0.0).is_err());
-
-    // Levels between the knots need a schedule, and one that has them.
-    let schedule = VarianceExploding::new(0.01, 50.0)?;
-    let grid = Grid::uniform_lambda(
-        &schedule,
-        4,
-        diffusion_sampler::schedule::NoiseSchedule::lambda_range(&schedule),
-    )?;
-    let bare = Path::without_schedule(&grid);
-    assert!(matches!(
-        two.plan(&bare),
-        Err(Error::PathWithoutSchedule { .. })
-    ));
-    assert!(matches!(
-        DpmPlusPlusSde::new().plan(&bare),
-        Err(Error::PathWithoutSchedule { .. })
-    ));
-    assert!(
-        ExponentialRungeKutta::heun()
-            .with_tau(1.0)?
-            .plan(&bare)
-            .is_ok()
-    );
-    let single = DpmSolverPlusPlusSinglestep::order(2)?.with_kappa(Kappa::Ddpm);
-    assert!(single.plan(&bare).is_ok(), "the node is the step's end");
-    let beyond = single.with_nodes(&[0.9])?;
-    assert!(matches!(
-        beyond.plan(&Path::new(&schedule, &grid)?),
-        Err(Error::LambdaOutOfRange { .. })
-    ));
-    Ok(())
-}
-
-#[test]
-fn any_finite_tau_gives_finite_weights() -> Outcome {
-    for (schedule, grid) in paths(5, true)? {
-        let path = Path::new(&schedule, &grid)?;
-        for tau in [1e-200, 1e-8, 1e3, 1e100, 1e155, f64::MAX] {
-            for solver in [
-                ExponentialRungeKutta::seeds(2)?,
-                ExponentialRungeKutta::seeds(3)?,
-                ExponentialRungeKutta::heun(),
-            ] {
-                let plan = solver.with_tau(tau)?.plan(&path)?;
-                assert!(
-                    plan.mean_defect().iter().all(|defect| *defect < 1e-13),
-                    "{tau}"
-                );
             }
         }
     }
