@@ -22,6 +22,6 @@ mod predictor_corrector;
 mod repaint;
 mod restart;
 mod singlestep_data;
-mod slopes;
 mod singlestep_limits;
+mod slopes;
 mod structure;
