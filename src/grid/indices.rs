@@ -184,17 +184,18 @@ impl Grid {
         Self::of_indices(schedule, (0..steps).map(index))
     }
 
-    /// Network indices of a distilled model: of the n = `trained` indices ⌊T/n⌋ j − 1, j = n..1, on
-    /// which it was distilled, those at positions ⌊k n/K⌋, k = 0..K, then clean.
+    /// The spacing of latent consistency models and others that were distilled on n = `trained`
+    /// steps: of the network indices ⌊T/n⌋ j − 1, j = n..1, those at positions ⌊k n/K⌋, k = 0..K,
+    /// then clean.
     ///
-    /// diffusers' `LCMScheduler` (`original_inference_steps`) and stable-diffusion.cpp's "lcm", n =
-    /// 50.
+    /// diffusers' LCM and TCD schedulers (`original_inference_steps`) and stable-diffusion.cpp's
+    /// "lcm", n = 50.
     ///
     /// ```
     /// use diffusion_sampler::{Grid, schedule::TableSchedule};
     ///
     /// let schedule = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;
-    /// let grid = Grid::distilled(&schedule, 4, 50)?;
+    /// let grid = Grid::lcm(&schedule, 4, 50)?;
     /// let indices: Vec<f64> = grid.edges().map(|(from, _)| from.model_time()).collect();
     /// assert_eq!(indices, [999.0, 759.0, 499.0, 259.0]);
     /// # Ok::<(), diffusion_sampler::Error>(())
@@ -205,13 +206,14 @@ impl Grid {
     /// [`Error::StepCount`] unless 1 ≤ `steps` ≤ `trained`, [`Error::InvalidParameter`] unless
     /// `trained` ≤ T, [`Error::SpacingNeedsTable`] for a continuous schedule.
     #[doc(alias = "original_inference_steps")]
-    pub fn distilled(
-        schedule: &dyn NoiseSchedule,
-        steps: usize,
-        trained: usize,
-    ) -> Result<Self, Error> {
+    pub fn lcm(schedule: &dyn NoiseSchedule, steps: usize, trained: usize) -> Result<Self, Error> {
         let table = check_trained(schedule, steps, trained)?;
-        let index = |k: usize| (table / trained * (trained - k * trained / steps) - 1) as f64;
+        // numpy's own arithmetic: n/K first.
+        let stride = trained as f64 / steps as f64;
+        let index = |k: usize| {
+            let skipped = (k as f64 * stride).floor();
+            (trained as f64 - skipped) * (table / trained) as f64 - 1.0
+        };
         Self::of_indices(schedule, (0..steps).map(index))
     }
 
@@ -230,7 +232,7 @@ impl Grid {
     ///
     /// # Errors
     ///
-    /// As [`distilled`](Self::distilled).
+    /// As [`lcm`](Self::lcm).
     #[doc(alias = "SDTurboScheduler")]
     pub fn turbo(
         schedule: &dyn NoiseSchedule,
@@ -262,7 +264,7 @@ fn check_trained(
     steps: usize,
     trained: usize,
 ) -> Result<usize, Error> {
-    let table = check_table(schedule, steps, 1, "distilled")?;
+    let table = check_table(schedule, steps, 1, "LCM")?;
     let within = trained <= table;
     require(within, "trained steps", trained as f64, "at most T")?;
     if steps <= trained {

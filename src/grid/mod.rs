@@ -31,13 +31,12 @@ use crate::schedule::NoiseSchedule;
 /// | [`trailing`](Self::trailing) | round(T u_k) |
 /// | [`leading`](Self::leading) | network index (K − 1 − k)⌊T/K⌋ + offset, then clean |
 /// | [`linspace`](Self::linspace) | network index round(linspace(T − 1, 0, K)), then clean |
-/// | [`lcm`](Self::lcm) | network indices (n − ⌊kn/K⌋)⌊T/n⌋ − 1 of n original steps, then clean |
 /// | [`quadratic`](Self::quadratic) | T u_k², on a table rounded and never below K − k |
 /// | [`ddim_quadratic`](Self::ddim_quadratic) | network index ⌊linspace(√(0.8 T), 0, K)²⌋, then clean |
 /// | [`uniform_lambda`](Self::uniform_lambda) | K levels uniform in λ, then clean |
 /// | [`karras`](Self::karras) | K levels uniform in ρ^(1/7), then clean |
 /// | [`exponential`](Self::exponential) | K levels with ln ρ along a power ramp, then clean |
-/// | [`normal`](Self::normal), [`sgm_uniform`](Self::sgm_uniform), [`simple`](Self::simple), [`ddim_uniform`](Self::ddim_uniform), [`beta_indices`](Self::beta_indices), [`smoothstep`](Self::smoothstep), [`distilled`](Self::distilled), [`turbo`](Self::turbo) | network indices, as the libraries have them that made the names known |
+/// | [`normal`](Self::normal), [`sgm_uniform`](Self::sgm_uniform), [`simple`](Self::simple), [`ddim_uniform`](Self::ddim_uniform), [`beta_indices`](Self::beta_indices), [`smoothstep`](Self::smoothstep), [`lcm`](Self::lcm), [`turbo`](Self::turbo) | network indices, as the libraries have them that made the names known |
 /// | [`kl_optimal`](Self::kl_optimal), [`arctan`](Self::arctan), [`laplace`](Self::laplace), [`beta_sigmas`](Self::beta_sigmas), [`linear_quadratic`](Self::linear_quadratic), [`bong_tangent`](Self::bong_tangent), [`edm_vp`](Self::edm_vp), [`iddpm`](Self::iddpm), [`align_your_steps`](Self::align_your_steps) | ramps and tables of ρ or of a flow's σ |
 /// | [`sway`](Self::sway), [`sway_in_time`](Self::sway_in_time) | times bent towards one end |
 /// | [`from_times`](Self::from_times), [`from_indices`](Self::from_indices), [`from_lambdas`](Self::from_lambdas), [`from_rhos`](Self::from_rhos), [`from_flow_sigmas`](Self::from_flow_sigmas), [`from_levels`](Self::from_levels) | the list given |

@@ -132,8 +132,8 @@ spacings! {
     Smoothstep "smoothstep" []
         "Indices (T − 1) u² (3 − 2u): [`Grid::smoothstep`]."
         "stable-diffusion.cpp";
-    Distilled "distilled" ["lcm", "original_inference_steps"]
-        "K of the 50 indices of a distilled model: [`Grid::distilled`]."
+    Lcm "lcm" ["distilled", "original_inference_steps"]
+        "K of the 50 indices of a distilled model: [`Grid::lcm`]."
         "Luo et al. (2023), Latent Consistency Models; diffusers, LCMScheduler";
     Turbo "turbo" ["sd_turbo"]
         "The first K of ten indices, T − 1, T − 1 − T/10, …: [`Grid::turbo`]."
@@ -215,7 +215,7 @@ impl Spacing {
             Self::LinearQuadratic => Grid::linear_quadratic(schedule, steps, range()?, 0.025),
             Self::BongTangent => Grid::bong_tangent(schedule, steps, range()?),
             Self::Smoothstep => Grid::smoothstep(&table, steps),
-            Self::Distilled => Grid::distilled(&table, steps, 50),
+            Self::Lcm => Grid::lcm(&table, steps, 50),
             Self::Turbo => Grid::turbo(&table, steps, 10),
             Self::EdmVp => Grid::edm_vp(schedule, steps, range()?, 1e-3),
             Self::Iddpm => Grid::iddpm(schedule, steps, range()?),

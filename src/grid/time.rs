@@ -81,48 +81,6 @@ impl Grid {
         Self::of_indices(schedule, (0..steps).rev().map(index))
     }
 
-    /// The spacing of latent consistency models: the network indices j⌊T/n⌋ − 1, j = n..1, of the n
-    /// = `original_steps` steps they were distilled on, of which the k-th of K = `steps` is the
-    /// ⌊kn/K⌋-th; then clean. diffusers' LCM and TCD schedulers (n = 50).
-    ///
-    /// ```
-    /// use diffusion_sampler::{Grid, schedule::TableSchedule};
-    ///
-    /// let schedule = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;
-    /// let grid = Grid::lcm(&schedule, 50, 4)?;
-    /// let seen: Vec<f64> = grid.edges().map(|(from, _)| from.model_time()).collect();
-    /// assert_eq!(seen, [999.0, 759.0, 499.0, 259.0]);
-    /// # Ok::<(), diffusion_sampler::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`Error::SpacingNeedsTable`] for a continuous schedule; [`Error::StepCount`] unless 1 ≤
-    /// `original_steps` ≤ T and 1 ≤ `steps` ≤ `original_steps`.
-    #[doc(alias = "original_inference_steps")]
-    pub fn lcm(
-        schedule: &dyn NoiseSchedule,
-        original_steps: usize,
-        steps: usize,
-    ) -> Result<Self, Error> {
-        let table = check_table(schedule, original_steps, 1, "LCM")?;
-        if !(1..=original_steps).contains(&steps) {
-            return Err(Error::StepCount {
-                steps,
-                min: 1,
-                max: original_steps,
-            });
-        }
-        let ratio = table / original_steps;
-        // numpy's own arithmetic: n/K first.
-        let stride = original_steps as f64 / steps as f64;
-        let index = |k: usize| {
-            let skipped = (k as f64 * stride).floor();
-            (original_steps as f64 - skipped) * ratio as f64 - 1.0
-        };
-        Self::of_indices(schedule, (0..steps).map(index))
-    }
-
     /// Quadratic in time: t_k = T u_k² with u_k = (K − k)/K. On a table rounded to knots, and never
     /// below K − k, so that all knots are distinct up to K = T.
     ///

@@ -29,7 +29,7 @@ const TIMESTEP_SCALING: f64 = 10.0;
 /// use diffusion_sampler::{Grid, schedule::TableSchedule, solver::{Lcm, Path, Solver}};
 ///
 /// let schedule = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;
-/// let grid = Grid::lcm(&schedule, 50, 4)?;
+/// let grid = Grid::lcm(&schedule, 4, 50)?;
 /// let plan = Lcm::new().plan(&Path::new(&schedule, &grid)?)?;
 /// assert_eq!(plan.evaluations(), 4);
 /// assert_eq!(plan.steps()[3].stages[0].update.noise, 0.0);

@@ -25,7 +25,7 @@ use crate::posterior::{StridedPosterior, step_size};
 /// use diffusion_sampler::solver::{Path, Solver, Tcd};
 ///
 /// let schedule = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;
-/// let grid = Grid::lcm(&schedule, 50, 4)?.ending_at(schedule.level(1.0)?)?;
+/// let grid = Grid::lcm(&schedule, 4, 50)?.ending_at(schedule.level(1.0)?)?;
 /// let plan = Tcd::new(0.3)?.plan(&Path::new(&schedule, &grid)?)?;
 /// assert!(plan.steps()[2].stages[0].update.noise > 0.0);
 /// assert_eq!(plan.steps()[3].stages[0].update.noise, 0.0);

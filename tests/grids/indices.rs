@@ -39,7 +39,7 @@ const ALL: [(&str, Constructor); 8] = [
     ("DDIM uniform", |s, k| Grid::ddim_uniform(s, k)),
     ("beta", |s, k| Grid::beta_indices(s, k, (0.6, 0.6))),
     ("smoothstep", |s, k| Grid::smoothstep(s, k)),
-    ("distilled", |s, k| Grid::distilled(s, k, 50)),
+    ("lcm", |s, k| Grid::lcm(s, k, 50)),
     ("turbo", |s, k| Grid::turbo(s, k, 10)),
 ];
 
@@ -206,7 +206,7 @@ fn beta_indices_are_the_rounded_quantiles_and_repeats_are_refused() -> Outcome {
 }
 
 #[test]
-fn smoothstep_distilled_and_turbo_are_their_formulas() -> Outcome {
+fn smoothstep_lcm_and_turbo_are_their_formulas() -> Outcome {
     let schedule = TableSchedule::linear(TABLE, 1e-4, 0.02)?;
     for steps in 1..=77 {
         let grid = Grid::smoothstep(&schedule, steps)?;
@@ -227,7 +227,7 @@ fn smoothstep_distilled_and_turbo_are_their_formulas() -> Outcome {
             .map(|j| (j * (TABLE / trained) - 1) as f64)
             .collect();
         for steps in 1..=trained.min(60) {
-            let grid = Grid::distilled(&schedule, steps, trained)?;
+            let grid = Grid::lcm(&schedule, steps, trained)?;
             is_sound(&grid, steps);
             let expected: Vec<f64> = (0..steps)
                 .map(|i| list[(i as f64 * trained as f64 / steps as f64).floor() as usize])
@@ -237,16 +237,13 @@ fn smoothstep_distilled_and_turbo_are_their_formulas() -> Outcome {
             assert_eq!(indices(&first), list[..steps]);
         }
         for refused in [
-            Grid::distilled(&schedule, trained + 1, trained),
+            Grid::lcm(&schedule, trained + 1, trained),
             Grid::turbo(&schedule, trained + 1, trained),
         ] {
             assert!(matches!(refused, Err(Error::StepCount { .. })));
         }
     }
-    for refused in [
-        Grid::distilled(&schedule, 4, 1001),
-        Grid::turbo(&schedule, 4, 0),
-    ] {
+    for refused in [Grid::lcm(&schedule, 4, 1001), Grid::turbo(&schedule, 4, 0)] {
         assert!(refused.is_err());
     }
     Ok(())
@@ -276,7 +273,7 @@ fn counts_and_continuous_schedules_are_refused() -> Outcome {
     let one = TableSchedule::linear(1, 0.5, 0.5)?;
     for (name, grid) in ALL
         .iter()
-        .filter(|(name, _)| !["DDIM uniform", "distilled", "turbo"].contains(name))
+        .filter(|(name, _)| !["DDIM uniform", "lcm", "turbo"].contains(name))
     {
         assert_eq!(times(&grid(&one, 1)?), [1.0, 0.0], "{name}");
     }

@@ -117,7 +117,7 @@ fn every_name_has_the_options_that_its_definition_says() -> Outcome {
             ),
             (Of::BongTangent, Grid::bong_tangent(schedule, 9, range)),
             (Of::Smoothstep, Grid::smoothstep(table, 9)),
-            (Of::Distilled, Grid::distilled(table, 9, 50)),
+            (Of::Lcm, Grid::lcm(table, 9, 50)),
             (Of::Turbo, Grid::turbo(table, 9, 10)),
             (Of::EdmVp, Grid::edm_vp(schedule, 9, range, 1e-3)),
             (Of::Iddpm, Grid::iddpm(schedule, 9, range)),
@@ -240,7 +240,7 @@ fn names_of_other_libraries_resolve() -> Outcome {
         ("discrete", Spacing::Normal),
         ("smoothstep", Spacing::Smoothstep),
         ("bong_tangent", Spacing::BongTangent),
-        ("lcm", Spacing::Distilled),
+        ("lcm", Spacing::Lcm),
         // diffusers.
         ("leading", Spacing::Leading),
         ("linspace", Spacing::Linspace),

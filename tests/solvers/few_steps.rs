@@ -49,7 +49,7 @@ fn lcm(path: &Path<'_>, scaling: f64) -> Vec<f64> {
 fn lcm_is_the_published_recurrence() -> Outcome {
     let table = table()?;
     for steps in [1, 2, 5, 12, 50] {
-        let grid = Grid::lcm(&table, 50, steps)?;
+        let grid = Grid::lcm(&table, steps, 50)?;
         let path = Path::new(&table, &grid)?;
         // The first indices too, where the boundary is felt.
         let late = Grid::from_indices(&table, &[3.0, 1.0, 0.0])?;
@@ -75,7 +75,7 @@ fn lcm_is_the_published_recurrence() -> Outcome {
 #[test]
 fn lcm_misses_the_mean_by_its_boundary_scalings_alone() -> Outcome {
     let table = table()?;
-    let grid = Grid::lcm(&table, 50, 4)?;
+    let grid = Grid::lcm(&table, 4, 50)?;
     let path = Path::new(&table, &grid)?;
     let plain = Lcm::new().without_boundary().plan(&path)?;
     assert!(plain.mean_defect().iter().all(|defect| *defect == 0.0));
@@ -117,7 +117,7 @@ fn lcm_without_boundary_draws_anew_around_the_estimate() -> Outcome {
 fn the_lcm_grid_is_the_listed_one() -> Outcome {
     let table = table()?;
     let indices = |original, steps| -> Result<Vec<f64>, Error> {
-        let grid = Grid::lcm(&table, original, steps)?;
+        let grid = Grid::lcm(&table, steps, original)?;
         assert!(grid.end().is_clean());
         Ok(grid.edges().map(|(from, _)| from.model_time()).collect())
     };
@@ -158,12 +158,15 @@ fn the_lcm_grid_is_the_listed_one() -> Outcome {
         Err(Error::StepCount { steps, min: 1, max }) => (steps, max),
         other => panic!("{other:?}"),
     };
-    assert_eq!(steps(Grid::lcm(&table, 50, 0)), (0, 50));
-    assert_eq!(steps(Grid::lcm(&table, 50, 51)), (51, 50));
+    assert_eq!(steps(Grid::lcm(&table, 0, 50)), (0, 50));
+    assert_eq!(steps(Grid::lcm(&table, 51, 50)), (51, 50));
     assert_eq!(steps(Grid::lcm(&table, 0, 0)), (0, 1000));
-    assert_eq!(steps(Grid::lcm(&table, 1001, 1)), (1001, 1000));
     assert!(matches!(
-        Grid::lcm(&RectifiedFlow::new(), 50, 4),
+        Grid::lcm(&table, 1, 1001),
+        Err(Error::InvalidParameter { value: 1001.0, .. })
+    ));
+    assert!(matches!(
+        Grid::lcm(&RectifiedFlow::new(), 4, 50),
         Err(Error::SpacingNeedsTable { .. })
     ));
     Ok(())
@@ -196,7 +199,7 @@ fn tcd(path: &Path<'_>, table: &TableSchedule, eta: f64) -> Vec<f64> {
 fn tcd_is_the_published_recurrence() -> Outcome {
     let table = table()?;
     for steps in [1, 2, 4, 5, 12, 50] {
-        let grid = Grid::lcm(&table, 50, steps)?.ending_at(table.level(1.0)?)?;
+        let grid = Grid::lcm(&table, steps, 50)?.ending_at(table.level(1.0)?)?;
         let path = Path::new(&table, &grid)?;
         for gamma in [0.0, 0.1, 0.3, 0.5, 0.9, 1.0] {
             let ours = states(&path, &Tcd::new(gamma)?, START)?;
@@ -249,7 +252,7 @@ fn tcd_goes_from_ddim_to_fresh_noise() -> Outcome {
 #[test]
 fn few_step_solvers_start_from_pure_noise() -> Outcome {
     let zero = table()?.zero_terminal_snr()?;
-    let grid = Grid::lcm(&zero, 50, 4)?;
+    let grid = Grid::lcm(&zero, 4, 50)?;
     assert_eq!(grid.start().alpha(), 0.0);
     let solvers: [&dyn Solver; 2] = [&Lcm::new(), &Tcd::new(0.3)?];
     for solver in solvers {
