@@ -21,6 +21,8 @@
 
 pub mod choosing {
     //! [mathematics-guidance]: super::mathematics#7-guidance
+    //! [recipes]: super::recipes
+    //! [samplers]: super::samplers
     #![doc = include_str!("../docs/choosing.md")]
 }
 

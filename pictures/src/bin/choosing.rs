@@ -6,19 +6,15 @@
 use std::error::Error;
 
 use diffusion_sampler::{
-    Grid, Sampler,
-    schedule::{NoiseSchedule, RectifiedFlow, TableSchedule},
-    solver::{Entry, Path, Solver, catalogue},
+    Error as Refused, Sampler,
+    grid::Spacing,
+    registry,
+    schedule::{Edm, NoiseSchedule, RectifiedFlow, TableSchedule},
+    solver::{Path, Solver},
 };
 use pictures::canvas::{Align, Canvas, INK, Marker, PALETTE, Rect, Shape, Stroke, Text, WHITE};
 use pictures::plot::{Axes, Axis, Entry as Legend, Key, legend_row};
 use pictures::{miss, output};
-
-type Refused = diffusion_sampler::Error;
-type Spacing = (
-    &'static str,
-    fn(&dyn NoiseSchedule, usize) -> Result<Grid, Refused>,
-);
 
 /// Model evaluations that a run may spend.
 const BUDGETS: [usize; 11] = [4, 5, 6, 8, 10, 14, 20, 30, 50, 70, 100];
@@ -29,48 +25,64 @@ const TABLE: [usize; 5] = [5, 10, 20, 50, 100];
 struct Kind {
     name: &'static str,
     schedule: Box<dyn NoiseSchedule>,
-    spacings: &'static [Spacing],
-    /// The solvers to compare on the first spacing: label, name in the catalogue.
-    solvers: &'static [(&'static str, &'static str)],
+    spacings: &'static [&'static str],
 }
 
-const TABLE_SPACINGS: &[Spacing] = &[
-    ("quadratic", |s, k| Grid::quadratic(s, k)),
-    ("trailing", |s, k| Grid::trailing(s, k)),
-    ("uniform λ", |s, k| {
-        Grid::uniform_lambda(s, k, s.lambda_range())
-    }),
-    ("Karras", |s, k| Grid::karras(s, k, s.lambda_range(), 7.0)),
+/// Names as the registry knows them.
+const DETERMINISTIC: [&str; 8] = [
+    "Euler", "DPM++ 2M", "DPM++ 3M", "UniPC", "DEIS", "iPNDM", "Heun", "DPM++ 2S",
 ];
-
-const FLOW_SPACINGS: &[Spacing] = &[
-    ("trailing", |s, k| Grid::trailing(s, k)),
-    ("quadratic", |s, k| Grid::quadratic(s, k)),
+const STOCHASTIC: [&str; 8] = [
+    "Euler a",
+    "DPM++ 2M SDE",
+    "DPM++ 3M SDE",
+    "SA-Solver",
+    "ER-SDE",
+    "DPM++ SDE",
+    "SEEDS-2",
+    "SEEDS-3",
 ];
+const SPACING_SOLVER: &str = "DPM++ 2M";
 
-const TABLE_SOLVERS: &[(&str, &str)] = &[
-    ("DDIM (Euler)", "DDIM"),
-    ("DPM++ 2M", "DPM-Solver++(2M)"),
-    ("Heun", "Heun"),
-    ("DDPM", "DDPM"),
-    ("DPM++ 2M SDE", "SDE-DPM-Solver++(2M)"),
-];
-
-const FLOW_SOLVERS: &[(&str, &str)] = TABLE_SOLVERS;
-
-fn kinds() -> Result<[Kind; 2], Refused> {
+fn kinds() -> Result<[Kind; 3], Refused> {
     Ok([
         Kind {
             name: "table of betas",
             schedule: Box::new(TableSchedule::linear(1000, 1e-4, 0.02)?),
-            spacings: TABLE_SPACINGS,
-            solvers: TABLE_SOLVERS,
+            spacings: &[
+                "quadratic",
+                "trailing",
+                "leading",
+                "uniform_lambda",
+                "karras",
+                "normal",
+                "beta",
+                "kl_optimal",
+            ],
         },
         Kind {
             name: "flow, shift 3",
             schedule: Box::new(RectifiedFlow::shifted(3.0)?),
-            spacings: FLOW_SPACINGS,
-            solvers: FLOW_SOLVERS,
+            spacings: &[
+                "trailing",
+                "quadratic",
+                "normal",
+                "beta",
+                "linear_quadratic",
+                "sway",
+                "bong_tangent",
+            ],
+        },
+        Kind {
+            name: "EDM",
+            schedule: Box::new(Edm::default()),
+            spacings: &[
+                "karras",
+                "uniform_lambda",
+                "beta_sigmas",
+                "kl_optimal",
+                "iddpm",
+            ],
         },
     ])
 }
@@ -93,32 +105,31 @@ impl Curve {
     fn measure(
         name: &'static str,
         kind: &Kind,
-        spacing: &Spacing,
+        spacing: Spacing,
         solver: &dyn Solver,
         measure: Data,
     ) -> Result<Self, Box<dyn Error>> {
         let sampler = |steps: usize| -> Result<Option<Sampler>, Refused> {
-            let grid = match (spacing.1)(&*kind.schedule, steps) {
-                Err(Refused::StepCount { .. }) => return Ok(None),
+            let grid = match spacing.grid(&*kind.schedule, steps) {
+                // Spacings that have no grid of so few or so many steps.
+                Err(Refused::StepCount { .. } | Refused::NoiseNotDecreasing { .. }) => {
+                    return Ok(None);
+                }
                 grid => grid?,
             };
             Sampler::along(&Path::new(&*kind.schedule, &grid)?, solver).map(Some)
         };
         let mut points = Vec::new();
         for budget in BUDGETS {
-            let affordable = |steps: &usize| -> bool {
-                let plan = sampler(*steps).ok().flatten();
-                plan.is_some_and(|sampler| sampler.plan().evaluations() <= budget)
-            };
-            let Some(steps) = (1..=budget).rev().find(affordable) else {
-                continue;
-            };
-            if let Some(sampler) = sampler(steps)? {
-                let stochastic = sampler.plan().is_stochastic();
-                if stochastic && measure.0 != DATA[0].0 {
+            for steps in (1..=budget).rev() {
+                let Some(sampler) = sampler(steps)? else {
+                    continue;
+                };
+                if sampler.plan().evaluations() > budget {
                     continue;
                 }
                 points.push((budget, (measure.1)(&sampler)?));
+                break;
             }
         }
         Ok(Self { name, points })
@@ -133,39 +144,42 @@ impl Curve {
 /// A panel's title and its curves.
 type Panel = (String, Vec<Curve>);
 
-fn entry(name: &str) -> Result<Entry, Box<dyn Error>> {
-    let found = catalogue().into_iter().find(|entry| entry.name == name);
-    found.ok_or_else(|| format!("no solver {name:?}").into())
-}
-
-/// Solvers on the first spacing of a kind.
-fn solvers(kind: &Kind) -> Result<Vec<Panel>, Box<dyn Error>> {
-    let panel = |data: Data| {
-        let spacing = &kind.spacings[0];
-        let curve = |&(label, name): &(&'static str, &str)| {
-            Curve::measure(label, kind, spacing, &entry(name)?.solver, data)
-        };
-        let curves = kind.solvers.iter().map(curve).collect::<Result<_, _>>()?;
-        Ok((format!("{}: {}, {}", data.0, kind.name, spacing.0), curves))
+/// Solvers on one spacing of a kind.
+fn solvers(
+    kind: &Kind,
+    spacing: &str,
+    names: &[&'static str],
+    data: Data,
+) -> Result<Panel, Box<dyn Error>> {
+    let curve = |&name: &&'static str| {
+        let solver = registry::sampler(name)?.solver;
+        Curve::measure(name, kind, Spacing::named(spacing)?, &solver, data)
     };
-    DATA.into_iter().map(panel).collect()
+    let curves = names.iter().map(curve).collect::<Result<_, _>>()?;
+    Ok((format!("{}: {}, {spacing}", data.0, kind.name), curves))
 }
 
 /// One solver on all spacings of a kind.
-fn spacings(kind: &Kind) -> Result<Vec<Panel>, Box<dyn Error>> {
-    let panel = |data: Data| {
-        let solver = entry("DPM-Solver++(2M)")?.solver;
-        let curve = |spacing: &Spacing| Curve::measure(spacing.0, kind, spacing, &solver, data);
-        let curves = kind.spacings.iter().map(curve).collect::<Result<_, _>>()?;
-        Ok((format!("{}: {}, DPM++ 2M", data.0, kind.name), curves))
-    };
-    DATA.into_iter().map(panel).collect()
+fn spacings(kind: &Kind, data: Data) -> Result<Panel, Box<dyn Error>> {
+    let solver = registry::sampler(SPACING_SOLVER)?.solver;
+    let curve =
+        |&name: &&'static str| Curve::measure(name, kind, Spacing::named(name)?, &solver, data);
+    let curves = kind.spacings.iter().map(curve).collect::<Result<_, _>>()?;
+    Ok((
+        format!("{}: {}, {SPACING_SOLVER}", data.0, kind.name),
+        curves,
+    ))
 }
 
 fn look(index: usize) -> (Stroke, Marker) {
     const SHAPES: [Shape; 4] = [Shape::Disc, Shape::Square, Shape::Diamond, Shape::Ring];
     let colour = PALETTE[index % PALETTE.len()];
-    let shape = SHAPES[(index / PALETTE.len() + index) % SHAPES.len()];
+    // A colour that comes again is a ring.
+    let shape = if index < PALETTE.len() {
+        SHAPES[index % 3]
+    } else {
+        SHAPES[3]
+    };
     (Stroke::new(colour, 2.0), Marker::new(shape, 5.0, colour))
 }
 
@@ -231,10 +245,32 @@ fn print((title, curves): &Panel) {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let kinds = kinds()?;
-    let rows = kinds.iter().map(solvers).collect::<Result<Vec<_>, _>>()?;
-    rows.iter().flatten().for_each(print);
-    draw("Solvers: error by evaluations", &rows, "solvers.png")?;
-    let rows = kinds.iter().map(spacings).collect::<Result<Vec<_>, _>>()?;
-    rows.iter().flatten().for_each(print);
-    draw("Spacings: error by evaluations", &rows, "spacings.png")
+    let both = |panel: &dyn Fn(Data) -> Result<Panel, Box<dyn Error>>| {
+        DATA.into_iter().map(panel).collect::<Result<Vec<_>, _>>()
+    };
+    let figure = |title: &str, rows: Vec<Vec<Panel>>, file: &str| {
+        println!("\n## {title}");
+        rows.iter().flatten().for_each(print);
+        draw(title, &rows, file)
+    };
+    let [table, flow, edm] = &kinds;
+    let places = [
+        (table, "quadratic"),
+        (flow, "trailing"),
+        (flow, "quadratic"),
+    ];
+    let rows =
+        places.map(|(kind, spacing)| both(&|data| solvers(kind, spacing, &DETERMINISTIC, data)));
+    let rows = rows.into_iter().collect::<Result<_, _>>()?;
+    figure("Deterministic solvers", rows, "solvers.png")?;
+    let rows = ["karras", "uniform_lambda"]
+        .map(|spacing| both(&|data| solvers(edm, spacing, &DETERMINISTIC, data)));
+    let rows = rows.into_iter().collect::<Result<_, _>>()?;
+    figure("Deterministic solvers on EDM", rows, "solvers-edm.png")?;
+    let noisy =
+        [places[0], places[2]].map(|(kind, spacing)| solvers(kind, spacing, &STOCHASTIC, DATA[0]));
+    let noisy = noisy.into_iter().collect::<Result<_, _>>()?;
+    figure("Stochastic solvers", vec![noisy], "noise.png")?;
+    let rows = kinds.iter().map(|kind| both(&|data| spacings(kind, data)));
+    figure("Spacings", rows.collect::<Result<_, _>>()?, "spacings.png")
 }
