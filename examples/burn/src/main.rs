@@ -14,8 +14,6 @@ mod reference;
 mod refusals;
 #[path = "../../candle/src/runs.rs"]
 mod runs;
-#[path = "../../candle/src/third_order.rs"]
-mod third_order;
 
 use burn_tensor::{DType, Device, Tensor};
 

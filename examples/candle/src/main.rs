@@ -10,7 +10,6 @@ mod ops;
 mod reference;
 mod refusals;
 mod runs;
-mod third_order;
 mod view;
 
 use candle_core::{DType, Device, Tensor};

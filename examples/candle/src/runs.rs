@@ -11,13 +11,12 @@ use diffusion_sampler::guidance::{
 use diffusion_sampler::ndarray::{Array4, Axis, Ix4};
 use diffusion_sampler::run::TensorRun;
 use diffusion_sampler::schedule::TableSchedule;
-use diffusion_sampler::solver::{DpmSolverPlusPlus, FirstOrder, Heun, Solver};
+use diffusion_sampler::solver::{DpmSolverPlusPlus, FirstOrder, Heun, Solver, UniPc};
 use diffusion_sampler::tensor::TensorOps;
 use diffusion_sampler::{Clip, Denoiser, Grid, KeyedNoise, Query, Sampler, Trajectory};
 
 use crate::counting::{Counting, Traffic};
 use crate::reference::{self, PREDICTION, Reference, SHAPE, Weights};
-use crate::third_order::ThirdOrder;
 
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 type Outputs<L> = std::result::Result<Vec<<L as Library>::Tensor>, <L as Library>::Error>;
@@ -78,7 +77,8 @@ pub fn compare<L: Library>(library: &L) -> Result<Vec<Line>> {
         library,
         weights: &weights,
     };
-    let (two_m, three_m) = (DpmSolverPlusPlus::new(), ThirdOrder);
+    let (two_m, three_m) = (DpmSolverPlusPlus::new(), DpmSolverPlusPlus::multistep(3)?);
+    let unipc = UniPc::order(3)?;
     let classes = ClassifierFree::with_scale(4.0)?;
     let momentum = Projected::with_scale(6.0)?
         .with_radius(20.0)?
@@ -107,6 +107,12 @@ pub fn compare<L: Library>(library: &L) -> Result<Vec<Line>> {
         cases.run(
             "third order, two history slots",
             &plain(&three_m)?,
+            &classes,
+            (1, 0),
+        )?,
+        cases.run(
+            "UniPC of order 3, three history slots",
+            &plain(&unipc)?,
             &classes,
             (1, 0),
         )?,
