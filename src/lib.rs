@@ -32,7 +32,8 @@
 //!
 //! *How*
 //! - [`registry`]: samplers by the names of ComfyUI, AUTOMATIC1111, diffusers and others.
-//! - [`solver`]: DDIM, DDPM and every κ between, DPM-Solver++, Heun, DDIM inversion; custom ones.
+//! - [`solver`]: DDIM, DDPM and every κ between; DPM-Solver and DPM-Solver++, UniPC, SA-Solver, RES,
+//!   DEIS, LMS, iPNDM, ER-SDE, Heun, SEEDS, LCM, TCD, Restart, BELM and others; custom ones.
 //! - [`plan`]: a sampler as data: the scalars of every step.
 //! - [`denoiser`]: models, closures, several models or outputs, classifiers.
 //! - [`guidance`]: classifier-free, classifier, projected, rescaled and a dozen more, as scalars.
@@ -50,8 +51,8 @@
 //! - [`oracle`]: exact models, for your tests and ours.
 //! - [`kernel`]: the linear combination in place.
 //!
-//! The [guide] has the pages choosing, extending, mathematics, verification and performance, and,
-//! with the feature `proptest`, testing.
+//! The [guide] has the pages choosing, samplers, recipes, extending, mathematics, verification,
+//! performance and known wrong samplers, and, with the feature `proptest`, testing.
 //!
 //! # Conventions
 //!
