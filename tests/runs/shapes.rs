@@ -143,7 +143,8 @@ fn an_empty_batch_runs_without_calling_the_model() {
 #[test]
 fn one_step_returns_the_estimate_of_the_data() {
     let shape = (3, 4);
-    for (name, solver) in solvers() {
+    // LCM's boundary scalings add a share of the state.
+    for (name, solver) in solvers().into_iter().filter(|(name, _)| *name != "LCM") {
         let sampler = sampler(&*solver, 1);
         let mut run = sampler
             .start::<f64, _, _>(shape, KIND, KeyedNoise::new(6))
