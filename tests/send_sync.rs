@@ -1,4 +1,5 @@
-//! Every public type is `Send`, `Sync` and `Debug`, and `Clone` unless it lends or runs something.
+//! Every public type is `Send`, `Sync` and `Debug`, and `Clone` unless it lends or runs something;
+//! `Debug` only where it lends a source of noise, which may stay on one thread.
 
 use std::fmt::Debug;
 
@@ -6,6 +7,7 @@ use diffusion_sampler as ds;
 use ndarray::Ix2;
 
 fn shared<T: Send + Sync + Debug>() {}
+fn shown<T: Debug>() {}
 fn copied<T: Send + Sync + Debug + Clone>() {}
 
 /// One test for each list of types.
@@ -108,50 +110,43 @@ types!(schedules_are_shared_and_copied, copied:
 );
 
 types!(solvers_are_shared_and_copied, copied:
-    ds::solver::CfgPlusPlusSinglestep,
+    ds::solver::Basis,
     ds::solver::Belm,
     ds::solver::BelmInversion,
-    ds::solver::DdimInversion,
-    ds::solver::DpmPlusPlusSde,
-    ds::solver::DpmSolverPlusPlus,
-    ds::solver::DpmSolverPlusPlusSinglestep,
-    ds::solver::ExponentialRungeKutta,
+    ds::solver::CfgPlusPlus,
+    ds::solver::CfgPlusPlusSinglestep,
     ds::solver::Churn,
     ds::solver::DdimInversion,
+    ds::solver::Deis,
     ds::solver::Dpm2,
     ds::solver::DpmFast,
-    ds::solver::DpmSolverSinglestep,
-    ds::solver::DpmSolverPlusPlus,
-    ds::solver::Euler,
-    ds::solver::Basis,
-    ds::solver::CfgPlusPlus,
+    ds::solver::DpmPlusPlusSde,
     ds::solver::DpmSolver,
     ds::solver::DpmSolverPlusPlus,
-    ds::solver::ExponentialAdams,
-    ds::solver::SaSolver,
-    ds::solver::UniPc,
-    ds::solver::FirstOrder,
-    ds::solver::GroupedSinglestep,
-    ds::solver::Heun,
-    ds::solver::Lcm,
-    ds::solver::HeunPlusPlus,
-    ds::solver::Path<'static>,
-    ds::solver::RePaint<ds::solver::FirstOrder>,
-    ds::solver::Restart<ds::solver::Heun>,
-    ds::solver::Deis,
-    ds::solver::DpmSolverPlusPlus,
+    ds::solver::DpmSolverPlusPlusSinglestep,
+    ds::solver::DpmSolverSinglestep,
     ds::solver::ErNoise,
     ds::solver::ErSde,
+    ds::solver::Euler,
+    ds::solver::ExponentialAdams,
+    ds::solver::ExponentialRungeKutta,
     ds::solver::FirstOrder,
     ds::solver::GradientEstimation,
+    ds::solver::GroupedSinglestep,
     ds::solver::HeavyBall,
     ds::solver::Heun,
+    ds::solver::HeunPlusPlus,
     ds::solver::Ipndm,
+    ds::solver::Lcm,
     ds::solver::LinearMultistep,
     ds::solver::Path<'static>,
     ds::solver::Pndm,
+    ds::solver::RePaint<ds::solver::FirstOrder>,
+    ds::solver::Restart<ds::solver::Heun>,
+    ds::solver::SaSolver,
     ds::solver::SecondOrderForm,
     ds::solver::Tcd,
+    ds::solver::UniPc,
 );
 
 types!(what_a_registry_lists_is_shared_and_copied, copied:
@@ -181,6 +176,7 @@ types!(oracles_are_shared_and_copied, copied:
 types!(models_are_shared_and_copied, copied:
     ds::denoiser::Guided<ds::oracle::ExactDenoiser<ds::oracle::Gaussian>, ds::guidance::ZeroStar>,
     ds::denoiser::Models<(ds::Clip, ds::Clip)>,
+    ds::denoiser::SliceModel<fn(&[f32], &ds::Query<'_>, &mut [f32])>,
     ds::denoiser::WithClassifier<ds::Clip, ds::Clip>,
 );
 
@@ -205,6 +201,10 @@ types!(runs_are_shared_and_copied, copied:
 types!(what_a_run_lends_is_shared, shared:
     ds::run::Question<'static, ndarray::Array2<f32>>,
     ds::run::StepReport<'static, f32, Ix2>,
+);
+
+types!(what_lends_a_source_of_noise_is_shown, shown:
+    ds::tensor::Normals<'static, f32>,
 );
 
 #[cfg(feature = "proptest")]

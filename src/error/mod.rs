@@ -8,6 +8,28 @@ pub use run::RunError;
 
 pub(crate) use check::*;
 
+/// The enum: its variants as they are written in Rust, but with what a value is behind the value.
+macro_rules! errors {
+    (
+        $(#[$attribute:meta])*
+        pub enum $name:ident {
+            $(
+                $(#[$condition:meta])*
+                $variant:ident $({ $($value:ident: $type:ty => $what:literal),+ $(,)? })?
+            ),+ $(,)?
+        }
+    ) => {
+        $(#[$attribute])*
+        pub enum $name {
+            $(
+                $(#[$condition])*
+                $variant $({ $(#[doc = $what] $value: $type),+ })?
+            ),+
+        }
+    };
+}
+
+errors! {
 /// The errors of this crate. Each variant names the violated condition and carries the values that
 /// violated it.
 ///
@@ -23,613 +45,427 @@ pub(crate) use check::*;
 pub enum Error {
     /// A level needs a finite time, finite α ≥ 0 and σ ≥ 0, not both 0.
     InvalidLevel {
-        /// The time requested.
-        time: f64,
-        /// The amplitude.
-        alpha: f64,
-        /// The noise.
-        sigma: f64,
+        time: f64 => "The time requested.",
+        alpha: f64 => "The amplitude.",
+        sigma: f64 => "The noise.",
     },
     /// A named parameter lies outside its range.
     InvalidParameter {
-        /// Which parameter.
-        name: &'static str,
-        /// Its value.
-        value: f64,
-        /// What it must be.
-        requirement: &'static str,
+        name: &'static str => "Which parameter.",
+        value: f64 => "Its value.",
+        requirement: &'static str => "What it must be.",
     },
     /// An entry of a list of numbers lies outside its range.
     InvalidEntry {
-        /// Which list.
-        name: &'static str,
-        /// The entry's position.
-        index: usize,
-        /// Its value.
-        value: f64,
-        /// What it must be.
-        requirement: &'static str,
+        name: &'static str => "Which list.",
+        index: usize => "The entry's position.",
+        value: f64 => "Its value.",
+        requirement: &'static str => "What it must be.",
     },
     /// A list has the wrong length.
     WrongLength {
-        /// Which list.
-        name: &'static str,
-        /// The length that was needed.
-        expected: usize,
-        /// The length that was given.
-        found: usize,
+        name: &'static str => "Which list.",
+        expected: usize => "The length that was needed.",
+        found: usize => "The length that was given.",
     },
     /// A time outside the schedule.
     TimeOutOfRange {
-        /// The time requested.
-        time: f64,
-        /// The schedule's last time; the first is 0.
-        last: f64,
+        time: f64 => "The time requested.",
+        last: f64 => "The schedule's last time; the first is 0.",
     },
     /// A λ = ln(α/σ) that the schedule does not reach.
     LambdaOutOfRange {
-        /// The λ requested.
-        lambda: f64,
-        /// λ at the noisy end.
-        noisy: f64,
-        /// λ at the clean end.
-        clean: f64,
+        lambda: f64 => "The λ requested.",
+        noisy: f64 => "λ at the noisy end.",
+        clean: f64 => "λ at the clean end.",
     },
     /// λ is infinite at an end of the schedule, so that a grid in λ or ρ needs an explicit cut.
     UnboundedLambda {
-        /// λ at the noisy end.
-        noisy: f64,
-        /// λ at the clean end.
-        clean: f64,
+        noisy: f64 => "λ at the noisy end.",
+        clean: f64 => "λ at the clean end.",
     },
     /// The number of steps is 0, or more than the schedule's table has.
     StepCount {
-        /// The number requested.
-        steps: usize,
-        /// The least that is possible.
-        min: usize,
-        /// The most that is possible; `usize::MAX` where there is no such limit.
-        max: usize,
+        steps: usize => "The number requested.",
+        min: usize => "The least that is possible.",
+        max: usize => "The most that is possible; `usize::MAX` where there is no such limit.",
     },
     /// This spacing cannot give this number of steps on this table.
     SpacingImpossible {
-        /// The spacing.
-        spacing: &'static str,
-        /// The number of steps requested.
-        steps: usize,
-        /// The table's length T.
-        table: usize,
-        /// The knot that would be needed.
-        knot: f64,
+        spacing: &'static str => "The spacing.",
+        steps: usize => "The number of steps requested.",
+        table: usize => "The table's length T.",
+        knot: f64 => "The knot that would be needed.",
     },
     /// This spacing is defined on a table of T knots only, and the schedule is continuous.
     SpacingNeedsTable {
-        /// The spacing.
-        spacing: &'static str,
+        spacing: &'static str => "The spacing.",
     },
     /// Noise must decrease strictly from each knot to the next.
     NoiseNotDecreasing {
-        /// The position of the first knot that does not have less noise than the one before it.
-        knot: usize,
-        /// λ of the knot before it.
-        lambda_before: f64,
-        /// λ of the knot.
-        lambda: f64,
+        knot: usize => "The first knot that does not have less noise than the one before it.",
+        lambda_before: f64 => "λ of the knot before it.",
+        lambda: f64 => "λ of the knot.",
     },
     /// The posterior's standard deviation γ must lie in [0, σ_s] of the edge's target.
     GammaOutOfRange {
-        /// γ, as given or as the policy computed it.
-        gamma: f64,
-        /// σ_s.
-        sigma_to: f64,
-        /// The time of the edge's start.
-        from: f64,
-        /// The time of the edge's target.
-        to: f64,
+        gamma: f64 => "γ, as given or as the policy computed it.",
+        sigma_to: f64 => "σ_s.",
+        from: f64 => "The time of the edge's start.",
+        to: f64 => "The time of the edge's target.",
     },
     /// η needs a γ beyond σ_s on this edge.
     EtaOutOfRange {
-        /// η, as given.
-        eta: f64,
-        /// The largest η of the edge, 1/√(1 − r²).
-        max: f64,
-        /// The time of the edge's start.
-        from: f64,
-        /// The time of the edge's target.
-        to: f64,
+        eta: f64 => "η, as given.",
+        max: f64 => "The largest η of the edge, 1/√(1 − r²).",
+        from: f64 => "The time of the edge's start.",
+        to: f64 => "The time of the edge's target.",
     },
     /// A coefficient of the edge overflows: α or σ of its two levels differ by too many orders of
     /// magnitude.
     EdgeOverflow {
-        /// Which coefficient: that on the state, on the data or on the noise.
-        coefficient: &'static str,
-        /// Its value.
-        value: f64,
-        /// The time of the edge's start.
-        from: f64,
-        /// The time of the edge's target.
-        to: f64,
+        coefficient: &'static str => "Which one: that on the state, on the data or on the noise.",
+        value: f64 => "Its value.",
+        from: f64 => "The time of the edge's start.",
+        to: f64 => "The time of the edge's target.",
     },
     /// A coefficient between predictions overflows: α or σ is too small or too large.
     ConversionOverflow {
-        /// The prediction.
-        prediction: &'static str,
-        /// α of the level.
-        alpha: f64,
-        /// σ of the level.
-        sigma: f64,
-        /// The time of the level.
-        time: f64,
+        prediction: &'static str => "The prediction.",
+        alpha: f64 => "α of the level.",
+        sigma: f64 => "σ of the level.",
+        time: f64 => "The time of the level.",
     },
     /// A cost of the likelihood bound overflows.
     CostOverflow {
-        /// Which cost.
-        name: &'static str,
-        /// Its value.
-        value: f64,
+        name: &'static str => "Which cost.",
+        value: f64 => "Its value.",
     },
     /// A list is empty that needs at least one entry.
     EmptyList {
-        /// Which list.
-        name: &'static str,
+        name: &'static str => "Which list.",
     },
     /// A section of a grid that is empty or reaches beyond the grid.
     SectionOutOfRange {
-        /// The first step requested.
-        start: usize,
-        /// The end of the range, exclusive.
-        end: usize,
-        /// The number of steps of the grid.
-        steps: usize,
+        start: usize => "The first step requested.",
+        end: usize => "The end of the range, exclusive.",
+        steps: usize => "The number of steps of the grid.",
     },
     /// The replaced end of a grid does not have less noise than the knot before it.
     EndNotBelow {
-        /// The time of the knot before it.
-        before: f64,
-        /// The time of the end that was given.
-        end: f64,
+        before: f64 => "The time of the knot before it.",
+        end: f64 => "The time of the end that was given.",
     },
     /// An edge between levels for which the formula is not defined: it leaves the clean level,
     /// leads the wrong way, or leads from α = 0 to α = 0; `requirement` says which.
     DegenerateEdge {
-        /// The time of the edge's start.
-        from: f64,
-        /// The time of the edge's target.
-        to: f64,
-        /// What would have been needed.
-        requirement: &'static str,
+        from: f64 => "The time of the edge's start.",
+        to: f64 => "The time of the edge's target.",
+        requirement: &'static str => "What would have been needed.",
     },
     /// Two edges that do not share the knot between them.
     EdgesDoNotMeet {
-        /// The time at which the first edge ends.
-        end: f64,
-        /// The time at which the second edge starts.
-        start: f64,
+        end: f64 => "The time at which the first edge ends.",
+        start: f64 => "The time at which the second edge starts.",
     },
     /// A knot of a run that lies outside a [`BrownianPath`](crate::noise::BrownianPath).
     KnotOutsidePath {
-        /// λ of the knot.
-        lambda: f64,
-        /// λ at the path's noisy end.
-        noisy: f64,
-        /// λ at the path's clean end.
-        clean: f64,
+        lambda: f64 => "λ of the knot.",
+        noisy: f64 => "λ at the path's noisy end.",
+        clean: f64 => "λ at the path's clean end.",
     },
     /// Two knots of a run within one cell of a [`BrownianPath`](crate::noise::BrownianPath).
     KnotsTooClose {
-        /// λ of the noisier knot.
-        from: f64,
-        /// λ of the other.
-        to: f64,
-        /// The length of a cell in λ.
-        cell: f64,
+        from: f64 => "λ of the noisier knot.",
+        to: f64 => "λ of the other.",
+        cell: f64 => "The length of a cell in λ.",
     },
     /// A run that draws noise upwards or over the same levels twice, which one path cannot give.
     PathRetraced {
-        /// λ that the run had reached.
-        from: f64,
-        /// λ to which it goes from there, not above.
-        to: f64,
+        from: f64 => "λ that the run had reached.",
+        to: f64 => "λ to which it goes from there, not above.",
     },
     /// A step of a batch before one of its samples has joined it
     /// ([`SampleNoise::joining_at`](crate::noise::SampleNoise::joining_at)).
     StepBeforeJoining {
-        /// The sample: position on axis 0.
-        sample: usize,
-        /// The batch's step at which it joins.
-        joined: u32,
-        /// The step.
-        step: u64,
+        sample: usize => "The sample: position on axis 0.",
+        joined: u32 => "The batch's step at which it joins.",
+        step: u64 => "The step.",
     },
     /// The prediction says nothing about x₀ or ε at this level: ε, score and EDM at α = 0, score
     /// and EDM at σ = 0.
     PredictionUndefined {
-        /// The prediction.
-        prediction: &'static str,
-        /// α of the level.
-        alpha: f64,
-        /// σ of the level.
-        sigma: f64,
-        /// The time of the level.
-        time: f64,
+        prediction: &'static str => "The prediction.",
+        alpha: f64 => "α of the level.",
+        sigma: f64 => "σ of the level.",
+        time: f64 => "The time of the level.",
     },
     /// The model declares another prediction than the one the run was started for.
     PredictionMismatch {
-        /// What the run was started for.
-        expected: &'static str,
-        /// What the model declares.
-        found: &'static str,
+        expected: &'static str => "What the run was started for.",
+        found: &'static str => "What the model declares.",
     },
     /// γ = 0 or v_p = 0 has no likelihood bound: the KL of a point mass from a density, or the
     /// reverse, is infinite.
     DeterministicLikelihood {
-        /// The time of the edge's start.
-        from: f64,
-        /// The time of the edge's target.
-        to: f64,
+        from: f64 => "The time of the edge's start.",
+        to: f64 => "The time of the edge's target.",
     },
     /// The moments of a sampler that clips are not those of a Gaussian: clipping is not linear.
     ClippedMoments,
     /// The moments of a plan with given history slots: their distribution is not known.
     GivenHistory {
-        /// The number of given slots.
-        given: usize,
+        given: usize => "The number of given slots.",
     },
     /// A plan that leads to more noise starts from data: it has no initial distribution.
     StartsFromData {
-        /// The time of the plan's start.
-        from: f64,
-        /// The time of the plan's end.
-        to: f64,
+        from: f64 => "The time of the plan's start.",
+        to: f64 => "The time of the plan's end.",
     },
     /// A path without a schedule has no levels between its knots.
     PathWithoutSchedule {
-        /// The λ requested.
-        lambda: f64,
+        lambda: f64 => "The λ requested.",
     },
     /// A level was requested by its time of a path that has no schedule.
     TimeWithoutSchedule {
-        /// The time requested.
-        time: f64,
+        time: f64 => "The time requested.",
     },
     /// A knot of the grid is not the schedule's level at its time.
     ScheduleMismatch {
-        /// The knot's time.
-        time: f64,
-        /// λ of the knot.
-        grid_lambda: f64,
-        /// λ of the schedule at this time; NaN where the schedule has no such time.
-        schedule_lambda: f64,
+        time: f64 => "The knot's time.",
+        grid_lambda: f64 => "λ of the knot.",
+        schedule_lambda: f64 => "λ of the schedule at this time; NaN where it has no such time.",
     },
     /// D or E is used in a stage that does not evaluate the model.
     DataWithoutEvaluation {
-        /// The step.
-        step: usize,
-        /// The stage within it.
-        stage: usize,
+        step: usize => "The step.",
+        stage: usize => "The stage within it.",
     },
     /// A step without stages, with too many, or without the stage requested.
     StageCount {
-        /// The step.
-        step: usize,
-        /// The number of its stages.
-        found: usize,
-        /// The most that is possible, or the number needed.
-        max: usize,
+        step: usize => "The step.",
+        found: usize => "The number of its stages.",
+        max: usize => "The most that is possible, or the number needed.",
     },
     /// A history slot that the plan does not have.
     SlotOutOfRange {
-        /// The step.
-        step: usize,
-        /// The stage within it.
-        stage: usize,
-        /// The slot.
-        slot: usize,
-        /// The number of slots.
-        slots: usize,
+        step: usize => "The step.",
+        stage: usize => "The stage within it.",
+        slot: usize => "The slot.",
+        slots: usize => "The number of slots.",
     },
     /// A history slot is read before anything was stored in it.
     SlotNotWritten {
-        /// The step.
-        step: usize,
-        /// The stage within it.
-        stage: usize,
-        /// The slot.
-        slot: usize,
+        step: usize => "The step.",
+        stage: usize => "The stage within it.",
+        slot: usize => "The slot.",
     },
     /// A history slot enters one update twice.
     SlotReadTwice {
-        /// The step.
-        step: usize,
-        /// The stage within it.
-        stage: usize,
-        /// The slot.
-        slot: usize,
+        step: usize => "The step.",
+        stage: usize => "The stage within it.",
+        slot: usize => "The slot.",
     },
     /// More history slots than a plan can have.
     TooManySlots {
-        /// The number requested.
-        found: usize,
-        /// The most that is possible.
-        max: usize,
+        found: usize => "The number requested.",
+        max: usize => "The most that is possible.",
     },
     /// A folded coefficient overflows the element type.
     CoefficientOverflow {
-        /// The step.
-        step: usize,
-        /// The coefficient.
-        value: f64,
+        step: usize => "The step.",
+        value: f64 => "The coefficient.",
     },
     /// No output, or more than one update can combine.
     OutputCount {
-        /// The number of outputs.
-        found: usize,
-        /// The most that is possible.
-        max: usize,
+        found: usize => "The number of outputs.",
+        max: usize => "The most that is possible.",
     },
     /// A form of guidance wants more outputs than the model has.
     TooFewOutputs {
-        /// The form.
-        guidance: &'static str,
-        /// The outputs that it wants.
-        wanted: usize,
-        /// The outputs of the model.
-        found: usize,
+        guidance: &'static str => "The form.",
+        wanted: usize => "The outputs that it wants.",
+        found: usize => "The outputs of the model.",
     },
     /// Several models taken as one do not make the same prediction.
     ModelsDisagree {
-        /// The first model that differs from model 0.
-        model: usize,
-        /// What model 0 predicts.
-        expected: &'static str,
-        /// What this one predicts.
-        found: &'static str,
+        model: usize => "The first model that differs from model 0.",
+        expected: &'static str => "What model 0 predicts.",
+        found: &'static str => "What this one predicts.",
     },
     /// A stage that the step does not have.
     NoSuchStage {
-        /// The step.
-        step: usize,
-        /// The stage requested.
-        stage: usize,
-        /// The number of its stages.
-        stages: usize,
+        step: usize => "The step.",
+        stage: usize => "The stage requested.",
+        stages: usize => "The number of its stages.",
     },
     /// A form of guidance around another with which it has no meaning.
     NestedGuidance {
-        /// The form outside.
-        outer: &'static str,
-        /// The form inside.
-        inner: &'static str,
+        outer: &'static str => "The form outside.",
+        inner: &'static str => "The form inside.",
     },
     /// A form of guidance that keeps a memory, or two estimates, was called outside a run.
     StatefulGuidance {
-        /// The form.
-        guidance: &'static str,
+        guidance: &'static str => "The form.",
     },
     /// A combination reads the guidance memory of a run that has none: no form of guidance that
     /// keeps one has run.
     MemoryMissing {
-        /// The weight of the memory.
-        weight: f64,
+        weight: f64 => "The weight of the memory.",
     },
     /// A form of guidance needs inner products that it was not given.
     ProductsMissing {
-        /// The form.
-        guidance: &'static str,
+        guidance: &'static str => "The form.",
     },
     /// Arrays whose shapes must agree do not.
     ShapeMismatch {
-        /// Which array.
-        name: &'static str,
-        /// The shape that was needed.
-        expected: Vec<usize>,
-        /// The shape that was given.
-        found: Vec<usize>,
+        name: &'static str => "Which array.",
+        expected: Vec<usize> => "The shape that was needed.",
+        found: Vec<usize> => "The shape that was given.",
     },
     /// A 0-dimensional array has no sample axis.
     NoSampleAxis,
     /// A run's own array no longer has its shape or standard layout: somebody who was lent it has
     /// changed them.
     LayoutChanged {
-        /// Which array.
-        name: &'static str,
+        name: &'static str => "Which array.",
     },
     /// More elements than an array can hold, or than there is memory for.
     TooLarge {
-        /// The shape requested.
-        shape: Vec<usize>,
+        shape: Vec<usize> => "The shape requested.",
     },
     /// More outputs, history slots or guidance terms than one update can combine.
     TooManyTerms {
-        /// The number needed.
-        found: usize,
-        /// The most that is possible.
-        max: usize,
+        found: usize => "The number needed.",
+        max: usize => "The most that is possible.",
     },
     /// An output was given, or a step taken, after the plan's last.
     RunFinished {
-        /// The number of steps in the plan.
-        steps: usize,
+        steps: usize => "The number of steps in the plan.",
     },
     /// An edit that belongs between two steps, of a run that stands within one.
     WithinStep {
-        /// The step.
-        step: usize,
-        /// The stage that comes next in it.
-        stage: usize,
+        step: usize => "The step.",
+        stage: usize => "The stage that comes next in it.",
     },
     /// The solution of an implicit step was not found to the tolerance.
     NotConverged {
-        /// The step of the plan, counted from 0 at its start.
-        step: usize,
-        /// The sample: position on axis 0.
-        sample: usize,
-        /// What is left.
-        residual: f64,
-        /// What was asked for.
-        tolerance: f64,
+        step: usize => "The step of the plan, counted from 0 at its start.",
+        sample: usize => "The sample: position on axis 0.",
+        residual: f64 => "What is left.",
+        tolerance: f64 => "What was asked for.",
     },
     /// An adaptive run needs more evaluations than it may make.
     EvaluationLimit {
-        /// The limit.
-        limit: usize,
-        /// The time of the level that the run had reached.
-        time: f64,
-        /// λ of that level.
-        lambda: f64,
+        limit: usize => "The limit.",
+        time: f64 => "The time of the level that the run had reached.",
+        lambda: f64 => "λ of that level.",
     },
     /// The model's output or the new state is not finite. The state is left as the failed step
     /// wrote it; the step and the model's outputs stay readable.
     NonFinite {
-        /// The step, counted from 0 at the noisy end.
-        step: usize,
-        /// The sample: position on axis 0.
-        sample: usize,
-        /// The element within the sample, in row-major order.
-        element: usize,
-        /// Which array holds it.
-        array: &'static str,
-        /// Its value.
-        value: f64,
+        step: usize => "The step, counted from 0 at the noisy end.",
+        sample: usize => "The sample: position on axis 0.",
+        element: usize => "The element within the sample, in row-major order.",
+        array: &'static str => "Which array holds it.",
+        value: f64 => "Its value.",
     },
     /// A [tensor](crate::tensor) library says that a tensor is not finite, and no element on the host
     /// is.
     NonFiniteTensor {
-        /// The step, counted from 0 at the noisy end.
-        step: usize,
-        /// Which tensor.
-        array: &'static str,
+        step: usize => "The step, counted from 0 at the noisy end.",
+        array: &'static str => "Which tensor.",
     },
     /// The model returned without writing all of its output.
     OutputNotWritten {
-        /// The step, counted from 0 at the noisy end.
-        step: usize,
-        /// The output, counted from 0.
-        output: usize,
-        /// The sample: position on axis 0.
-        sample: usize,
-        /// The first such element within the sample, in row-major order.
-        element: usize,
+        step: usize => "The step, counted from 0 at the noisy end.",
+        output: usize => "The output, counted from 0.",
+        sample: usize => "The sample: position on axis 0.",
+        element: usize => "The first such element within the sample, in row-major order.",
     },
     /// An array given at the start of a run is not finite.
     NonFiniteStart {
-        /// Which array.
-        array: &'static str,
-        /// The sample: position on axis 0.
-        sample: usize,
-        /// The element within the sample, in row-major order.
-        element: usize,
-        /// Its value.
-        value: f64,
+        array: &'static str => "Which array.",
+        sample: usize => "The sample: position on axis 0.",
+        element: usize => "The element within the sample, in row-major order.",
+        value: f64 => "Its value.",
     },
     /// A snapshot was taken from a run of another plan.
     SnapshotOfAnotherPlan {
-        /// The fingerprint of the plan.
-        expected: u64,
-        /// The fingerprint in the snapshot.
-        found: u64,
-        /// The time at which the snapshot was taken.
-        time: f64,
+        expected: u64 => "The fingerprint of the plan.",
+        found: u64 => "The fingerprint in the snapshot.",
+        time: f64 => "The time at which the snapshot was taken.",
     },
     /// A snapshot's step, stage and level are no position of its plan.
     SnapshotMisplaced {
-        /// The step.
-        step: usize,
-        /// The stage within it.
-        stage: usize,
-        /// The number of steps in the plan.
-        steps: usize,
-        /// The time of its level.
-        time: f64,
+        step: usize => "The step.",
+        stage: usize => "The stage within it.",
+        steps: usize => "The number of steps in the plan.",
+        time: f64 => "The time of its level.",
     },
     /// A stored form of a version that this crate does not know.
     StoredVersion {
-        /// The version stored.
-        found: u32,
-        /// The version that this crate reads and writes.
-        known: u32,
+        found: u32 => "The version stored.",
+        known: u32 => "The version that this crate reads and writes.",
     },
     /// A stored form is not what was written: its checksum is another.
     StoredChecksum {
-        /// What was stored.
-        name: &'static str,
-        /// The checksum of what was read.
-        expected: u64,
-        /// The checksum that was stored with it.
-        found: u64,
+        name: &'static str => "What was stored.",
+        expected: u64 => "The checksum of what was read.",
+        found: u64 => "The checksum that was stored with it.",
     },
     /// A stored form without a checksum, in a format in which none may be left out.
     StoredWithoutChecksum {
-        /// What was stored.
-        name: &'static str,
-        /// The checksum of what was read.
-        expected: u64,
+        name: &'static str => "What was stored.",
+        expected: u64 => "The checksum of what was read.",
     },
     /// A stored array has elements of another type.
     StoredElement {
-        /// The type wanted.
-        expected: &'static str,
-        /// The type stored.
-        found: &'static str,
+        expected: &'static str => "The type wanted.",
+        found: &'static str => "The type stored.",
     },
     /// A stored level whose ln α or ln σ is not the logarithm of its α or σ.
     StoredLogarithm {
-        /// Which of the two.
-        name: &'static str,
-        /// The logarithm, as stored.
-        log: f64,
-        /// α or σ, as stored.
-        value: f64,
-        /// The time of the level.
-        time: f64,
+        name: &'static str => "Which of the two.",
+        log: f64 => "The logarithm, as stored.",
+        value: f64 => "α or σ, as stored.",
+        time: f64 => "The time of the level.",
     },
     /// A function, which is no data, cannot be stored.
     FunctionNotStored {
-        /// What is a function.
-        name: &'static str,
+        name: &'static str => "What is a function.",
     },
     /// A label that no component or data point carries.
     UnknownLabel {
-        /// The label requested.
-        label: usize,
-        /// The number of labels; they are 0..count.
-        count: usize,
+        label: usize => "The label requested.",
+        count: usize => "The number of labels; they are 0..count.",
     },
     /// A name that nothing known has, in any spelling.
     UnknownName {
-        /// What was to be named.
-        kind: &'static str,
-        /// The name requested.
-        name: String,
-        /// The known names that are spelled most like it, the nearest first.
-        nearest: Vec<&'static str>,
+        kind: &'static str => "What was to be named.",
+        name: String => "The name requested.",
+        nearest: Vec<&'static str> => "The known names spelled most like it, the nearest first.",
     },
     /// A name that is known from elsewhere, of something that is not a sampler here.
     NotASampler {
-        /// The name requested.
-        name: String,
-        /// What comes closest here.
-        closest: &'static str,
-        /// Why it is not a sampler.
-        reason: &'static str,
+        name: String => "The name requested.",
+        closest: &'static str => "What comes closest here.",
+        reason: &'static str => "Why it is not a sampler.",
     },
     /// The name of a sampler that says nothing of the grid.
     NoSpacing {
-        /// The sampler.
-        name: &'static str,
+        name: &'static str => "The sampler.",
     },
     /// A matrix that must be symmetric and positive semi-definite is not.
     NotACovariance {
-        /// The row of the offending entry or the index of the eigenvalue.
-        index: usize,
-        /// The asymmetry or the negative eigenvalue.
-        value: f64,
+        index: usize => "The row of the offending entry or the index of the eigenvalue.",
+        value: f64 => "The asymmetry or the negative eigenvalue.",
     },
     /// Two Gaussians must share their axes, or one of them must be isotropic.
     AxesDiffer {
-        /// The first axis in which they differ.
-        axis: usize,
+        axis: usize => "The first axis in which they differ.",
     },
+}
 }
 
 impl std::error::Error for Error {}

@@ -1,10 +1,10 @@
-//! A grid as it is stored.
+//! A grid as it is stored, and a spacing.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::Grid;
+use super::{Grid, Spacing};
 use crate::error::{Error, require_all, require_length};
 use crate::level::NoiseLevel;
 
@@ -15,7 +15,11 @@ struct Form<'a> {
     start_variances: Cow<'a, [f64]>,
 }
 
-crate::stored::through!(Grid => Form<'_>);
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct SpacingForm<'a>(Cow<'a, str>);
+
+crate::stored::through!(Grid => Form<'_>, Spacing => SpacingForm<'_>);
 
 impl<'a> TryFrom<&'a Grid> for Form<'a> {
     type Error = Error;
@@ -36,6 +40,20 @@ impl TryFrom<Form<'_>> for Grid {
     fn try_from(form: Form<'_>) -> Result<Self, Error> {
         form.check()?;
         Self::checked(form.levels.into_owned(), form.start_variances.into_owned())
+    }
+}
+
+impl From<&Spacing> for SpacingForm<'_> {
+    fn from(spacing: &Spacing) -> Self {
+        Self(Cow::Borrowed(spacing.name()))
+    }
+}
+
+impl TryFrom<SpacingForm<'_>> for Spacing {
+    type Error = Error;
+
+    fn try_from(SpacingForm(name): SpacingForm<'_>) -> Result<Self, Error> {
+        Self::named(&name)
     }
 }
 

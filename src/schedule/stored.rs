@@ -1,9 +1,11 @@
 //! Schedules as they are stored.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
-    Edm, LambdaRange, RectifiedFlow, TableSchedule, VarianceExploding, VariancePreserving,
+    Edm, LambdaRange, NoiseSchedule, RectifiedFlow, Sublevels, TableSchedule, VarianceExploding,
+    VariancePreserving,
 };
 use crate::error::{Error, require};
 use crate::stored::{Extended, Finite};
@@ -47,6 +49,13 @@ struct FlowForm {
 struct RangeForm {
     noisy: Extended,
     clean: Extended,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SublevelsForm<S> {
+    inner: S,
+    count: usize,
 }
 
 crate::stored::through!(
@@ -166,5 +175,22 @@ impl TryFrom<RangeForm> for LambdaRange {
 
     fn try_from(form: RangeForm) -> Result<Self, Error> {
         Self::new(form.noisy.0, form.clean.0)
+    }
+}
+
+impl<S: Serialize> Serialize for Sublevels<S> {
+    fn serialize<W: Serializer>(&self, serializer: W) -> Result<W::Ok, W::Error> {
+        SublevelsForm {
+            inner: &self.schedule,
+            count: self.count,
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de, S: NoiseSchedule + Deserialize<'de>> Deserialize<'de> for Sublevels<S> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let form = SublevelsForm::<S>::deserialize(deserializer)?;
+        Self::of(form.inner, form.count).map_err(D::Error::custom)
     }
 }

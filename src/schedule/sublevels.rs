@@ -30,8 +30,8 @@ use crate::level::NoiseLevel;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sublevels<S> {
-    schedule: S,
-    count: usize,
+    pub(super) schedule: S,
+    pub(super) count: usize,
 }
 
 /// The most knots: what a grid can have steps.

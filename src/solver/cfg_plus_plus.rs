@@ -48,13 +48,13 @@ use crate::posterior::{Kappa, StridedPosterior};
 #[doc(alias = "res_multistep_ancestral_cfg_pp")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CfgPlusPlus {
-    rule: Rule,
-    kappa: Kappa,
-    bounds: Bounds,
+    pub(super) rule: Rule,
+    pub(super) kappa: Kappa,
+    pub(super) bounds: Bounds,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rule {
+pub(super) enum Rule {
     Multistep,
     Res,
 }

@@ -43,8 +43,8 @@ use crate::posterior::{Kappa, StridedPosterior};
 #[doc(alias("dpmpp_2s_ancestral_cfg_pp", "CFG++"))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CfgPlusPlusSinglestep {
-    kappa: Kappa,
-    noise_scale: f64,
+    pub(super) kappa: Kappa,
+    pub(super) noise_scale: f64,
 }
 
 /// The largest ρ_t from which U is formed: its rounding is ρ_t times that of x.

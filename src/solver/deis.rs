@@ -43,8 +43,8 @@ use crate::special::softplus;
 #[doc(alias = "tAB-DEIS")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Deis {
-    order: usize,
-    axis: Axis,
+    pub(super) order: usize,
+    pub(super) axis: Axis,
 }
 
 impl Deis {

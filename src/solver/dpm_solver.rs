@@ -48,12 +48,12 @@ use crate::posterior::{Kappa, StridedPosterior};
 #[doc(alias = "DPMSolverMultistepScheduler")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DpmSolver {
-    order: usize,
-    tau: f64,
-    form: SecondOrderForm,
-    published: bool,
-    warmed_up: bool,
-    bounds: Bounds,
+    pub(super) order: usize,
+    pub(super) tau: f64,
+    pub(super) form: SecondOrderForm,
+    pub(super) published: bool,
+    pub(super) warmed_up: bool,
+    pub(super) bounds: Bounds,
 }
 
 bounded!(DpmSolver);

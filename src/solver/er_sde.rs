@@ -130,10 +130,10 @@ fn logarithmic(noisy: f64, h: f64) -> f64 {
 #[doc(alias = "s_noise")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ErSde {
-    order: usize,
-    noise: ErNoise,
-    s_noise: f64,
-    published: bool,
+    pub(super) order: usize,
+    pub(super) noise: ErNoise,
+    pub(super) s_noise: f64,
+    pub(super) published: bool,
 }
 
 /// The shortest distance of two knots in steps, with noise: that of the exact form of

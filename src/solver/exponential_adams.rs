@@ -58,11 +58,11 @@ use crate::posterior::{Kappa, StridedPosterior};
 #[doc(alias = "DEISMultistepScheduler")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ExponentialAdams {
-    estimate: Estimate,
-    order: usize,
-    kappa: Kappa,
-    warmed_up: bool,
-    bounds: Bounds,
+    pub(super) estimate: Estimate,
+    pub(super) order: usize,
+    pub(super) kappa: Kappa,
+    pub(super) warmed_up: bool,
+    pub(super) bounds: Bounds,
 }
 
 bounded!(ExponentialAdams);
@@ -87,7 +87,7 @@ impl ExponentialAdams {
         Self::new(Estimate::Noise, order)
     }
 
-    fn new(estimate: Estimate, order: usize) -> Result<Self, Error> {
+    pub(super) fn new(estimate: Estimate, order: usize) -> Result<Self, Error> {
         require((1..=4).contains(&order), "order", order as f64, "1 to 4")?;
         Ok(Self {
             estimate,

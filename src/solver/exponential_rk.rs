@@ -64,9 +64,9 @@ use crate::special::phi;
 #[doc(alias("SEEDS", "seeds_2", "seeds_3", "exp_heun_2_x0", "res_2s", "res_3s"))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ExponentialRungeKutta {
-    tableau: Tableau,
-    tau: f64,
-    noise_scale: f64,
+    pub(super) tableau: Tableau,
+    pub(super) tau: f64,
+    pub(super) noise_scale: f64,
 }
 
 impl ExponentialRungeKutta {
@@ -194,9 +194,9 @@ fn require_stages(order: usize) -> Result<(), Error> {
 /// Nodes and weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Tableau {
-    stages: usize,
-    nodes: [f64; 2],
-    form: SecondOrderForm,
+    pub(super) stages: usize,
+    pub(super) nodes: [f64; 2],
+    pub(super) form: SecondOrderForm,
 }
 
 /// How noise enters a step.
@@ -252,6 +252,16 @@ impl Tableau {
 
     pub(super) fn stages(&self) -> usize {
         self.stages
+    }
+
+    /// Those of the stages after the first.
+    #[cfg(feature = "serde")]
+    pub(super) fn nodes(&self) -> &[f64] {
+        let [first, _] = &self.nodes;
+        match self.stages {
+            2 => std::slice::from_ref(first),
+            _ => &self.nodes,
+        }
     }
 
     pub(super) fn with_nodes(self, nodes: &[f64]) -> Result<Self, Error> {

@@ -36,8 +36,8 @@ use crate::plan::Plan;
 #[doc(alias = "ge_gamma")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GradientEstimation {
-    gamma: f64,
-    axis: Axis,
+    pub(super) gamma: f64,
+    pub(super) axis: Axis,
 }
 
 impl Default for GradientEstimation {

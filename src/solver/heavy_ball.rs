@@ -43,9 +43,9 @@ use crate::plan::{Plan, Stage, Step, Store, Update};
 #[doc(alias = "GHVB")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HeavyBall {
-    order: usize,
-    beta: f64,
-    generalised: bool,
+    pub(super) order: usize,
+    pub(super) beta: f64,
+    pub(super) generalised: bool,
 }
 
 /// The slots: the state at the step's start; HB's last velocity or GHVB's last E; then the history, of

@@ -42,15 +42,15 @@ use crate::plan::Plan;
 #[doc(alias = "IPNDMScheduler")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ipndm {
-    order: usize,
-    steps: Steps,
-    axis: Axis,
-    extrapolated_end: bool,
+    pub(super) order: usize,
+    pub(super) steps: Steps,
+    pub(super) axis: Axis,
+    pub(super) extrapolated_end: bool,
 }
 
 /// What the weights take the steps for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Steps {
+pub(super) enum Steps {
     Even,
     Variable,
     VariableAsPublished,

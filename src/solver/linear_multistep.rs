@@ -47,9 +47,9 @@ use crate::plan::Plan;
 #[doc(alias = "rhoab")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LinearMultistep {
-    order: usize,
-    axis: Axis,
-    extrapolated_end: bool,
+    pub(super) order: usize,
+    pub(super) axis: Axis,
+    pub(super) extrapolated_end: bool,
 }
 
 impl LinearMultistep {

@@ -44,9 +44,9 @@ use crate::posterior::{Kappa, StridedPosterior};
 #[doc(alias("DPM++ SDE", "dpmpp_sde", "DPMSolverSDEScheduler"))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DpmPlusPlusSde {
-    node: f64,
-    eta: f64,
-    noise_scale: f64,
+    pub(super) node: f64,
+    pub(super) eta: f64,
+    pub(super) noise_scale: f64,
 }
 
 impl Default for DpmPlusPlusSde {

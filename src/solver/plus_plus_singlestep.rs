@@ -49,9 +49,9 @@ use crate::posterior::Kappa;
 #[doc(alias("DPM++ 2S a", "dpmpp_2s_ancestral", "DPMSolverSinglestepScheduler"))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DpmSolverPlusPlusSinglestep {
-    tableau: Tableau,
-    kappa: Kappa,
-    noise_scale: f64,
+    pub(super) tableau: Tableau,
+    pub(super) kappa: Kappa,
+    pub(super) noise_scale: f64,
 }
 
 impl DpmSolverPlusPlusSinglestep {

@@ -46,8 +46,8 @@ use crate::posterior::{Kappa, StridedPosterior, step_size};
 #[doc(alias = "skip_prk_steps")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pndm {
-    runge_kutta_steps: usize,
-    extrapolated_end: bool,
+    pub(super) runge_kutta_steps: usize,
+    pub(super) extrapolated_end: bool,
 }
 
 /// E of the step and of three before it.

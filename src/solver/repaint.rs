@@ -44,9 +44,9 @@ use crate::posterior::Transition;
 #[doc(alias = "resampling")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RePaint<S> {
-    solver: S,
-    jump_length: usize,
-    resamplings: usize,
+    pub(super) solver: S,
+    pub(super) jump_length: usize,
+    pub(super) resamplings: usize,
 }
 
 /// The most steps of a plan: as many as a grid has.

@@ -53,20 +53,20 @@ use crate::plan::Plan;
 #[doc(alias = "sa_solver_pece")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SaSolver {
-    predictor: usize,
-    corrector: usize,
-    tau: f64,
-    within: Within,
-    estimate: Estimate,
-    simple: bool,
-    evaluates_twice: bool,
-    before_clean_end: bool,
-    bounds: Bounds,
+    pub(super) predictor: usize,
+    pub(super) corrector: usize,
+    pub(super) tau: f64,
+    pub(super) within: Within,
+    pub(super) estimate: Estimate,
+    pub(super) simple: bool,
+    pub(super) evaluates_twice: bool,
+    pub(super) before_clean_end: bool,
+    pub(super) bounds: Bounds,
 }
 
 /// Where there is noise.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Within {
+pub(super) enum Within {
     All,
     /// Steps that end at a ρ in this range.
     EndRho(f64, f64),

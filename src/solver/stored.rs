@@ -1,21 +1,53 @@
 //! Solvers as they are stored.
 
-mod single_step;
-
 use std::borrow::Cow;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::first_order::Kappas;
-use super::restart::Interval;
-use super::{
-    Belm, BelmInversion, DdimInversion, DpmSolverPlusPlus, FirstOrder, Lcm, Restart,
-    SecondOrderForm, Solver, Tcd,
-};
+use super::{Belm, BelmInversion, DdimInversion, FirstOrder, Lcm, Tcd};
 use crate::error::Error;
 use crate::posterior::{Kappa, ReverseVariance};
 use crate::stored::Finite;
+
+/// Stores solvers as their fields, all of them, each in the form that is named here. What is read is
+/// a solver made of the fields by its own checks, as the expression says.
+macro_rules! options {
+    ($($solver:ident { $($(#[$how:meta])* $option:ident: $form:ty),+ $(,)? } => $make:expr;)+) => {$(
+        const _: () = {
+            #[derive(serde::Serialize, serde::Deserialize)]
+            #[serde(deny_unknown_fields)]
+            struct Form {
+                $($(#[$how])* $option: $form,)+
+            }
+
+            crate::stored::through!($solver => Form);
+
+            impl From<&$solver> for Form {
+                fn from(solver: &$solver) -> Self {
+                    let $solver { $($option),+ } = <$solver as Clone>::clone(solver);
+                    Self { $($option: $option.into()),+ }
+                }
+            }
+
+            impl TryFrom<Form> for $solver {
+                type Error = crate::error::Error;
+
+                fn try_from(form: Form) -> Result<Self, Self::Error> {
+                    let Form { $($option),+ } = form;
+                    $make
+                }
+            }
+        };
+    )+};
+}
+
+use options;
+
+mod around;
+mod multistep;
+mod single_step;
+mod slopes;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,26 +64,6 @@ enum KappaForm<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MultistepForm {
-    order: usize,
-    tau: Finite,
-    form: SecondOrderForm,
-    guarded: bool,
-    bounded: bool,
-    published: bool,
-    lower_order_final: bool,
-    warmed_up: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "SecondOrderForm", rename_all = "snake_case")]
-enum OrderForm {
-    Midpoint,
-    Exact,
-}
-
-#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum InversionForm {
     DdimInversion,
@@ -62,12 +74,6 @@ enum InversionForm {
 enum LcmForm {
     TimestepScaling(Finite),
     WithoutBoundary,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TcdForm {
-    gamma: Finite,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -82,33 +88,16 @@ enum BelmInversionForm {
     BelmInversion { pair: bool },
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RestartForm<S> {
-    inner: S,
-    intervals: Vec<IntervalForm>,
-    least_steps: usize,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct IntervalForm {
-    rho_min: Finite,
-    rho_max: Finite,
-    repeats: usize,
-    steps: usize,
-}
-
 crate::stored::through!(
     Lcm => LcmForm,
-    Tcd => TcdForm,
     Belm => BelmForm,
     BelmInversion => BelmInversionForm,
     FirstOrder => FirstForm<'_>,
-    DpmSolverPlusPlus => MultistepForm,
     DdimInversion => InversionForm,
 );
-crate::stored::remote!(SecondOrderForm => OrderForm);
+options! {
+    Tcd { gamma: Finite } => Self::new(gamma.0);
+}
 
 impl<'a> From<&'a FirstOrder> for FirstForm<'a> {
     fn from(solver: &'a FirstOrder) -> Self {
@@ -131,37 +120,6 @@ impl From<FirstForm<'_>> for FirstOrder {
             KappaForm::PerEdge(kappas) => Self::per_edge(kappas.into_owned()),
         };
         solver.with_reverse_variance(form.reverse_variance)
-    }
-}
-
-impl From<&DpmSolverPlusPlus> for MultistepForm {
-    fn from(solver: &DpmSolverPlusPlus) -> Self {
-        Self {
-            order: solver.order,
-            tau: Finite(solver.tau),
-            form: solver.form,
-            guarded: solver.guarded,
-            bounded: solver.bounded,
-            published: solver.published,
-            lower_order_final: solver.lower_order_final,
-            warmed_up: solver.warmed_up,
-        }
-    }
-}
-
-impl TryFrom<MultistepForm> for DpmSolverPlusPlus {
-    type Error = Error;
-
-    fn try_from(form: MultistepForm) -> Result<Self, Error> {
-        let solver = Self::multistep(form.order)?.with_tau(form.tau.0)?;
-        Ok(Self {
-            guarded: form.guarded,
-            bounded: form.bounded,
-            published: form.published,
-            lower_order_final: form.lower_order_final,
-            warmed_up: form.warmed_up,
-            ..solver.with_form(form.form)
-        })
     }
 }
 
@@ -197,21 +155,6 @@ impl TryFrom<LcmForm> for Lcm {
     }
 }
 
-impl From<&Tcd> for TcdForm {
-    fn from(solver: &Tcd) -> Self {
-        let gamma = Finite(solver.gamma);
-        Self { gamma }
-    }
-}
-
-impl TryFrom<TcdForm> for Tcd {
-    type Error = Error;
-
-    fn try_from(form: TcdForm) -> Result<Self, Error> {
-        Self::new(form.gamma.0)
-    }
-}
-
 impl From<&Belm> for BelmForm {
     fn from(solver: &Belm) -> Self {
         let pair = solver.pair;
@@ -235,48 +178,5 @@ impl From<&BelmInversion> for BelmInversionForm {
 impl From<BelmInversionForm> for BelmInversion {
     fn from(BelmInversionForm::BelmInversion { pair }: BelmInversionForm) -> Self {
         Self { pair }
-    }
-}
-
-impl<S: Serialize> Serialize for Restart<S> {
-    fn serialize<W: Serializer>(&self, serializer: W) -> Result<W::Ok, W::Error> {
-        let intervals = self.intervals.iter().map(IntervalForm::from).collect();
-        let inner = &self.inner;
-        RestartForm {
-            inner,
-            intervals,
-            least_steps: self.least_steps,
-        }
-        .serialize(serializer)
-    }
-}
-
-impl<'de, S: Solver + Deserialize<'de>> Deserialize<'de> for Restart<S> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let form = RestartForm::<S>::deserialize(deserializer)?;
-        let solver = Self::new(form.inner).on_grids_from(form.least_steps);
-        form.intervals
-            .into_iter()
-            .try_fold(solver, |solver, interval| {
-                let IntervalForm {
-                    rho_min,
-                    rho_max,
-                    repeats,
-                    steps,
-                } = interval;
-                solver.with_interval(rho_min.0, rho_max.0, repeats, steps)
-            })
-            .map_err(D::Error::custom)
-    }
-}
-
-impl From<&Interval> for IntervalForm {
-    fn from(interval: &Interval) -> Self {
-        Self {
-            rho_min: Finite(interval.rho_min),
-            rho_max: Finite(interval.rho_max),
-            repeats: interval.repeats,
-            steps: interval.steps,
-        }
     }
 }

@@ -61,12 +61,12 @@ pub enum Basis {
 #[doc(alias = "uni_pc_bh2")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct UniPc {
-    order: usize,
-    basis: Basis,
-    estimate: Estimate,
-    corrected: bool,
-    without: Vec<usize>,
-    bounds: Bounds,
+    pub(super) order: usize,
+    pub(super) basis: Basis,
+    pub(super) estimate: Estimate,
+    pub(super) corrected: bool,
+    pub(super) without: Vec<usize>,
+    pub(super) bounds: Bounds,
 }
 
 bounded!(UniPc);

@@ -60,15 +60,35 @@
 //! | [`VarianceExploding`](crate::schedule::VarianceExploding) | `lambda_noisy` = −ln σ_max, `lambda_clean` = −ln σ_min: numbers |
 //! | [`Edm`](crate::schedule::Edm) | `sigma_min`, `sigma_max`: numbers |
 //! | [`RectifiedFlow`](crate::schedule::RectifiedFlow) | `shift`: number |
+//! | [`Sublevels`](crate::schedule::Sublevels) | `inner`: a schedule; `count`: integer |
 //! | [`LambdaRange`](crate::schedule::LambdaRange) | `noisy` ∞, `clean` ∞: numbers |
 //! | [`Grid`](crate::Grid) | `levels`: list of levels; `start_variances`: list of as many numbers, v_T of a run that starts there |
+//! | [`Spacing`](crate::grid::Spacing) | its [name](crate::grid::Spacing::name); read as by [`named`](crate::grid::Spacing::named), other spellings and aliases too |
 //! | [`Kappa`](crate::posterior::Kappa) | `"ddim"`, `"ddpm"`, `"fresh"`, or a number under `eta`, `tau`, `gamma`, `capped_eta`, `flow_eta` or `ancestral`: `{"eta": number}` |
 //! | [`ReverseVariance`](crate::posterior::ReverseVariance) | `"posterior"`, `"fixed_large"` or `{"explicit": number}` |
 //! | [`FirstOrder`](crate::solver::FirstOrder) | `kappa`: `{"same": κ}` or `{"per_edge": [κ, …]}`; `reverse_variance` |
 //! | [`DpmSolverPlusPlus`](crate::solver::DpmSolverPlusPlus) | `order`: 1, 2 or 3; `tau`: number; `form`: `"midpoint"` or `"exact"`; `guarded`, `bounded`, `published`, `lower_order_final`, `warmed_up`: booleans |
+//! | [`DpmSolver`](crate::solver::DpmSolver) | `order`: 1, 2 or 3; `tau`: number; `form`: `"midpoint"` or `"exact"`; `published`, `warmed_up`: booleans; `bounds` |
+//! | its `bounds`, and those of the solvers below | `guarded`, `unbounded`, `lower_order_final`: booleans |
+//! | [`ExponentialAdams`](crate::solver::ExponentialAdams) | `estimate`: `"data"` or `"noise"`; `order`: 1 to 4; `kappa`; `warmed_up`: boolean; `bounds` |
+//! | [`UniPc`](crate::solver::UniPc), [`Basis`](crate::solver::Basis) | `order`: 1, 2 or 3; `basis`: `"bh1"` or `"bh2"`; `estimate`: `"data"` or `"noise"`; `corrected`: boolean; `without`: list of integers; `bounds` |
+//! | [`SaSolver`](crate::solver::SaSolver) | `predictor`: 1 to 4; `corrector`: 0 to 4; `tau`: number; `within`: `"all"`, or two numbers ∞ under `end_rho` or `start_time`: `{"end_rho": [low, high]}`; `estimate`: `"data"` or `"noise"`; `simple`, `evaluates_twice`, `before_clean_end`: booleans; `bounds` |
+//! | [`CfgPlusPlus`](crate::solver::CfgPlusPlus) | `rule`: `"multistep"` or `"res"`; `kappa`; `bounds` |
+//! | [`ErSde`](crate::solver::ErSde), [`ErNoise`](crate::solver::ErNoise) | `order`: 1, 2 or 3; `noise`: `"ode"`, `"sde"`, `{"power": number}`, `"reciprocal"`, `"logarithmic"` or `"exponential"`; `s_noise`: number; `published`: boolean |
+//! | [`Deis`](crate::solver::Deis) | `order`: 1 to 4; `flow_time`: boolean |
+//! | [`LinearMultistep`](crate::solver::LinearMultistep) | `order`: 1 to 4; `flow_time`, `extrapolated_end`: booleans |
+//! | [`Ipndm`](crate::solver::Ipndm) | `order`: 1 to 4; `steps`: `"even"`, `"variable"` or `"variable_as_published"`; `flow_time`, `extrapolated_end`: booleans |
+//! | [`Pndm`](crate::solver::Pndm) | `runge_kutta_steps`: 0 or 3; `extrapolated_end`: boolean |
+//! | [`GradientEstimation`](crate::solver::GradientEstimation) | `gamma`: number; `flow_time`: boolean |
+//! | [`HeavyBall`](crate::solver::HeavyBall) | `order`: 1 to 4; `beta`: number; `generalised`: boolean |
+//! | [`DpmPlusPlusSde`](crate::solver::DpmPlusPlusSde) | `node`, `eta`, `noise_scale`: numbers |
+//! | [`DpmSolverPlusPlusSinglestep`](crate::solver::DpmSolverPlusPlusSinglestep) | `order`: 2 or 3; `nodes`: list of order − 1 numbers; `kappa`; `noise_scale`: number |
+//! | [`ExponentialRungeKutta`](crate::solver::ExponentialRungeKutta) | `order`: 2 or 3; `nodes`: list of order − 1 numbers; `form`: `"midpoint"` or `"exact"`; `tau`, `noise_scale`: numbers |
+//! | [`CfgPlusPlusSinglestep`](crate::solver::CfgPlusPlusSinglestep) | `kappa`; `noise_scale`: number |
 //! | [`Lcm`](crate::solver::Lcm), [`Tcd`](crate::solver::Tcd) | `{"timestep_scaling": number}` or `"without_boundary"`; `gamma`: number |
 //! | [`Belm`](crate::solver::Belm), [`BelmInversion`](crate::solver::BelmInversion) | `{"belm": {"pair": boolean}}`, `{"belm_inversion": {"pair": boolean}}` |
 //! | [`Restart`](crate::solver::Restart) | `inner`: a solver; `intervals`: list of {`rho_min`, `rho_max`: numbers, `repeats`, `steps`: integers}; `least_steps`: integer |
+//! | [`RePaint`](crate::solver::RePaint) | `inner`: a solver; `jump_length`, `resamplings`: integers |
 //! | [`DdimInversion`](crate::solver::DdimInversion) | `"ddim_inversion"` |
 //! | [`Heun`](crate::solver::Heun) | `"heun"`, or `{"heun_with": {"flow_time": boolean, "churn": churn?}}` |
 //! | [`Churn`](crate::solver::Churn) | `amount`, `least`: numbers; `most` ∞: number; `noise`: number |

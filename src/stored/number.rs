@@ -19,6 +19,18 @@ pub(crate) struct Extended(pub(crate) f64);
 /// The name of a number in errors: its field is known to the format only.
 const NAME: &str = "a stored number";
 
+impl From<f64> for Finite {
+    fn from(value: f64) -> Self {
+        Self(value)
+    }
+}
+
+impl From<f64> for Extended {
+    fn from(value: f64) -> Self {
+        Self(value)
+    }
+}
+
 impl Finite {
     fn check(self) -> Result<Self, Error> {
         require(self.0.is_finite(), NAME, self.0, "finite")?;

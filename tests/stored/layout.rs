@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use diffusion_sampler::{
     Clip, Error, Grid, KeyedNoise, NoiseLevel, Prediction, Sampler,
     clip::ClipNoise,
+    grid::{Spacing, spacings},
     guidance::{
         ClassifierFree, ClassifierGuidance, Combination, Composed, GuidanceWeight, Memory,
         OnInterval, PerpendicularNegative, Perturbed, PlusPlus, Projected, Rescaled, Tangential,
@@ -15,11 +16,11 @@ use diffusion_sampler::{
     posterior::{Kappa, ReverseVariance},
     run::Snapshot,
     schedule::{
-        Edm, LambdaRange, RectifiedFlow, TableSchedule, VarianceExploding, VariancePreserving,
+        Edm, LambdaRange, RectifiedFlow, Sublevels, TableSchedule, VarianceExploding,
+        VariancePreserving,
     },
     solver::{
-        Belm, BelmInversion, Churn, DdimInversion, Dpm2, DpmFast, DpmSolverPlusPlus,
-        DpmSolverSinglestep, Euler, FirstOrder, GroupedSinglestep, Heun, HeunPlusPlus, Lcm,
+        Belm, BelmInversion, DdimInversion, DpmSolverPlusPlus, FirstOrder, Heun, Lcm, RePaint,
         Restart, SecondOrderForm, Tcd,
     },
 };
@@ -29,7 +30,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::formats::{json, of_json, shown};
 
 /// The value is stored as this text, blanks apart, and the text is read as the value.
-fn is_stored_as<T: Serialize + DeserializeOwned + Debug>(value: T, text: &str) {
+pub(crate) fn is_stored_as<T: Serialize + DeserializeOwned + Debug>(value: T, text: &str) {
     let text: String = text.split_whitespace().collect();
     assert_eq!(json(&value), text);
     assert_eq!(shown(&of_json::<T>(&text).unwrap()), shown(&value));
@@ -69,6 +70,13 @@ fn levels_schedules_and_grids() {
     is_stored_as(RectifiedFlow::shifted(3.0).unwrap(), r#"{"shift": 3.0}"#);
     let range = LambdaRange::up_to_clean(-2.0).unwrap();
     is_stored_as(range, r#"{"noisy": -2.0, "clean": "inf"}"#);
+    let levels = Sublevels::of(RectifiedFlow::new(), 1000).unwrap();
+    is_stored_as(levels, r#"{"inner": {"shift": 1.0}, "count": 1000}"#);
+    for entry in spacings() {
+        is_stored_as(entry.spacing, &format!("{:?}", entry.name));
+    }
+    let other = of_json::<Spacing>(r#""SGM Uniform""#);
+    assert_eq!(other, Ok(Spacing::SgmUniform));
 }
 
 #[test]
@@ -114,43 +122,9 @@ fn policies_and_solvers() {
             {"rho_min": 0.1, "rho_max": 2.0, "repeats": 2, "steps": 10}
         ], "least_steps": 0}"#,
     );
-}
-
-#[test]
-fn single_step_solvers() {
-    let churn = Churn::new(40.0).unwrap();
-    let stored = r#"{"amount": 40.0, "least": 0.0, "most": "inf", "noise": 1.0}"#;
-    is_stored_as(churn, stored);
     is_stored_as(
-        Heun::in_flow_time(),
-        r#"{"heun_with": {"flow_time": true, "churn": null}}"#,
-    );
-    let with = format!(r#"{{"heun_with": {{"flow_time": false, "churn": {stored}}}}}"#);
-    is_stored_as(Heun::stochastic(churn), &with);
-    is_stored_as(Euler::new(), r#"{"churn": null}"#);
-    is_stored_as(
-        HeunPlusPlus::in_flow_time().with_churn(churn),
-        &format!(r#"{{"flow_time": true, "churn": {stored}}}"#),
-    );
-    is_stored_as(
-        Dpm2::new().with_kappa(Kappa::Eta(0.5)),
-        r#"{"flow_time": false, "kappa": {"eta": 0.5}, "churn": null}"#,
-    );
-    is_stored_as(
-        DpmSolverSinglestep::order(3).unwrap(),
-        r#"{"order": 3, "kappa": "ddim"}"#,
-    );
-    is_stored_as(
-        DpmFast::evaluations(20).unwrap(),
-        r#"{"evaluations": 20, "kappa": "ddim"}"#,
-    );
-    is_stored_as(
-        DpmFast::new().with_kappa(Kappa::Ddpm),
-        r#"{"evaluations": null, "kappa": "ddpm"}"#,
-    );
-    is_stored_as(
-        GroupedSinglestep::order(3).unwrap().in_noise_form(),
-        r#"{"order": 3, "form": "midpoint", "noise": true, "lower_order_final": false}"#,
+        RePaint::new(Heun::new(), 10, 5).unwrap(),
+        r#"{"inner": "heun", "jump_length": 10, "resamplings": 5}"#,
     );
 }
 
@@ -192,11 +166,12 @@ fn predictions_clips_and_noise() {
     );
     is_stored_as(
         NoiseKey::new(3, 4, Stream::Step(5)).with_interval(Interval::new(-1.0, f64::INFINITY)),
-        r#"{"row": 3, "step": 4, "stream": {"step": 5}, "interval": {"from": -1.0, "to": "inf"}}"#,
+        r#"{"row": 3, "step": 4, "stream": {"step": 5}, "interval": {"from": -1.0, "to": "inf"},
+            "path": 5}"#,
     );
     is_stored_as(
         NoiseKey::new(3, 0, Stream::Start),
-        r#"{"row": 3, "step": 0, "stream": "start", "interval": null}"#,
+        r#"{"row": 3, "step": 0, "stream": "start", "interval": null, "path": 0}"#,
     );
     is_stored_as(Stream::Forward, r#""forward""#);
     is_stored_as(Stream::User(9), r#"{"user": 9}"#);

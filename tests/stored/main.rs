@@ -8,6 +8,7 @@ mod checksums;
 mod formats;
 mod hostile;
 mod layout;
+mod layout_of_solvers;
 mod memory;
 mod mutations;
 mod numbers;

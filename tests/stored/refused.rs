@@ -3,6 +3,7 @@
 use ciborium::Value as Cbor;
 use diffusion_sampler::{
     Clip, Error, Grid, KeyedNoise, NoiseLevel, Sampler,
+    grid::Spacing,
     guidance::{
         ClassifierFree, Combination, Composed, GuidanceWeight, OnInterval, PlusPlus, Projected,
         Rescaled, WeightedSum,
@@ -10,9 +11,14 @@ use diffusion_sampler::{
     noise::BrownianPath,
     plan::Update,
     schedule::{
-        Edm, LambdaRange, RectifiedFlow, TableSchedule, VarianceExploding, VariancePreserving,
+        Edm, LambdaRange, RectifiedFlow, Sublevels, TableSchedule, VarianceExploding,
+        VariancePreserving,
     },
-    solver::DpmSolverPlusPlus,
+    solver::{
+        CfgPlusPlusSinglestep, Deis, DpmPlusPlusSde, DpmSolver, DpmSolverPlusPlus,
+        DpmSolverPlusPlusSinglestep, ErNoise, ErSde, ExponentialAdams, ExponentialRungeKutta,
+        GradientEstimation, HeavyBall, Ipndm, LinearMultistep, Pndm, RePaint, SaSolver, UniPc,
+    },
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -222,6 +228,29 @@ fn schedules_that_are_none_are_refused_with_their_values() {
 }
 
 #[test]
+fn spacings_and_tables_that_are_none_are_refused_with_what_they_are() {
+    let count = |steps| Error::StepCount {
+        steps,
+        min: 1,
+        max: 1 << 24,
+    };
+    let levels = Sublevels::of(RectifiedFlow::new(), 1000).unwrap();
+    refused(&levels, &[("/count", json!(0))], count(0));
+    let most = (1 << 24) + 1;
+    refused(&levels, &[("/count", json!(most))], count(most));
+    refused(
+        &levels,
+        &[("/inner/shift", json!(0))],
+        parameter("shift", 0.0, "positive and finite"),
+    );
+    refused(
+        &Spacing::Karras,
+        &[("", json!("karas"))],
+        Spacing::named("karas").unwrap_err(),
+    );
+}
+
+#[test]
 fn grids_that_are_none_are_refused_with_their_values() {
     let flow = RectifiedFlow::new();
     let grid = Grid::trailing(&flow, 4).unwrap();
@@ -291,8 +320,8 @@ fn samplers_that_are_none_are_refused_with_their_values() {
 fn settings_out_of_range_are_refused_with_their_values() {
     refused(
         &DpmSolverPlusPlus::new(),
-        &[("/order", json!(3))],
-        parameter("order", 3.0, "1 or 2"),
+        &[("/order", json!(4))],
+        parameter("order", 4.0, "1, 2 or 3"),
     );
     refused(
         &DpmSolverPlusPlus::new(),
@@ -327,6 +356,110 @@ fn settings_out_of_range_are_refused_with_their_values() {
         &[("/interval/to", json!(-20))],
         parameter("length of the path", -4.0, "at least 1e-3"),
     );
+}
+
+#[test]
+fn solvers_out_of_range_are_refused_with_their_values() {
+    fn refuses<T: Serialize + DeserializeOwned>(
+        solver: Result<T, Error>,
+        path: &str,
+        value: Value,
+        error: Error,
+    ) {
+        refused(&solver.unwrap(), &[(path, value)], error);
+    }
+    let order = |requirement| parameter("order", 5.0, requirement);
+    let none = |path, name, value: f64| (path, json!(value), parameter(name, value, NOT_NEGATIVE));
+    const NOT_NEGATIVE: &str = "finite and at least 0";
+    let multistep = || DpmSolver::multistep(3);
+    refuses(multistep(), "/order", json!(5), order("1, 2 or 3"));
+    let most = parameter("tau", 2e9, "at most 1e9 in noise form");
+    refuses(multistep(), "/tau", json!(2e9), most);
+    refuses(
+        ExponentialAdams::data(2),
+        "/order",
+        json!(5),
+        order("1 to 4"),
+    );
+    refuses(UniPc::order(2), "/order", json!(5), order("1, 2 or 3"));
+    refuses(Deis::tab(2), "/order", json!(5), order("1 to 4"));
+    refuses(
+        LinearMultistep::order(2),
+        "/order",
+        json!(5),
+        order("1 to 4"),
+    );
+    refuses(Ipndm::order(2), "/order", json!(5), order("1 to 4"));
+    refuses(HeavyBall::order(2), "/order", json!(5), order("1 to 4"));
+    refuses(ErSde::order(2), "/order", json!(5), order("1 to 3"));
+    let beta = parameter("beta", 1.5, "1e-6 to 1");
+    refuses(HeavyBall::order(2), "/beta", json!(1.5), beta);
+    let gamma = parameter("gamma", 2e9, "at most 1e9 in magnitude");
+    refuses(Ok(GradientEstimation::new()), "/gamma", json!(2e9), gamma);
+    let steps = parameter("runge_kutta_steps", 2.0, "0 or 3");
+    refuses(Ok(Pndm::new()), "/runge_kutta_steps", json!(2), steps);
+
+    let adams = || SaSolver::new(3, 4, 1.0);
+    let predictor = parameter("predictor order", 0.0, "1 to 4");
+    refuses(adams(), "/predictor", json!(0), predictor);
+    let corrector = parameter("corrector order", 5.0, "0 to 4");
+    refuses(adams(), "/corrector", json!(5), corrector);
+    let (path, value, error) = none("/tau", "tau", -1.0);
+    refuses(adams(), path, value, error);
+    let within = adams().and_then(|solver| solver.within_rho(0.5, 2.0));
+    let low = parameter("low rho", -1.0, "at least 0");
+    refuses(within.clone(), "/within/end_rho/0", json!(-1), low);
+    let high = parameter("high rho", 0.25, "at least the low rho");
+    refuses(within, "/within/end_rho/1", json!(0.25), high);
+    let within = adams().and_then(|solver| solver.within_model_time(0.5, 2.0));
+    let high = parameter("high time", f64::NEG_INFINITY, "at least the low time");
+    refuses(within, "/within/start_time/1", json!("-inf"), high);
+
+    let powered = ErSde::order(2).and_then(|solver| solver.with_noise(ErNoise::Power(2.0)));
+    let power = parameter("power", 0.5, "finite and at least 1");
+    refuses(powered, "/noise/power", json!(0.5), power);
+    let (path, value, error) = none("/s_noise", "s_noise", -1.0);
+    refuses(ErSde::order(2), path, value, error);
+
+    let stages = parameter("order", 1.0, "2 or 3 for a single-step solver");
+    let plus_plus = DpmSolverPlusPlusSinglestep::order(3);
+    refuses(plus_plus.clone(), "/order", json!(1), stages.clone());
+    let exponential = ExponentialRungeKutta::seeds(3);
+    refuses(exponential.clone(), "/order", json!(1), stages);
+    let nodes = |index, value| Error::InvalidEntry {
+        name: "nodes",
+        index,
+        value,
+        requirement: "above the one before, above 0 and at most 1",
+    };
+    refuses(plus_plus.clone(), "/nodes/1", json!(0.25), nodes(1, 0.25));
+    refuses(exponential.clone(), "/nodes/0", json!(0.0), nodes(0, 0.0));
+    let lengths = Error::WrongLength {
+        name: "nodes",
+        expected: 2,
+        found: 1,
+    };
+    refuses(exponential.clone(), "/nodes", json!([0.5]), lengths);
+    let (path, value, error) = none("/tau", "tau", -1.0);
+    refuses(exponential.clone(), path, value, error);
+    let (path, value, error) = none("/noise_scale", "noise scale", -1.0);
+    refuses(exponential, path, value.clone(), error.clone());
+    refuses(plus_plus, path, value.clone(), error.clone());
+    let sde = || Ok(DpmPlusPlusSde::new());
+    refuses(sde(), path, value.clone(), error.clone());
+    let guided = CfgPlusPlusSinglestep::new(diffusion_sampler::posterior::Kappa::Ddim);
+    refuses(Ok(guided), path, value, error);
+    let node = parameter("node", 0.0, "above 0 and at most 1");
+    refuses(sde(), "/node", json!(0), node);
+    let (path, value, error) = none("/eta", "eta", -1.0);
+    refuses(sde(), path, value, error);
+
+    let painted = || RePaint::new(Deis::tab(1)?, 10, 5);
+    let length = parameter("jump_length", 0.0, "at least 1");
+    refuses(painted(), "/jump_length", json!(0), length);
+    let count = parameter("resamplings", 0.0, "at least 1");
+    refuses(painted(), "/resamplings", json!(0), count);
+    refuses(painted(), "/inner/order", json!(5), order("1 to 4"));
 }
 
 #[test]

@@ -1,11 +1,16 @@
 //! Every type comes back bit for bit, through every format.
 
 use diffusion_sampler::{
-    NoiseLevel, Sampler,
+    Error, NoiseLevel, Sampler,
     guidance::{ClassifierGuidance, Memory, OnInterval, Rescaled, Unguided},
     plan::Kept,
     run::Snapshot,
-    solver::{Belm, DdimInversion, Heun, Lcm},
+    schedule::Sublevels,
+    solver::{
+        Belm, CfgPlusPlus, CfgPlusPlusSinglestep, DdimInversion, DpmPlusPlusSde, DpmSolver,
+        DpmSolverPlusPlusSinglestep, ErNoise, ErSde, ExponentialAdams, ExponentialRungeKutta,
+        GradientEstimation, HeavyBall, Heun, Lcm, RePaint, SaSolver, UniPc,
+    },
 };
 use ndarray::{Array, ArrayD, Axis, Dimension};
 use proptest::collection::vec;
@@ -88,6 +93,47 @@ fn types_without_numbers_return() {
     assert_returns(&Unguided);
     assert_returns(&Memory { decay: -0.5 });
     assert_returns(&Kept::State);
+}
+
+/// Solvers with numbers: those that the constructors refuse apart.
+#[test]
+fn numbers_of_solvers_return() {
+    fn check<T: Serialize + DeserializeOwned + std::fmt::Debug>(solver: Result<T, Error>) {
+        if let Ok(solver) = solver {
+            assert_returns(&solver);
+        }
+    }
+    let numbers = (finite(), finite(), 0.0..1.0, 0.0..1.0, extended());
+    proptest!(|((a, b, part, rest, end) in numbers, kappa in kappa(), order in 1usize..5)| {
+        let (a, b) = (a.abs(), b.abs());
+        check(DpmSolver::multistep(order).and_then(|s| s.with_tau(a)));
+        check(ExponentialAdams::data(order).map(|s| s.with_kappa(kappa)));
+        check(UniPc::order(order).map(|s| s.without_corrector_at(vec![order; order])));
+        let adams = SaSolver::new(order, order - 1, part).unwrap();
+        check(adams.within_rho(a, end));
+        check(adams.within_model_time(-a, end));
+        check(Ok(CfgPlusPlus::res().with_kappa(kappa)));
+        check(CfgPlusPlusSinglestep::new(kappa).with_noise_scale(a));
+        check(ErSde::order(order).and_then(|s| s.with_noise(ErNoise::Power(a))?.with_s_noise(b)));
+        check(GradientEstimation::new().with_gamma(a));
+        check(HeavyBall::order(order).and_then(|s| s.with_beta(part)));
+        check(DpmPlusPlusSde::new().with_node(part).and_then(|s| s.with_eta(a)?.with_noise_scale(b)));
+        for nodes in [&[part][..], &[0.5 * part, part + (1.0 - part) * rest]] {
+            let plus_plus = DpmSolverPlusPlusSinglestep::order(nodes.len() + 1).unwrap();
+            check(plus_plus.with_nodes(nodes).map(|s| s.with_kappa(kappa)));
+            let exponential = ExponentialRungeKutta::res(nodes.len() + 1).unwrap().with_nodes(nodes);
+            check(exponential.and_then(|s| s.with_tau(a)?.with_noise_scale(b)));
+        }
+    });
+}
+
+#[test]
+fn solvers_and_schedules_around_others_return() {
+    proptest!(|(solver in first_order(), length in 1usize.., count in 1usize..=1 << 24,
+                schedule in exploding())| {
+        assert_returns(&RePaint::new(solver, length, count).unwrap());
+        assert_returns(&Sublevels::of(schedule, count).unwrap());
+    });
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use diffusion_sampler::{
     Clip, Grid, KeyedNoise, NoiseLevel, Prediction, Sampler, Trajectory,
+    grid::Spacing,
     guidance::{
         ClassifierFree, ClassifierGuidance, Combination, Composed, GuidanceWeight, Memory,
         OnInterval, PerpendicularNegative, Perturbed, PlusPlus, Projected, Rescaled, Tangential,
@@ -12,12 +13,16 @@ use diffusion_sampler::{
     posterior::{Kappa, ReverseVariance},
     run::Snapshot,
     schedule::{
-        Edm, LambdaRange, NoiseSchedule, RectifiedFlow, TableSchedule, VarianceExploding,
-        VariancePreserving,
+        Edm, LambdaRange, NoiseSchedule, RectifiedFlow, Sublevels, TableSchedule,
+        VarianceExploding, VariancePreserving,
     },
     solver::{
-        Belm, BelmInversion, Churn, DdimInversion, DpmSolverPlusPlus, DpmSolverSinglestep,
-        FirstOrder, GroupedSinglestep, Heun, Lcm, Path, Restart, SecondOrderForm, Solver, Tcd,
+        Basis, Belm, BelmInversion, CfgPlusPlus, CfgPlusPlusSinglestep, Churn, DdimInversion, Deis,
+        Dpm2, DpmFast, DpmPlusPlusSde, DpmSolver, DpmSolverPlusPlus, DpmSolverPlusPlusSinglestep,
+        DpmSolverSinglestep, ErNoise, ErSde, Euler, ExponentialAdams, ExponentialRungeKutta,
+        FirstOrder, GradientEstimation, GroupedSinglestep, HeavyBall, Heun, HeunPlusPlus, Ipndm,
+        Lcm, LinearMultistep, Path, Pndm, RePaint, Restart, SaSolver, SecondOrderForm, Solver, Tcd,
+        UniPc, catalogue,
     },
 };
 use ndarray::{Array2, Ix2, array};
@@ -30,6 +35,8 @@ pub(crate) type Again<In, Out> = Box<dyn Fn(&In) -> Result<Out, String>>;
 /// A value in every format, and how input of its type is read, checked and written again.
 pub(crate) struct Specimen {
     pub(crate) name: &'static str,
+    /// The name of its type, without modules.
+    pub(crate) type_name: &'static str,
     pub(crate) json: String,
     pub(crate) postcard: Vec<u8>,
     pub(crate) cbor: Vec<u8>,
@@ -46,8 +53,11 @@ where
         check(&value);
         value
     };
+    let path = std::any::type_name::<T>();
+    let outer = path.split('<').next().unwrap();
     Specimen {
         name,
+        type_name: outer.rsplit("::").next().unwrap(),
         json: json(value),
         postcard: postcard(value),
         cbor: cbor(value),
@@ -200,7 +210,13 @@ pub(crate) fn all() -> Vec<Specimen> {
         specimen("range", &flow.lambda_range(), |range: &LambdaRange| {
             assert!(range.noisy() < range.clean());
         }),
+        specimen(
+            "sub-levels",
+            &Sublevels::of(flow, 1000).unwrap(),
+            check_schedule,
+        ),
         specimen("grid", &trailing, check_grid),
+        specimen("spacing", &Spacing::Karras, nothing),
         specimen("kappa", &Kappa::Eta(0.5), nothing),
         specimen("kappa without a number", &Kappa::Fresh, nothing),
         specimen("reverse variance", &ReverseVariance::Explicit(0.5), nothing),
@@ -212,13 +228,91 @@ pub(crate) fn all() -> Vec<Specimen> {
         specimen("multistep", &DpmSolverPlusPlus::sde().guarded(), nothing),
         specimen("second-order form", &SecondOrderForm::Exact, nothing),
         specimen("Heun", &Heun::new(), nothing),
-        specimen("churn", &churn, nothing),
+        specimen("Heun with churn", &Heun::stochastic(churn), nothing),
+        specimen("Euler", &Euler::new().with_churn(churn), nothing),
+        specimen("Heun++", &HeunPlusPlus::in_flow_time(), nothing),
+        specimen("DPM-2", &Dpm2::new().with_churn(churn), nothing),
         specimen(
             "DPM-Solver",
             &DpmSolverSinglestep::order(3).unwrap(),
             nothing,
         ),
+        specimen(
+            "DPM-Solver-fast",
+            &DpmFast::evaluations(9).unwrap(),
+            nothing,
+        ),
         specimen("grouped", &GroupedSinglestep::order(2).unwrap(), nothing),
+        specimen("DPM-Solver, multistep", &DpmSolver::sde(), nothing),
+        specimen(
+            "Adams",
+            &ExponentialAdams::noise(4).unwrap().guarded(),
+            nothing,
+        ),
+        specimen(
+            "UniPC",
+            &UniPc::order(3).unwrap().without_corrector_at(vec![0, 7]),
+            nothing,
+        ),
+        specimen("basis", &Basis::Bh1, nothing),
+        specimen(
+            "SA-Solver",
+            &SaSolver::new(3, 4, 0.5)
+                .and_then(|solver| solver.within_rho(0.05, f64::INFINITY))
+                .unwrap(),
+            nothing,
+        ),
+        specimen(
+            "SA-Solver in time",
+            &SaSolver::new(2, 0, 1.0)
+                .and_then(|solver| solver.within_model_time(200.0, 800.0))
+                .unwrap(),
+            nothing,
+        ),
+        specimen("CFG++", &CfgPlusPlus::res(), nothing),
+        specimen(
+            "CFG++, single-step",
+            &CfgPlusPlusSinglestep::new(Kappa::Ancestral(1.0)),
+            nothing,
+        ),
+        specimen(
+            "ER-SDE",
+            &ErSde::order(3)
+                .and_then(|solver| solver.with_noise(ErNoise::Power(2.5)))
+                .unwrap(),
+            nothing,
+        ),
+        specimen("ER-SDE's noise", &ErNoise::Logarithmic, nothing),
+        specimen("DEIS", &Deis::tab(3).unwrap().in_flow_time(), nothing),
+        specimen("LMS", &LinearMultistep::order(4).unwrap(), nothing),
+        specimen(
+            "iPNDM",
+            &Ipndm::order(4).unwrap().variable_steps_as_published(),
+            nothing,
+        ),
+        specimen("PNDM", &Pndm::new().extrapolated_end(), nothing),
+        specimen("gradient estimation", &GradientEstimation::new(), nothing),
+        specimen(
+            "heavy ball",
+            &HeavyBall::order(2).unwrap().generalised(),
+            nothing,
+        ),
+        specimen("DPM++ SDE", &DpmPlusPlusSde::new(), nothing),
+        specimen(
+            "DPM-Solver++, single-step",
+            &DpmSolverPlusPlusSinglestep::order(3).unwrap(),
+            nothing,
+        ),
+        specimen(
+            "Runge-Kutta",
+            &ExponentialRungeKutta::seeds(2).unwrap(),
+            nothing,
+        ),
+        specimen(
+            "RePaint",
+            &RePaint::new(FirstOrder::ddpm(), 10, 5).unwrap(),
+            nothing,
+        ),
         specimen("inversion", &DdimInversion::new(), nothing),
         specimen("LCM", &Lcm::new(), nothing),
         specimen("plain LCM", &Lcm::new().without_boundary(), nothing),
@@ -296,4 +390,14 @@ pub(crate) fn all() -> Vec<Specimen> {
             nothing,
         ),
     ]
+}
+
+#[test]
+fn every_solver_of_the_catalogue_is_among_them() {
+    let stored: Vec<&str> = all().iter().map(|specimen| specimen.type_name).collect();
+    for entry in catalogue() {
+        let shown = format!("{:?}", entry.solver);
+        let name = shown.split(|c: char| !c.is_alphanumeric()).next().unwrap();
+        assert!(stored.contains(&name), "{}: {name}", entry.name);
+    }
 }

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::super::coordinate::Coordinate;
 use super::super::{
-    Churn, Dpm2, DpmFast, DpmSolverSinglestep, Euler, GroupedSinglestep, Heun, HeunPlusPlus,
+    CfgPlusPlusSinglestep, Churn, Dpm2, DpmFast, DpmPlusPlusSde, DpmSolverPlusPlusSinglestep,
+    DpmSolverSinglestep, Euler, ExponentialRungeKutta, GroupedSinglestep, Heun, HeunPlusPlus,
     SecondOrderForm,
 };
 use crate::error::Error;
@@ -12,20 +13,11 @@ use crate::posterior::Kappa;
 use crate::stored::{Extended, Finite, present};
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ChurnForm {
-    amount: Finite,
-    least: Finite,
-    most: Extended,
-    noise: Finite,
-}
-
-#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum HeunForm {
     Heun,
     HeunWith {
-        flow_time: bool,
+        flow_time: Coordinate,
         #[serde(deserialize_with = "present")]
         churn: Option<Churn>,
     },
@@ -33,94 +25,62 @@ enum HeunForm {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct EulerForm {
-    #[serde(deserialize_with = "present")]
-    churn: Option<Churn>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct PlusPlusForm {
-    flow_time: bool,
-    #[serde(deserialize_with = "present")]
-    churn: Option<Churn>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Dpm2Form {
-    flow_time: bool,
-    kappa: Kappa,
-    #[serde(deserialize_with = "present")]
-    churn: Option<Churn>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SinglestepForm {
     order: usize,
+    nodes: Vec<Finite>,
     kappa: Kappa,
+    noise_scale: Finite,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FastForm {
-    #[serde(deserialize_with = "present")]
-    evaluations: Option<usize>,
-    kappa: Kappa,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct GroupedForm {
+struct ExponentialForm {
     order: usize,
+    nodes: Vec<Finite>,
     form: SecondOrderForm,
-    noise: bool,
-    lower_order_final: bool,
+    tau: Finite,
+    noise_scale: Finite,
 }
 
 crate::stored::through!(
-    Churn => ChurnForm,
-    Euler => EulerForm,
     Heun => HeunForm,
-    HeunPlusPlus => PlusPlusForm,
-    Dpm2 => Dpm2Form,
-    DpmSolverSinglestep => SinglestepForm,
-    DpmFast => FastForm,
-    GroupedSinglestep => GroupedForm,
+    DpmSolverPlusPlusSinglestep => PlusPlusForm,
+    ExponentialRungeKutta => ExponentialForm,
 );
 
-fn in_flow_time(coordinate: Coordinate) -> bool {
-    coordinate == Coordinate::FlowTime
-}
-
-fn coordinate(flow_time: bool) -> Coordinate {
-    if flow_time {
-        Coordinate::FlowTime
-    } else {
-        Coordinate::Rho
-    }
-}
-
-impl From<&Churn> for ChurnForm {
-    fn from(churn: &Churn) -> Self {
-        Self {
-            amount: Finite(churn.amount),
-            least: Finite(churn.least),
-            most: Extended(churn.most),
-            noise: Finite(churn.noise),
-        }
-    }
-}
-
-impl TryFrom<ChurnForm> for Churn {
-    type Error = Error;
-
-    fn try_from(form: ChurnForm) -> Result<Self, Error> {
-        Self::new(form.amount.0)?
-            .between(form.least.0, form.most.0)?
-            .with_noise(form.noise.0)
-    }
+super::options! {
+    Churn { amount: Finite, least: Finite, most: Extended, noise: Finite } =>
+        Self::new(amount.0)?.between(least.0, most.0)?.with_noise(noise.0);
+    Euler { #[serde(deserialize_with = "present")] churn: Option<Churn> } => Ok(Self { churn });
+    HeunPlusPlus {
+        #[serde(rename = "flow_time")] coordinate: Coordinate,
+        #[serde(deserialize_with = "present")] churn: Option<Churn>,
+    } => Ok(Self { coordinate, churn });
+    Dpm2 {
+        #[serde(rename = "flow_time")] coordinate: Coordinate,
+        kappa: Kappa,
+        #[serde(deserialize_with = "present")] churn: Option<Churn>,
+    } => Ok(Self { coordinate, kappa, churn });
+    DpmSolverSinglestep { order: usize, kappa: Kappa } => Ok(Self::order(order)?.with_kappa(kappa));
+    DpmFast {
+        #[serde(deserialize_with = "present")] evaluations: Option<usize>,
+        kappa: Kappa,
+    } => {
+        let solver = evaluations.map_or(Ok(Self::new()), Self::evaluations)?;
+        Ok(solver.with_kappa(kappa))
+    };
+    GroupedSinglestep {
+        order: usize,
+        form: SecondOrderForm,
+        noise: bool,
+        lower_order_final: bool,
+    } => Ok(Self { form, noise, lower_order_final, ..Self::order(order)? });
+    DpmPlusPlusSde { node: Finite, eta: Finite, noise_scale: Finite } => Self::new()
+        .with_node(node.0)?
+        .with_eta(eta.0)?
+        .with_noise_scale(noise_scale.0);
+    CfgPlusPlusSinglestep { kappa: Kappa, noise_scale: Finite } =>
+        Self::new(kappa).with_noise_scale(noise_scale.0);
 }
 
 impl From<&Heun> for HeunForm {
@@ -129,7 +89,7 @@ impl From<&Heun> for HeunForm {
             return Self::Heun;
         }
         Self::HeunWith {
-            flow_time: in_flow_time(solver.coordinate),
+            flow_time: solver.coordinate,
             churn: solver.churn,
         }
     }
@@ -140,119 +100,63 @@ impl From<HeunForm> for Heun {
         match form {
             HeunForm::Heun => Self::new(),
             HeunForm::HeunWith { flow_time, churn } => Self {
-                coordinate: coordinate(flow_time),
+                coordinate: flow_time,
                 churn,
             },
         }
     }
 }
 
-impl From<&Euler> for EulerForm {
-    fn from(solver: &Euler) -> Self {
-        let churn = solver.churn;
-        Self { churn }
-    }
-}
-
-impl From<EulerForm> for Euler {
-    fn from(form: EulerForm) -> Self {
-        let churn = form.churn;
-        Self { churn }
-    }
-}
-
-impl From<&HeunPlusPlus> for PlusPlusForm {
-    fn from(solver: &HeunPlusPlus) -> Self {
+impl From<&DpmSolverPlusPlusSinglestep> for PlusPlusForm {
+    fn from(solver: &DpmSolverPlusPlusSinglestep) -> Self {
         Self {
-            flow_time: in_flow_time(solver.coordinate),
-            churn: solver.churn,
-        }
-    }
-}
-
-impl From<PlusPlusForm> for HeunPlusPlus {
-    fn from(form: PlusPlusForm) -> Self {
-        Self {
-            coordinate: coordinate(form.flow_time),
-            churn: form.churn,
-        }
-    }
-}
-
-impl From<&Dpm2> for Dpm2Form {
-    fn from(solver: &Dpm2) -> Self {
-        Self {
-            flow_time: in_flow_time(solver.coordinate),
+            order: solver.tableau.stages(),
+            nodes: out(solver.tableau.nodes()),
             kappa: solver.kappa,
-            churn: solver.churn,
+            noise_scale: Finite(solver.noise_scale),
         }
     }
 }
 
-impl From<Dpm2Form> for Dpm2 {
-    fn from(form: Dpm2Form) -> Self {
+impl TryFrom<PlusPlusForm> for DpmSolverPlusPlusSinglestep {
+    type Error = Error;
+
+    fn try_from(form: PlusPlusForm) -> Result<Self, Error> {
+        Self::order(form.order)?
+            .with_nodes(&back(&form.nodes))?
+            .with_kappa(form.kappa)
+            .with_noise_scale(form.noise_scale.0)
+    }
+}
+
+impl From<&ExponentialRungeKutta> for ExponentialForm {
+    fn from(solver: &ExponentialRungeKutta) -> Self {
         Self {
-            coordinate: coordinate(form.flow_time),
-            kappa: form.kappa,
-            churn: form.churn,
+            order: solver.tableau.stages(),
+            nodes: out(solver.tableau.nodes()),
+            form: solver.tableau.form,
+            tau: Finite(solver.tau),
+            noise_scale: Finite(solver.noise_scale),
         }
     }
 }
 
-impl From<&DpmSolverSinglestep> for SinglestepForm {
-    fn from(solver: &DpmSolverSinglestep) -> Self {
-        let DpmSolverSinglestep { order, kappa } = *solver;
-        Self { order, kappa }
-    }
-}
-
-impl TryFrom<SinglestepForm> for DpmSolverSinglestep {
+impl TryFrom<ExponentialForm> for ExponentialRungeKutta {
     type Error = Error;
 
-    fn try_from(form: SinglestepForm) -> Result<Self, Error> {
-        Ok(Self::order(form.order)?.with_kappa(form.kappa))
+    fn try_from(form: ExponentialForm) -> Result<Self, Error> {
+        Self::seeds(form.order)?
+            .with_nodes(&back(&form.nodes))?
+            .with_form(form.form)
+            .with_tau(form.tau.0)?
+            .with_noise_scale(form.noise_scale.0)
     }
 }
 
-impl From<&DpmFast> for FastForm {
-    fn from(solver: &DpmFast) -> Self {
-        let DpmFast { evaluations, kappa } = *solver;
-        Self { evaluations, kappa }
-    }
+fn out(nodes: &[f64]) -> Vec<Finite> {
+    nodes.iter().copied().map(Finite).collect()
 }
 
-impl TryFrom<FastForm> for DpmFast {
-    type Error = Error;
-
-    fn try_from(form: FastForm) -> Result<Self, Error> {
-        let solver = match form.evaluations {
-            Some(evaluations) => Self::evaluations(evaluations)?,
-            None => Self::new(),
-        };
-        Ok(solver.with_kappa(form.kappa))
-    }
-}
-
-impl From<&GroupedSinglestep> for GroupedForm {
-    fn from(solver: &GroupedSinglestep) -> Self {
-        Self {
-            order: solver.order,
-            form: solver.form,
-            noise: solver.noise,
-            lower_order_final: solver.lower_order_final,
-        }
-    }
-}
-
-impl TryFrom<GroupedForm> for GroupedSinglestep {
-    type Error = Error;
-
-    fn try_from(form: GroupedForm) -> Result<Self, Error> {
-        Ok(Self {
-            form: form.form,
-            noise: form.noise,
-            lower_order_final: form.lower_order_final,
-            ..Self::order(form.order)?
-        })
-    }
+fn back(nodes: &[Finite]) -> Vec<f64> {
+    nodes.iter().map(|node| node.0).collect()
 }
