@@ -147,8 +147,8 @@ impl NoiseLevel {
         self.time
     }
 
-    /// The time that the network was trained with: the index t − 1 for a table of betas, the time
-    /// itself otherwise.
+    /// The time that the network was trained with: the index t − 1 at knot t of a table of betas, a
+    /// flow's σ, the time itself otherwise.
     pub fn model_time(&self) -> f64 {
         self.model_time
     }

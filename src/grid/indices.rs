@@ -253,8 +253,7 @@ impl Grid {
     ) -> Result<Self, Error> {
         // The product before the division: whole indices come out whole.
         let index = |k: usize| first * (intervals - k) as f64 / intervals as f64;
-        let times = (0..steps).map(|k| schedule.knot_time(index(k) + 1.0));
-        Self::of_times_checked(schedule, times.chain(std::iter::once(Ok(0.0))))
+        Self::of_indices(schedule, (0..steps).map(index))
     }
 }
 

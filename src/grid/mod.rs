@@ -160,9 +160,15 @@ impl Grid {
         schedule: &dyn NoiseSchedule,
         times: impl Iterator<Item = Result<f64, Error>>,
     ) -> Result<Self, Error> {
-        let levels = times
-            .map(|time| schedule.level(time?))
-            .collect::<Result<Vec<_>, _>>()?;
+        Self::of_levels(schedule, times.map(|time| schedule.level(time?)))
+    }
+
+    /// Levels of a schedule.
+    fn of_levels(
+        schedule: &dyn NoiseSchedule,
+        levels: impl Iterator<Item = Result<NoiseLevel, Error>>,
+    ) -> Result<Self, Error> {
+        let levels = levels.collect::<Result<Vec<_>, _>>()?;
         let start_variances = levels
             .iter()
             .map(|level| schedule.start_variance(level))

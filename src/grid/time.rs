@@ -141,7 +141,8 @@ impl Grid {
     }
 
     /// The given network indices of a table, 0-based and strictly decreasing, then clean: the list
-    /// that other libraries call `timesteps`. An index may be fractional; index i is time i + 1.
+    /// that other libraries call `timesteps`. An index may be fractional; it is the network's time, and
+    /// λ lies linearly between its neighbours' ([`knot_level`](NoiseSchedule::knot_level)).
     ///
     /// For a grid that stops at the last index, as checkpoints without a clean end want it, see
     /// [`without_clean_end`](Self::without_clean_end).
@@ -187,23 +188,10 @@ impl Grid {
         schedule: &dyn NoiseSchedule,
         indices: impl Iterator<Item = f64>,
     ) -> Result<Self, Error> {
-        Self::of_times_checked(
-            schedule,
-            indices
-                .map(|index| index_time(schedule, index))
-                .chain(std::iter::once(Ok(0.0))),
-        )
+        let clean = std::iter::once_with(|| schedule.level(0.0));
+        let levels = indices.map(|index| schedule.knot_level(index + 1.0));
+        Self::of_levels(schedule, levels.chain(clean))
     }
-}
-
-/// The time of a network index; a fractional one lies linearly between its neighbours' times.
-fn index_time(schedule: &dyn NoiseSchedule, index: f64) -> Result<f64, Error> {
-    let (below, share) = (index.floor(), index - index.floor());
-    let time = schedule.knot_time(below + 1.0)?;
-    if share == 0.0 {
-        return Ok(time);
-    }
-    Ok(time + (schedule.knot_time(below + 2.0)? - time) * share)
 }
 
 pub(super) fn check_steps(schedule: &dyn NoiseSchedule, steps: usize) -> Result<(), Error> {

@@ -95,6 +95,16 @@ pub trait NoiseSchedule: std::fmt::Debug + Send + Sync {
         }
         self.time_of_lambda(low.lambda() + (high.lambda() - low.lambda()) * share)
     }
+
+    /// The level at [`knot_time`](Self::knot_time). On a [`TableSchedule`] its
+    /// [`model_time`](NoiseLevel::model_time) is exactly `knot` − 1, the network's index.
+    ///
+    /// # Errors
+    ///
+    /// As [`knot_time`](Self::knot_time).
+    fn knot_level(&self, knot: f64) -> Result<NoiseLevel, Error> {
+        self.level(self.knot_time(knot)?)
+    }
 }
 
 /// Pointers to a schedule are schedules.
@@ -127,6 +137,10 @@ macro_rules! forward {
 
             fn knot_time(&self, knot: f64) -> Result<f64, Error> {
                 (**self).knot_time(knot)
+            }
+
+            fn knot_level(&self, knot: f64) -> Result<NoiseLevel, Error> {
+                (**self).knot_level(knot)
             }
         }
     )*};

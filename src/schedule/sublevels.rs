@@ -102,4 +102,11 @@ impl<S: NoiseSchedule> NoiseSchedule for Sublevels<S> {
             Ok(self.last_time() * (knot / last))
         }
     }
+
+    fn knot_level(&self, knot: f64) -> Result<NoiseLevel, Error> {
+        if self.schedule.table_len().is_some() {
+            return self.schedule.knot_level(knot);
+        }
+        self.level(self.knot_time(knot)?)
+    }
 }

@@ -10,8 +10,14 @@ use crate::level::NoiseLevel;
 ///
 /// Table index i fills knot i + 1: ᾱ_i = Π_{j≤i}(1 − β_j) = α²_{i+1}. Knot 0 is the clean state.
 /// The network expects the *index*, so that [`model_time`](NoiseLevel::model_time) is t − 1 at
-/// every t > 0. ln α² = Σ ln(1 − β) is summed with log1p in f64; between knots it is linear in t.
-/// Where ᾱ ends at exactly 0 (zero terminal SNR), α² is linear in t over the last interval instead.
+/// every knot t > 0. ln α² = Σ ln(1 − β) is summed with log1p in f64; between knots it is linear in
+/// t. Where ᾱ ends at exactly 0 (zero terminal SNR), α² is linear in t over the last interval
+/// instead.
+///
+/// Between two knots the network's time is the index linear in λ = ln(α/σ), as the libraries have it
+/// that ask a network between them (k-diffusion's and diffusers' `sigma_to_t`, over ln σ there): it is
+/// the inverse of [`knot_time`](NoiseSchedule::knot_time), and differs from t − 1 by up to 0.1 at the
+/// clean end. In the cells at the ends, where λ is infinite on one side, it is t − 1.
 ///
 /// ```
 /// use diffusion_sampler::schedule::{NoiseSchedule, TableSchedule};
@@ -208,6 +214,24 @@ impl TableSchedule {
         })
     }
 
+    /// The network's index at a level of this table: linear in λ between two knots.
+    fn index(&self, level: &NoiseLevel) -> Result<f64, Error> {
+        let knot = level.time().floor();
+        if level.time() == knot {
+            return Ok(knot - 1.0);
+        }
+        let lambda = |knot: f64| -> Result<f64, Error> {
+            let la = self.log_alpha_squared[knot as usize];
+            Ok(NoiseLevel::variance_preserving(knot, la)?.lambda())
+        };
+        let (low, high) = (lambda(knot)?, lambda(knot + 1.0)?);
+        if !(low.is_finite() && high.is_finite()) {
+            return Ok(level.time() - 1.0);
+        }
+        let share = (low - level.lambda()) / (low - high);
+        Ok(knot - 1.0 + share.clamp(0.0, 1.0))
+    }
+
     pub(super) fn from_logs(
         logs: Vec<f64>,
         name: &'static str,
@@ -276,7 +300,18 @@ impl NoiseSchedule for TableSchedule {
             (low, Some(high)) => low + (high - low) * fraction,
             (low, None) => low,
         };
-        Ok(NoiseLevel::variance_preserving(time, la)?.with_model_time(time - 1.0))
+        let level = NoiseLevel::variance_preserving(time, la)?;
+        Ok(level.with_model_time(self.index(&level)?))
+    }
+
+    /// The network's time is the index itself, which may be fractional.
+    fn knot_level(&self, knot: f64) -> Result<NoiseLevel, Error> {
+        let level = self.level(self.knot_time(knot)?)?;
+        Ok(if level.is_clean() {
+            level
+        } else {
+            level.with_model_time(knot - 1.0)
+        })
     }
 
     fn last_time(&self) -> f64 {

@@ -76,4 +76,8 @@ impl NoiseSchedule for AnySchedule {
     fn knot_time(&self, knot: f64) -> Result<f64, Error> {
         self.schedule.knot_time(knot)
     }
+
+    fn knot_level(&self, knot: f64) -> Result<NoiseLevel, Error> {
+        self.schedule.knot_level(knot)
+    }
 }

@@ -4,6 +4,7 @@ mod common;
 mod indices;
 mod lambda;
 mod lists;
+mod model_times;
 mod parts;
 mod published;
 mod ramps;

@@ -152,7 +152,8 @@ fn indices_of_other_libraries_are_taken_as_the_network_sees_them() -> Outcome {
     let grid = Grid::from_indices(&table, &list)?;
     assert_eq!(grid.steps(), 4);
     for (level, index) in grid.levels().iter().zip(list) {
-        assert_eq!((level.model_time(), level.time()), (index, index + 1.0));
+        assert_eq!(level.model_time(), index);
+        assert!((level.time() - index - 1.0).abs() < 1e-3);
     }
     assert!(grid.end().is_clean());
     assert_eq!(
