@@ -462,7 +462,7 @@ impl fmt::Display for Error {
             ),
             Self::NoSpacing { name } => write!(
                 f,
-                "{name} needs a spacing: end the name with one, as in \"{name} Karras\", give it by \
+                "{name} needs a spacing: end the name with that of one (grid::spacings lists them), give it by \
                  with_spacing, or make the grid yourself"
             ),
             Self::NotACovariance { index, value } => write!(
