@@ -35,30 +35,6 @@ impl<E, T> From<Error> for RunError<E, T> {
     }
 }
 
-/// A run whose model cannot fail stops for the crate's reasons only.
-///
-/// ```
-/// use diffusion_sampler::{Error, Grid, Prediction, Sampler, from_fn};
-/// use diffusion_sampler::{schedule::RectifiedFlow, solver::FirstOrder};
-/// use ndarray::{Array2, Ix2};
-///
-/// fn samples() -> Result<Array2<f32>, Error> {
-///     let flow = RectifiedFlow::new();
-///     let sampler = Sampler::new(&flow, &Grid::trailing(&flow, 4)?, &FirstOrder::ddim())?;
-///     let mut model = from_fn::<f32, Ix2>(Prediction::Data, |_, _, out| out.fill(0.5));
-///     Ok(sampler.sample(&mut model, (2, 3), 7)?)
-/// }
-/// assert_eq!(samples()?, Array2::from_elem((2, 3), 0.5));
-/// # Ok::<(), Error>(())
-/// ```
-impl From<RunError<Infallible>> for Error {
-    fn from(error: RunError<Infallible>) -> Self {
-        match error {
-            RunError::Sampler(error) => error,
-        }
-    }
-}
-
 impl<E: fmt::Display, T: fmt::Display> fmt::Display for RunError<E, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
