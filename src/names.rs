@@ -39,6 +39,26 @@ pub(crate) fn nearest(
         .collect()
 }
 
+/// Those of the `known` names that differ from `wanted` in at most a third of its characters, what a
+/// slip of the finger makes, with their distances; the nearest first.
+pub(crate) fn close(
+    wanted: &str,
+    known: impl IntoIterator<Item = &'static str>,
+) -> Vec<(usize, &'static str)> {
+    let letters: Vec<char> = normalise(wanted).chars().take(LONGEST + 1).collect();
+    if letters.len() > LONGEST {
+        return Vec::new();
+    }
+    let distances = known
+        .into_iter()
+        .map(|name| (distance(&letters, &normalise(name)), name));
+    let mut close: Vec<_> = distances
+        .filter(|(distance, _)| 3 * distance <= letters.len())
+        .collect();
+    close.sort_by_key(|&(distance, _)| distance);
+    close
+}
+
 /// Levenshtein's distance: the fewest insertions, deletions and replacements of one character.
 fn distance(a: &[char], b: &str) -> usize {
     // Entry i: the distance of the first i characters of a from the part of b read so far.
@@ -66,7 +86,7 @@ fn distance(a: &[char], b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{distance, nearest, normalise};
+    use super::{close, distance, nearest, normalise};
 
     #[test]
     fn spellings_of_one_name_agree() {
@@ -75,6 +95,19 @@ mod tests {
         }
         assert_eq!(normalise("Euler a"), "eulera");
         assert_eq!(normalise(" _-/ "), "");
+    }
+
+    #[test]
+    fn only_slips_are_close() {
+        let known = ["normal", "karras", "align_your_steps_sd15", "ve"];
+        assert_eq!(close("Karass", known), [(2, "karras")]);
+        assert_eq!(
+            close("align your steps", known),
+            [(4, "align_your_steps_sd15")]
+        );
+        for far in ["", "max", "2", "automatic", &"x".repeat(1 << 12)] {
+            assert!(close(far, known).is_empty(), "{far}");
+        }
     }
 
     #[test]

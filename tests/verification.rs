@@ -5,8 +5,8 @@ mod claims;
 use std::error::Error;
 
 use claims::{
-    TOPICS, Topic, brownian, convergence, digits, edges, editing, guidance, laws, noise, tables,
-    tensors,
+    TOPICS, Topic, brownian, convergence, digits, edges, editing, guidance, laws, names, noise,
+    tables, tensors,
 };
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -30,10 +30,11 @@ fn assert_topic(topic: Topic) -> Result<(), Box<dyn Error>> {
 }
 
 /// The topics that the tests below assert.
-const ASSERTED: [Topic; 10] = [
+const ASSERTED: [Topic; 11] = [
     edges::claims,
     tables::claims,
     convergence::claims,
+    names::claims,
     guidance::claims,
     laws::claims,
     noise::claims,
@@ -54,6 +55,11 @@ fn every_topic_of_the_report_is_asserted_here() {
             "{title} is in the report only"
         );
     }
+}
+
+#[test]
+fn names_mean_samplers_of_their_order() -> Outcome {
+    assert_topic(names::claims)
 }
 
 #[test]

@@ -22,7 +22,8 @@ pub(super) const ENTRIES: &[Entry] = &[
         "DDIM CFG++", FirstOrder::ddim(), "Chung et al. 2024";
         ComfyUi["euler_cfg_pp"],
         Automatic1111["DDIM CFG++"],
-        StableDiffusionCpp["euler_cfg_pp"],
+        StableDiffusionCpp["euler_cfg_pp"]
+            "It leaves out α: wrong on flows.",
         Elsewhere["Euler CFG++"],
     )
     .under_plus_plus(),
@@ -38,13 +39,15 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(
         "Euler a CFG++", FirstOrder::new(Kappa::CappedEta(1.0)), "Chung et al. 2024";
         ComfyUi["euler_ancestral_cfg_pp"],
-        StableDiffusionCpp["euler_a_cfg_pp"],
-        Elsewhere["Euler a CFG++", "Euler ancestral CFG++"],
+        StableDiffusionCpp["euler_a_cfg_pp"]
+            "It leaves out α: wrong on flows.",
+        Elsewhere["Euler ancestral CFG++"],
     )
     .under_plus_plus(),
     entry!(
         "DDPM", FirstOrder::ddpm(), "Ho, Jain and Abbeel 2020";
-        ComfyUi["ddpm"],
+        ComfyUi["ddpm"]
+            "It takes σ for σ/α: wrong on flows.",
         Automatic1111["DDPM"],
         Diffusers["DDPMScheduler", "DDPMScheduler fixed_small", "DDPMScheduler fixed_small_log"],
         Diffusers["DDPMWuerstchenScheduler"]

@@ -13,6 +13,31 @@
 //! # Ok::<(), diffusion_sampler::Error>(())
 //! ```
 //!
+//! Names that are apart, as in ComfyUI, are put together with a space, or the spacing is given by
+//! [`Named::with_spacing`]: `sampler("dpmpp_2m")?.with_spacing(Spacing::named("karras")?)`.
+//!
+//! **CFG++.** Where [`Entry::plus_plus`] is true ("euler_cfg_pp" and all names with "cfg_pp" or
+//! "CFG++") the name is kept by the guidance too: with a model that is not guided by
+//! [`PlusPlus`](crate::guidance::PlusPlus) it is the sampler without CFG++, and no error. λ is the
+//! scale of those samplers elsewhere.
+//!
+//! ```
+//! use diffusion_sampler::denoiser::{Guided, Models};
+//! use diffusion_sampler::{Prediction, from_fn, guidance::PlusPlus, registry};
+//! use diffusion_sampler::schedule::TableSchedule;
+//! use ndarray::{Array2, Ix2};
+//!
+//! let schedule = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;
+//! let named = registry::sampler("euler_cfg_pp simple")?;
+//! assert!(named.entry.plus_plus);
+//! let conditional = from_fn::<f32, Ix2>(Prediction::Noise, |x, _, e| e.assign(x));
+//! let unconditional = from_fn::<f32, Ix2>(Prediction::Noise, |_, _, e| e.fill(0.0));
+//! let mut model = Guided::new(Models((conditional, unconditional)), PlusPlus::new(1.0)?);
+//! let samples: Array2<f32> = named.sampler(&schedule, 10)?.sample(&mut model, (2, 3), 42)?;
+//! assert_eq!(samples.dim(), (2, 3));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Case, spaces and punctuation do not count, and "+" is "p". "Scheduler" and "Discrete" may be left
 //! out, and so may k-diffusion's "sample_" and "k_". Where two libraries mean different things by
 //! one name, the full name of the one decides: "LCM" is ComfyUI's, "LCMScheduler" diffusers'.
@@ -40,7 +65,7 @@ use std::sync::LazyLock;
 
 use crate::error::Error;
 use crate::grid::{Spacing, spacings};
-use crate::names::{nearest, normalise};
+use crate::names::{close, nearest, normalise};
 use crate::sampler::Sampler;
 use crate::schedule::NoiseSchedule;
 use crate::solver::Solver;
@@ -125,7 +150,8 @@ pub fn entries() -> impl Iterator<Item = &'static Entry> {
 ///
 /// # Errors
 ///
-/// [`Error::NotASampler`] for the name of something else, [`Error::UnknownName`] for any other.
+/// [`Error::NotASampler`] for the name of something else, [`Error::UnknownName`] for any other, of
+/// kind "spacing" where only the spacing behind a sampler's name is misspelt.
 #[doc(alias("sampler_name", "scheduler"))]
 pub fn sampler(name: &str) -> Result<Named, Error> {
     let whole = normalise(name);
@@ -149,6 +175,9 @@ pub fn sampler(name: &str) -> Result<Named, Error> {
         if let Some(entry) = find(solver)? {
             return Named::new(entry, Some(spacing));
         }
+    }
+    if let Some(error) = unknown_spacing(&whole) {
+        return Err(error);
     }
     let solver = splits.last().map_or(&*whole, |&(solver, _)| solver);
     Err(Error::UnknownName {
@@ -220,6 +249,31 @@ fn splits(name: &str) -> Vec<(&str, Spacing)> {
     splits.sort_by_key(|(solver, _)| std::cmp::Reverse(solver.len()));
     splits
 }
+
+/// What a sampler's name with a misspelt spacing behind it is: the spacing's error, not the
+/// sampler's.
+fn unknown_spacing(name: &str) -> Option<Error> {
+    let places = name.char_indices().map(|(place, _)| place);
+    let ends = places.skip(1).take(LONGEST_SAMPLER);
+    let slips = ends.filter_map(|end| {
+        let (solver, rest) = name.split_at(end);
+        INDEX.get(&key(solver))?;
+        let known = spacings().iter();
+        let names = known.flat_map(|entry| std::iter::once(&entry.name).chain(entry.aliases));
+        let close = close(rest, names.copied());
+        Some((close.first()?.0, rest, close))
+    });
+    let (_, rest, close) = slips.min_by_key(|&(distance, ..)| distance)?;
+    let nearest = close.into_iter().map(|(_, name)| name);
+    Some(Error::UnknownName {
+        kind: "spacing",
+        name: rest.to_owned(),
+        nearest: nearest.take(SUGGESTIONS).collect(),
+    })
+}
+
+/// No sampler's name has more characters in its normal form.
+const LONGEST_SAMPLER: usize = 64;
 
 /// How many samplers an error suggests.
 const SUGGESTIONS: usize = 3;

@@ -15,8 +15,12 @@ pub(super) const ENTRIES: &[Entry] = &[
             "It takes ln σ for −λ, another variable on flows.",
         Automatic1111["DPM++ 2M"]
             "Its automatic spacing is Karras; here the caller chooses.",
-        Diffusers["DPMSolverMultistepScheduler", "DPMSolverMultistepScheduler dpmsolver++"],
-        Diffusers["EDMDPMSolverMultistepScheduler"],
+        Diffusers[
+            "DPMSolverMultistepScheduler", "DPMSolverMultistepScheduler dpmsolver++",
+            "EDMDPMSolverMultistepScheduler",
+        ]
+            "Where it ends above the clean level, the last of fewer than 15 steps is first order: \
+             lower_order_final.",
         StableDiffusionCpp["dpm++2m"]
             "It takes ln σ for −λ, another variable on flows.",
         KDiffusion["sample_dpmpp_2m"],
@@ -29,9 +33,10 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     entry!(
         "DPM++ 2M SDE", DpmSolverPlusPlus::sde(), "Lu et al. 2022, DPM-Solver++";
-        ComfyUi["dpmpp_2m_sde", "dpmpp_2m_sde_gpu"],
+        ComfyUi["dpmpp_2m_sde", "dpmpp_2m_sde_gpu"]
+            "Its noise is a Brownian path: give the run one.",
         Automatic1111["DPM++ 2M SDE"]
-            "Its automatic spacing is exponential; here the caller chooses.",
+            "As ComfyUI's. Its automatic spacing is exponential; here the caller chooses.",
         Diffusers["DPMSolverMultistepScheduler sde-dpmsolver++"],
         Diffusers["CogVideoXDPMScheduler"],
         Diffusers["CosineDPMSolverMultistepScheduler"]
@@ -45,9 +50,10 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(
         "DPM++ 2M SDE Heun", DpmSolverPlusPlus::sde().with_form(SecondOrderForm::Exact),
         "Lu et al. 2022, DPM-Solver++";
-        ComfyUi["dpmpp_2m_sde_heun", "dpmpp_2m_sde_heun_gpu"],
+        ComfyUi["dpmpp_2m_sde_heun", "dpmpp_2m_sde_heun_gpu"]
+            "Its noise is a Brownian path: give the run one.",
         Automatic1111["DPM++ 2M SDE Heun"]
-            "Its automatic spacing is exponential; here the caller chooses.",
+            "As ComfyUI's. Its automatic spacing is exponential; here the caller chooses.",
         Diffusers["DPMSolverMultistepScheduler sde-dpmsolver++ heun"],
     ),
     entry!(
@@ -59,12 +65,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Lu et al. 2022, DPM-Solver++";
         ComfyUi["dpmpp_3m_sde", "dpmpp_3m_sde_gpu"]
             "Half the weight of its second difference is missing, which makes it second order: \
-             as_published.",
+             as_published. Its noise is a Brownian path: give the run one.",
         Automatic1111["DPM++ 3M SDE"]
             "As ComfyUI's; and it leaves out the knot before the clean end, of one more. Its \
              automatic spacing is exponential.",
         KDiffusion["sample_dpmpp_3m_sde"]
-            "As ComfyUI's. Its noise is a Brownian path: give the run one.",
+            "As ComfyUI's.",
     ),
     entry!(
         "DPM++ 3M SDE, as published",
@@ -83,42 +89,47 @@ pub(super) const ENTRIES: &[Entry] = &[
             "It cannot step onto the clean end; here that step returns D.",
     ),
     entry!(
-        "UniPC", UniPc::order(3)?.with_basis(Basis::Bh1), "Zhao et al. 2023";
+        "UniPC", UniPc::order(3)?.with_basis(Basis::Bh1).lower_order_final(), "Zhao et al. 2023";
         ComfyUi["uni_pc"]
             "It ends at σ = 0.001 for the clean end, and leaves out the knot before it, of one more.",
-        Automatic1111["UniPC"],
+        Automatic1111["UniPC"]
+            "Its spacing is uniform in time and ends at index 0; here the caller chooses.",
     ),
     entry!(
-        "UniPC, bh2", UniPc::order(3)?.with_basis(Basis::Bh2), "Zhao et al. 2023";
+        "UniPC, bh2", UniPc::order(3)?.with_basis(Basis::Bh2).lower_order_final(),
+        "Zhao et al. 2023";
         ComfyUi["uni_pc_bh2"]
             "As uni_pc.",
     ),
     entry!(
-        "UniPC 2", UniPc::order(2)?.with_basis(Basis::Bh2), "Zhao et al. 2023";
+        "UniPC 2", UniPc::order(2)?.with_basis(Basis::Bh2).lower_order_final(),
+        "Zhao et al. 2023";
         Diffusers["UniPCMultistepScheduler", "UniPCMultistepScheduler bh2"],
     ),
     entry!(
-        "UniPC 2, bh1", UniPc::order(2)?.with_basis(Basis::Bh1), "Zhao et al. 2023";
+        "UniPC 2, bh1", UniPc::order(2)?.with_basis(Basis::Bh1).lower_order_final(),
+        "Zhao et al. 2023";
         Diffusers["UniPCMultistepScheduler bh1"],
     ),
     entry!(
-        "SA-Solver", SaSolver::new(3, 4, 1.0)?.lower_order_before_clean_end(), "Xue et al. 2023";
-        ComfyUi["sa_solver"]
-            "It draws noise only from 20 to 80 % of the schedule's time: within_rho.",
+        "SA-Solver",
+        SaSolver::new(3, 4, 1.0)?.ending_within(0.2, 0.8)?.lower_order_before_clean_end(),
+        "Xue et al. 2023";
+        ComfyUi["sa_solver"],
     ),
     entry!(
         "SA-Solver PECE",
-        SaSolver::new(3, 4, 1.0)?.lower_order_before_clean_end().evaluating_twice(),
+        SaSolver::new(3, 4, 1.0)?.ending_within(0.2, 0.8)?.lower_order_before_clean_end()
+            .evaluating_twice(),
         "Xue et al. 2023";
-        ComfyUi["sa_solver_pece"]
-            "It draws noise only from 20 to 80 % of the schedule's time: within_rho.",
+        ComfyUi["sa_solver_pece"],
     ),
     entry!(
         "SA-Solver 2",
-        SaSolver::new(2, 2, 1.0)?.within_model_time(200.0, 800.0)?.simple().lower_order_final(),
+        SaSolver::new(2, 2, 1.0)?.starting_within(0.2, 0.8)?.simple().lower_order_final(),
         "Xue et al. 2023";
         Diffusers["SASolverScheduler"]
-            "For tables: the noise is drawn at the network's times 200 to 800.",
+            "It ends at index 0, above the clean level.",
     ),
     entry!(
         "RES 2M", ExponentialAdams::data(2)?, "Zhang et al. 2023";
@@ -129,10 +140,10 @@ pub(super) const ENTRIES: &[Entry] = &[
             "It takes ln σ for −λ, another variable on flows.",
     ),
     entry!(
-        "RES 2M a", ExponentialAdams::data(2)?.with_kappa(Kappa::Ancestral(1.0)),
+        "RES 2M a", ExponentialAdams::data(2)?.with_kappa(Kappa::CappedEta(1.0)),
         "Zhang et al. 2023; ComfyUI";
         ComfyUi["res_multistep_ancestral"]
-            "On flows it has the ancestral step of other models, and ln σ for −λ.",
+            "It takes σ for ρ, which on flows gives other steps and the wrong noise.",
     ),
     entry!(
         "LMS", LinearMultistep::order(4)?, on flows LinearMultistep::order(4)?.in_flow_time(),
@@ -156,7 +167,9 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     entry!(
         "DEIS, log-ρ", ExponentialAdams::noise(2)?, "Zhang and Chen 2023, log-ρ";
-        Diffusers["DEISMultistepScheduler"],
+        Diffusers["DEISMultistepScheduler"]
+            "It ends at index 0, above the clean level; the last of fewer than 15 steps is then first \
+             order: lower_order_final.",
     ),
     entry!(
         "iPNDM", Ipndm::order(4)?, on flows Ipndm::order(4)?.in_flow_time(), "Zhang and Chen 2023";
@@ -178,6 +191,12 @@ pub(super) const ENTRIES: &[Entry] = &[
             "From the third order on its weights are those of even steps.",
     ),
     entry!(
+        "iPNDM-v, as published", Ipndm::order(4)?.variable_steps_as_published(),
+        on flows Ipndm::order(4)?.variable_steps_as_published().in_flow_time(),
+        "Zhang and Chen 2023; ComfyUI";
+        Elsewhere["ipndm_v as published"],
+    ),
+    entry!(
         "PLMS", Pndm::plms(), "Liu et al. 2022; Stable Diffusion's code";
         Automatic1111["PLMS"],
         Diffusers["PNDMScheduler skip_prk_steps"]
@@ -197,7 +216,8 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(
         "Gradient estimation CFG++", GradientEstimation::new(),
         on flows GradientEstimation::new().in_flow_time(), "Permenter and Yuan 2024; ComfyUI";
-        ComfyUi["gradient_estimation_cfg_pp"],
+        ComfyUi["gradient_estimation_cfg_pp"]
+            "It leaves out α: wrong on flows.",
     )
     .under_plus_plus(),
     entry!(
@@ -211,19 +231,26 @@ pub(super) const ENTRIES: &[Entry] = &[
             "As ComfyUI's.",
     ),
     entry!(
+        "ER-SDE, as published", ErSde::order(3)?.as_published(), "Cui et al. 2023; ComfyUI";
+        Elsewhere["er_sde as published"],
+    ),
+    entry!(
         "DPM++ 2M CFG++", CfgPlusPlus::multistep(), "Chung et al. 2024; ComfyUI";
-        ComfyUi["dpmpp_2m_cfg_pp"],
+        ComfyUi["dpmpp_2m_cfg_pp"]
+            "It leaves out α: wrong on flows.",
     )
     .under_plus_plus(),
     entry!(
         "RES 2M CFG++", CfgPlusPlus::res(), "Chung et al. 2024; ComfyUI";
-        ComfyUi["res_multistep_cfg_pp"],
+        ComfyUi["res_multistep_cfg_pp"]
+            "It leaves out α: wrong on flows.",
     )
     .under_plus_plus(),
     entry!(
         "RES 2M a CFG++", CfgPlusPlus::res().with_kappa(Kappa::CappedEta(1.0)),
         "Chung et al. 2024; ComfyUI";
-        ComfyUi["res_multistep_ancestral_cfg_pp"],
+        ComfyUi["res_multistep_ancestral_cfg_pp"]
+            "It leaves out α: wrong on flows.",
     )
     .under_plus_plus(),
 ];

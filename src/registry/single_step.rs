@@ -81,7 +81,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "DPM++ 2S a", DpmSolverPlusPlusSinglestep::order(2)?.with_kappa(Kappa::Ancestral(1.0)),
         "Crowson 2022, k-diffusion";
         ComfyUi["dpmpp_2s_ancestral"],
-        Automatic1111["DPM++ 2S a"]
+        Automatic1111["DPM++ 2S a", "DPM++ 2s a RF"]
             "Its automatic spacing is Karras; here the caller chooses.",
         StableDiffusionCpp["dpm++2s_a"],
         KDiffusion["sample_dpmpp_2s_ancestral"],
@@ -89,7 +89,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     entry!(
         "DPM++ 2S a CFG++",
-        CfgPlusPlusSinglestep::new(Kappa::CappedEta(1.0)),
+        CfgPlusPlusSinglestep::new(Kappa::Ancestral(1.0)),
         "Chung et al. 2024; ComfyUI";
         ComfyUi["dpmpp_2s_ancestral_cfg_pp"],
     )
@@ -105,11 +105,14 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     entry!(
         "DPM++ SDE", DpmPlusPlusSde::new(), "Crowson 2022, k-diffusion";
-        ComfyUi["dpmpp_sde", "dpmpp_sde_gpu"],
+        ComfyUi["dpmpp_sde", "dpmpp_sde_gpu"]
+            "Its noise is a Brownian path: give the run one.",
         Automatic1111["DPM++ SDE"]
-            "Its automatic spacing is Karras; here the caller chooses.",
-        Diffusers["DPMSolverSDEScheduler"],
-        KDiffusion["sample_dpmpp_sde"],
+            "As ComfyUI's. Its automatic spacing is Karras; here the caller chooses.",
+        Diffusers["DPMSolverSDEScheduler"]
+            "As ComfyUI's.",
+        KDiffusion["sample_dpmpp_sde"]
+            "As ComfyUI's.",
     ),
     entry!(
         "SEEDS-2", ExponentialRungeKutta::seeds(2)?, "Gonzalez et al. 2023";

@@ -162,10 +162,11 @@ impl Solver for DpmSolver {
 
     /// 2 for order 3 as published, and with noise at most 2.
     fn order(&self) -> usize {
+        let order = self.bounds.order(self.order);
         if self.published || self.tau > 0.0 {
-            self.order.min(2)
+            order.min(2)
         } else {
-            self.order
+            order
         }
     }
 }

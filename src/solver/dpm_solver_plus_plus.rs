@@ -243,9 +243,9 @@ impl Solver for DpmSolverPlusPlus {
         exponential::plan(self.rule().steps(path, &posteriors, &sizes, rate)?)
     }
 
-    /// 2 for 3M as published, and with noise at most 2.
+    /// 2 for 3M as published; with noise, or a lower order at the end, at most 2.
     fn order(&self) -> usize {
-        if self.published || self.tau > 0.0 {
+        if self.published || self.lower_order_final || self.tau > 0.0 {
             self.order.min(2)
         } else {
             self.order

@@ -166,7 +166,7 @@ impl Solver for ExponentialAdams {
             (true, Estimate::Data) => 2,
             (true, Estimate::Noise) => 1,
         };
-        self.order.min(most)
+        self.bounds.order(self.order.min(most))
     }
 }
 

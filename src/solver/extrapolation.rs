@@ -114,6 +114,16 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
+    /// The order of convergence of a method of this order: a last step of first order has an error
+    /// of order 2.
+    pub(super) fn order(&self, order: usize) -> usize {
+        if self.lower_order_final {
+            order.min(2)
+        } else {
+            order
+        }
+    }
+
     /// The policy of a solver of this order, with noise or without.
     pub(super) fn policy(&self, order: usize, slope: Slope, noisy: bool) -> Extrapolation {
         let [half, full] = MIN_RATIO_WITH_NOISE;
@@ -154,8 +164,8 @@ macro_rules! bounded {
             }
 
             /// No step of a higher order than there are steps left: the last is first order. Off by
-            /// default, because it costs a multistep method its order of convergence; onto a clean
-            /// end the last step is first order anyway.
+            /// default, because it leaves a method of a higher order with order 2; onto a clean end
+            /// the last step is first order anyway.
             #[must_use]
             pub fn lower_order_final(mut self) -> Self {
                 self.bounds.lower_order_final = true;

@@ -114,6 +114,37 @@ impl<'a> Path<'a> {
         schedule.level(time)
     }
 
+    /// The level at a fraction of the schedule from its least noisy level to the noisiest: in index on
+    /// a table, in λ where α is 1, elsewhere in time.
+    pub(super) fn at_fraction(&self, fraction: f64) -> Result<NoiseLevel, Error> {
+        let schedule = self.schedule()?;
+        if let Some(knots) = schedule.table_len() {
+            let knot = 1.0 + fraction * (knots as f64 - 1.0);
+            return schedule.level(schedule.knot_time(knot)?);
+        }
+        let last = schedule.level(schedule.last_time())?;
+        let range = schedule.lambda_range();
+        if last.alpha() == 1.0 && range.clean().is_finite() {
+            let lambda = range.clean() + fraction * (range.noisy() - range.clean());
+            return self.at_lambda(lambda.clamp(range.noisy(), range.clean()));
+        }
+        schedule.level(fraction * schedule.last_time())
+    }
+
+    /// The network's times: their number on a table, elsewhere the last one.
+    pub(super) fn model_times(&self) -> Result<f64, Error> {
+        let schedule = self.schedule()?;
+        match schedule.table_len() {
+            Some(knots) => Ok(knots as f64),
+            None => Ok(schedule.level(schedule.last_time())?.model_time()),
+        }
+    }
+
+    fn schedule(&self) -> Result<&'a dyn NoiseSchedule, Error> {
+        let time = self.grid.start().time();
+        self.schedule.ok_or(Error::TimeWithoutSchedule { time })
+    }
+
     /// Whether the schedule is a table, whose times are the network's indices + 1.
     pub(super) fn is_table(&self) -> bool {
         self.schedule

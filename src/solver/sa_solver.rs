@@ -30,9 +30,9 @@ use crate::plan::Plan;
 ///
 /// | library | here |
 /// |---|---|
-/// | ComfyUI's sa_solver | `new(3, 4, 1.0)?.within_rho(low, high)?.lower_order_before_clean_end()` |
+/// | ComfyUI's sa_solver | `new(3, 4, 1.0)?.ending_within(0.2, 0.8)?.lower_order_before_clean_end()` |
 /// | ComfyUI's sa_solver_pece | the same, `.evaluating_twice()` |
-/// | diffusers' SASolver | `new(2, 2, 1.0)?.within_model_time(200.0, 800.0)?.simple().lower_order_final()` |
+/// | diffusers' SASolver | `new(2, 2, 1.0)?.starting_within(0.2, 0.8)?.simple().lower_order_final()` |
 ///
 /// and `.unbounded()` where steps differ by more than a factor of 2: theirs extrapolate over any.
 ///
@@ -72,16 +72,46 @@ pub(super) enum Within {
     EndRho(f64, f64),
     /// Steps that start at a model time in this range.
     StartTime(f64, f64),
+    /// Steps that end between these fractions of the schedule.
+    End(f64, f64),
+    /// Steps that start between these fractions of the network's times.
+    Start(f64, f64),
 }
 
+/// How far beyond an end of a range of fractions a level may lie, relative to it: rounding.
+const ROUNDING: f64 = 1e-9;
+
 impl Within {
-    fn contains(&self, from: &NoiseLevel, to: &NoiseLevel) -> bool {
-        match *self {
-            Self::All => true,
-            Self::EndRho(low, high) => (low..=high).contains(&to.rho()),
-            Self::StartTime(low, high) => (low..=high).contains(&from.model_time()),
+    /// The range on this path, in place of fractions.
+    fn on(self, path: &Path<'_>) -> Result<Self, Error> {
+        let (below, above) = (1.0 - ROUNDING, 1.0 + ROUNDING);
+        match self {
+            Self::End(low, high) => {
+                let (low, high) = (path.at_fraction(low)?, path.at_fraction(high)?);
+                Ok(Self::EndRho(below * low.rho(), above * high.rho()))
+            }
+            Self::Start(low, high) => {
+                let times = path.model_times()?;
+                Ok(Self::StartTime(below * low * times, above * high * times))
+            }
+            known => Ok(known),
         }
     }
+
+    fn contains(&self, from: &NoiseLevel, to: &NoiseLevel) -> bool {
+        match *self {
+            Self::EndRho(low, high) => (low..=high).contains(&to.rho()),
+            Self::StartTime(low, high) => (low..=high).contains(&from.model_time()),
+            _ => true,
+        }
+    }
+}
+
+/// A range of fractions.
+fn require_fractions(low: f64, high: f64) -> Result<(), Error> {
+    require(low >= 0.0, "low fraction", low, "at least 0")?;
+    let within = (low..=1.0).contains(&high);
+    require(within, "high fraction", high, "from the low one to 1")
 }
 
 bounded!(SaSolver);
@@ -122,8 +152,41 @@ impl SaSolver {
         })
     }
 
-    /// Noise only on steps that end at a ρ in \[low, high\], as in ComfyUI, whose default are the
-    /// levels at 80 % and 20 % of the run.
+    /// Noise only on steps that end between these fractions of the schedule, 0 its least noisy level
+    /// and 1 the noisiest: in index on a table, in ln σ where α is 1 (EDM, VE), elsewhere in time, a
+    /// flow's before its shift. ComfyUI's default is 0.2 to 0.8, its percentages 80 to 20. The path
+    /// must have a schedule.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] unless 0 ≤ low ≤ high ≤ 1.
+    #[doc(alias = "percent_to_sigma")]
+    pub fn ending_within(self, low: f64, high: f64) -> Result<Self, Error> {
+        require_fractions(low, high)?;
+        Ok(Self {
+            within: Within::End(low, high),
+            ..self
+        })
+    }
+
+    /// Noise only on steps that start between these fractions of the network's times: of the number
+    /// of indices on a table, elsewhere of its [`model_time`](NoiseLevel::model_time) at the last
+    /// time, a flow's after its shift. diffusers' default is 0.2 to 0.8, its times 200 to 800 of
+    /// 1000. The path must have a schedule.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] unless 0 ≤ low ≤ high ≤ 1.
+    #[doc(alias = "tau_func")]
+    pub fn starting_within(self, low: f64, high: f64) -> Result<Self, Error> {
+        require_fractions(low, high)?;
+        Ok(Self {
+            within: Within::Start(low, high),
+            ..self
+        })
+    }
+
+    /// Noise only on steps that end at a ρ in \[low, high\].
     ///
     /// # Errors
     ///
@@ -137,13 +200,12 @@ impl SaSolver {
         })
     }
 
-    /// Noise only on steps that start at a time of the network's in \[low, high\], as in diffusers,
-    /// whose default is 200 to 800.
+    /// Noise only on steps that start at a time of the network's in \[low, high\]: what counts as a
+    /// time is the schedule's choice, see [`starting_within`](Self::starting_within).
     ///
     /// # Errors
     ///
     /// [`Error::InvalidParameter`] unless low ≤ high.
-    #[doc(alias = "tau_func")]
     pub fn within_model_time(self, low: f64, high: f64) -> Result<Self, Error> {
         require(!low.is_nan(), "low time", low, "a number")?;
         require(high >= low, "high time", high, "at least the low time")?;
@@ -199,8 +261,9 @@ impl SaSolver {
 impl Solver for SaSolver {
     /// # Errors
     ///
-    /// None on a valid grid.
+    /// [`Error::TimeWithoutSchedule`] where fractions of a schedule are asked for.
     fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
+        let within = self.within.on(path)?;
         let slope = if self.simple {
             Slope::Linear
         } else {
@@ -225,7 +288,7 @@ impl Solver for SaSolver {
             lowering,
         };
         let tau = |(from, to)| {
-            if self.within.contains(&from, &to) {
+            if within.contains(&from, &to) {
                 self.tau
             } else {
                 0.0
@@ -240,6 +303,7 @@ impl Solver for SaSolver {
             0 => self.predictor,
             nodes => nodes.min(self.predictor + 1),
         };
+        let order = self.bounds.order(order);
         if self.tau > 0.0 { order.min(2) } else { order }
     }
 }

@@ -158,9 +158,9 @@ impl Solver for UniPc {
         exponential::plan(rule.steps(path, &vec![0.0; path.edges().len()])?)
     }
 
-    /// p + 1, and p without the corrector.
+    /// p + 1, and p without the corrector; at most 2 with a lower order at the end.
     fn order(&self) -> usize {
-        self.order + usize::from(self.corrected)
+        self.bounds.order(self.order + usize::from(self.corrected))
     }
 }
 

@@ -20,7 +20,7 @@ const MODE: f64 = 0.7;
 /// The modes' variances: sharp, smooth, and nearly one Gaussian. A solver may show a higher order
 /// on one of them.
 const VARIANCES: [f64; 3] = [0.05, 0.5, 3.0];
-const LAMBDA: (f64, f64) = (-3.0, 3.0);
+pub(crate) const LAMBDA: (f64, f64) = (-3.0, 3.0);
 
 /// The claims of this topic.
 pub(crate) fn claims() -> Result<Vec<Claim>, Box<dyn Error>> {
@@ -120,7 +120,10 @@ fn mixture(variance: f64) -> Result<GaussianMixture, Box<dyn Error>> {
 }
 
 /// K steps of equal size in λ on a schedule, which knows the levels between them.
-fn scheduled(schedule: &VariancePreserving, steps: usize) -> Result<Grid, Box<dyn Error>> {
+pub(crate) fn scheduled(
+    schedule: &VariancePreserving,
+    steps: usize,
+) -> Result<Grid, Box<dyn Error>> {
     let lambdas: Vec<f64> = (0..=steps)
         .map(|k| LAMBDA.0 + (LAMBDA.1 - LAMBDA.0) * k as f64 / steps as f64)
         .collect();
@@ -167,9 +170,20 @@ fn error_after(
     variance: f64,
     steps: usize,
 ) -> Result<f64, Box<dyn Error>> {
+    error_of(&entry.solver, way(entry), exact, variance, steps)
+}
+
+/// The same of any solver.
+pub(crate) fn error_of(
+    solver: &dyn Solver,
+    way: (f64, f64),
+    exact: usize,
+    variance: f64,
+    steps: usize,
+) -> Result<f64, Box<dyn Error>> {
     let schedule = VariancePreserving::default();
     let grid = scheduled(&schedule, steps)?;
-    let sampler = Sampler::new(&schedule, &grid, &entry.solver)?;
+    let sampler = Sampler::new(&schedule, &grid, &solver)?;
     let mut model = mixture(variance)?.denoiser(Prediction::Noise);
     let x = array![[STARTS[0]], [STARTS[1]], [STARTS[2]]];
     let mut run = sampler.start_from(x, Prediction::Noise, KeyedNoise::new(0))?;
@@ -185,7 +199,7 @@ fn error_after(
         }
     }
     run.complete(&mut model)?;
-    let exact = |start| reference(start, variance, way(entry), REFERENCE_STEPS);
+    let exact = |start| reference(start, variance, way, REFERENCE_STEPS);
     Ok(run
         .state()
         .iter()
@@ -226,7 +240,7 @@ const EXCEPTIONS: &[(&str, Accept)] = &[
 
 /// The slopes that are accepted for a solver of this name and order: 5 % around orders 1 and 2; of
 /// higher orders more of the next term is seen at these step sizes.
-fn accepted(name: &str, order: usize) -> Accept {
+pub(crate) fn accepted(name: &str, order: usize) -> Accept {
     if let Some((_, accept)) = EXCEPTIONS.iter().find(|(known, _)| *known == name) {
         return *accept;
     }
@@ -297,14 +311,15 @@ fn strong() -> Result<Vec<Claim>, Box<dyn Error>> {
 }
 
 /// The largest relative error of the variance at the end, from the exact distribution at the start.
-fn weak_error(solver: &dyn Solver, steps: usize) -> Result<f64, Box<dyn Error>> {
+pub(crate) fn weak_error(solver: &dyn Solver, steps: usize) -> Result<f64, Box<dyn Error>> {
     let data = Gaussian::diagonal(&[0.0; 4], &[0.05, 0.3, 1.0, 3.0])?;
     let schedule = VariancePreserving::default();
     let grid = scheduled(&schedule, steps)?;
     let plan = solver.plan(&Path::new(&schedule, &grid)?)?;
     let laws = plan.moments(&data, &data.at_level(&grid.start())?)?;
     let exact = data.at_level(&grid.end())?;
-    Ok(laws[steps - 1]
+    let end = laws.last().ok_or("a plan has a step")?;
+    Ok(end
         .variances()
         .iter()
         .zip(exact.variances())

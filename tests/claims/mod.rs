@@ -14,6 +14,7 @@ pub(crate) mod editing;
 mod forms;
 pub(crate) mod guidance;
 pub(crate) mod laws;
+pub(crate) mod names;
 pub(crate) mod noise;
 pub(crate) mod tables;
 pub(crate) mod tensors;
@@ -108,6 +109,7 @@ pub(crate) const TOPICS: &[(&str, Topic)] = &[
     ("Edges: the strided posterior", edges::claims),
     ("The two tables", tables::claims),
     ("Orders of convergence", convergence::claims),
+    ("Samplers by name", names::claims),
     ("Guidance", guidance::claims),
     ("Predicted and sampled distributions", laws::claims),
     ("Noise and bits", noise::claims),

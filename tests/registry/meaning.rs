@@ -3,11 +3,16 @@
 use std::collections::HashMap;
 
 use diffusion_sampler::{
-    Grid, Sampler,
+    Error, Grid, Sampler,
     grid::{Spacing, spacings},
+    plan::Plan,
+    posterior::Kappa,
     registry::{self, entries},
     schedule::{Edm, NoiseSchedule, RectifiedFlow, TableSchedule, VariancePreserving},
-    solver::{DpmSolverPlusPlus, FirstOrder, Heun, Path, SecondOrderForm, Solver},
+    solver::{
+        Basis, CfgPlusPlusSinglestep, DpmSolverPlusPlus, ErSde, ExponentialAdams, FirstOrder, Heun,
+        LinearMultistep, Path, SaSolver, SecondOrderForm, Solver, UniPc,
+    },
 };
 
 fn name_of(name: &str) -> Option<&'static str> {
@@ -36,6 +41,124 @@ fn entries_have_different_names_and_different_solvers() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), seen.len());
+}
+
+#[test]
+fn plus_plus_is_said_of_the_names_that_have_it() {
+    let mut found = 0;
+    for entry in entries() {
+        for name in entry.all_names() {
+            let named = ["cfg_pp", "CFG++"].iter().any(|part| name.contains(part));
+            assert_eq!(entry.plus_plus, named, "{name}");
+            found += usize::from(name.ends_with("cfg_pp"));
+        }
+    }
+    // ComfyUI's seven and stable-diffusion.cpp's two.
+    assert_eq!(found, 9);
+}
+
+/// Plans on a table of 1000 and on a flow, onto the clean end and to one above it.
+fn plans(solver: &dyn Solver, steps: usize) -> Result<Vec<Plan>, Error> {
+    let table = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;
+    let flow = RectifiedFlow::shifted(3.0)?;
+    let mut plans = Vec::new();
+    for schedule in [&table as &dyn NoiseSchedule, &flow] {
+        let grid = Grid::trailing(schedule, steps)?;
+        let end = schedule.level(0.05 * schedule.last_time())?;
+        let above = grid.clone().ending_at(end)?;
+        for grid in [grid, above] {
+            plans.push(solver.plan(&Path::new(schedule, &grid)?)?);
+        }
+    }
+    Ok(plans)
+}
+
+#[test]
+fn options_that_libraries_have_by_default_are_on() {
+    let unipc = |order, basis| UniPc::order(order).unwrap().with_basis(basis);
+    let sa = SaSolver::new(3, 4, 1.0).unwrap();
+    let sa = sa.ending_within(0.2, 0.8).unwrap();
+    let sa_2 = SaSolver::new(2, 2, 1.0).unwrap().simple();
+    let sa_2 = sa_2.starting_within(0.2, 0.8).unwrap();
+    let ancestral = Kappa::CappedEta(1.0);
+    let cases: [(&str, Box<dyn Solver>); 10] = [
+        ("uni_pc", Box::new(unipc(3, Basis::Bh1).lower_order_final())),
+        ("UniPC", Box::new(unipc(3, Basis::Bh1).lower_order_final())),
+        (
+            "uni_pc_bh2",
+            Box::new(unipc(3, Basis::Bh2).lower_order_final()),
+        ),
+        (
+            "UniPCMultistepScheduler",
+            Box::new(unipc(2, Basis::Bh2).lower_order_final()),
+        ),
+        ("sa_solver", Box::new(sa.lower_order_before_clean_end())),
+        ("SASolverScheduler", Box::new(sa_2.lower_order_final())),
+        (
+            "res_multistep_ancestral",
+            Box::new(ExponentialAdams::data(2).unwrap().with_kappa(ancestral)),
+        ),
+        (
+            "dpmpp_2s_ancestral_cfg_pp",
+            Box::new(CfgPlusPlusSinglestep::new(Kappa::Ancestral(1.0))),
+        ),
+        (
+            "er_sde as published",
+            Box::new(ErSde::order(3).unwrap().as_published()),
+        ),
+        (
+            "dpmpp_3m_sde as published",
+            Box::new(
+                DpmSolverPlusPlus::multistep(3)
+                    .and_then(|solver| solver.as_published().with_tau(1.0))
+                    .unwrap(),
+            ),
+        ),
+    ];
+    for (name, solver) in cases {
+        let named = registry::sampler(name).unwrap().solver;
+        // At 8 steps the lowered orders show.
+        assert!(plans(&named, 8) == plans(&solver, 8), "{name}");
+    }
+    let named = |name: &str| plans(&registry::sampler(name).unwrap().solver, 8);
+    assert_ne!(named("uni_pc"), plans(&unipc(3, Basis::Bh1), 8));
+    let flow_form = ExponentialAdams::data(2).unwrap();
+    let flow_form = flow_form.with_kappa(Kappa::Ancestral(1.0));
+    assert_ne!(named("res_multistep_ancestral"), plans(&flow_form, 8));
+    for name in ["ipndm_v", "er_sde", "dpmpp_3m_sde"] {
+        let published = named(&format!("{name} as published"));
+        assert!(published.is_ok());
+        assert_ne!(named(name), published, "{name}");
+    }
+}
+
+#[test]
+fn libraries_sigma_is_that_of_the_flow() {
+    // Also shifted, from α = 0, and with all knots near an end of the schedule.
+    let lms = LinearMultistep::order(4).unwrap();
+    let named = registry::sampler("lms").unwrap().solver;
+    for shift in [1.0, 3.0, 12.0] {
+        let flow = RectifiedFlow::shifted(shift).unwrap();
+        let noisy = [1.0, 0.999_999, 0.999_99, 0.999];
+        let clean = [1e-3, 1e-5, 1e-8, 0.0];
+        for times in [noisy, clean, [1.0, 0.7, 0.2, 0.0]] {
+            let grid = Grid::from_times(&flow, &times).unwrap();
+            let path = Path::new(&flow, &grid).unwrap();
+            assert_eq!(
+                named.plan(&path),
+                lms.in_flow_time().plan(&path),
+                "{times:?}"
+            );
+        }
+    }
+    // The ends of a table with zero terminal SNR lie on a flow, and decide nothing.
+    let table = TableSchedule::linear(1000, 1e-4, 0.02).unwrap();
+    let table = table.zero_terminal_snr().unwrap();
+    for steps in [1, 2, 5] {
+        let grid = Grid::trailing(&table, steps).unwrap();
+        let path = Path::new(&table, &grid).unwrap();
+        assert_eq!(named.plan(&path), lms.plan(&path));
+    }
 }
 
 #[test]

@@ -33,7 +33,7 @@ compares it with the registry.
 ## Samplers
 
 Evaluations are for K steps onto the clean end. A sampler under CFG++ needs a model guided by `guidance::PlusPlus`, whose
-λ is the scale there. The types are those of the module `solver`.
+λ is the scale there; with any other model it is the sampler without CFG++, and no error. The types are those of the module `solver`.
 
 | name | in Rust | order | evaluations | noise | source |
 |---|---|---|---|---|---|

@@ -36,6 +36,35 @@ fn an_unknown_name_suggests_the_nearest_ones_each_sampler_once() {
 }
 
 #[test]
+fn a_misspelt_spacing_is_not_blamed_on_the_sampler() {
+    for (name, rest, near) in [
+        ("DPM++ 2M Karass", "karass", "karras"),
+        ("dpmpp_2m karas", "karas", "karras"),
+        ("Euler a exponental", "exponental", "exponential"),
+        (
+            "euler align_your_steps",
+            "alignyoursteps",
+            "align_your_steps_svd",
+        ),
+        ("DPM++ 2M v2 Karass", "karass", "karras"),
+    ] {
+        let Err(Error::UnknownName {
+            kind,
+            name: asked,
+            nearest,
+        }) = registry::sampler(name)
+        else {
+            panic!("{name}");
+        };
+        assert_eq!((kind, &*asked, nearest[0]), ("spacing", rest, near));
+    }
+    // What is no slip of a spacing's name is a sampler's.
+    for name in ["Euler max", "heun_2", "Euler A Automatic"] {
+        assert_eq!(nearest(name).len(), 3, "{name}");
+    }
+}
+
+#[test]
 fn a_refused_name_says_why_and_names_something_that_exists() {
     for refused in registry::refused() {
         for name in refused.names {

@@ -2,7 +2,8 @@
 
 use diffusion_sampler::{
     Error, Grid, NoiseLevel,
-    schedule::{RectifiedFlow, TableSchedule},
+    plan::Step,
+    schedule::{Edm, NoiseSchedule, RectifiedFlow, TableSchedule},
     solver::{Basis, Path, SaSolver, Solver, UniPc},
 };
 
@@ -403,6 +404,10 @@ fn noise_is_where_the_interval_says() -> Outcome {
     assert_eq!(noisy(solver)?, (0..10).map(|k| k < 9).collect::<Vec<_>>());
     assert!(solver.within_rho(2.0, 1.0).is_err() && solver.within_rho(-1.0, 1.0).is_err());
     assert!(solver.within_model_time(f64::NAN, 1.0).is_err());
+    for (low, high) in [(-0.1, 0.5), (0.6, 0.5), (0.2, 1.1), (f64::NAN, 0.5)] {
+        assert!(solver.ending_within(low, high).is_err());
+        assert!(solver.starting_within(low, high).is_err());
+    }
     for (predictor, corrector, tau) in [(0, 2, 1.0), (5, 2, 1.0), (2, 5, 1.0), (2, 2, -1.0)] {
         assert!(SaSolver::new(predictor, corrector, tau).is_err());
     }
@@ -436,5 +441,73 @@ fn pure_noise_at_the_start_enters_no_rule() -> Outcome {
         assert!(read[3] > 0, "{solver:?}");
         assert!(plan.steps()[0].stages[0].update.store.is_none());
     }
+    Ok(())
+}
+
+/// Which steps have noise.
+fn noisy(solver: SaSolver, path: &Path<'_>) -> Result<Vec<bool>, Error> {
+    let plan = solver.plan(path)?;
+    let noise = |step: &Step| step.stages.iter().any(|stage| stage.update.noise > 0.0);
+    Ok(plan.steps().iter().map(noise).collect())
+}
+
+#[test]
+fn fractions_are_those_of_the_libraries_on_every_schedule() -> Outcome {
+    let solver = SaSolver::new(2, 2, 1.0)?;
+    let (ending, starting) = (
+        solver.ending_within(0.2, 0.8)?,
+        solver.starting_within(0.2, 0.8)?,
+    );
+    let table = TableSchedule::linear(1000, 1e-4, 0.02)?;
+    // Indices 999 − 49.95k: step 3 ends at 799.2 = 0.8 · 999 and step 15 at 0.2 · 999, both within.
+    let grid = Grid::sgm_uniform(&table, 20)?;
+    let path = Path::new(&table, &grid)?;
+    let expected: Vec<bool> = (0..20).map(|k| (3..=15).contains(&k)).collect();
+    assert_eq!(noisy(ending, &path)?, expected);
+    // Starts at indices 900, 800, … 0, of which diffusers takes 800 to 200, both within.
+    let path = Grid::leading(&table, 10, 0)?;
+    let path = Path::new(&table, &path)?;
+    let expected: Vec<bool> = (0..10).map(|k| (1..=7).contains(&k)).collect();
+    assert_eq!(noisy(starting, &path)?, expected);
+    // A flow: ComfyUI counts before the shift, diffusers after it.
+    let flow = RectifiedFlow::shifted(3.0)?;
+    let grid = Grid::trailing(&flow, 10)?;
+    let path = Path::new(&flow, &grid)?;
+    let expected: Vec<bool> = (0..10).map(|k| (1..=7).contains(&k)).collect();
+    assert_eq!(noisy(ending, &path)?, expected);
+    let levels = grid.levels();
+    let expected: Vec<bool> = (0..10)
+        .map(|k| k < 9 && (0.2..=0.8).contains(&levels[k].sigma()))
+        .collect();
+    assert!(expected.contains(&true) && !expected[0]);
+    assert_eq!(noisy(starting, &path)?, expected);
+    // EDM: in ln σ from 0.002 to 80.
+    let edm = Edm::default();
+    let grid = Grid::exponential(&edm, 11, edm.lambda_range(), 1.0)?;
+    let path = Path::new(&edm, &grid)?;
+    let expected: Vec<bool> = (0..11).map(|k| (2..=8).contains(&(k + 1))).collect();
+    assert_eq!(noisy(ending, &path)?, expected);
+    // Without a schedule there are no fractions.
+    let bare = Path::without_schedule(&grid);
+    for solver in [ending, starting] {
+        let refused = solver.plan(&bare);
+        assert!(matches!(refused, Err(Error::TimeWithoutSchedule { .. })));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_lower_order_at_the_end_is_in_the_order() -> Outcome {
+    assert_eq!(UniPc::order(3)?.order(), 4);
+    assert_eq!(UniPc::order(3)?.lower_order_final().order(), 2);
+    assert_eq!(
+        UniPc::order(1)?
+            .predictor_only()
+            .lower_order_final()
+            .order(),
+        1
+    );
+    assert_eq!(SaSolver::new(3, 3, 0.0)?.order(), 3);
+    assert_eq!(SaSolver::new(3, 3, 0.0)?.lower_order_final().order(), 2);
     Ok(())
 }
