@@ -72,7 +72,7 @@
 //! | its `bounds`, and those of the solvers below | `guarded`, `unbounded`, `lower_order_final`: booleans |
 //! | [`ExponentialAdams`](crate::solver::ExponentialAdams) | `estimate`: `"data"` or `"noise"`; `order`: 1 to 4; `kappa`; `warmed_up`: boolean; `bounds` |
 //! | [`UniPc`](crate::solver::UniPc), [`Basis`](crate::solver::Basis) | `order`: 1, 2 or 3; `basis`: `"bh1"` or `"bh2"`; `estimate`: `"data"` or `"noise"`; `corrected`: boolean; `without`: list of integers; `bounds` |
-//! | [`SaSolver`](crate::solver::SaSolver) | `predictor`: 1 to 4; `corrector`: 0 to 4; `tau`: number; `within`: `"all"`, or two numbers ∞ under `end_rho` or `start_time`: `{"end_rho": [low, high]}`; `estimate`: `"data"` or `"noise"`; `simple`, `evaluates_twice`, `before_clean_end`: booleans; `bounds` |
+//! | [`SaSolver`](crate::solver::SaSolver) | `predictor`: 1 to 4; `corrector`: 0 to 4; `tau`: number; `within`: `"all"`, or two numbers ∞ under `end_rho` or `start_time`: `{"end_rho": [low, high]}`, or two fractions under `end` or `start`; `estimate`: `"data"` or `"noise"`; `simple`, `evaluates_twice`, `before_clean_end`: booleans; `bounds` |
 //! | [`CfgPlusPlus`](crate::solver::CfgPlusPlus) | `rule`: `"multistep"` or `"res"`; `kappa`; `bounds` |
 //! | [`ErSde`](crate::solver::ErSde), [`ErNoise`](crate::solver::ErNoise) | `order`: 1, 2 or 3; `noise`: `"ode"`, `"sde"`, `{"power": number}`, `"reciprocal"`, `"logarithmic"` or `"exponential"`; `s_noise`: number; `published`: boolean |
 //! | [`Deis`](crate::solver::Deis) | `order`: 1 to 4; `flow_time`: boolean |

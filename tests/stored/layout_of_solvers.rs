@@ -51,6 +51,14 @@ fn multistep_solvers() {
     let simple = solver().simple().evaluating_twice().in_noise();
     let simple = simple.lower_order_before_clean_end();
     is_stored_as(
+        solver().ending_within(0.25, 0.75).unwrap(),
+        &stored("0.5", r#"{"end": [0.25, 0.75]}"#, plain),
+    );
+    is_stored_as(
+        solver().starting_within(0.0, 0.5).unwrap(),
+        &stored("0.5", r#"{"start": [0.0, 0.5]}"#, plain),
+    );
+    is_stored_as(
         simple.within_model_time(200.0, 800.0).unwrap(),
         &stored(
             "0.5",

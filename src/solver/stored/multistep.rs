@@ -66,6 +66,8 @@ enum WithinForm {
     All,
     EndRho(Extended, Extended),
     StartTime(Extended, Extended),
+    End(Finite, Finite),
+    Start(Finite, Finite),
 }
 
 crate::stored::remote!(
@@ -133,6 +135,8 @@ super::options! {
             WithinForm::All => solver,
             WithinForm::EndRho(low, high) => solver.within_rho(low.0, high.0)?,
             WithinForm::StartTime(low, high) => solver.within_model_time(low.0, high.0)?,
+            WithinForm::End(low, high) => solver.ending_within(low.0, high.0)?,
+            WithinForm::Start(low, high) => solver.starting_within(low.0, high.0)?,
         };
         Ok(Self { estimate, simple, evaluates_twice, before_clean_end, bounds, ..solver })
     };
@@ -149,6 +153,8 @@ impl From<Within> for WithinForm {
             Within::All => Self::All,
             Within::EndRho(low, high) => Self::EndRho(low.into(), high.into()),
             Within::StartTime(low, high) => Self::StartTime(low.into(), high.into()),
+            Within::End(low, high) => Self::End(Finite(low), Finite(high)),
+            Within::Start(low, high) => Self::Start(Finite(low), Finite(high)),
         }
     }
 }
