@@ -230,7 +230,7 @@ fn smoothstep_lcm_and_turbo_are_their_formulas() -> Outcome {
             let grid = Grid::lcm(&schedule, steps, trained)?;
             is_sound(&grid, steps);
             let expected: Vec<f64> = (0..steps)
-                .map(|i| list[(i as f64 * trained as f64 / steps as f64).floor() as usize])
+                .map(|i| list[(i as f64 * (trained as f64 / steps as f64)).floor() as usize])
                 .collect();
             assert_eq!(indices(&grid), expected, "{steps} of {trained}");
             let first = Grid::turbo(&schedule, steps, trained)?;
