@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::extrapolation::Bounds;
 use super::first_order::Kappas;
 use super::restart::Interval;
 use super::{
@@ -140,10 +141,10 @@ impl From<&DpmSolverPlusPlus> for MultistepForm {
             order: solver.order,
             tau: Finite(solver.tau),
             form: solver.form,
-            guarded: solver.guarded,
-            bounded: solver.bounded,
+            guarded: solver.bounds.guarded,
+            bounded: !solver.bounds.unbounded,
             published: solver.published,
-            lower_order_final: solver.lower_order_final,
+            lower_order_final: solver.bounds.lower_order_final,
             warmed_up: solver.warmed_up,
         }
     }
@@ -155,11 +156,13 @@ impl TryFrom<MultistepForm> for DpmSolverPlusPlus {
     fn try_from(form: MultistepForm) -> Result<Self, Error> {
         let solver = Self::multistep(form.order)?.with_tau(form.tau.0)?;
         Ok(Self {
-            guarded: form.guarded,
-            bounded: form.bounded,
             published: form.published,
-            lower_order_final: form.lower_order_final,
             warmed_up: form.warmed_up,
+            bounds: Bounds {
+                guarded: form.guarded,
+                unbounded: !form.bounded,
+                lower_order_final: form.lower_order_final,
+            },
             ..solver.with_form(form.form)
         })
     }
