@@ -148,8 +148,8 @@ fn eta_parts(eta: f64, h: f64, to: &NoiseLevel) -> Result<Option<Parts>, Error> 
     let r = libm::exp(-h);
     let squared = (1.0 - eta) * (1.0 + eta) + eta * eta * r * r;
     if !to.is_clean() {
-        // Not `squared < 0`: η² overflows to a NaN here.
-        if !(squared >= -ROUNDING * eta * eta) {
+        // η² overflows to a NaN here.
+        if squared.is_nan() || squared < -ROUNDING * eta * eta {
             return Ok(None);
         }
         if squared <= 0.0 {
