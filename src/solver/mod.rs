@@ -94,7 +94,7 @@ use crate::plan::Plan;
 /// | solver | order | evaluations for K steps | noise |
 /// |---|---|---|---|
 /// | [`FirstOrder`] | 1 | K | none (DDIM) to ancestral (DDPM) and beyond |
-/// | [`Euler`] | 1 | K | none, or [`Churn`] |
+/// | [`DpmSolverPlusPlus`] | 1, 2 | K | none, or constant τ |
 /// | [`DpmSolverPlusPlusSinglestep`] | 2, 3 | 2K or 3K, 1 onto a clean end | none, or ancestral |
 /// | [`ExponentialRungeKutta`] | 2, 3 | 2K or 3K, 1 onto a clean end | none, or constant τ |
 /// | [`DpmPlusPlusSde`] | 2 | 2K − 1 onto a clean end, else 2K | ancestral |
@@ -105,14 +105,17 @@ use crate::plan::Plan;
 /// | [`UniPc`] | 2 to 4; 1 to 3 uncorrected | K | none |
 /// | [`SaSolver`] | up to 4; with noise 2 | K, or 2K − 1 | none to any τ, on an interval |
 /// | [`CfgPlusPlus`] | 2 | K | none, or any κ |
+/// | [`Heun`] | 2 | 2K − 1 onto a clean end, else 2K | none |
 /// | [`LinearMultistep`] | 1 to 4 | K | none |
 /// | [`Deis`] | 1 to 4 | K | none |
 /// | [`Ipndm`] | 1, 2; with variable steps to 4 | K | none |
 /// | [`Pndm`] | 2 | K + 9; K + 1 without Runge–Kutta steps | none |
 /// | [`GradientEstimation`] | 1 | K | none |
 /// | [`HeavyBall`] | 1, 2 | K | none |
+/// | [`ErSde`] | 1 to 3 | K | none to DDPM's and beyond, by a function of ρ |
 /// | [`Heun`] | 2 | 2K − 1 onto a clean end, else 2K | none, or [`Churn`] |
 /// | [`HeunPlusPlus`] | 1 | 3K − 3, from K = 2 on | none, or [`Churn`] |
+/// | [`Euler`] | 1 | K | none, or [`Churn`] |
 /// | [`Dpm2`] | 2 | 2K − 1 onto a clean end, else 2K | none, ancestral, or [`Churn`] |
 /// | [`DpmSolverSinglestep`] | 1, 2, 3 | K times the order | none, or ancestral |
 /// | [`DpmFast`] | 2 | 3(K − 1), or as asked | none, or ancestral |
