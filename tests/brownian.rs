@@ -320,7 +320,7 @@ const CONSTANT_RATE: &[&str] = &[
     "SA-Solver 2/2",
     "SA-Solver 2/2, simple",
     "SA-Solver 3/4",
-    "SA-Solver 2/2, noise",
+    "SA-Solver 2/2, noise form",
 ];
 
 #[test]

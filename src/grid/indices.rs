@@ -204,7 +204,7 @@ impl Grid {
     /// # Errors
     ///
     /// [`Error::StepCount`] unless 1 ≤ `steps` ≤ `trained`, [`Error::InvalidParameter`] unless
-    /// `trained` ≤ T, [`Error::SpacingNeedsTable`] for a continuous schedule.
+    /// 1 ≤ `trained` ≤ T, [`Error::SpacingNeedsTable`] for a continuous schedule.
     #[doc(alias = "original_inference_steps")]
     pub fn lcm(schedule: &dyn NoiseSchedule, steps: usize, trained: usize) -> Result<Self, Error> {
         let table = check_trained(schedule, steps, trained)?;
@@ -263,15 +263,12 @@ fn check_trained(
     steps: usize,
     trained: usize,
 ) -> Result<usize, Error> {
-    let table = check_table(schedule, steps, 1, "LCM")?;
-    let within = trained <= table;
-    require(within, "trained steps", trained as f64, "at most T")?;
-    if steps <= trained {
-        return Ok(table);
+    let table = check_table(schedule, 1, 1, "LCM")?;
+    let within = (1..=table).contains(&trained);
+    let max = if within { trained } else { table };
+    if !(1..=max).contains(&steps) {
+        return Err(Error::StepCount { steps, min: 1, max });
     }
-    Err(Error::StepCount {
-        steps,
-        min: 1,
-        max: trained,
-    })
+    require(within, "trained steps", trained as f64, "1 to T")?;
+    Ok(table)
 }

@@ -179,7 +179,7 @@ impl Grid {
 
 /// The most steps of a grid of a continuous schedule: a plan of more does not fit into memory, and
 /// the count comes from the caller.
-const MAX_STEPS: usize = 1 << 24;
+pub(crate) const MAX_STEPS: usize = 1 << 24;
 
 /// Grids are equal when their levels are, and v_T at the first.
 impl PartialEq for Grid {

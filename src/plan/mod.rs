@@ -80,6 +80,14 @@ impl Plan {
         Self::with_given(steps, slots, 0)
     }
 
+    /// A plan with as many slots as its steps write to.
+    pub(crate) fn of_steps(steps: Vec<Step>) -> Result<Self, Error> {
+        let stages = steps.iter().flat_map(|step| &step.stages);
+        let written = stages.filter_map(|stage| stage.update.store.map(|store| store.slot + 1));
+        let slots = written.max().unwrap_or(0);
+        Self::new(steps, slots)
+    }
+
     /// A plan whose first `given` slots hold something when a run starts: the previous state of an
     /// exactly invertible method, the history of an earlier run
     /// ([`Sampler::start_with`](crate::Sampler::start_with)).

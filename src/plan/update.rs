@@ -50,6 +50,13 @@ impl Update {
         Self { noise, ..self }
     }
 
+    /// Whether f64 holds all its scalars.
+    pub(crate) fn is_finite(&self) -> bool {
+        let scalars = [self.state, self.data, self.noise];
+        let history = self.history.iter().map(|term| term.1);
+        scalars.into_iter().chain(history).all(f64::is_finite)
+    }
+
     /// The same update, which also keeps something.
     #[must_use]
     pub fn storing(self, store: Store) -> Self {

@@ -67,6 +67,9 @@ pub enum Kappa {
 /// (κ, 1 − κ, γ/σ_s).
 pub(super) type Parts = (f64, f64, f64);
 
+/// What rounding makes of a κ² or κ of 0, so that the largest η, as an error states it, is accepted.
+const ROUNDING: f64 = 8.0 * f64::EPSILON;
+
 /// How far α + σ of a flow's level may lie from 1.
 const FLOW_TOLERANCE: f64 = 1e-12;
 
@@ -94,6 +97,22 @@ impl Kappa {
             }
             Self::Ancestral(eta) => Ok(eta_parts(eta, h, to)?.unwrap_or(FRESH)),
             Self::Gamma(gamma) => gamma_parts(gamma, from, to),
+        }
+    }
+}
+
+impl Kappa {
+    /// Whether some edge gets noise under this policy.
+    pub(crate) fn is_stochastic(self) -> bool {
+        match self {
+            Self::Ddim => false,
+            Self::Ddpm | Self::Fresh => true,
+            Self::Eta(scale)
+            | Self::Tau(scale)
+            | Self::Gamma(scale)
+            | Self::CappedEta(scale)
+            | Self::FlowEta(scale)
+            | Self::Ancestral(scale) => scale > 0.0,
         }
     }
 }
@@ -128,9 +147,14 @@ fn eta_parts(eta: f64, h: f64, to: &NoiseLevel) -> Result<Option<Parts>, Error> 
     // κ² = 1 − η²(1 − r²) = (1 − η)(1 + η) + η²r².
     let r = libm::exp(-h);
     let squared = (1.0 - eta) * (1.0 + eta) + eta * eta * r * r;
-    // Not `squared < 0`: η² overflows to a NaN here.
-    if !(squared >= 0.0 || to.is_clean()) {
-        return Ok(None);
+    if !to.is_clean() {
+        // η² overflows to a NaN here.
+        if squared.is_nan() || squared < -ROUNDING * eta * eta {
+            return Ok(None);
+        }
+        if squared <= 0.0 {
+            return Ok(Some(FRESH));
+        }
     }
     let kappa = squared.max(0.0).sqrt();
     let one_minus_kappa = (ratio * ratio / (1.0 + kappa)).min(1.0);
@@ -144,7 +168,7 @@ fn flow_parts(eta: f64, h: f64, from: &NoiseLevel, to: &NoiseLevel) -> Result<Pa
     let sum = to.alpha() + to.sigma();
     let rate = -libm::expm1(-h);
     let q = eta * rate * (to.alpha() / sum);
-    if q > 1.0 && !to.is_clean() {
+    if q > 1.0 + ROUNDING && !to.is_clean() {
         let max = 1.0 / (rate * (to.alpha() / sum));
         return Err(eta_out_of_range(from, to, eta, max));
     }

@@ -1,6 +1,6 @@
 //! Multistep solvers that extrapolate the unconditional estimate under CFG++.
 
-use super::exponential::{self, Slope, down_size};
+use super::exponential::{Slope, down_size};
 use super::extrapolation::{Bounds, bounded};
 use super::{Entry, Path, Solver};
 use crate::error::Error;
@@ -174,7 +174,7 @@ impl Solver for CfgPlusPlus {
             stages.push(Stage::evaluating(from, update));
             steps.push(Step { from, to, stages });
         }
-        exponential::plan(steps)
+        Plan::of_steps(steps)
     }
 
     fn order(&self) -> usize {

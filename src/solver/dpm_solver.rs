@@ -1,6 +1,6 @@
 //! DPM-Solver in noise form, multistep, and its stochastic form.
 
-use super::exponential::{self, Estimate, Rule};
+use super::exponential::{Estimate, Rule};
 use super::extrapolation::{Bounds, bounded};
 use super::{Entry, Path, SecondOrderForm, Solver};
 use crate::error::{Error, require, require_non_negative};
@@ -157,7 +157,7 @@ impl Solver for DpmSolver {
             extrapolation: self.bounds.policy(self.order, slope, self.tau > 0.0),
             noise_tau: self.tau,
         };
-        exponential::plan(rule.steps(path, &posteriors, &sizes, 1.0)?)
+        Plan::of_steps(rule.steps(path, &posteriors, &sizes, 1.0)?)
     }
 
     /// 2 for order 3 as published, and with noise at most 2.

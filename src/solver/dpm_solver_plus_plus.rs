@@ -1,7 +1,7 @@
 //! DPM-Solver++, multistep, and its stochastic form.
 
-use super::exponential::{self, Estimate, Rule, Slope};
-use super::extrapolation::{Extrapolation, MIN_RATIO, MIN_RATIO_WITH_NOISE};
+use super::exponential::{Estimate, Rule, Slope};
+use super::extrapolation::Bounds;
 use super::{Entry, Path, Solver};
 use crate::error::{Error, require, require_non_negative};
 use crate::plan::Plan;
@@ -82,11 +82,9 @@ pub struct DpmSolverPlusPlus {
     pub(super) order: usize,
     pub(super) tau: f64,
     pub(super) form: SecondOrderForm,
-    pub(super) guarded: bool,
-    pub(super) bounded: bool,
     pub(super) published: bool,
-    pub(super) lower_order_final: bool,
     pub(super) warmed_up: bool,
+    pub(super) bounds: Bounds,
 }
 
 impl Default for DpmSolverPlusPlus {
@@ -102,11 +100,9 @@ impl DpmSolverPlusPlus {
             order: 2,
             tau: 0.0,
             form: SecondOrderForm::Midpoint,
-            guarded: false,
-            bounded: true,
             published: false,
-            lower_order_final: false,
             warmed_up: false,
+            bounds: Bounds::default(),
         }
     }
 
@@ -151,11 +147,9 @@ impl DpmSolverPlusPlus {
     /// steps are longer, as for 5 steps uniform in λ over a usual range, nothing of second order is
     /// left.
     #[must_use]
-    pub fn guarded(self) -> Self {
-        Self {
-            guarded: true,
-            ..self
-        }
+    pub fn guarded(mut self) -> Self {
+        self.bounds.guarded = true;
+        self
     }
 
     /// Extrapolates over any step ratio, as published code does. On the usual grids nothing changes
@@ -163,11 +157,9 @@ impl DpmSolverPlusPlus {
     /// then second order, at the cost of up to twice first order's error in distribution. Starts
     /// within a small fraction of a step above a knot are wrong, without bound.
     #[must_use]
-    pub fn unbounded(self) -> Self {
-        Self {
-            bounded: false,
-            ..self
-        }
+    pub fn unbounded(mut self) -> Self {
+        self.bounds.unbounded = true;
+        self
     }
 
     /// 3M with half the weight of the second difference, as dpm-solver, k-diffusion's 3M SDE and
@@ -184,11 +176,9 @@ impl DpmSolverPlusPlus {
     /// it at most second. diffusers and dpm-solver do so for few steps (below 15 and 10) and where
     /// the last knot is not clean; onto a clean one the last step is first order anyway.
     #[must_use]
-    pub fn lower_order_final(self) -> Self {
-        Self {
-            lower_order_final: true,
-            ..self
-        }
+    pub fn lower_order_final(mut self) -> Self {
+        self.bounds.lower_order_final = true;
+        self
     }
 
     /// Takes the first step of 3M by DPM-Solver++(2S): one more evaluation, at the middle of the step
@@ -202,28 +192,14 @@ impl DpmSolverPlusPlus {
         }
     }
 
-    fn min_ratio(&self) -> f64 {
-        let [midpoint, exact] = MIN_RATIO_WITH_NOISE;
-        match self.form {
-            _ if !self.bounded => 0.0,
-            _ if self.tau == 0.0 => MIN_RATIO,
-            SecondOrderForm::Midpoint if self.order < 3 => midpoint,
-            _ => exact,
-        }
-    }
-
     fn rule(&self) -> Rule {
+        let slope = self.form.slope();
         Rule {
             estimate: Estimate::Data,
-            slope: self.form.slope(),
+            slope,
             published: self.published,
             warmed_up: self.warmed_up,
-            extrapolation: Extrapolation {
-                order: self.order,
-                min_ratio: self.min_ratio(),
-                guarded: self.guarded,
-                lower_order_final: self.lower_order_final,
-            },
+            extrapolation: self.bounds.policy(self.order, slope, self.tau > 0.0),
             noise_tau: 0.0,
         }
     }
@@ -240,12 +216,12 @@ impl Solver for DpmSolverPlusPlus {
             .collect::<Result<Vec<_>, _>>()?;
         let sizes: Vec<f64> = posteriors.iter().map(StridedPosterior::step_size).collect();
         let rate = 1.0 + self.tau * self.tau;
-        exponential::plan(self.rule().steps(path, &posteriors, &sizes, rate)?)
+        Plan::of_steps(self.rule().steps(path, &posteriors, &sizes, rate)?)
     }
 
     /// 2 for 3M as published; with noise, or a lower order at the end, at most 2.
     fn order(&self) -> usize {
-        if self.published || self.lower_order_final || self.tau > 0.0 {
+        if self.published || self.bounds.lower_order_final || self.tau > 0.0 {
             self.order.min(2)
         } else {
             self.order

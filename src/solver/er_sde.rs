@@ -1,5 +1,6 @@
 //! ER-SDE solvers: exponential integrators for a family of reverse SDEs, in D.
 
+use super::extrapolation::MIN_RATIO_WITH_NOISE;
 use super::history::History;
 use super::quadrature::integral;
 use super::slopes::{Axis, MIN_RATIO, on_nodes_apart};
@@ -136,10 +137,6 @@ pub struct ErSde {
     pub(super) published: bool,
 }
 
-/// The shortest distance of two knots in steps, with noise: that of the exact form of
-/// [`SecondOrderForm`](super::SecondOrderForm).
-const MIN_RATIO_WITH_NOISE: f64 = 0.5;
-
 impl ErSde {
     /// The solver of this order, with the authors' noise.
     ///
@@ -208,7 +205,8 @@ impl ErSde {
         };
         let first = rest(0.0);
         let apart = if self.noise.is_stochastic() {
-            MIN_RATIO_WITH_NOISE
+            // As for all weights but the midpoint form's.
+            MIN_RATIO_WITH_NOISE[1]
         } else {
             MIN_RATIO
         };
@@ -248,7 +246,6 @@ impl Solver for ErSde {
         let last_reader = edges.iter().rposition(|(_, to)| !to.is_clean());
         let mut history = History::new(0, self.order - 1);
         let mut steps = Vec::with_capacity(edges.len());
-        let mut slots = 0;
         for (index, (from, to)) in edges.into_iter().enumerate() {
             let mut update = if to.is_clean() {
                 Update {
@@ -262,12 +259,9 @@ impl Solver for ErSde {
             if read && from.alpha() > 0.0 {
                 update.store = history.push(from).map(Store::data);
             }
-            slots = update
-                .store
-                .map_or(slots, |store| slots.max(store.slot + 1));
             steps.push(Step::simple(from, to, update));
         }
-        Plan::new(steps, slots)
+        Plan::of_steps(steps)
     }
 
     /// With noise, and in the published form, order 3 has order 2.
@@ -312,11 +306,11 @@ pub(super) fn entries() -> Vec<Entry> {
         ("ER-SDE 1", 1, ErNoise::Exponential, false),
         ("ER-SDE 2", 2, ErNoise::Exponential, false),
         ("ER-SDE 3", 3, ErNoise::Exponential, false),
-        ("ER-SDE 3 as published", 3, ErNoise::Exponential, true),
-        ("ER-SDE 2 without noise", 2, ErNoise::Ode, false),
-        ("ER-SDE 3 without noise", 3, ErNoise::Ode, false),
+        ("ER-SDE 3, as published", 3, ErNoise::Exponential, true),
+        ("ER-SDE 2, without noise", 2, ErNoise::Ode, false),
+        ("ER-SDE 3, without noise", 3, ErNoise::Ode, false),
         (
-            "ER-SDE 3 as published, without noise",
+            "ER-SDE 3, as published, without noise",
             3,
             ErNoise::Ode,
             true,

@@ -5,7 +5,7 @@ use super::extrapolation::Extrapolation;
 use super::weights::{exponential, moment};
 use crate::error::Error;
 use crate::level::NoiseLevel;
-use crate::plan::{Plan, Stage, Step, Store, Update};
+use crate::plan::{Stage, Step, Store, Update};
 use crate::posterior::{Kappa, StridedPosterior};
 
 /// Which estimate a rule interpolates: D, with weights under e^−z, or E, with weights under e^z.
@@ -115,14 +115,7 @@ pub(super) fn update(
         ..plain.clone()
     };
     // e^h of a very long step in noise form may overflow.
-    if is_finite(&update) { update } else { plain }
-}
-
-/// Whether f64 holds all scalars of an update.
-pub(super) fn is_finite(update: &Update) -> bool {
-    let scalars = [update.state, update.data, update.noise];
-    let history = update.history.iter().map(|term| term.1);
-    scalars.into_iter().chain(history).all(f64::is_finite)
+    if update.is_finite() { update } else { plain }
 }
 
 /// The step of the data form under the constant rate τ, or that of the noise form,
@@ -131,7 +124,8 @@ pub(super) fn is_finite(update: &Update) -> bool {
 /// x_s = (α_s/α_t) x_t − (1 + τ²) σ_s Σ w_j E_j + τ σ_s √(e^(2h) − 1) ζ
 /// ```
 ///
-/// The latter is (1 + τ²) times the deterministic one less τ² times (α_s/α_t) x_t. Where h is
+/// The latter is (1 + τ²) times the deterministic one less τ² times (α_s/α_t) x_t, where the state's
+/// factor is written so that a large τ² cancels nothing. Where h is
 /// infinite, or e^h overflows, it is the data form's step of first order.
 pub(super) fn update_at_rate(
     estimate: Estimate,
@@ -144,19 +138,22 @@ pub(super) fn update_at_rate(
     if estimate == Estimate::Data || tau == 0.0 || h.is_infinite() {
         return Ok(update(estimate, &posterior, older));
     }
-    let plain = StridedPosterior::new(from, to, Kappa::Ddim)?;
-    let plain = update(estimate, &plain, older);
+    let ddim = StridedPosterior::new(from, to, Kappa::Ddim)?;
+    let plain = update(estimate, &ddim, older);
     let (rate, carry) = (1.0 + tau * tau, to.alpha() / from.alpha());
     let history = plain.history.iter();
+    // What the older estimates take from σ_s/σ_t.
+    let change = history.clone().map(|term| term.1).sum::<f64>() / from.sigma();
+    let first = ddim.state_coefficient() + tau * tau * carry * libm::expm1(-h);
     let noisy = Update {
-        state: rate * plain.state - tau * tau * carry,
+        state: first - rate * change,
         data: rate * plain.data,
         history: history.map(|&(slot, w)| (slot, rate * w)).collect(),
         // σ_s e^h = (α_s/α_t) σ_t.
         noise: tau * carry * from.sigma() * (-libm::expm1(-2.0 * h)).sqrt(),
         store: None,
     };
-    Ok(if is_finite(&noisy) {
+    Ok(if noisy.is_finite() {
         noisy
     } else {
         update(estimate, &posterior, &[])
@@ -293,12 +290,4 @@ impl Rule {
         };
         Ok(Step { from, to, stages })
     }
-}
-
-/// A plan with as many slots as its steps write to.
-pub(super) fn plan(steps: Vec<Step>) -> Result<Plan, Error> {
-    let stages = steps.iter().flat_map(|step| &step.stages);
-    let slots = stages.filter_map(|stage| stage.update.store.map(|store| store.slot + 1));
-    let slots = slots.max().unwrap_or(0);
-    Plan::new(steps, slots)
 }

@@ -1,6 +1,6 @@
 //! Exponential Adams methods in λ, of data or noise: RES, log-ρ DEIS.
 
-use super::exponential::{self, Estimate, Rule, Slope, down_size};
+use super::exponential::{Estimate, Rule, Slope, down_size};
 use super::extrapolation::{Bounds, bounded};
 use super::{Entry, Path, Solver};
 use crate::error::{Error, require, require_non_negative};
@@ -126,14 +126,6 @@ impl ExponentialAdams {
             ..self
         }
     }
-
-    fn is_stochastic(&self) -> bool {
-        match self.kappa {
-            Kappa::Ddim => false,
-            Kappa::Eta(value) | Kappa::Tau(value) | Kappa::Gamma(value) => value > 0.0,
-            _ => true,
-        }
-    }
 }
 
 impl Solver for ExponentialAdams {
@@ -147,7 +139,7 @@ impl Solver for ExponentialAdams {
             .map(|(from, to)| StridedPosterior::new(from, to, self.kappa))
             .collect::<Result<Vec<_>, _>>()?;
         let sizes: Vec<f64> = posteriors.iter().map(down_size).collect();
-        let noisy = self.is_stochastic();
+        let noisy = self.kappa.is_stochastic();
         let rule = Rule {
             estimate: self.estimate,
             slope: Slope::Exact,
@@ -156,12 +148,12 @@ impl Solver for ExponentialAdams {
             extrapolation: self.bounds.policy(self.order, Slope::Exact, noisy),
             noise_tau: 0.0,
         };
-        exponential::plan(rule.steps(path, &posteriors, &sizes, 1.0)?)
+        Plan::of_steps(rule.steps(path, &posteriors, &sizes, 1.0)?)
     }
 
     /// With noise at most 2, in noise form 1.
     fn order(&self) -> usize {
-        let most = match (self.is_stochastic(), self.estimate) {
+        let most = match (self.kappa.is_stochastic(), self.estimate) {
             (false, _) => self.order,
             (true, Estimate::Data) => 2,
             (true, Estimate::Noise) => 1,

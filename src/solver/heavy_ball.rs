@@ -227,10 +227,7 @@ impl Solver for HeavyBall {
             }
             steps.push(Step { from, to, stages });
         }
-        let used = |stage: &Stage| stage.update.store.map(|store| store.slot + 1);
-        let of_step = |step: &Step| step.stages.iter().filter_map(used).max();
-        let slots = steps.iter().filter_map(of_step).max().unwrap_or(0);
-        Plan::new(steps, slots)
+        Plan::of_steps(steps)
     }
 
     fn order(&self) -> usize {

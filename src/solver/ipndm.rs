@@ -86,9 +86,9 @@ impl Ipndm {
     /// of [`variable_steps`](Self::variable_steps). From order 3 on it is not Adams and Bashforth's
     /// method: the second difference's weight is right for even steps only, by a bracket; the third
     /// one's is 11/24 in place of 9/24 even there, by a sign; and at order 4 the weights sum to one
-    /// only where the ratios of the last three steps are equal, by an index. On smooth grids order 3
-    /// nevertheless converges with order 3, and order 4 with order 2, or 3 where neighbouring steps
-    /// have one ratio.
+    /// only where the ratios of the last three steps are equal, by an index (elsewhere it misses the
+    /// mean in flow time). On smooth grids order 3 nevertheless converges with order 3, and order 4 with
+    /// order 2, or 3 where neighbouring steps have one ratio.
     #[must_use]
     pub fn variable_steps_as_published(self) -> Self {
         Self {
@@ -191,7 +191,7 @@ pub(super) fn entries() -> Vec<Entry> {
     let even = |(order, name)| Some(Entry::new(name, Ipndm::order(order).ok()?, source));
     let published = |solver: Ipndm| solver.variable_steps_as_published();
     let published = Ipndm::order(4).ok().map(published);
-    let published = published.map(|solver| Entry::new("iPNDM-v 4 as published", solver, source));
+    let published = published.map(|solver| Entry::new("iPNDM-v 4, as published", solver, source));
     named
         .into_iter()
         .filter_map(even)

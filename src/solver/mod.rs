@@ -36,6 +36,7 @@ mod pndm;
 mod predictor_corrector;
 mod quadrature;
 mod repaint;
+mod repeated;
 mod restart;
 mod sa_solver;
 mod single_step;

@@ -135,12 +135,7 @@ impl Solver for Pndm {
             let stages = stages.unwrap_or_else(single);
             steps.push(Step { from, to, stages });
         }
-        let stored = |step: &Step| {
-            let stores = step.stages.iter().filter_map(|stage| stage.update.store);
-            stores.map(|store| store.slot + 1).max()
-        };
-        let slots = steps.iter().filter_map(stored).max().unwrap_or(0);
-        Plan::new(steps, slots)
+        Plan::of_steps(steps)
     }
 
     fn order(&self) -> usize {

@@ -1,7 +1,7 @@
 //! Predictor and corrector of the exponential family in one stage a step.
 
 use super::Path;
-use super::exponential::{Estimate, Slope, is_finite, update_at_rate};
+use super::exponential::{Estimate, Slope, update_at_rate};
 use super::extrapolation::Extrapolation;
 use super::history::History;
 use super::weights::{exponential, moment};
@@ -203,7 +203,7 @@ impl PredictorCorrector<'_> {
             history,
             ..Update::default()
         };
-        is_finite(&correction).then_some(correction)
+        correction.is_finite().then_some(correction)
     }
 
     /// A correction followed by a prediction, as one update; the prediction alone where e^h of very
@@ -230,7 +230,7 @@ impl PredictorCorrector<'_> {
             history,
             ..second.clone()
         };
-        if is_finite(&both) { both } else { second }
+        if both.is_finite() { both } else { second }
     }
 }
 

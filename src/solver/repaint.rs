@@ -1,16 +1,15 @@
 //! RePaint's resampling: down, up again, and down once more.
 
+use super::repeated::Parts;
 use super::{Path, Solver};
 use crate::error::{Error, require};
-use crate::level::NoiseLevel;
-use crate::plan::{Plan, Stage, Step, Update};
-use crate::posterior::Transition;
+use crate::plan::Plan;
 
 /// RePaint's resampling around any solver: at every `jump_length`-th knot, counted from the clean
 /// end, the run goes up by `jump_length` knots and comes down again, `resamplings` − 1 times.
 ///
 /// Up is the forward process itself, x_t = (α_t/α_s) x_s + √β_{t|s} z, in one step without the
-/// model ([`Transition::forward_step`]): the same distribution as knot by knot. Down is the solver's
+/// model ([`Transition::forward_step`](crate::posterior::Transition::forward_step)): the same distribution as knot by knot. Down is the solver's
 /// plan of each stretch, so that a multistep solver begins its history anew after every jump.
 ///
 /// The steps alone sample the data, slowly. With the known part put back after every step down
@@ -48,9 +47,6 @@ pub struct RePaint<S> {
     pub(super) jump_length: usize,
     pub(super) resamplings: usize,
 }
-
-/// The most steps of a plan: as many as a grid has.
-const MAX_STEPS: usize = 1 << 24;
 
 impl<S: Solver> RePaint<S> {
     /// Resampling around `solver`: jumps over `jump_length` knots (10 in the paper), every stretch
@@ -90,28 +86,12 @@ impl<S: Solver> Solver for RePaint<S> {
         let grid = path.grid();
         let total = grid.steps();
         let jumps = self.jumps(total);
-        let steps = jumps
-            .saturating_mul(self.jump_length + 1)
-            .saturating_add(total);
-        if steps > MAX_STEPS {
-            return Err(Error::StepCount {
-                steps,
-                min: 1,
-                max: MAX_STEPS,
-            });
-        }
+        let steps = jumps.saturating_mul(self.jump_length.saturating_add(1));
+        let mut parts = Parts::of(steps.saturating_add(total))?;
         let level = |left: usize| grid.levels()[total - left];
-        let (mut all, mut slots) = (Vec::with_capacity(steps), 0);
-        let mut down = |all: &mut Vec<Step>, from: usize, to: usize| {
+        let down = |from: usize, to: usize| {
             let section = grid.section(total - from..total - to)?;
-            let plan = self.solver.plan(&path.on(&section))?;
-            if plan.given() > 0 {
-                let given = plan.given();
-                return Err(Error::GivenHistory { given });
-            }
-            slots = slots.max(plan.slots());
-            all.extend_from_slice(plan.steps());
-            Ok(())
+            self.solver.plan(&path.on(&section))
         };
         // From `from` knots above the end down to each place, and up again from there.
         let mut from = total;
@@ -119,29 +99,18 @@ impl<S: Solver> Solver for RePaint<S> {
             let places = (0..total.saturating_sub(self.jump_length)).step_by(self.jump_length);
             for place in places.rev() {
                 let top = place + self.jump_length;
-                let up = up(level(place), level(top))?;
                 for _ in 1..self.resamplings {
-                    down(&mut all, from, place)?;
-                    all.push(up.clone());
+                    parts.down(&down(from, place)?)?;
+                    parts.up(level(place), level(top))?;
                     from = top;
                 }
             }
         }
-        down(&mut all, from, 0)?;
-        Plan::new(all, slots)
+        parts.down(&down(from, 0)?)?;
+        parts.whole()
     }
 
     fn order(&self) -> usize {
         self.solver.order()
     }
-}
-
-/// The jump, a step without the model.
-fn up(from: NoiseLevel, to: NoiseLevel) -> Result<Step, Error> {
-    let update = Update::from(Transition::forward_step(&from, &to)?);
-    Ok(Step {
-        from,
-        to,
-        stages: vec![Stage::without_model(update)],
-    })
 }

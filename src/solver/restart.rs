@@ -1,11 +1,11 @@
 //! Restart sampling around any solver.
 
+use super::repeated::Parts;
 use super::{Path, Solver};
 use crate::error::{Error, require, require_non_negative, require_positive};
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
-use crate::plan::{Plan, Stage, Step, Update};
-use crate::posterior::Transition;
+use crate::plan::Plan;
 
 /// Karras et al.'s exponent, by which the knots of a repeated part are spaced.
 const KARRAS: f64 = 7.0;
@@ -135,10 +135,12 @@ impl<S: Solver> Restart<S> {
         }
     }
 
-    /// How many steps down the intervals add to those of the grid.
+    /// How many steps down the intervals add to those of the grid ([`usize::MAX`] where no number can
+    /// hold them).
     pub fn extra_steps(&self) -> usize {
-        let extra = |interval: &Interval| interval.repeats * interval.steps;
-        self.intervals.iter().map(extra).sum()
+        let extra = |interval: &Interval| interval.repeats.saturating_mul(interval.steps);
+        let extra = self.intervals.iter().map(extra);
+        extra.fold(0, usize::saturating_add)
     }
 }
 
@@ -147,10 +149,11 @@ impl<S: Solver> Solver for Restart<S> {
     ///
     /// The inner solver's; [`Error::InvalidParameter`] where the knots nearest to the ends of an
     /// interval are one, so that there is nothing to repeat; [`Error::PathWithoutSchedule`] and
-    /// [`Error::LambdaOutOfRange`] for levels between them.
+    /// [`Error::LambdaOutOfRange`] for levels between them; [`Error::StepCount`] for a plan of more
+    /// than 2²⁴ steps; [`Error::GivenHistory`] for an inner solver whose plans need given slots.
     fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
         let grid = path.grid();
-        if grid.steps() < self.least_steps {
+        if grid.steps() < self.least_steps || self.intervals.is_empty() {
             return self.inner.plan(path);
         }
         let mut places = self
@@ -159,24 +162,26 @@ impl<S: Solver> Solver for Restart<S> {
             .map(|interval| interval.place(grid.levels()))
             .collect::<Result<Vec<_>, _>>()?;
         places.sort_by_key(|place| place.low);
-        let mut parts = Parts::default();
+        let ups = self.intervals.iter().map(|interval| interval.repeats);
+        let steps = ups.fold(self.extra_steps(), usize::saturating_add);
+        let mut parts = Parts::of(steps.saturating_add(grid.steps()))?;
         let mut at = 0;
         for place in places {
             if place.low > at {
                 let section = grid.section(at..place.low)?;
-                parts.push(self.inner.plan(&path.on(&section))?)?;
+                parts.down(&self.inner.plan(&path.on(&section))?)?;
                 at = place.low;
             }
             let again = place.knots(path)?;
             let down = self.inner.plan(&path.on(&again))?;
             for _ in 0..place.interval.repeats {
-                parts.push(up(again.end(), again.start())?)?;
-                parts.push(down.clone())?;
+                parts.up(again.end(), again.start())?;
+                parts.down(&down)?;
             }
         }
         if at < grid.steps() {
             let section = grid.section(at..grid.steps())?;
-            parts.push(self.inner.plan(&path.on(&section))?)?;
+            parts.down(&self.inner.plan(&path.on(&section))?)?;
         }
         parts.whole()
     }
@@ -236,34 +241,5 @@ impl Place {
             knots.collect::<Result<_, _>>()?,
             path.grid().start_variance(),
         )
-    }
-}
-
-/// The forward step as a plan.
-fn up(from: NoiseLevel, to: NoiseLevel) -> Result<Plan, Error> {
-    let update = Update::from(Transition::forward_step(&from, &to)?);
-    let stages = vec![Stage::without_model(update)];
-    Plan::new(vec![Step { from, to, stages }], 0)
-}
-
-/// Plans one behind the other.
-#[derive(Default)]
-struct Parts(Option<Plan>);
-
-impl Parts {
-    fn push(&mut self, next: Plan) -> Result<(), Error> {
-        self.0 = Some(match self.0.take() {
-            Some(plan) => plan.then(next)?,
-            None => next,
-        });
-        Ok(())
-    }
-
-    fn whole(self) -> Result<Plan, Error> {
-        self.0.ok_or(Error::StepCount {
-            steps: 0,
-            min: 1,
-            max: usize::MAX,
-        })
     }
 }

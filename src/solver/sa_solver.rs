@@ -1,6 +1,6 @@
 //! SA-Solver: stochastic Adams methods with a corrector.
 
-use super::exponential::{self, Estimate, Slope};
+use super::exponential::{Estimate, Slope};
 use super::extrapolation::{Bounds, bounded};
 use super::predictor_corrector::{Corrector, Lowering, PredictorCorrector};
 use super::{Entry, Path, Solver};
@@ -295,7 +295,7 @@ impl Solver for SaSolver {
             }
         };
         let taus: Vec<f64> = path.edges().map(tau).collect();
-        exponential::plan(rule.steps(path, &taus)?)
+        Plan::of_steps(rule.steps(path, &taus)?)
     }
 
     fn order(&self) -> usize {
@@ -336,6 +336,10 @@ pub(super) fn entries() -> Vec<Entry> {
             solver(2, 2, 0.0).evaluating_twice(),
             source,
         ),
-        Entry::new("SA-Solver 2/2, noise", solver(2, 2, 1.0).in_noise(), source),
+        Entry::new(
+            "SA-Solver 2/2, noise form",
+            solver(2, 2, 1.0).in_noise(),
+            source,
+        ),
     ]
 }

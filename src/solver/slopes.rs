@@ -2,6 +2,7 @@
 //! velocity E − D on the axis of flow time.
 
 use super::Path;
+use super::extrapolation;
 use super::history::History;
 use super::weights::MAX_NODES;
 use crate::error::Error;
@@ -95,10 +96,7 @@ impl Axis {
             history,
             ..Update::default()
         };
-        let finite = update.state.is_finite()
-            && update.data.is_finite()
-            && update.history.iter().all(|(_, weight)| weight.is_finite());
-        Ok(if finite {
+        Ok(if update.is_finite() {
             update
         } else {
             Update::from(ddim.transition())
@@ -143,7 +141,6 @@ impl Slopes {
     ) -> Result<Plan, Error> {
         let mut history = History::new(0, self.depth);
         let mut steps = Vec::with_capacity(path.edges().len());
-        let mut slots = 0;
         for ((from, to), keep) in path.edges().zip(self.kept(path)) {
             let held: Vec<(usize, NoiseLevel)> = history.held().to_vec();
             let past: Vec<NoiseLevel> = held.iter().map(|&(_, level)| level).collect();
@@ -158,19 +155,16 @@ impl Slopes {
             if keep {
                 update.store = history.push(from).map(|slot| self.axis.store(slot, &from));
             }
-            slots = update
-                .store
-                .map_or(slots, |store| slots.max(store.slot + 1));
             steps.push(Step::simple(from, to, update));
         }
-        Plan::new(steps, slots)
+        Plan::of_steps(steps)
     }
 }
 
 /// The shortest distance of two nodes of an interpolating rule, in steps. A difference quotient over a
 /// shorter one multiplies rounding, and what a network adds to it. In ρ the steps of the usual grids get
 /// shorter towards the clean end, so that it binds nowhere but in a step onto σ = 0.
-pub(super) const MIN_RATIO: f64 = 1.0 / 16.0;
+pub(super) const MIN_RATIO: f64 = extrapolation::MIN_RATIO;
 
 /// Nodes farther away than this are left out: their weight is nothing, and their powers overflow.
 const FARTHEST: f64 = 1e30;

@@ -56,12 +56,22 @@ impl Tcd {
         let kept = 1.0 - self.gamma;
         let time = if path.is_table() {
             // Below the first knot: the clean end.
-            ((kept * (to.time() - 1.0)).floor() + 1.0).max(0.0)
+            (whole(kept * (to.time() - 1.0)) + 1.0).max(0.0)
         } else {
             kept * to.time()
         };
         let below = path.at_time(time.min(to.time()))?;
         Ok(step_size(to, &below).max(0.0))
+    }
+}
+
+/// ⌊x⌋, of an x that may lie below its integer by rounding: 0.1 as 1 − 0.9.
+fn whole(x: f64) -> f64 {
+    let nearest = x.round();
+    if (x - nearest).abs() <= 1e-12 * x.abs() {
+        nearest
+    } else {
+        x.floor()
     }
 }
 

@@ -1,6 +1,6 @@
 //! UniPC: predictor and corrector of one order.
 
-use super::exponential::{self, Estimate, Slope};
+use super::exponential::{Estimate, Slope};
 use super::extrapolation::{Bounds, bounded};
 use super::predictor_corrector::{Corrector, Lowering, PredictorCorrector};
 use super::{Entry, Path, Solver};
@@ -155,7 +155,7 @@ impl Solver for UniPc {
             without: &self.without,
             lowering,
         };
-        exponential::plan(rule.steps(path, &vec![0.0; path.edges().len()])?)
+        Plan::of_steps(rule.steps(path, &vec![0.0; path.edges().len()])?)
     }
 
     /// p + 1, and p without the corrector; at most 2 with a lower order at the end.
@@ -178,7 +178,7 @@ pub(super) fn entries() -> Vec<Entry> {
         Entry::new("UniPC-1", order(1), source),
         Entry::new("UniPC-2", order(2), source),
         Entry::new("UniPC-2, B1", order(2).with_basis(Basis::Bh1), source),
-        Entry::new("UniPC-2, noise", order(2).in_noise(), source),
+        Entry::new("UniPC-2, noise form", order(2).in_noise(), source),
         Entry::new("UniPC-3", order(3), source),
         Entry::new("UniP-2", order(2).predictor_only(), source),
         Entry::new("UniP-3", order(3).predictor_only(), source),

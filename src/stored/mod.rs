@@ -67,7 +67,7 @@
 //! | [`Kappa`](crate::posterior::Kappa) | `"ddim"`, `"ddpm"`, `"fresh"`, or a number under `eta`, `tau`, `gamma`, `capped_eta`, `flow_eta` or `ancestral`: `{"eta": number}` |
 //! | [`ReverseVariance`](crate::posterior::ReverseVariance) | `"posterior"`, `"fixed_large"` or `{"explicit": number}` |
 //! | [`FirstOrder`](crate::solver::FirstOrder) | `kappa`: `{"same": κ}` or `{"per_edge": [κ, …]}`; `reverse_variance` |
-//! | [`DpmSolverPlusPlus`](crate::solver::DpmSolverPlusPlus) | `order`: 1, 2 or 3; `tau`: number; `form`: `"midpoint"` or `"exact"`; `guarded`, `bounded`, `published`, `lower_order_final`, `warmed_up`: booleans |
+//! | [`DpmSolverPlusPlus`](crate::solver::DpmSolverPlusPlus) | `order`: 1, 2 or 3; `tau`: number; `form`: `"midpoint"` or `"exact"`; `published`, `warmed_up`: booleans; `bounds` |
 //! | [`DpmSolver`](crate::solver::DpmSolver) | `order`: 1, 2 or 3; `tau`: number; `form`: `"midpoint"` or `"exact"`; `published`, `warmed_up`: booleans; `bounds` |
 //! | its `bounds`, and those of the solvers below | `guarded`, `unbounded`, `lower_order_final`: booleans |
 //! | [`ExponentialAdams`](crate::solver::ExponentialAdams) | `estimate`: `"data"` or `"noise"`; `order`: 1 to 4; `kappa`; `warmed_up`: boolean; `bounds` |

@@ -3,6 +3,7 @@
 mod adaptive;
 mod ancestral;
 mod belm;
+mod bounds;
 mod cfg_plus_plus;
 mod common;
 mod dpm2;

@@ -149,5 +149,9 @@ fn what_cannot_be_is_refused() -> Outcome {
         endless.plan(&Path::new(&flow, &grid)?),
         Err(Error::StepCount { .. })
     ));
+    // A jump that no grid has room for is none.
+    let path = Path::new(&flow, &grid)?;
+    let wide = RePaint::new(FirstOrder::ddim(), usize::MAX, usize::MAX)?;
+    assert_eq!(wide.plan(&path)?, FirstOrder::ddim().plan(&path)?);
     Ok(())
 }

@@ -5,7 +5,7 @@ use diffusion_sampler::{
     noise::BrownianPath,
     oracle::{Gaussian, Oracle},
     schedule::{Edm, LambdaRange, NoiseSchedule, RectifiedFlow, VariancePreserving},
-    solver::{BelmInversion, DpmSolverPlusPlus, FirstOrder, Heun, Path, Restart, Solver},
+    solver::{Belm, BelmInversion, DpmSolverPlusPlus, FirstOrder, Heun, Path, Restart, Solver},
 };
 use ndarray::array;
 
@@ -241,6 +241,28 @@ fn what_cannot_be_repeated_is_refused() -> Outcome {
     // A solver that runs up does not meet the section's ends.
     let up = restart(BelmInversion::new(), &[(0.1, 2.0, 1, 2)])?.plan(&path);
     assert!(matches!(up, Err(Error::EdgesDoNotMeet { .. })));
+    // More steps than a grid may have, up to more than a number can hold.
+    for (repeats, steps) in [(1 << 24, 1), (1, 1 << 24), (usize::MAX, usize::MAX)] {
+        let endless = new(0.1, 2.0, repeats, steps)?;
+        assert_eq!(endless.extra_steps(), repeats.saturating_mul(steps));
+        let refused = endless.plan(&path);
+        assert!(
+            matches!(
+                refused,
+                Err(Error::StepCount {
+                    max: 16_777_216,
+                    ..
+                })
+            ),
+            "{refused:?}"
+        );
+    }
+    // Without intervals a solver that starts from a pair is itself; repeated, it would lose its pair.
+    let pair = Belm::new().from_pair();
+    let alone = Restart::new(pair).plan(&path)?;
+    assert_eq!(alone, pair.plan(&path)?);
+    let repeated = restart(pair, &[(0.1, 2.0, 1, 2)])?.plan(&path);
+    assert_eq!(repeated, Err(Error::GivenHistory { given: 1 }));
     // A Brownian path has one noise for each interval.
     let sampler = Sampler::new(&vp, &grid, &new(0.1, 2.0, 1, 4)?)?;
     let noise = BrownianPath::new(3);

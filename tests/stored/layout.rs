@@ -103,8 +103,8 @@ fn policies_and_solvers() {
     );
     is_stored_as(
         DpmSolverPlusPlus::sde().with_form(SecondOrderForm::Exact),
-        r#"{"order": 2, "tau": 1.0, "form": "exact", "guarded": false, "bounded": true,
-            "published": false, "lower_order_final": false, "warmed_up": false}"#,
+        r#"{"order": 2, "tau": 1.0, "form": "exact", "published": false, "warmed_up": false,
+            "bounds": {"guarded": false, "unbounded": false, "lower_order_final": false}}"#,
     );
     is_stored_as(SecondOrderForm::Midpoint, r#""midpoint""#);
     is_stored_as(Heun::new(), r#""heun""#);

@@ -84,13 +84,11 @@ super::options! {
         order: usize,
         tau: Finite,
         form: SecondOrderForm,
-        guarded: bool,
-        bounded: bool,
         published: bool,
-        lower_order_final: bool,
         warmed_up: bool,
+        bounds: Bounds,
     } => Ok(Self {
-        form, guarded, bounded, published, lower_order_final, warmed_up,
+        form, published, warmed_up, bounds,
         ..Self::multistep(order)?.with_tau(tau.0)?
     });
     DpmSolver {
