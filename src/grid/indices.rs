@@ -203,11 +203,11 @@ impl Grid {
     ///
     /// # Errors
     ///
-    /// [`Error::StepCount`] unless 1 ≤ `steps` ≤ `trained`, [`Error::InvalidParameter`] unless
+    /// [`Error::StepCount`] unless 1 ≤ `steps` ≤ `trained`, [`Error::InvalidParameter`] unless 1 ≤
     /// `trained` ≤ T, [`Error::SpacingNeedsTable`] for a continuous schedule.
     #[doc(alias = "original_inference_steps")]
     pub fn lcm(schedule: &dyn NoiseSchedule, steps: usize, trained: usize) -> Result<Self, Error> {
-        let table = check_trained(schedule, steps, trained)?;
+        let table = check_trained(schedule, steps, trained, "LCM")?;
         // numpy's own arithmetic: n/K first.
         let stride = trained as f64 / steps as f64;
         let index = |k: usize| {
@@ -239,7 +239,7 @@ impl Grid {
         steps: usize,
         trained: usize,
     ) -> Result<Self, Error> {
-        let table = check_trained(schedule, steps, trained)?;
+        let table = check_trained(schedule, steps, trained, "turbo")?;
         let index = |k: usize| (table / trained * (trained - k) - 1) as f64;
         Self::of_indices(schedule, (0..steps).map(index))
     }
@@ -263,11 +263,13 @@ fn check_trained(
     schedule: &dyn NoiseSchedule,
     steps: usize,
     trained: usize,
+    spacing: &'static str,
 ) -> Result<usize, Error> {
-    let table = check_table(schedule, steps, 1, "LCM")?;
-    let within = trained <= table;
-    require(within, "trained steps", trained as f64, "at most T")?;
-    if steps <= trained {
+    let table = schedule.table_len();
+    let table = table.ok_or(Error::SpacingNeedsTable { spacing })?;
+    let within = (1..=table).contains(&trained);
+    require(within, "trained steps", trained as f64, "from 1 to T")?;
+    if (1..=trained).contains(&steps) {
         return Ok(table);
     }
     Err(Error::StepCount {
