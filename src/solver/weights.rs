@@ -48,9 +48,9 @@ pub(super) fn polynomial(nodes: &[f64]) -> [f64; MAX_NODES] {
 /// w with Σ_j u_j^k w_j = moment_k (Björck and Pereyra 1970). The nodes must be distinct.
 pub(super) fn solve(nodes: &[f64], mut w: [f64; MAX_NODES]) -> [f64; MAX_NODES] {
     let n = nodes.len();
-    for k in 0..n {
+    for (k, node) in nodes.iter().enumerate() {
         for i in (k + 1..n).rev() {
-            w[i] -= nodes[k] * w[i - 1];
+            w[i] -= node * w[i - 1];
         }
     }
     for k in (0..n.saturating_sub(1)).rev() {
@@ -92,15 +92,15 @@ mod tests {
         for n in 1..=MAX_NODES {
             for nodes in [&all[..n], &all[MAX_NODES - n..]] {
                 let weights = polynomial(nodes);
-                for j in 0..n {
+                for (j, weight) in weights.iter().enumerate().take(n) {
                     let exact = integral(|u| basis(nodes, j, u));
-                    assert!((weights[j] - exact).abs() < 1e-11, "{nodes:?} {j}");
+                    assert!((weight - exact).abs() < 1e-11, "{nodes:?} {j}");
                 }
                 for z in [1e-9, 1e-3, 0.3, 1.0, 5.0, 20.0] {
                     let weights = exponential(z, nodes);
-                    for j in 0..n {
+                    for (j, weight) in weights.iter().enumerate().take(n) {
                         let exact = integral(|u| z * (-z * (1.0 - u)).exp() * basis(nodes, j, u));
-                        let error = (weights[j] - exact).abs() / z.min(1.0);
+                        let error = (weight - exact).abs() / z.min(1.0);
                         assert!(error < 1e-9, "{nodes:?} {j} {z}: {error:e}");
                     }
                 }

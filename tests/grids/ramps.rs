@@ -641,3 +641,14 @@ fn iddpm_has_the_values_within_its_range() -> Outcome {
     assert_eq!(count(max * (1.0 + near), min * (1.0 + near))?, all - 1);
     Ok(())
 }
+
+#[test]
+fn a_schedule_of_hardly_any_noise_is_no_flow() -> Outcome {
+    // α + σ = 1 to rounding, and still EDM's.
+    let edm = Edm::new(1e-15, 1e-13)?;
+    assert_eq!(SigmaRange::of(&edm)?, edm.lambda_range().into());
+    let flow = RectifiedFlow::new();
+    let own = SigmaRange::of(&Sublevels::of(flow, 1000)?)?;
+    assert_ne!(own, own.lambdas().into());
+    Ok(())
+}

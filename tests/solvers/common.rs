@@ -45,11 +45,11 @@ pub(crate) fn states(
     Ok(states)
 }
 
+/// A schedule and a grid of it.
+pub(crate) type OnSchedule = (Box<dyn NoiseSchedule>, Grid);
+
 /// Schedules of every kind, with a grid of K steps for each; where asked for, the last onto σ = 0.
-pub(crate) fn paths(
-    steps: usize,
-    clean: bool,
-) -> Result<Vec<(Box<dyn NoiseSchedule>, Grid)>, Box<dyn StdError>> {
+pub(crate) fn paths(steps: usize, clean: bool) -> Result<Vec<OnSchedule>, Box<dyn StdError>> {
     let schedules: [Box<dyn NoiseSchedule>; 4] = [
         Box::new(VariancePreserving::default()),
         Box::new(TableSchedule::scaled_linear(1000, 0.00085, 0.012)?),
