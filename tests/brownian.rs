@@ -10,7 +10,9 @@ use diffusion_sampler::{
     posterior::Kappa,
     run::{DdimStep, Machine},
     schedule::VariancePreserving,
-    solver::{DpmSolverPlusPlus, ExponentialRungeKutta, FirstOrder, Path, Solver, catalogue},
+    solver::{
+        Churn, Dpm2, DpmSolverPlusPlus, ExponentialRungeKutta, FirstOrder, Path, Solver, catalogue,
+    },
 };
 use ndarray::{Array2, ArrayRef, Axis, Ix2, array, concatenate};
 
@@ -455,6 +457,9 @@ fn what_the_path_cannot_give_is_refused_before_a_run() -> Outcome {
         check(&[(0.0, 0.1), (0.100_001, 1.0)]),
         Err(Error::KnotsTooClose { .. })
     ));
+    // A knot on the border of two cells is in neither.
+    let half_a_cell = 16.0 / 1_048_576.0;
+    assert_eq!(check(&[(0.0, half_a_cell)]), Ok(()));
     assert_eq!(
         check(&[(1.0, 0.0)]),
         Err(Error::PathRetraced { from: 1.0, to: 0.0 })
@@ -483,5 +488,28 @@ fn what_the_path_cannot_give_is_refused_before_a_run() -> Outcome {
         Err(Error::KnotOutsidePath { .. })
     ));
     assert_eq!(start(&FirstOrder::ddim()), Ok(()));
+    Ok(())
+}
+
+#[test]
+fn a_churned_ancestral_step_has_two_paths_and_retraces_none() -> Outcome {
+    let vp = VariancePreserving::default();
+    let grid = Grid::from_lambdas(&vp, &[-3.0, -1.0, 1.0, 3.0])?;
+    let solver = Dpm2::new()
+        .with_kappa(Kappa::Ddpm)
+        .with_churn(Churn::new(1.0)?);
+    let sampler = Sampler::new(&vp, &grid, &solver)?;
+    for step in sampler.plan() {
+        let noisy: Vec<usize> = (0..step.stages.len())
+            .filter(|&n| step.stages[n].update.noise > 0.0)
+            .collect();
+        let [churn, last] = noisy[..] else {
+            return Err(format!("{noisy:?}").into());
+        };
+        assert_ne!(step.path_of(churn), step.path_of(last));
+        assert_eq!(step.interval_of(churn), step.interval_of(last));
+    }
+    let run = sampler.start::<f64, _, _>((2, 3), Prediction::Data, BrownianPath::new(3));
+    assert!(run.is_ok());
     Ok(())
 }

@@ -432,3 +432,55 @@ fn what_has_no_report_is_refused() -> Outcome {
     assert!(report.steps().iter().all(|step| step.state[0].is_finite()));
     Ok(())
 }
+
+#[test]
+fn the_worst_direction_is_judged_by_the_bounds_and_the_result_by_its_size() -> Outcome {
+    let largest = |values: Vec<f64>| {
+        let all = values.into_iter().enumerate();
+        all.max_by(|a, b| a.1.total_cmp(&b.1))
+            .map_or(0, |(at, _)| at)
+    };
+    let mut seen = [false; 2];
+    for schedule in schedules() {
+        for grid in spacings(&*schedule, 6) {
+            for (name, solver) in solvers() {
+                let Ok(sampler) = Sampler::new(&*schedule, &grid, &*solver) else {
+                    continue;
+                };
+                let report = sampler.stability(&data())?;
+                let directions = 0..VARIANCES.len();
+                let state = |d: usize| report.steps().iter().map(move |s| s.state[d]);
+                let state = |d: usize| state(d).fold(0.0, f64::max);
+                let by_state = largest(directions.clone().map(state).collect());
+                let by_model = largest(report.model_error().to_vec());
+                seen[0] |= by_state != by_model;
+                // A bound so low that it decides alone.
+                let judged = report.clone().with_bounds(1e-9, 1e9, 100.0)?;
+                assert_eq!(judged.worst_direction(), by_state, "{name}");
+                let judged = report.clone().with_bounds(1e9, 1e-9, 100.0)?;
+                assert_eq!(judged.worst_direction(), by_model, "{name}");
+                // What misses most is a distance, not a share of the direction's own deviation.
+                let share = |d: usize| report.deviation()[d].abs();
+                let miss = |d: usize| {
+                    let own = share(d) * VARIANCES[d].sqrt();
+                    own.hypot(report.mean()[d])
+                };
+                // A direction without variance has no share.
+                let (far, relative) = (
+                    largest((1..4).map(miss).collect()) + 1,
+                    largest((1..4).map(share).collect()) + 1,
+                );
+                let warnings = report.clone().with_bounds(1e9, 1e9, 1e-9)?.warnings();
+                let [StabilityWarning::Result { direction, .. }] = warnings[..] else {
+                    continue;
+                };
+                if direction != 0 {
+                    assert_eq!(direction, far, "{name}");
+                    seen[1] |= far != relative;
+                }
+            }
+        }
+    }
+    assert_eq!(seen, [true; 2], "the cases tell nothing apart");
+    Ok(())
+}

@@ -167,7 +167,12 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Inpaint<A, D, N> {
             .and(&self.noisy)
             .and(&self.mask)
             .for_each(|x, &known, &m| {
-                *x = m * known + (A::one() - m) * *x;
+                // Not by the sum alone: 0·x is NaN where x is not finite, and −0 + 0 is +0.
+                if m == A::one() {
+                    *x = known;
+                } else if m != A::zero() {
+                    *x = m * known + (A::one() - m) * *x;
+                }
             });
         Ok(())
     }

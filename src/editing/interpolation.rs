@@ -48,7 +48,13 @@ pub fn slerp<A: Real, D: Dimension>(
     interpolate(a, b, weights, |sample, w| {
         let row = |x: &ArrayRef<A, D>| {
             let row = x.slice_axis(Axis(0), Slice::from(sample..=sample));
-            row.into_iter().map(|x| x.widen()).collect::<Vec<f64>>()
+            let mut row: Vec<f64> = row.into_iter().map(|x| x.widen()).collect();
+            // Squares of f64s over- and underflow; the angle is the same at any length.
+            let most = row.iter().fold(0.0, |most, x| f64::max(most, x.abs()));
+            if most > 0.0 {
+                row.iter_mut().for_each(|x| *x /= most);
+            }
+            row
         };
         let (from, to) = (row(a), row(b));
         let pairs = || from.iter().zip(&to);
@@ -73,7 +79,7 @@ pub fn slerp<A: Real, D: Dimension>(
             });
         }
         let sine = libm::sin(angle);
-        if w == 0.0 || w == 1.0 || sine == 0.0 {
+        if sine == 0.0 {
             return Ok((1.0 - w, w));
         }
         Ok((

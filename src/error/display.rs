@@ -349,6 +349,10 @@ impl fmt::Display for Error {
                 f,
                 "{limit} evaluations were not enough: the run had reached time {time} (lambda {lambda}); loosen the tolerances or raise the limit"
             ),
+            Self::StepUnderflow { time, lambda, step } => write!(
+                f,
+                "an adaptive run asks for a step of {step:e} in lambda at time {time} (lambda {lambda}), which is too short to be taken: loosen the tolerances, or look for noise in the model's answers"
+            ),
             Self::NonFinite {
                 step,
                 sample,

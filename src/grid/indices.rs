@@ -203,11 +203,11 @@ impl Grid {
     ///
     /// # Errors
     ///
-    /// [`Error::StepCount`] unless 1 ≤ `steps` ≤ `trained`, [`Error::InvalidParameter`] unless
-    /// 1 ≤ `trained` ≤ T, [`Error::SpacingNeedsTable`] for a continuous schedule.
+    /// [`Error::StepCount`] unless 1 ≤ `steps` ≤ `trained`, [`Error::InvalidParameter`] unless 1 ≤
+    /// `trained` ≤ T, [`Error::SpacingNeedsTable`] for a continuous schedule.
     #[doc(alias = "original_inference_steps")]
     pub fn lcm(schedule: &dyn NoiseSchedule, steps: usize, trained: usize) -> Result<Self, Error> {
-        let table = check_trained(schedule, steps, trained)?;
+        let table = check_trained(schedule, steps, trained, "LCM")?;
         // numpy's own arithmetic: n/K first.
         let stride = trained as f64 / steps as f64;
         let index = |k: usize| {
@@ -239,7 +239,7 @@ impl Grid {
         steps: usize,
         trained: usize,
     ) -> Result<Self, Error> {
-        let table = check_trained(schedule, steps, trained)?;
+        let table = check_trained(schedule, steps, trained, "turbo")?;
         let index = |k: usize| (table / trained * (trained - k) - 1) as f64;
         Self::of_indices(schedule, (0..steps).map(index))
     }
@@ -262,13 +262,18 @@ fn check_trained(
     schedule: &dyn NoiseSchedule,
     steps: usize,
     trained: usize,
+    spacing: &'static str,
 ) -> Result<usize, Error> {
-    let table = check_table(schedule, 1, 1, "LCM")?;
+    let table = schedule.table_len();
+    let table = table.ok_or(Error::SpacingNeedsTable { spacing })?;
     let within = (1..=table).contains(&trained);
-    let max = if within { trained } else { table };
-    if !(1..=max).contains(&steps) {
-        return Err(Error::StepCount { steps, min: 1, max });
+    require(within, "trained steps", trained as f64, "from 1 to T")?;
+    if (1..=trained).contains(&steps) {
+        return Ok(table);
     }
-    require(within, "trained steps", trained as f64, "1 to T")?;
-    Ok(table)
+    Err(Error::StepCount {
+        steps,
+        min: 1,
+        max: trained,
+    })
 }

@@ -91,6 +91,7 @@ impl Grid {
         let lambdas: Vec<f64> = rhos.iter().map(|&rho| -libm::log(rho)).collect();
         Self::from_lambdas(schedule, &lambdas)
     }
+
     /// Any σ/(α + σ) of the schedule, strictly decreasing, in 0..1: what flow models call sigma. 1 is
     /// pure noise, 0 is clean. The list need not be a flow's schedule's: ρ = s/(1 − s).
     ///

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, require, require_positive};
 use crate::schedule::{LambdaRange, NoiseSchedule};
+use crate::special::softplus;
 
 /// The range of noise that a ramp covers, and the measure in which it is laid: what other libraries
 /// call sigma.
@@ -99,11 +100,8 @@ impl SigmaRange {
         if !is_flow(schedule)? {
             return Ok(lambdas.into());
         }
-        let log = |lambda: f64| match lambda {
-            // ln of 1/(1 + e^λ).
-            lambda if lambda > 0.0 => -lambda - libm::log1p(libm::exp(-lambda)),
-            lambda => -libm::log1p(libm::exp(lambda)),
-        };
+        // ln of 1/(1 + e^λ).
+        let log = |lambda: f64| -softplus(lambda);
         Ok(Self {
             measure: Measure::Flow,
             logs: (log(lambdas.noisy()), log(lambdas.clean())),

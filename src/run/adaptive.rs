@@ -31,7 +31,8 @@ use crate::solver::{EmbeddedPair, EmbeddedStep, Path};
 ///
 /// k-diffusion's `dpm_adaptive` with its defaults: order 3, rtol 0.05, atol 0.0078, first step 0.05,
 /// an integral controller. The pairs are those of Lu, Zhou, Bao, Chen, Li and Zhu (2022), "DPM-Solver",
-/// the controller and the norm k-diffusion's. Three things differ. D at the start of a step survives its
+/// the controller and the norm k-diffusion's. Four things differ. Tolerances are for the state x itself,
+/// as in the paper; k-diffusion's are for x/α, which is another measure where α is not 1. D at the start of a step survives its
 /// rejection, which saves an evaluation. The run reaches its end exactly, where k-diffusion may stop
 /// 1e-5 short of it. And a grid that ends at σ = 0 is followed to its last knot with noise and from
 /// there by a plain DDIM step, which no tolerance controls.
@@ -221,7 +222,8 @@ impl AdaptiveDpm {
     /// # Errors
     ///
     /// [`Error::UnboundedLambda`] where the path starts at α = 0; [`Error::PathWithoutSchedule`];
-    /// [`Error::EvaluationLimit`]; what [`StridedPosterior::new`] refuses of the policy; what
+    /// [`Error::EvaluationLimit`]; [`Error::StepUnderflow`] where no step is short enough for the
+    /// tolerances, as with a model that answers at random; what [`StridedPosterior::new`] refuses of the policy; what
     /// [`Machine::new`] refuses of x; as [`Machine::take`].
     pub fn sample<A, D, M, N>(
         &self,
@@ -258,6 +260,10 @@ impl AdaptiveDpm {
                 lambda if lambda < floor.lambda() - REST => path.at_lambda(lambda)?,
                 _ => floor,
             };
+            if to.lambda() <= from.lambda() {
+                let (time, lambda, step) = (from.time(), from.lambda(), controller.step());
+                return Err(Error::StepUnderflow { time, lambda, step }.into());
+            }
             let Some(step) = EmbeddedStep::new(path, self.order, (from, to), self.kappa)? else {
                 controller.shrink();
                 continue;

@@ -10,7 +10,7 @@ use crate::plan::{Plan, Stage, Step, Store, Update};
 use crate::posterior::{Kappa, StridedPosterior};
 
 /// DPM-2: the midpoint method on dx̂/dρ = E, x̂ = x/α, with the midpoint at ρ_m = √(ρ_t ρ_s). Two
-/// evaluations a step, order 2; a plain DDIM step onto σ_s = 0 and from α_t = 0.
+/// evaluations a step, order 2; a plain DDIM step onto σ_s = 0, and in ρ from α_t = 0.
 ///
 /// ```text
 /// x̂_m = x̂ + (ρ_m − ρ_t) E      x̂_s = x̂ + (ρ_s − ρ_t) E_m

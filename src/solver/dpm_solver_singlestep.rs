@@ -192,7 +192,8 @@ impl DpmFast {
         }
     }
 
-    /// Exactly this many evaluations, on a path of [`steps`](Self::steps) steps.
+    /// This many evaluations, on a path of [`steps`](Self::steps) steps. They are fewer where a step
+    /// of higher order falls back to one: onto a clean end, and from α = 0.
     ///
     /// # Errors
     ///

@@ -142,6 +142,20 @@ fn the_grid_of_another_schedule_is_refused_with_both_lambdas() {
         Path::new(&flow, &grid),
         Err(Error::ScheduleMismatch { schedule_lambda, .. }) if schedule_lambda.is_nan()
     ));
+    // The same λ at another scale.
+    let scaled = |level: &NoiseLevel| {
+        let (alpha, sigma) = (0.5 * level.alpha(), 0.5 * level.sigma());
+        NoiseLevel::new(level.time(), alpha, sigma).unwrap()
+    };
+    let noisy = grid.without_clean_end().unwrap();
+    assert!(Path::new(&linear, &noisy).is_ok());
+    let halved = noisy.levels().iter().map(scaled).collect();
+    let halved = Grid::from_levels(halved, 1.0).unwrap();
+    assert!(matches!(
+        Path::new(&linear, &halved),
+        Err(Error::ScheduleMismatch { grid_lambda, schedule_lambda, .. })
+            if (grid_lambda - schedule_lambda).abs() < 1e-12
+    ));
     // And so is a level that only looks like the schedule's.
     let mut levels = grid.levels().to_vec();
     let level = levels[4];

@@ -235,3 +235,23 @@ fn masks_are_broadcast_and_checked_and_edits_come_between_steps() -> Outcome {
     ));
     Ok(())
 }
+
+#[test]
+fn known_and_unknown_pixels_keep_their_bits_whatever_the_state_is() -> Outcome {
+    let image = array![[-0.0f64, 0.25, -0.0, 7.0], [1.0, -0.0, 3.0, 0.5]];
+    let mask = array![[1.0, 1.0, 0.0, 0.0]];
+    let clean = RectifiedFlow::new().level(0.0)?;
+    let mut inpaint = Inpaint::new(image.clone(), &mask, KeyedNoise::new(8))?;
+    for state in [f64::NAN, f64::INFINITY, -0.0, 1.5] {
+        let mut x = Array2::from_elem((2, 4), state);
+        inpaint.apply(&mut x, &clean, 0)?;
+        for (_, x) in x.indexed_iter().filter(|((_, j), _)| *j >= 2) {
+            assert_eq!(x.to_bits(), state.to_bits(), "{state}");
+        }
+        for (at, known) in image.indexed_iter().filter(|((_, j), _)| *j < 2) {
+            // α = 1: the image itself, but for the sign of a zero.
+            assert_eq!(x[at], *known, "{state}");
+        }
+    }
+    Ok(())
+}

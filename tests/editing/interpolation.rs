@@ -105,6 +105,22 @@ fn limits_are_designed() -> Outcome {
     ));
     assert_eq!(slerp(&a, &b, &[0.0])?, a);
     assert_eq!(slerp(&a, &b, &[1.0])?, b);
+    // The angle is told from π down to 1e-8 of it.
+    for (short, refused) in [(1e-6f64, false), (2e-8, false), (5e-9, true)] {
+        let nearly = array![[-short.cos(), short.sin()]];
+        let found = slerp(&array![[1.0, 0.0]], &nearly, &[0.5]);
+        assert_eq!(found.is_err(), refused, "{short}");
+        if let Ok(middle) = found {
+            assert!((middle[[0, 1]] - 1.0).abs() < 1e-7, "{short}: {middle}");
+        }
+    }
+    // Lengths whose squares are no f64s have an angle too.
+    for length in [1e-300, 1e-170, 1e170, 1e300] {
+        let (a, b) = (array![[length, 0.0]], array![[0.0, 3.0 * length]]);
+        let middle = slerp(&a, &b, &[0.5])? / length;
+        let error = (middle - array![[1.0, 3.0]] * 0.5f64.sqrt()).mapv(f64::abs);
+        assert!(error.iter().all(|e| *e < 1e-15), "{length}: {error}");
+    }
     let empty = Array2::<f32>::zeros((0, 4));
     assert_eq!(slerp(&empty, &empty, &[0.5])?, empty);
     for bad in [f64::NAN, f64::INFINITY, 1e7] {

@@ -243,9 +243,21 @@ fn smoothstep_lcm_and_turbo_are_their_formulas() -> Outcome {
             assert!(matches!(refused, Err(Error::StepCount { .. })));
         }
     }
-    for refused in [Grid::lcm(&schedule, 4, 1001), Grid::turbo(&schedule, 4, 0)] {
-        assert!(refused.is_err());
+    for (refused, bad) in [
+        (Grid::lcm(&schedule, 4, 1001), 1001.0),
+        (Grid::turbo(&schedule, 4, 0), 0.0),
+        (Grid::turbo(&schedule, 0, 0), 0.0),
+    ] {
+        assert!(matches!(
+            refused,
+            Err(Error::InvalidParameter { name: "trained steps", value, .. }) if value == bad
+        ));
     }
+    let flow = RectifiedFlow::new();
+    assert_eq!(
+        Grid::turbo(&flow, 1, 10),
+        Err(Error::SpacingNeedsTable { spacing: "turbo" })
+    );
     Ok(())
 }
 
@@ -394,5 +406,16 @@ fn edm_with_sub_levels_is_geometric_and_others_are_uniform_in_time() -> Outcome 
             Err(Error::StepCount { min: 1, .. })
         ));
     }
+    Ok(())
+}
+
+#[test]
+fn ties_round_as_those_who_named_the_spacing_round() -> Outcome {
+    // Index 500.5 half way: to even in numpy, away from 0 in C.
+    let schedule = TableSchedule::scaled_linear(1002, 0.00085, 0.012)?;
+    let beta = Grid::beta_indices(&schedule, 2, (0.6, 0.6))?;
+    assert_eq!(indices(&beta), [1001.0, 500.0]);
+    let smoothstep = Grid::smoothstep(&schedule, 2)?;
+    assert_eq!(indices(&smoothstep), [1001.0, 501.0]);
     Ok(())
 }

@@ -227,3 +227,15 @@ fn a_grid_is_not_taken_where_the_schedule_does_not_reach() -> Outcome {
     ));
     Ok(())
 }
+
+#[test]
+fn sway_of_minus_one_keeps_its_digits_at_the_clean_end() -> Outcome {
+    let steps = 1_000_000;
+    let grid = Grid::sway(&RectifiedFlow::new(), steps, -1.0)?;
+    for left in [1, 2, 7] {
+        let expected = (0.5 * std::f64::consts::PI * left as f64 / steps as f64).sin();
+        let error = grid.levels()[steps - left].time() / expected - 1.0;
+        assert!(error.abs() < 1e-14, "{left}: {error:e}");
+    }
+    Ok(())
+}

@@ -589,3 +589,66 @@ fn ranges_refuse_what_they_cannot_be() -> Outcome {
     }
     Ok(())
 }
+
+#[test]
+fn arctangents_keep_their_digits_near_pure_noise() -> Outcome {
+    let (edm, steps) = (Edm::new(0.002, 1e8)?, 100_000);
+    let all = steps as f64;
+    // The angle from π/2: that of 1/ρ.
+    let start = 1e-8_f64.atan();
+    let kl = Grid::kl_optimal(&edm, steps, edm.lambda_range())?;
+    let arctan = Grid::arctan(&edm, steps, 1.0)?;
+    for k in [1, 2, 10, 1000] {
+        let u = k as f64 / (all - 1.0);
+        let rest = (1.0 - u) * start + u * 500.0_f64.atan();
+        let error = kl.levels()[k].rho() * rest.tan() - 1.0;
+        assert!(error.abs() < 1e-14, "KL {k}: {error:e}");
+        let rest = start + (k as f64 / all) * 1e8_f64.atan();
+        let error = arctan.levels()[k].rho() * rest.tan() - 1.0;
+        assert!(error.abs() < 1e-14, "arctan {k}: {error:e}");
+    }
+    Ok(())
+}
+
+#[test]
+fn lopsided_beta_sigmas_are_the_closed_form() -> Outcome {
+    let edm = Edm::default();
+    let grid = Grid::beta_sigmas(&edm, 5, edm.lambda_range(), (1.0, 3.0))?;
+    for (k, level) in grid.levels()[..5].iter().enumerate() {
+        // 1 − q = (1 − p)^(1/3) of Beta(1, 3), p = 1 − k/4.
+        let expected = 0.002 + (80.0 - 0.002) * (1.0 - (k as f64 / 4.0).cbrt());
+        let error = level.rho() / expected - 1.0;
+        assert!(error.abs() < 1e-11, "{k}: {error:e}");
+    }
+    Ok(())
+}
+
+#[test]
+fn iddpm_has_the_values_within_its_range() -> Outcome {
+    let edm = Edm::default();
+    let count = |max: f64, min: f64| -> Result<usize, Error> {
+        match Grid::iddpm(&edm, 2000, SigmaRange::rhos(max, min)?) {
+            Err(Error::StepCount { max, .. }) => Ok(max),
+            other => other.map(|grid| grid.steps()),
+        }
+    };
+    let all = count(80.0, 0.002)?;
+    let grid = Grid::iddpm(&edm, all, SigmaRange::rhos(80.0, 0.002)?)?;
+    let (max, min) = (grid.start().rho(), grid.levels()[all - 1].rho());
+    let near = 1e-9;
+    assert_eq!(count(max * (1.0 + near), min * (1.0 - near))?, all);
+    assert_eq!(count(max * (1.0 - near), min * (1.0 - near))?, all - 1);
+    assert_eq!(count(max * (1.0 + near), min * (1.0 + near))?, all - 1);
+    Ok(())
+}
+
+#[test]
+fn a_schedule_of_hardly_any_noise_is_no_flow() -> Outcome {
+    // α + σ = 1 to rounding, and still EDM's.
+    let edm = Edm::new(1e-15, 1e-13)?;
+    assert_eq!(SigmaRange::of(&edm)?, edm.lambda_range().into());
+    let flow = RectifiedFlow::new();
+    let own = SigmaRange::of(&Sublevels::of(flow, 1000)?)?;
+    assert_ne!(own, own.lambdas().into());
+    Ok(())
+}

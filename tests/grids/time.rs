@@ -311,3 +311,22 @@ fn a_table_of_one_knot_makes_one_step() -> Outcome {
     }
     Ok(())
 }
+
+#[test]
+fn ddim_quadratic_truncates_the_squares_of_floats() -> Outcome {
+    let table = TableSchedule::linear(1000, 1e-4, 0.02)?;
+    let mut below = 0;
+    for steps in 2..=29_usize {
+        let grid = Grid::ddim_quadratic(&table, steps)?;
+        let root = 800_f64.sqrt();
+        let step = root / (steps - 1) as f64;
+        for (k, level) in grid.levels()[1..steps].iter().rev().enumerate() {
+            // Exactly 800 (k/(K − 1))², which is often whole.
+            let index = (k as f64 * step * (k as f64 * step)).floor();
+            assert_eq!(level.time() - 1.0, index, "{steps} {k}");
+            below += usize::from((800 * k * k / (steps - 1).pow(2)) as f64 > index);
+        }
+    }
+    assert!(below > 0, "rounding never counts");
+    Ok(())
+}

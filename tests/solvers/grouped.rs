@@ -180,3 +180,15 @@ fn pure_noise_enters_no_group_and_bad_orders_are_errors() -> Outcome {
     assert!(solver.plan(&Path::new(&vp, &grid)?).is_ok());
     Ok(())
 }
+
+#[test]
+fn a_group_ends_at_a_knot_within_a_sixteenth_of_the_step() -> Outcome {
+    let vp = VariancePreserving::default();
+    for (first, joined) in [(0.9999 / 16.0, false), (1.0001 / 16.0, true)] {
+        let grid = Grid::from_lambdas(&vp, &[-1.0, -1.0 + first, 0.0])?;
+        let plan = GroupedSinglestep::order(2)?.plan(&Path::new(&vp, &grid)?)?;
+        let update = &plan.steps()[1].stages[0].update;
+        assert_eq!(update.history.len(), usize::from(joined), "{first}");
+    }
+    Ok(())
+}

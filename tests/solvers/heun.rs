@@ -190,6 +190,26 @@ fn churn_stops_at_the_schedules_noisy_end_and_needs_a_schedule() -> Outcome {
 }
 
 #[test]
+fn churns_bounds_belong_to_it() -> Outcome {
+    let edm = Edm::default();
+    let grid = Grid::karras(&edm, 6, edm.lambda_range(), 7.0)?;
+    let path = Path::new(&edm, &grid)?;
+    let churned = |least: f64, most: f64| -> Result<Vec<bool>, Error> {
+        let churn = Churn::new(1.0)?.between(least, most)?;
+        let plan = Euler::new().with_churn(churn).plan(&path)?;
+        Ok(plan.steps().iter().map(|s| s.stages.len() == 2).collect())
+    };
+    let rho = |k: usize| grid.levels()[k].rho();
+    let only = |wanted: std::ops::RangeInclusive<usize>| -> Vec<bool> {
+        (0..6).map(|k| wanted.contains(&k)).collect()
+    };
+    assert_eq!(churned(rho(3), rho(3))?, only(3..=3));
+    assert_eq!(churned(rho(4), rho(2))?, only(2..=4));
+    assert_eq!(churned(rho(4).next_up(), rho(2).next_down())?, only(3..=3));
+    Ok(())
+}
+
+#[test]
 fn bad_churn_is_an_error_with_its_value() -> Outcome {
     for bad in [-0.5, f64::NAN, f64::INFINITY] {
         let refused = [
@@ -305,7 +325,7 @@ fn miss(solver: &dyn Solver, variance: f64, times: &[f64]) -> Result<f64, Error>
 }
 
 #[test]
-fn on_a_flow_grid_flow_time_is_far_better_than_rho() -> Outcome {
+fn flow_time_pays_on_flow_grids_that_stop_short_of_clean() -> Outcome {
     let times = |steps: u32, from: f64, to: f64| -> Vec<f64> {
         let at = |k| from + (to - from) * f64::from(k) / f64::from(steps);
         (0..=steps).map(at).collect()
@@ -326,6 +346,11 @@ fn on_a_flow_grid_flow_time_is_far_better_than_rho() -> Outcome {
     let onto_clean = times(10, 1.0, 0.0);
     for solver in [Heun::new(), Heun::in_flow_time()] {
         assert!(miss(&solver, 0.05, &onto_clean)? > 0.05);
+    }
+    // There ρ is no worse, and better on wider data.
+    for (variance, least, most) in [(0.01, 0.9, 1.05), (0.05, 0.7, 0.85), (0.25, 0.25, 0.35)] {
+        let gain = gain(variance, &onto_clean)?;
+        assert!((least..most).contains(&gain), "{variance}: {gain}");
     }
     Ok(())
 }

@@ -3,8 +3,11 @@
 use diffusion_sampler::{
     Error, Grid,
     posterior::Kappa,
-    schedule::{RectifiedFlow, VarianceExploding},
-    solver::{DpmPlusPlusSde, DpmSolverPlusPlusSinglestep, ExponentialRungeKutta, Path, Solver},
+    schedule::{Edm, RectifiedFlow, VarianceExploding},
+    solver::{
+        CfgPlusPlusSinglestep, DpmPlusPlusSde, DpmSolverPlusPlusSinglestep, ExponentialRungeKutta,
+        Path, Solver,
+    },
 };
 
 use crate::common::{Outcome, paths, states};
@@ -40,6 +43,50 @@ fn a_step_too_short_for_a_node_is_first_order() -> Outcome {
             assert!(ours.iter().all(|x| x.is_finite()), "{gap:e} {solver:?}");
         }
     }
+    Ok(())
+}
+
+#[test]
+fn a_node_between_two_neighbouring_floats_is_none() -> Outcome {
+    // Times 1 − u and 1 − 3u, u half an ulp: the one time between has λ a fifth of the step off.
+    let flow = RectifiedFlow::new();
+    let ulp = 0.5 * f64::EPSILON;
+    for (count, evaluations) in [(3.0, 1), (3e5, 2)] {
+        let grid = Grid::from_times(&flow, &[1.0 - ulp, 1.0 - count * ulp])?;
+        let path = Path::new(&flow, &grid)?;
+        for solver in [
+            Box::new(DpmSolverPlusPlusSinglestep::order(2)?) as Box<dyn Solver>,
+            Box::new(ExponentialRungeKutta::seeds(2)?),
+            Box::new(DpmPlusPlusSde::new()),
+        ] {
+            let plan = solver.plan(&path)?;
+            assert_eq!(plan.evaluations(), evaluations, "{count} {solver:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_node_near_the_end_is_a_level_of_its_own() -> Outcome {
+    for (schedule, grid) in paths(1, false)? {
+        let path = Path::new(&schedule, &grid)?;
+        let solver = DpmSolverPlusPlusSinglestep::order(2)?.with_nodes(&[0.995])?;
+        let plan = solver.plan(&path)?;
+        let node = plan.steps()[0].stages[1].evaluate.ok_or("no evaluation")?;
+        let (from, to) = (grid.start().lambda(), grid.end().lambda());
+        let wanted = from + 0.995 * (to - from);
+        assert!((node.lambda() - wanted).abs() < 1e-9, "{schedule:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn cfg_plus_plus_steps_from_a_thousandfold_noise_are_first_order() -> Outcome {
+    let edm = Edm::new(0.002, 2000.0)?;
+    let grid = Grid::from_rhos(&edm, &[1500.0, 1000.1, 999.9, 10.0])?;
+    let plan = CfgPlusPlusSinglestep::new(Kappa::Ddim).plan(&Path::new(&edm, &grid)?)?;
+    let counts: Vec<usize> = plan.steps().iter().map(|s| s.stages.len()).collect();
+    assert_eq!(counts, [1, 1, 4]);
     Ok(())
 }
 
