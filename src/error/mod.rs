@@ -364,12 +364,9 @@ pub enum Error {
     /// An adaptive run asks for a step that is too short for the schedule's levels: the two solvers
     /// differ by more than the tolerances over every step that can be taken.
     StepUnderflow {
-        /// The time of the level that the run had reached.
-        time: f64,
-        /// λ of that level.
-        lambda: f64,
-        /// The step in λ.
-        step: f64,
+        time: f64 => "The time of the level that the run had reached.",
+        lambda: f64 => "λ of that level.",
+        step: f64 => "The step in λ.",
     },
     /// The model's output or the new state is not finite. The state is left as the failed step
     /// wrote it; the step and the model's outputs stay readable.
