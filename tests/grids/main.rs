@@ -1,6 +1,7 @@
 //! Grids: every spacing at every number of steps, and the parts of grids.
 
 mod common;
+mod iddpm;
 mod indices;
 mod lambda;
 mod lists;
