@@ -5,7 +5,7 @@ use diffusion_sampler::{
     Grid, KeyedNoise, NoiseLevel, Prediction, Sampler,
     oracle::{Gaussian, Oracle},
     schedule::VariancePreserving,
-    solver::{Path, catalogue},
+    solver::{Entry, Path, catalogue},
     testing::{Failure, check_order, proptest::prelude::*},
 };
 
@@ -198,6 +198,17 @@ fn right_multistep_solvers_pass_on_many_ranges() {
     });
 }
 
+/// The first steps of a multistep method are of lower orders: they are replaced by the exact flow. A
+/// predictor-corrector's state is the predicted one, and it starts by itself.
+fn exact_steps(entry: &Entry) -> usize {
+    let own = ["UniPC", "SA-Solver", "warmed up"];
+    if entry.inverts || own.iter().any(|name| entry.name.contains(name)) {
+        0
+    } else {
+        entry.solver.order() - 1
+    }
+}
+
 #[test]
 fn every_deterministic_solver_has_its_order_and_not_one_more() -> Outcome {
     let data = Gaussian::diagonal(&MEANS, &VARIANCES)?;
@@ -227,12 +238,22 @@ fn every_deterministic_solver_has_its_order_and_not_one_more() -> Outcome {
             let mut run = sampler
                 .start_from(row(&STARTS), Prediction::Data, KeyedNoise::new(0))
                 .unwrap();
+            for level in grid.levels().iter().skip(1).take(exact_steps(&entry)) {
+                run.advance(&mut model).unwrap();
+                let reached = exact(&STARTS, &way[0], level);
+                run.state_mut().assign(&row(&reached));
+            }
             run.complete(&mut model).unwrap();
             run.into_state().into_raw_vec_and_offset().0
         };
         let order = entry.solver.order();
         check_order(order, least, &truth, run)
             .map_err(|failure| format!("{}: {failure}", entry.name))?;
+        // The errors of a warm-up and of the rest have opposite signs, and may nearly cancel. Published
+        // weights that are of order 2 in general are of order 3 on steps like these.
+        if entry.name.contains("warmed up") || entry.name == "iPNDM-v 4, as published" {
+            continue;
+        }
         let failure = check_order(order + 1, least, &truth, run);
         assert!(
             matches!(failure, Err(Failure::Order { .. })),

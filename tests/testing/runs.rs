@@ -102,8 +102,9 @@ fn every_plan_of_the_catalogue_is_exact_on_a_point() {
         let (from, to) = (plan.start(), plan.end());
         prop_assume!(!from.is_clean());
         prop_assume!(!plan.is_stochastic() || to.is_clean());
-        // LCM's boundary scalings keep some of the state, by design.
-        prop_assume!(name != "LCM");
+        // LCM's boundary scalings keep some of the state, by design; published weights that do not sum
+        // to one miss the point.
+        prop_assume!(name != "LCM" && name != "iPNDM-v 4, as published");
         // Heun's correction multiplies rounding by e^h, BELM by the ratio of two steps in ρ, squared.
         let multiplies = name == "Heun" || name.starts_with("BELM");
         let tolerance = if multiplies { 1e-5 } else { 1e-9 };

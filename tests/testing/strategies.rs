@@ -215,7 +215,7 @@ fn policies_and_predictions_cover_every_kind() {
 
 #[test]
 fn plans_come_from_the_whole_catalogue() {
-    let drawn = draws(&plans(), 500);
+    let drawn = draws(&plans(), 3000);
     let names: BTreeSet<&str> = drawn.iter().map(|(name, _)| *name).collect();
     let all: BTreeSet<&str> = catalogue().iter().map(|entry| entry.name).collect();
     assert_eq!(names, all);
@@ -224,9 +224,11 @@ fn plans_come_from_the_whole_catalogue() {
             !plan.start().is_clean() || name.ends_with("inversion"),
             "{name}"
         );
-        // LCM misses the mean by its boundary scalings, by design.
+        // LCM misses the mean by its boundary scalings, by design; the other one's weights do not sum to
+        // one.
+        let misses = ["LCM", "iPNDM-v 4, as published"].contains(name);
         assert!(
-            *name == "LCM" || plan.mean_defect().iter().all(|defect| *defect < 1e-9),
+            misses || plan.mean_defect().iter().all(|defect| *defect < 1e-9),
             "{name}"
         );
     }
