@@ -1,7 +1,7 @@
 //! DPM-Solver++, multistep, and its stochastic form.
 
 use super::exponential::{Estimate, Rule, Slope};
-use super::extrapolation::Bounds;
+use super::extrapolation::{Bounds, bounded};
 use super::{Entry, Path, Solver};
 use crate::error::{Error, require, require_non_negative};
 use crate::plan::Plan;
@@ -87,6 +87,8 @@ pub struct DpmSolverPlusPlus {
     pub(super) bounds: Bounds,
 }
 
+bounded!(DpmSolverPlusPlus);
+
 impl Default for DpmSolverPlusPlus {
     fn default() -> Self {
         Self::new()
@@ -143,25 +145,6 @@ impl DpmSolverPlusPlus {
         Self { form, ..self }
     }
 
-    /// First order where h > 1.5 or neighbouring steps differ by more than a factor of 2. Where all
-    /// steps are longer, as for 5 steps uniform in λ over a usual range, nothing of second order is
-    /// left.
-    #[must_use]
-    pub fn guarded(mut self) -> Self {
-        self.bounds.guarded = true;
-        self
-    }
-
-    /// Extrapolates over any step ratio, as published code does. On the usual grids nothing changes
-    /// without noise; with noise, the last step before the clean end of a leading or linspace grid is
-    /// then second order, at the cost of up to twice first order's error in distribution. Starts
-    /// within a small fraction of a step above a knot are wrong, without bound.
-    #[must_use]
-    pub fn unbounded(mut self) -> Self {
-        self.bounds.unbounded = true;
-        self
-    }
-
     /// 3M with half the weight of the second difference, as dpm-solver, k-diffusion's 3M SDE and
     /// diffusers have it: a second-order method. Orders 1 and 2 do not change.
     #[must_use]
@@ -170,15 +153,6 @@ impl DpmSolverPlusPlus {
             published: true,
             ..self
         }
-    }
-
-    /// No step of a higher order than there are steps left: the last is first order, the one before
-    /// it at most second. diffusers and dpm-solver do so for few steps (below 15 and 10) and where
-    /// the last knot is not clean; onto a clean one the last step is first order anyway.
-    #[must_use]
-    pub fn lower_order_final(mut self) -> Self {
-        self.bounds.lower_order_final = true;
-        self
     }
 
     /// Takes the first step of 3M by DPM-Solver++(2S): one more evaluation, at the middle of the step
