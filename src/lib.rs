@@ -73,12 +73,16 @@
 //!   samplers.
 //! - `serde` (off by default): settings, plans and snapshots can be stored and read back, bit for
 //!   bit and checked: module `stored`.
+//! - `diffusers` (off by default): samplers from the `scheduler_config.json` of published
+//!   checkpoints: module `diffusers`.
 //! - `half` (off by default): outputs of `half::f16` and `half::bf16` for a state of `f32`
 //!   ([`ModelElement`]).
 
 mod apply;
 pub mod clip;
 pub mod denoiser;
+#[cfg(feature = "diffusers")]
+pub mod diffusers;
 pub mod editing;
 mod element;
 mod error;

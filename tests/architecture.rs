@@ -35,7 +35,14 @@ const FLOORS: [&[&str]; 6] = [
         "stability",
         "tensor",
     ],
-    &["editing", "likelihood", "registry", "run", "sampler"],
+    &[
+        "diffusers",
+        "editing",
+        "likelihood",
+        "registry",
+        "run",
+        "sampler",
+    ],
     &["testing"],
 ];
 

@@ -464,6 +464,46 @@ impl fmt::Display for Error {
                 f,
                 "{name:?} is not a sampler here: {reason}; the closest is {closest:?}"
             ),
+            Self::ConfigurationSyntax {
+                line,
+                column,
+                problem,
+            } => write!(
+                f,
+                "line {line}, column {column} of the configuration: {problem}"
+            ),
+            Self::InvalidField {
+                class,
+                field,
+                value,
+                requirement,
+            } => {
+                let dot = if class.is_empty() { "" } else { "." };
+                write!(
+                    f,
+                    "{class}{dot}{field} must be {requirement}, found {value}"
+                )
+            }
+            Self::UnsupportedField {
+                class,
+                field,
+                value,
+                reason,
+                closest,
+            } => write!(
+                f,
+                "{class}.{field} = {value} is not here: {reason}; the closest is {closest}"
+            ),
+            Self::RequestIncomplete {
+                class,
+                what,
+                reason,
+            } => write!(f, "{class} needs {what} of the request: {reason}"),
+            Self::RequestRefused {
+                class,
+                what,
+                reason,
+            } => write!(f, "{class} cannot have {what}: {reason}"),
             Self::NoSpacing { name } => write!(
                 f,
                 "{name} needs a spacing: end the name with that of one (grid::spacings lists them), give it by \

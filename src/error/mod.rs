@@ -463,6 +463,39 @@ pub enum Error {
     NoSpacing {
         name: &'static str => "The sampler.",
     },
+    /// The text of a configuration is not the JSON of an object.
+    ConfigurationSyntax {
+        line: usize => "The line, from 1.",
+        column: usize => "The column, from 1; 0 before the first.",
+        problem: String => "What is wrong.",
+    },
+    /// A field of a configuration has the wrong type or lies out of range.
+    InvalidField {
+        class: &'static str => "The scheduler's class; empty where it is not known.",
+        field: &'static str => "The field.",
+        value: String => "Its value, as JSON.",
+        requirement: &'static str => "What it must be.",
+    },
+    /// A field of a configuration asks for what is not here.
+    UnsupportedField {
+        class: &'static str => "The scheduler's class.",
+        field: &'static str => "The field.",
+        value: String => "Its value, as JSON.",
+        reason: &'static str => "Why it is not here.",
+        closest: &'static str => "What comes closest.",
+    },
+    /// A configuration needs something that only the caller knows, and the request does not say it.
+    RequestIncomplete {
+        class: &'static str => "The scheduler's class.",
+        what: &'static str => "What is missing.",
+        reason: &'static str => "What it is needed for.",
+    },
+    /// A request asks a configuration for what it cannot give.
+    RequestRefused {
+        class: &'static str => "The scheduler's class.",
+        what: &'static str => "What was requested.",
+        reason: &'static str => "Why it cannot be had.",
+    },
     /// A matrix that must be symmetric and positive semi-definite is not.
     NotACovariance {
         index: usize => "The row of the offending entry or the index of the eigenvalue.",

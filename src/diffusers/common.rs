@@ -1,0 +1,78 @@
+//! Fields that several classes share.
+
+use super::reading::Reading;
+use crate::clip::Clip;
+use crate::error::Error;
+use crate::prediction::Prediction;
+
+/// What the network predicts, of a class that keeps x = αx₀ + σε.
+pub(super) fn prediction(reading: &Reading<'_>) -> Result<Prediction, Error> {
+    let choices: &[&[&str]] = &[
+        &["epsilon"],
+        &["sample", "original_sample"],
+        &["v_prediction"],
+        &["flow_prediction"],
+    ];
+    let prediction = match reading.choice("prediction_type", "epsilon", choices)? {
+        "epsilon" => Prediction::Noise,
+        "sample" => Prediction::Data,
+        "v_prediction" => Prediction::Velocity,
+        _ => Prediction::Flow,
+    };
+    signed(reading, prediction)
+}
+
+/// The same for a network whose output has the other sign.
+pub(super) fn signed(reading: &Reading<'_>, prediction: Prediction) -> Result<Prediction, Error> {
+    if !reading.request().reversed {
+        return Ok(prediction);
+    }
+    reading.uses("reversed_output");
+    Ok(match prediction {
+        Prediction::Noise => Prediction::Linear {
+            data: 0.0,
+            noise: -1.0,
+        },
+        Prediction::Data => Prediction::Linear {
+            data: -1.0,
+            noise: 0.0,
+        },
+        Prediction::Flow => Prediction::Linear {
+            data: 1.0,
+            noise: -1.0,
+        },
+        _ => {
+            return Err(reading.refused(
+                "reversed_output",
+                "only a network that predicts noise, data or a flow has another sign anywhere",
+            ));
+        }
+    })
+}
+
+/// Dynamic thresholding where it is on, which replaces clipping; else clipping where that is on.
+pub(super) fn clip(reading: &Reading<'_>, clips: bool) -> Result<Option<Clip>, Error> {
+    match thresholding(reading)? {
+        Some(clip) => Ok(Some(clip)),
+        None => static_clip(reading, clips),
+    }
+}
+
+/// `clip_sample` and its range.
+pub(super) fn static_clip(reading: &Reading<'_>, default: bool) -> Result<Option<Clip>, Error> {
+    if !reading.flag("clip_sample", default)? {
+        return Ok(None);
+    }
+    let range = reading.number("clip_sample_range", 1.0)?;
+    Clip::new(-range, range).map(Some)
+}
+
+/// `thresholding` and its fields.
+pub(super) fn thresholding(reading: &Reading<'_>) -> Result<Option<Clip>, Error> {
+    if !reading.flag("thresholding", false)? {
+        return Ok(None);
+    }
+    let ratio = reading.number("dynamic_thresholding_ratio", 0.995)?;
+    let max = reading.number("sample_max_value", 1.0)?;
+    Clip::dynamic(ratio, max).map(Some)
+}

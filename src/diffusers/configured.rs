@@ -1,0 +1,211 @@
+//! A sampler as a configuration describes it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::reading::Reading;
+use super::recipe::{Recipe, State};
+use super::request::NetworkTime;
+use super::{Report, retimed::Retimed};
+use crate::clip::Clip;
+use crate::error::Error;
+use crate::grid::Grid;
+use crate::level::NoiseLevel;
+use crate::plan::Plan;
+use crate::prediction::Prediction;
+use crate::sampler::Sampler;
+use crate::schedule::NoiseSchedule;
+use crate::solver::{Path, Solver};
+
+/// A sampler as a configuration and a request describe it, and all of which it is made.
+///
+/// [`sampler`](Self::sampler) is ready to run: its clipping and initial distribution are the
+/// configuration's, and so are the levels and the times that the network sees. The network must
+/// predict what [`prediction`](Self::prediction) says. `Display` prints what was read, what was
+/// ignored and what differs from the library.
+///
+/// ```
+/// use diffusion_sampler::{diffusers::{self, Request}, from_fn};
+/// use ndarray::{Array2, Ix2};
+///
+/// let text = r#"{"_class_name": "DDIMScheduler", "skip_prk_steps": true}"#;
+/// let configured = diffusers::sampler(text, &Request::steps(10))?;
+/// let mut model = from_fn::<f32, Ix2>(configured.prediction(), |x, level, noise| {
+///     let time = level.model_time();
+///     noise.zip_mut_with(x, |e, &x| *e = x * (1.0 + time as f32).recip());
+/// });
+/// let samples: Array2<f32> = configured.sampler().sample(&mut model, (4, 8), 42)?;
+/// println!("{configured}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Configured {
+    sampler: Sampler,
+    schedule: Arc<dyn NoiseSchedule>,
+    grid: Grid,
+    solver: Arc<dyn Solver>,
+    prediction: Prediction,
+    state: State,
+    init_noise_sigma: f64,
+    times: Vec<f64>,
+    report: Report,
+}
+
+impl Configured {
+    pub(super) fn new(recipe: Recipe, reading: Reading<'_>) -> Result<Self, Error> {
+        let mut grid = recipe.grid;
+        if let Some(strength) = reading.request().strength {
+            reading.uses("strength");
+            grid = grid.by_strength(strength)?;
+        }
+        let init = recipe.init_noise_sigma;
+        let variance = recipe.state.start_variance(init, &grid.start());
+        grid = grid.with_start_variance(variance)?;
+        let planned = |schedule: &dyn NoiseSchedule, grid: &Grid| {
+            let path = match recipe.bare {
+                true => Path::without_schedule(grid),
+                false => Path::new(schedule, grid)?,
+            };
+            Sampler::along(&path, &recipe.solver)
+        };
+        let mut schedule = recipe.schedule;
+        let mut sampler = planned(&schedule, &grid)?;
+        let times = evaluated(sampler.plan());
+        let map = reading.request().time;
+        if map != NetworkTime::Listed {
+            reading.uses("network_time");
+            let table = reading.count("num_train_timesteps", 1000)? as f64;
+            grid = grid.with_model_times(|level| map.of(level.model_time(), table));
+            schedule = Arc::new(Retimed {
+                inner: schedule,
+                map,
+                table,
+            });
+            sampler = planned(&schedule, &grid)?;
+        }
+        if let Some(clip) = recipe.clip {
+            sampler = sampler.with_clip(clip);
+        }
+        Ok(Self {
+            sampler,
+            schedule,
+            grid,
+            solver: recipe.solver,
+            prediction: recipe.prediction,
+            state: recipe.state,
+            init_noise_sigma: init,
+            times,
+            report: reading.into_report(),
+        })
+    }
+
+    /// The sampler, ready to run.
+    pub fn sampler(&self) -> &Sampler {
+        &self.sampler
+    }
+
+    /// The noise schedule.
+    pub fn schedule(&self) -> &dyn NoiseSchedule {
+        &self.schedule
+    }
+
+    /// The knots.
+    pub fn grid(&self) -> &Grid {
+        &self.grid
+    }
+
+    /// The solver.
+    pub fn solver(&self) -> &dyn Solver {
+        &self.solver
+    }
+
+    /// What the network predicts. Of EDM's kind it also says by what the input is to be multiplied
+    /// ([`Prediction::input_scale`]); all other networks are given the state as it is.
+    pub fn prediction(&self) -> Prediction {
+        self.prediction
+    }
+
+    /// The clipping or thresholding of x₀, if any.
+    pub fn clip(&self) -> Option<Clip> {
+        self.sampler.clip()
+    }
+
+    /// σ at each knot, from the noisy end, the end included, as the library means it: ρ = σ/α, or
+    /// the σ of a flow.
+    pub fn sigmas(&self) -> Vec<f64> {
+        let levels = self.grid.levels().iter();
+        match self.state {
+            State::Flow => levels.map(NoiseLevel::sigma).collect(),
+            State::Same | State::OverAlpha => levels.map(NoiseLevel::rho).collect(),
+        }
+    }
+
+    /// The listed time of each call of the network.
+    #[doc(alias = "timesteps")]
+    pub fn times(&self) -> &[f64] {
+        &self.times
+    }
+
+    /// What the network is told at each of its calls: the listed times, but for a request that
+    /// says otherwise.
+    pub fn network_times(&self) -> Vec<f64> {
+        evaluated(self.sampler.plan())
+    }
+
+    /// What the library multiplies standard normals by to make its first state. The variance here is
+    /// [`Sampler::start_variance`], which differs by [`state_factor`](Self::state_factor).
+    pub fn init_noise_sigma(&self) -> f64 {
+        self.init_noise_sigma
+    }
+
+    /// The library's state over the one here, at a level: 1, or 1/α for the classes whose state is
+    /// x/α (Euler and its relatives).
+    #[doc(alias = "scale_model_input")]
+    pub fn state_factor(&self, level: &NoiseLevel) -> f64 {
+        self.state.factor(level)
+    }
+
+    /// What was read, what was ignored, and what differs from the library.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+}
+
+/// The network's time at each evaluation.
+fn evaluated(plan: &Plan) -> Vec<f64> {
+    let levels = plan.stages().filter_map(|stage| stage.evaluate);
+    levels.map(|level| level.model_time()).collect()
+}
+
+/// The parts of the sampler, then the report.
+impl fmt::Display for Configured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plan = self.sampler.plan();
+        writeln!(
+            f,
+            "{} steps, {} evaluations, from {} to {}",
+            plan.steps().len(),
+            plan.evaluations(),
+            plan.start(),
+            plan.end()
+        )?;
+        writeln!(f, "solver: {:?}", self.solver)?;
+        write!(f, "network: predicts {}", self.prediction)?;
+        if let (Some(first), Some(last)) =
+            (self.network_times().first(), self.network_times().last())
+        {
+            write!(f, ", at times {first} to {last}")?;
+        }
+        writeln!(f)?;
+        if let Some(clip) = self.clip() {
+            writeln!(f, "x0: {clip:?}")?;
+        }
+        writeln!(
+            f,
+            "start: N(0, {}), init_noise_sigma {}",
+            self.sampler.start_variance(),
+            self.init_noise_sigma
+        )?;
+        write!(f, "{}", self.report)
+    }
+}

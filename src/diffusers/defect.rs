@@ -1,0 +1,71 @@
+//! What the library does and should not, and what of it can be had.
+
+use std::fmt;
+
+macro_rules! defects {
+    ($($variant:ident $does:literal $here:literal;)+) => {
+        /// A known defect of diffusers' schedulers. None is copied unless a request asks for it
+        /// ([`Request::reproducing`](super::Request::reproducing),
+        /// [`Request::as_published`](super::Request::as_published)).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Defect {
+            $(#[doc = $does] #[doc = ""] #[doc = $here] $variant,)+
+        }
+
+        impl Defect {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// What the library does.
+            pub fn description(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $does,)+
+                }
+            }
+
+            /// What happens here instead.
+            pub fn instead(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $here,)+
+                }
+            }
+        }
+    };
+}
+
+defects! {
+    StepsPastTheNextTime
+        "A step leads from t to t − ⌊T/K⌋, whatever the next time of the list is."
+        "It leads to the next time.";
+    NearlyZeroTerminalSnr
+        "Where the signal-to-noise ratio is to end at zero, ᾱ_T is 2⁻²⁴."
+        "It is zero.";
+    ShiftedTwice
+        "The least σ of a flow's own list comes from a table that is shifted already, and is shifted again."
+        "It is 1/T, shifted once.";
+    StartsBelowOne
+        "A flow's first σ of 1 is lowered by 1e-6."
+        "It stays 1.";
+    HalfThirdOrder
+        "The third-order multistep method has half the weight of its second difference: it is of second order."
+        "It is of third order.";
+    ExtrapolatesFreely
+        "A multistep method extrapolates over any ratio of steps."
+        "A step that is much shorter than the one before it is taken at lower order.";
+    ExtrapolatesOntoTheEnd
+        "The last step, onto the clean end, extrapolates in σ."
+        "It returns the estimate of x₀.";
+    NoiseOnTheCleanEnd
+        "A last step onto the clean end adds noise of variance 1e-20."
+        "It adds none.";
+    TimeOfTheTarget
+        "Inversion tells the network the time at which the step ends."
+        "It is told the one at which it starts.";
+}
+
+impl fmt::Display for Defect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}

@@ -1,0 +1,287 @@
+//! A configuration while it is read: typed fields, and a record of what was asked for.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use super::request::Request;
+use super::{Defect, FieldRead, Ignored, Report, Value};
+use crate::error::Error;
+
+/// A configuration and a request while they are read.
+#[derive(Debug)]
+pub(super) struct Reading<'a> {
+    class: &'static str,
+    known: &'static [&'static str],
+    fields: &'a BTreeMap<String, Value>,
+    request: &'a Request,
+    report: RefCell<Report>,
+    used: RefCell<Vec<&'static str>>,
+}
+
+impl<'a> Reading<'a> {
+    pub(super) fn new(
+        class: &'static str,
+        known: &'static [&'static str],
+        fields: &'a BTreeMap<String, Value>,
+        request: &'a Request,
+    ) -> Self {
+        Self {
+            class,
+            known,
+            fields,
+            request,
+            report: RefCell::new(Report {
+                class,
+                ..Report::default()
+            }),
+            used: RefCell::default(),
+        }
+    }
+
+    /// The class's name.
+    pub(super) fn class(&self) -> &'static str {
+        self.class
+    }
+
+    /// What the request always says.
+    pub(super) fn request(&self) -> &'a Request {
+        self.request
+    }
+
+    /// Notes that an optional part of the request has an effect.
+    pub(super) fn uses(&self, part: &'static str) {
+        self.used.borrow_mut().push(part);
+    }
+
+    /// A defect that makes a difference for this run: whether it is to be reproduced. Asked only
+    /// where it does.
+    pub(super) fn defect(&self, defect: Defect) -> bool {
+        let reproduced = self.request.defects.contains(&defect);
+        let mut report = self.report.borrow_mut();
+        if !report.defects.iter().any(|&(known, _)| known == defect) {
+            report.defects.push((defect, reproduced));
+        }
+        reproduced
+    }
+
+    /// Something worth knowing.
+    pub(super) fn note(&self, note: impl Into<String>) {
+        let note = note.into();
+        let mut report = self.report.borrow_mut();
+        if !report.notes.contains(&note) {
+            report.notes.push(note);
+        }
+    }
+
+    /// Whether the file has this field, and not as `null`.
+    pub(super) fn has(&self, name: &str) -> bool {
+        !matches!(self.fields.get(name), None | Some(Value::Null))
+    }
+
+    /// A number.
+    pub(super) fn number(&self, name: &'static str, default: f64) -> Result<f64, Error> {
+        let value = self.given(name);
+        let read = match value {
+            None => default,
+            Some(value) => number(value).ok_or_else(|| self.invalid(name, value, "a number"))?,
+        };
+        self.record(name, Value::Number(read), value.is_none());
+        Ok(read)
+    }
+
+    /// A number, or nothing: `null`, `false` or missing.
+    pub(super) fn optional_number(&self, name: &'static str) -> Result<Option<f64>, Error> {
+        let read = match self.fields.get(name) {
+            None | Some(Value::Null | Value::Flag(false)) => None,
+            Some(value) => {
+                let expected = "a number, null or false";
+                Some(number(value).ok_or_else(|| self.invalid(name, value, expected))?)
+            }
+        };
+        let value = read.map_or(Value::Null, Value::Number);
+        self.record(name, value, !self.fields.contains_key(name));
+        Ok(read)
+    }
+
+    /// A whole number.
+    pub(super) fn count(&self, name: &'static str, default: usize) -> Result<usize, Error> {
+        let value = self.given(name);
+        let read = match value {
+            None => default,
+            Some(value) => {
+                let expected = "a whole number from 0 to 2^53";
+                count(value).ok_or_else(|| self.invalid(name, value, expected))?
+            }
+        };
+        self.record(name, Value::from(read), value.is_none());
+        Ok(read)
+    }
+
+    /// True or false; `null` is false.
+    pub(super) fn flag(&self, name: &'static str, default: bool) -> Result<bool, Error> {
+        let value = self.fields.get(name);
+        let read = match value {
+            None => default,
+            Some(Value::Flag(flag)) => *flag,
+            Some(Value::Null) => false,
+            Some(value) => return Err(self.invalid(name, value, "true, false or null")),
+        };
+        self.record(name, Value::Flag(read), value.is_none());
+        Ok(read)
+    }
+
+    /// One of several words. The first of each list is the word that is given back, the others are
+    /// those of the file that mean the same.
+    pub(super) fn choice(
+        &self,
+        name: &'static str,
+        default: &'static str,
+        choices: &[&[&'static str]],
+    ) -> Result<&'static str, Error> {
+        let value = self.given(name);
+        let (read, recorded) = match value {
+            None => (default, default.to_owned()),
+            Some(Value::Text(text)) => {
+                let choice = choices.iter().find(|words| words.contains(&text.as_str()));
+                match choice.and_then(|words| words.first()) {
+                    Some(word) => (*word, text.clone()),
+                    None => return Err(self.unknown_word(name, text, choices)),
+                }
+            }
+            Some(value) => return Err(self.invalid(name, value, "a string")),
+        };
+        let recorded = match recorded == read {
+            true => Value::Text(recorded),
+            false => Value::Text(format!("{recorded}, read as {read}")),
+        };
+        self.record(name, recorded, value.is_none());
+        Ok(read)
+    }
+
+    /// A list of numbers, or nothing.
+    pub(super) fn numbers(&self, name: &'static str) -> Result<Option<&'a [f64]>, Error> {
+        let read = match self.fields.get(name) {
+            None | Some(Value::Null) => None,
+            Some(Value::Numbers(numbers)) => Some(numbers.as_slice()),
+            Some(value) => return Err(self.invalid(name, value, "a list of numbers or null")),
+        };
+        let value = read.map_or(Value::Null, |numbers| Value::Numbers(numbers.to_vec()));
+        self.record(name, value, !self.fields.contains_key(name));
+        Ok(read)
+    }
+
+    /// The error of a field whose value is understood, and asks for what is not here.
+    pub(super) fn unsupported(
+        &self,
+        name: &'static str,
+        reason: &'static str,
+        closest: &'static str,
+    ) -> Error {
+        let value = self.fields.get(name).unwrap_or(&Value::Null);
+        Error::UnsupportedField {
+            class: self.class,
+            field: name,
+            value: value.to_string(),
+            reason,
+            closest,
+        }
+    }
+
+    /// The error of a field whose value is of the wrong kind or out of range.
+    pub(super) fn invalid(
+        &self,
+        name: &'static str,
+        value: &Value,
+        requirement: &'static str,
+    ) -> Error {
+        Error::InvalidField {
+            class: self.class,
+            field: name,
+            value: value.to_string(),
+            requirement,
+        }
+    }
+
+    /// The error of a request that leaves out what this configuration needs.
+    pub(super) fn missing(&self, what: &'static str, reason: &'static str) -> Error {
+        Error::RequestIncomplete {
+            class: self.class,
+            what,
+            reason,
+        }
+    }
+
+    /// The error of a request that asks for what this configuration cannot give.
+    pub(super) fn refused(&self, what: &'static str, reason: &'static str) -> Error {
+        Error::RequestRefused {
+            class: self.class,
+            what,
+            reason,
+        }
+    }
+
+    /// What was read, and what was not.
+    pub(super) fn into_report(self) -> Report {
+        let mut report = self.report.into_inner();
+        let read = |name: &str| report.read.iter().any(|field| field.name == name);
+        let ignored = self
+            .fields
+            .iter()
+            .filter(|(name, _)| !name.starts_with('_') && !read(name));
+        report.ignored = ignored
+            .map(|(name, value)| Ignored {
+                name: name.clone(),
+                value: value.clone(),
+                known: self.known.contains(&name.as_str()),
+            })
+            .collect();
+        let used = self.used.into_inner();
+        let parts = self.request.parts().into_iter();
+        report.unused = parts.filter(|part| !used.contains(part)).collect();
+        report
+    }
+
+    /// The field's value; `null` is none.
+    fn given(&self, name: &str) -> Option<&'a Value> {
+        self.fields.get(name).filter(|value| **value != Value::Null)
+    }
+
+    fn record(&self, name: &'static str, value: Value, default: bool) {
+        let mut report = self.report.borrow_mut();
+        if !report.read.iter().any(|field| field.name == name) {
+            report.read.push(FieldRead {
+                name,
+                value: value.to_string(),
+                default,
+            });
+        }
+    }
+
+    fn unknown_word(&self, name: &'static str, text: &str, choices: &[&[&'static str]]) -> Error {
+        let known = choices.iter().flat_map(|words| words.iter().copied());
+        Error::UnknownName {
+            kind: name,
+            name: text.to_owned(),
+            nearest: crate::names::nearest(text, known, usize::MAX),
+        }
+    }
+}
+
+/// A number; one that is not finite is the string that stands for it in the text.
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => Some(*number),
+        Value::Text(text) => match text.as_str() {
+            "Infinity" => Some(f64::INFINITY),
+            "-Infinity" => Some(f64::NEG_INFINITY),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn count(value: &Value) -> Option<usize> {
+    let number = number(value)?;
+    let whole = number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&number);
+    whole.then_some(number as usize)
+}

@@ -1,0 +1,266 @@
+//! What only the caller knows.
+
+use std::collections::BTreeSet;
+
+use super::Defect;
+use crate::solver::Churn;
+
+/// What a configuration does not say and only the caller knows: the number of steps, the size of
+/// the image, what the pipeline around the network passes to both.
+///
+/// ```
+/// use diffusion_sampler::diffusers::Request;
+///
+/// // FLUX.1's pipeline: 4096 image tokens, a uniform list of σ, a network that is told σ.
+/// let request = Request::steps(28).uniform_sigmas().image_tokens(4096).network_time_from_one();
+/// ```
+///
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    pub(super) length: Length,
+    pub(super) uniform: bool,
+    pub(super) image_tokens: Option<usize>,
+    pub(super) mu: Mu,
+    pub(super) strength: Option<f64>,
+    pub(super) eta: Option<f64>,
+    pub(super) churn: Option<Churn>,
+    pub(super) reversed: bool,
+    pub(super) time: NetworkTime,
+    pub(super) float32: bool,
+    pub(super) defects: BTreeSet<Defect>,
+}
+
+/// How the knots are asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Length {
+    Steps(usize),
+    Sigmas(Vec<f64>),
+    Times(Vec<f64>),
+}
+
+/// Where μ of a dynamic shift comes from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Mu {
+    /// The file's own: linear in the number of image tokens.
+    Linear,
+    Flux2,
+    CogView4,
+    QwenLayered,
+    Given(f64),
+}
+
+/// What the network is told of a time of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NetworkTime {
+    /// The time as it is listed.
+    Listed,
+    /// t/T: a flow's σ.
+    FromOne,
+    /// 1 − t/T.
+    ToOne,
+}
+
+impl NetworkTime {
+    pub(super) fn of(self, listed: f64, table: f64) -> f64 {
+        match self {
+            Self::Listed => listed,
+            Self::FromOne => listed / table,
+            Self::ToOne => 1.0 - listed / table,
+        }
+    }
+}
+
+impl Request {
+    fn new(length: Length) -> Self {
+        Self {
+            length,
+            uniform: false,
+            image_tokens: None,
+            mu: Mu::Linear,
+            strength: None,
+            eta: None,
+            churn: None,
+            reversed: false,
+            time: NetworkTime::Listed,
+            float32: false,
+            defects: BTreeSet::new(),
+        }
+    }
+
+    /// K steps, on the scheduler's own list of times.
+    #[doc(alias = "num_inference_steps")]
+    pub fn steps(steps: usize) -> Self {
+        Self::new(Length::Steps(steps))
+    }
+
+    /// A list of σ in place of the scheduler's own, falling, without the end: one for each step. A
+    /// flow's are given unshifted, and the configuration's shift is applied.
+    #[doc(alias = "set_timesteps")]
+    pub fn of_sigmas(sigmas: &[f64]) -> Self {
+        Self::new(Length::Sigmas(sigmas.to_vec()))
+    }
+
+    /// A list of times in place of the scheduler's own, falling: one for each step.
+    #[doc(alias = "set_timesteps")]
+    pub fn of_times(times: &[f64]) -> Self {
+        Self::new(Length::Times(times.to_vec()))
+    }
+
+    /// A flow's σ uniform from 1 to 1/K, then the configuration's shift: what most pipelines of
+    /// flow models pass. Without it the list is the scheduler's own, from 1 to 1/T.
+    #[must_use]
+    pub fn uniform_sigmas(self) -> Self {
+        Self {
+            uniform: true,
+            ..self
+        }
+    }
+
+    /// The number of image tokens (the length of the network's sequence), for a shift that depends
+    /// on it.
+    #[doc(alias = "image_seq_len")]
+    #[must_use]
+    pub fn image_tokens(self, tokens: usize) -> Self {
+        Self {
+            image_tokens: Some(tokens),
+            ..self
+        }
+    }
+
+    /// μ of a dynamic shift itself, in place of one that comes from the number of tokens.
+    #[must_use]
+    pub fn mu(self, mu: f64) -> Self {
+        Self {
+            mu: Mu::Given(mu),
+            ..self
+        }
+    }
+
+    /// μ from tokens and steps by FLUX.2's formula, in place of the configuration's.
+    #[must_use]
+    pub fn mu_of_flux2(self) -> Self {
+        Self {
+            mu: Mu::Flux2,
+            ..self
+        }
+    }
+
+    /// μ = max_shift √(n/base_image_seq_len) + base_shift for n tokens, CogView4's.
+    #[must_use]
+    pub fn mu_of_cogview4(self) -> Self {
+        Self {
+            mu: Mu::CogView4,
+            ..self
+        }
+    }
+
+    /// μ = √(n/256) for n tokens, Qwen-Image-Layered's.
+    #[must_use]
+    pub fn mu_of_qwen_layered(self) -> Self {
+        Self {
+            mu: Mu::QwenLayered,
+            ..self
+        }
+    }
+
+    /// Image to image: the last ⌊K · strength⌋ steps
+    /// ([`Grid::by_strength`](crate::Grid::by_strength)).
+    #[must_use]
+    pub fn strength(self, strength: f64) -> Self {
+        Self {
+            strength: Some(strength),
+            ..self
+        }
+    }
+
+    /// η of DDIM's noise, or γ of TCD's (called eta there), and of the ancestral flow scheduler; 0
+    /// is deterministic.
+    #[must_use]
+    pub fn eta(self, eta: f64) -> Self {
+        Self {
+            eta: Some(eta),
+            ..self
+        }
+    }
+
+    /// EDM's churn, where the scheduler's step takes it (`s_churn`, `s_tmin`, `s_tmax`, `s_noise`).
+    #[must_use]
+    pub fn churn(self, churn: Churn) -> Self {
+        Self {
+            churn: Some(churn),
+            ..self
+        }
+    }
+
+    /// The network's output has the other sign than the configuration says: a flow network that
+    /// predicts data − noise (Lumina, Z-Image, HiDream, F5-TTS, CosyVoice).
+    #[must_use]
+    pub fn reversed_output(self) -> Self {
+        Self {
+            reversed: true,
+            ..self
+        }
+    }
+
+    /// The network is told t/T in place of the listed time t: a flow's σ (FLUX, Qwen-Image,
+    /// AuraFlow).
+    #[must_use]
+    pub fn network_time_from_one(self) -> Self {
+        Self {
+            time: NetworkTime::FromOne,
+            ..self
+        }
+    }
+
+    /// The network is told 1 − t/T, which is 0 at pure noise and 1 at the data (Lumina, Z-Image).
+    #[must_use]
+    pub fn network_time_to_one(self) -> Self {
+        Self {
+            time: NetworkTime::ToOne,
+            ..self
+        }
+    }
+
+    /// A flow's list of σ as the library computes it, each operation rounded to `f32`, in place of
+    /// `f64`: they differ in their last bits.
+    #[must_use]
+    pub fn in_float32(self) -> Self {
+        Self {
+            float32: true,
+            ..self
+        }
+    }
+
+    /// The optional parts that are given.
+    pub(super) fn parts(&self) -> Vec<&'static str> {
+        let parts = [
+            ("uniform_sigmas", self.uniform),
+            ("image_tokens", self.image_tokens.is_some()),
+            ("mu", self.mu != Mu::Linear),
+            ("strength", self.strength.is_some()),
+            ("eta", self.eta.is_some()),
+            ("churn", self.churn.is_some()),
+            ("reversed_output", self.reversed),
+            ("network_time", self.time != NetworkTime::Listed),
+            ("in_float32", self.float32),
+        ];
+        let given = parts.into_iter().filter(|&(_, given)| given);
+        given.map(|(part, _)| part).collect()
+    }
+
+    /// With this defect of the library.
+    #[must_use]
+    pub fn reproducing(mut self, defect: Defect) -> Self {
+        self.defects.insert(defect);
+        self
+    }
+
+    /// With all known defects of the library: its own results, to rounding.
+    #[must_use]
+    pub fn as_published(self) -> Self {
+        Self {
+            defects: Defect::ALL.iter().copied().collect(),
+            ..self
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The times of a list, as numpy computes them.
+
+use super::reading::Reading;
+use super::request::Length;
+use crate::error::Error;
+use crate::schedule::{NoiseSchedule, TableSchedule};
+
+/// How many points a class's spacing has for K steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Points {
+    /// K.
+    Steps,
+    /// K + 1, of which the lowest is dropped.
+    OneMore,
+}
+
+/// `count` values from `first` to `last`, with numpy's arithmetic: the step first, the last value
+/// exact.
+pub(super) fn linspace(first: f64, last: f64, count: usize) -> impl Iterator<Item = f64> {
+    let intervals = count.saturating_sub(1);
+    let step = (last - first) / intervals.max(1) as f64;
+    (0..count).map(move |i| match i {
+        0 => first,
+        i if i == intervals => last,
+        i => i as f64 * step + first,
+    })
+}
+
+/// The spacings' names, the class's default first.
+pub(super) const SPACINGS: &[&[&str]] = &[&["leading"], &["linspace"], &["trailing"]];
+
+/// The whole-number times of K steps, falling.
+pub(super) fn whole(
+    reading: &Reading<'_>,
+    table: &TableSchedule,
+    points: Points,
+    default: &'static str,
+) -> Result<Vec<f64>, Error> {
+    if let Length::Times(times) = &reading.request().length {
+        return Ok(times.clone());
+    }
+    let times = fractional(reading, table, points, default)?;
+    Ok(times.into_iter().map(f64::round_ties_even).collect())
+}
+
+/// The same before linspace's are rounded.
+pub(super) fn fractional(
+    reading: &Reading<'_>,
+    table: &TableSchedule,
+    points: Points,
+    default: &'static str,
+) -> Result<Vec<f64>, Error> {
+    let steps = steps(reading, table)?;
+    let length = table.table_len().unwrap_or(1);
+    let spacing = reading.choice("timestep_spacing", default, SPACINGS)?;
+    spaced(reading, spacing, (length, length), steps, points)
+}
+
+/// The times of a spacing over the first `reach` of `length` indices (fewer where a noisy end is cut).
+pub(super) fn spaced(
+    reading: &Reading<'_>,
+    spacing: &'static str,
+    (length, reach): (usize, usize),
+    steps: usize,
+    points: Points,
+) -> Result<Vec<f64>, Error> {
+    let extra = usize::from(points == Points::OneMore);
+    let count = steps + extra;
+    let last = reach.saturating_sub(1) as f64;
+    let mut rising: Vec<f64> = match spacing {
+        "linspace" => linspace(0.0, last, count).collect(),
+        "leading" => {
+            let offset = reading.count("steps_offset", 0)? as f64;
+            let stride = reach / count;
+            (0..count).map(|i| (i * stride) as f64 + offset).collect()
+        }
+        _ => {
+            // Rounded quotients T − i T/K, less one; some K would have one time more, −1.
+            let stride = length as f64 / steps as f64;
+            let time = |i: usize| (reach as f64 - i as f64 * stride).round_ties_even() - 1.0;
+            return Ok((0..steps).map(time).collect());
+        }
+    };
+    rising.reverse();
+    rising.truncate(steps);
+    Ok(rising)
+}
+
+/// K, within the table.
+pub(super) fn steps(reading: &Reading<'_>, table: &TableSchedule) -> Result<usize, Error> {
+    let max = table.table_len().unwrap_or(1);
+    match reading.request().length {
+        Length::Steps(steps) if (1..=max).contains(&steps) => Ok(steps),
+        Length::Steps(steps) => Err(Error::StepCount { steps, min: 1, max }),
+        Length::Sigmas(_) => Err(reading.refused(
+            "list of sigmas",
+            "its steps are given by their number or by times",
+        )),
+        Length::Times(ref times) => Ok(times.len()),
+    }
+}

@@ -1,0 +1,4 @@
+//! The reader of configuration files, against what the library that they come from computes.
+
+mod common;
+mod golden;
