@@ -17,6 +17,12 @@ pub(super) struct Class {
 #[rustfmt::skip]
 pub(super) const CLASSES: &[&Class] = &[
     &super::ddim::CLASS,
+    &super::ddpm::DDPM,
+    &super::ipndm::CLASS,
+    &super::consistency::LCM,
+    &super::pndm::CLASS,
+    &super::consistency::TCD,
+    &super::ddpm::UNCLIP,
 ];
 
 /// The names of all scheduler classes that can be read.

@@ -57,8 +57,14 @@ defects! {
         "The last step, onto the clean end, extrapolates in σ."
         "It returns the estimate of x₀.";
     NoiseOnTheCleanEnd
-        "A last step onto the clean end adds noise of variance 1e-20."
+        "A last step from a time above 0 onto the clean end adds noise: of variance 1e-20, or β."
         "It adds none.";
+    PndmAsWritten
+        "PNDM steps from t to t − ⌊T/K⌋ whatever the next time is, rounds half steps down, converts velocity after it was weighted, and extrapolates onto the clean end."
+        "Steps lead to the next time and half steps to the middle, velocity is converted where the network saw it, and the last step returns the estimate of x₀.";
+    IpndmAsWritten
+        "iPNDM drops the estimate of x₀ in its first step, from α = 0, and extrapolates onto the clean end."
+        "Its first step is DDIM's, and the last returns the estimate of x₀.";
     TimeOfTheTarget
         "Inversion tells the network the time at which the step ends."
         "It is told the one at which it starts.";

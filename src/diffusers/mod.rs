@@ -24,14 +24,20 @@
 //! [defects](Defect) of the library: they are not reproduced, unless the request asks for one of
 //! them or for all ([`Request::as_published`]).
 
+mod adams;
 mod betas;
 mod classes;
 mod common;
 mod config;
 mod configured;
+mod consistency;
 mod ddim;
+mod ddpm;
 mod defect;
+mod ipndm;
 mod json;
+mod last_noise;
+mod pndm;
 mod reading;
 mod recipe;
 mod report;
