@@ -54,10 +54,12 @@ pub(super) fn table(reading: &Reading<'_>, defaults: Betas) -> Result<TableSched
         &["squaredcos_cap_v2"],
         &["sigmoid"],
         &["exp"],
+        &["laplace"],
     ];
     match reading.choice("beta_schedule", defaults.schedule, choices)? {
         "squaredcos_cap_v2" => TableSchedule::cosine(steps),
-        "exp" => exponential(steps),
+        "exp" => of_alpha_bar(steps, |u| libm::exp(-12.0 * u)),
+        "laplace" => of_alpha_bar(steps, laplace),
         schedule => {
             let start = reading.number("beta_start", defaults.start)?;
             let end = reading.number("beta_end", defaults.end)?;
@@ -70,10 +72,20 @@ pub(super) fn table(reading: &Reading<'_>, defaults: Betas) -> Result<TableSched
     }
 }
 
-/// ᾱ falls by the factor e^(−12/T) in each interval.
-fn exponential(steps: usize) -> Result<TableSchedule, Error> {
+/// β_i = min(1 − ᾱ((i+1)/T)/ᾱ(i/T), 0.999).
+fn of_alpha_bar(steps: usize, alpha_bar: impl Fn(f64) -> f64) -> Result<TableSchedule, Error> {
     // The count is checked before a list of its length is made.
     TableSchedule::linear(steps, 0.1, 0.1)?;
-    let beta = -libm::expm1(-12.0 / steps as f64);
-    TableSchedule::from_betas(&vec![beta.min(0.999); steps])
+    let at = |knot: usize| alpha_bar(knot as f64 / steps as f64);
+    let betas = (0..steps).map(|i| (1.0 - at(i + 1) / at(i)).min(0.999));
+    TableSchedule::from_betas(&betas.collect::<Vec<_>>())
+}
+
+/// √(snr/(1 + snr)) with ln snr the quantile of a Laplace distribution of scale ½, as diffusers has
+/// it.
+fn laplace(u: f64) -> f64 {
+    let side = if u > 0.5 { 1.0 } else { -1.0 };
+    let log = 0.5 * side * libm::log(1.0 - 2.0 * (0.5 - u).abs() + 1e-6);
+    let snr = libm::exp(log);
+    (snr / (1.0 + snr)).sqrt()
 }

@@ -16,13 +16,18 @@ pub(super) struct Class {
 /// Every class that is read, in alphabetical order.
 #[rustfmt::skip]
 pub(super) const CLASSES: &[&Class] = &[
+    &super::cogvideox::DDIM,
+    &super::cogvideox::DPM,
     &super::ddim::CLASS,
+    &super::ddim_inverse::CLASS,
     &super::ddpm::DDPM,
     &super::ipndm::CLASS,
     &super::consistency::LCM,
     &super::pndm::CLASS,
     &super::consistency::TCD,
     &super::ddpm::UNCLIP,
+    &super::repaint::CLASS,
+    &super::wuerstchen::CLASS,
 ];
 
 /// The names of all scheduler classes that can be read.

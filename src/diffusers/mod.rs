@@ -27,11 +27,13 @@
 mod adams;
 mod betas;
 mod classes;
+mod cogvideox;
 mod common;
 mod config;
 mod configured;
 mod consistency;
 mod ddim;
+mod ddim_inverse;
 mod ddpm;
 mod defect;
 mod ipndm;
@@ -40,11 +42,13 @@ mod last_noise;
 mod pndm;
 mod reading;
 mod recipe;
+mod repaint;
 mod report;
 mod request;
 mod retimed;
 mod times;
 mod value;
+mod wuerstchen;
 
 pub use classes::classes;
 pub use config::SchedulerConfig;

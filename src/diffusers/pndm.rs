@@ -7,6 +7,7 @@ use super::adams::{Base, Call, Weighted, weights};
 use super::betas::{self, Betas};
 use super::classes::Class;
 use super::common::prediction;
+use super::ddim;
 use super::reading::Reading;
 use super::recipe::{Recipe, State};
 use super::request::Length;
@@ -42,10 +43,7 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
         return Err(reading.refused("list of times", "its steps are given by their number"));
     }
     let times = times::whole(reading, &table, Points::Steps, "leading")?;
-    let end = match reading.flag("set_alpha_to_one", false)? {
-        true => NoiseLevel::clean(),
-        false => table.level(1.0)?,
-    };
+    let end = ddim::end(reading, &table, false)?;
     let plms = reading.flag("skip_prk_steps", false)?;
     let prediction = prediction(reading)?;
     let weighted = match prediction {
@@ -60,21 +58,21 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
         }
     };
     let stride = table.table_len().unwrap_or(1) / times.len();
-    let idle = !end.is_clean() && times.last() == Some(&0.0);
     let even = times
         .windows(2)
         .all(|pair| pair[0] - pair[1] == stride as f64);
     let same = even && !end.is_clean() && weighted == Weighted::Noise && times.len() > 1;
     let written = !(same && (plms || stride % 2 == 0)) && reading.defect(Defect::PndmAsWritten);
-    let mut grid = Grid::from_indices(&table, &times)?;
-    if idle && !written {
+    let grid = match written && times.last() == Some(&0.0) {
+        // The library's last call changes nothing, but it is one.
+        true => Grid::from_indices(&table, &times)?,
+        false => ddim::grid(reading, &table, &times, end)?,
+    };
+    if reading.request().strength.is_some() {
         reading.note(
-            "the last call of the library, at index 0, changes nothing, since its steps end there; \
-             it is left out",
+            "the library cuts its list of calls, which has one time twice, so that its first step is \
+             one earlier and a later one is skipped; here the last steps are taken as they are",
         );
-        grid = grid.without_clean_end()?;
-    } else if !end.is_clean() && !idle {
-        grid = grid.ending_at(end)?;
     }
     if !plms && times.len() < 4 {
         return Err(Error::StepCount {

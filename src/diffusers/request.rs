@@ -26,6 +26,7 @@ pub struct Request {
     pub(super) churn: Option<Churn>,
     pub(super) reversed: bool,
     pub(super) time: NetworkTime,
+    pub(super) clipped_noise: bool,
     pub(super) float32: bool,
     pub(super) defects: BTreeSet<Defect>,
 }
@@ -82,6 +83,7 @@ impl Request {
             churn: None,
             reversed: false,
             time: NetworkTime::Listed,
+            clipped_noise: false,
             float32: false,
             defects: BTreeSet::new(),
         }
@@ -221,6 +223,16 @@ impl Request {
         }
     }
 
+    /// DDIM's noise estimate follows from the clipped estimate of x₀; without it, it stays the
+    /// network's own.
+    #[must_use]
+    pub fn use_clipped_model_output(self) -> Self {
+        Self {
+            clipped_noise: true,
+            ..self
+        }
+    }
+
     /// A flow's list of σ as the library computes it, each operation rounded to `f32`, in place of
     /// `f64`: they differ in their last bits.
     #[must_use]
@@ -242,6 +254,7 @@ impl Request {
             ("churn", self.churn.is_some()),
             ("reversed_output", self.reversed),
             ("network_time", self.time != NetworkTime::Listed),
+            ("use_clipped_model_output", self.clipped_noise),
             ("in_float32", self.float32),
         ];
         let given = parts.into_iter().filter(|&(_, given)| given);
