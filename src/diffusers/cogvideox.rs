@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Defect;
 use super::betas::{self, Betas};
 use super::classes::Class;
 use super::ddim::{self, Strided};
@@ -11,7 +12,7 @@ use crate::error::Error;
 use crate::level::NoiseLevel;
 use crate::plan::{Plan, Step, Store, Update};
 use crate::posterior::Kappa;
-use crate::schedule::{NoiseSchedule, TableSchedule};
+use crate::schedule::TableSchedule;
 use crate::solver::{DpmSolverPlusPlus, FirstOrder, Path, Solver};
 
 /// The fields of both classes.
@@ -52,10 +53,24 @@ fn read_ddim(reading: &Reading<'_>) -> Result<Recipe, Error> {
 }
 
 fn read_dpm(reading: &Reading<'_>) -> Result<Recipe, Error> {
-    ddim::strided(reading, table(reading)?, None, |stride| match stride {
-        Some(stride) => Arc::new(TwoStepSde(stride)),
+    let mut written = false;
+    let mut recipe = ddim::strided(reading, table(reading)?, None, |stride| match stride {
+        Some(stride) => {
+            written = true;
+            Arc::new(TwoStepSde(stride))
+        }
         None => Arc::new(DpmSolverPlusPlus::sde()),
-    })
+    })?;
+    if written {
+        return Ok(recipe);
+    }
+    let path = Path::new(&recipe.schedule, &recipe.grid)?;
+    let free = DpmSolverPlusPlus::sde().unbounded();
+    let differs = free.plan(&path)? != recipe.solver.plan(&path)?;
+    if differs && reading.defect(Defect::ExtrapolatesFreely) {
+        recipe.solver = Arc::new(free);
+    }
+    Ok(recipe)
 }
 
 /// ᾱ is shifted in its signal-to-noise ratio, and rescaled after it.

@@ -75,6 +75,7 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
         state: State::Same,
         init_noise_sigma: 1.0,
         bare: false,
+        rounds_strength_up: false,
     })
 }
 
@@ -99,7 +100,10 @@ impl AsWritten {
         }
         let posterior = StridedPosterior::new(from, *to, Kappa::Ddim)?;
         let told = from.with_model_time(to.model_time());
-        Ok(Stage::evaluating(told, Update::from(posterior.transition())))
+        Ok(Stage::evaluating(
+            told,
+            Update::from(posterior.transition()),
+        ))
     }
 
     /// α'x + σ'E, where the output itself is E, of a network that is asked at the clean state. At σ = 0

@@ -148,5 +148,6 @@ fn ancestral(
         state: State::Same,
         init_noise_sigma: 1.0,
         bare: false,
+        rounds_strength_up: false,
     })
 }

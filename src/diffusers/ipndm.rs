@@ -9,6 +9,7 @@ use super::common::signed;
 use super::reading::Reading;
 use super::recipe::{Recipe, State};
 use super::request::Length;
+use super::times::free_steps;
 use crate::error::Error;
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
@@ -42,6 +43,7 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
         state: State::Same,
         init_noise_sigma: 1.0,
         bare: true,
+        rounds_strength_up: false,
     })
 }
 
@@ -50,13 +52,7 @@ fn sigmas(reading: &Reading<'_>) -> Result<Vec<f64>, Error> {
     let Length::Steps(steps) = reading.request().length else {
         return Err(reading.refused("list of sigmas or times", "its schedule is its own"));
     };
-    if steps == 0 {
-        return Err(Error::StepCount {
-            steps,
-            min: 1,
-            max: usize::MAX,
-        });
-    }
+    let steps = free_steps(steps)?;
     if let Some(sigmas) = reading.numbers("trained_betas")? {
         if sigmas.len() != steps + 1 {
             return Err(Error::WrongLength {

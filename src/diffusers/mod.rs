@@ -36,6 +36,7 @@ mod ddim;
 mod ddim_inverse;
 mod ddpm;
 mod defect;
+mod flow_match;
 mod ipndm;
 mod json;
 mod last_noise;

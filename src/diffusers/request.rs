@@ -19,6 +19,7 @@ use crate::solver::Churn;
 pub struct Request {
     pub(super) length: Length,
     pub(super) uniform: bool,
+    pub(super) times: Option<Vec<f64>>,
     pub(super) image_tokens: Option<usize>,
     pub(super) mu: Mu,
     pub(super) strength: Option<f64>,
@@ -76,6 +77,7 @@ impl Request {
         Self {
             length,
             uniform: false,
+            times: None,
             image_tokens: None,
             mu: Mu::Linear,
             strength: None,
@@ -114,6 +116,16 @@ impl Request {
     pub fn uniform_sigmas(self) -> Self {
         Self {
             uniform: true,
+            ..self
+        }
+    }
+
+    /// The times that the network is told, beside a list of σ from which others would follow
+    /// (CogView4): one for each step.
+    #[must_use]
+    pub fn with_times(self, times: &[f64]) -> Self {
+        Self {
+            times: Some(times.to_vec()),
             ..self
         }
     }
@@ -166,7 +178,8 @@ impl Request {
     }
 
     /// Image to image: the last ⌊K · strength⌋ steps
-    /// ([`Grid::by_strength`](crate::Grid::by_strength)).
+    /// ([`Grid::by_strength`](crate::Grid::by_strength)), of a flow-matching scheduler rounded up:
+    /// as the pipelines have it.
     #[must_use]
     pub fn strength(self, strength: f64) -> Self {
         Self {
@@ -247,6 +260,7 @@ impl Request {
     pub(super) fn parts(&self) -> Vec<&'static str> {
         let parts = [
             ("uniform_sigmas", self.uniform),
+            ("with_times", self.times.is_some()),
             ("image_tokens", self.image_tokens.is_some()),
             ("mu", self.mu != Mu::Linear),
             ("strength", self.strength.is_some()),

@@ -105,3 +105,16 @@ pub(super) fn steps(reading: &Reading<'_>, table: &TableSchedule) -> Result<usiz
         Length::Times(ref times) => Ok(times.len()),
     }
 }
+
+/// K of a list that no table bounds.
+pub(super) fn free_steps(steps: usize) -> Result<usize, Error> {
+    const MAX: usize = 1 << 24;
+    match (1..=MAX).contains(&steps) {
+        true => Ok(steps),
+        false => Err(Error::StepCount {
+            steps,
+            min: 1,
+            max: MAX,
+        }),
+    }
+}

@@ -47,6 +47,9 @@ impl Run {
     pub(crate) fn request(&self) -> Request {
         let how = &self.how;
         let mut request = match (how.get("sigmas"), how.get("timesteps")) {
+            (Some(list), Some(times)) if list.is_array() => {
+                Request::of_sigmas(&numbers(list)).with_times(&numbers(times))
+            }
             (Some(list), _) if list.is_array() => Request::of_sigmas(&numbers(list)),
             (_, Some(list)) if list.is_array() => Request::of_times(&numbers(list)),
             _ => Request::steps(self.steps),
@@ -73,6 +76,9 @@ impl Run {
         if let Some(eta) = how["eta"].as_f64() {
             request = request.eta(eta);
         }
+        if how["use_clipped_model_output"] == true {
+            request = request.use_clipped_model_output();
+        }
         if how["sign"].as_f64() == Some(-1.0) {
             request = request.reversed_output();
         }
@@ -96,8 +102,16 @@ impl Run {
         let golden = &self.whole["f64"];
         let start = numbers(&golden["x_start"]);
         let noise = golden["noise"].as_array().expect("a list").iter();
+        let mut noise: Vec<Vec<f64>> = noise.map(numbers).collect();
+        if self.class == "CogVideoXDPMScheduler" {
+            // Every call but the first and one onto the clean end draws twice, and uses the second.
+            let last = noise.len() - 1;
+            noise = (0..self.steps)
+                .map(|call| noise[(2 * call).min(last)].clone())
+                .collect();
+        }
         let noise = Replayed {
-            noise: noise.map(numbers).collect(),
+            noise,
             at: 0,
             taken: 0,
         };
@@ -115,13 +129,12 @@ impl Run {
         let mut run = sampler
             .start_from(x, prediction, noise)
             .expect("the run starts");
-        let sign = self.how["sign"].as_f64().unwrap_or(1.0);
         let mut network = from_fn::<f64, Ix2>(prediction, |x, level, out| {
             let scale = prediction.input_scale(level).expect("a scale");
             // j counts the elements of the whole batch, as they lie in memory.
             for (j, (o, x)) in out.iter_mut().zip(x).enumerate() {
                 let angle = 1.3 * scale * x + 0.001 * level.model_time() + 0.2 * j as f64;
-                *o = sign * 0.8 * angle.sin();
+                *o = 0.8 * angle.sin();
             }
         });
         let mut states = Vec::new();

@@ -8,14 +8,19 @@ use super::common::runs;
 
 #[test]
 fn runs_of_many_configurations_are_the_librarys() {
-    let Ok(path) = std::env::var("SCHEDULER_RUNS") else { return };
+    let Ok(path) = std::env::var("SCHEDULER_RUNS") else {
+        return;
+    };
     let mut counts: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     for run in runs(&std::fs::read_to_string(path).expect("a file")) {
         if !classes().any(|class| class == run.class) {
             *counts.entry(format!("NOT READ {}", run.class)).or_default() = (0, 0);
             continue;
         }
-        let place = format!("{} [{}] K={} how={}", run.name, run.class, run.steps, run.how);
+        let place = format!(
+            "{} [{}] K={} how={}",
+            run.name, run.class, run.steps, run.how
+        );
         let request = run.request().as_published();
         let configured = run.configured(&request);
         let count = counts.entry(run.class.clone()).or_default();
@@ -24,7 +29,10 @@ fn runs_of_many_configurations_are_the_librarys() {
                 Err(_) => count.0 += 1,
                 Ok(_) => {
                     count.1 += 1;
-                    println!("ACCEPTED {place}: the library raises {raised}\n   {}", run.config);
+                    println!(
+                        "ACCEPTED {place}: the library raises {raised}\n   {}",
+                        run.config
+                    );
                 }
             }
             continue;
@@ -42,10 +50,17 @@ fn runs_of_many_configurations_are_the_librarys() {
             count.1 += 1;
             println!("TIMES {place}: {times:e}\n   {}", run.config);
             let theirs = super::common::numbers(&run.whole["f64"]["network_times"]);
-            println!("   {:?}\n   {:?}", &configured.network_times()[..theirs.len().min(6).min(configured.network_times().len())], &theirs[..theirs.len().min(6)]);
+            println!(
+                "   {:?}\n   {:?}",
+                &configured.network_times()
+                    [..theirs.len().min(6).min(configured.network_times().len())],
+                &theirs[..theirs.len().min(6)]
+            );
             continue;
         }
-        let states = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run.error_of_states(&configured)));
+        let states = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            run.error_of_states(&configured)
+        }));
         match states {
             Ok(error) if error < 1e-9 => count.0 += 1,
             Ok(error) => {
