@@ -62,6 +62,9 @@ defects! {
     TimeOfTheTarget
         "Inversion tells the network the time at which the step ends."
         "It is told the one at which it starts.";
+    OneStepFromTheLeastNoise
+        "An exponential list of one σ is the least one."
+        "It is the greatest one.";
 }
 
 impl fmt::Display for Defect {

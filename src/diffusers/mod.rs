@@ -31,6 +31,7 @@ mod config;
 mod configured;
 mod ddim;
 mod defect;
+mod edm;
 mod json;
 mod reading;
 mod recipe;
