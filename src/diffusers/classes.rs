@@ -17,6 +17,14 @@ pub(super) struct Class {
 #[rustfmt::skip]
 pub(super) const CLASSES: &[&Class] = &[
     &super::ddim::CLASS,
+    &super::edm_euler::CLASS,
+    &super::euler::CLASS,
+    &super::euler_ancestral::CLASS,
+    &super::heun::CLASS,
+    &super::kdpm2::ANCESTRAL,
+    &super::kdpm2::CLASS,
+    &super::lms::CLASS,
+    &super::sde::CLASS,
 ];
 
 /// The names of all scheduler classes that can be read.
