@@ -61,7 +61,10 @@ pub(crate) fn text() -> Outcome<String> {
     }
     let mut differing: BTreeMap<Defect, Vec<String>> = BTreeMap::new();
     for name in &names {
-        let runs: Vec<Run> = golden().into_iter().filter(|run| run.name == *name).collect();
+        let runs: Vec<Run> = golden()
+            .into_iter()
+            .filter(|run| run.name == *name)
+            .collect();
         section(&mut page, &runs, &mut differing)?;
     }
     page.push_str(DIFFERENCES);
@@ -70,7 +73,11 @@ pub(crate) fn text() -> Outcome<String> {
     for (defect, mut rows) in differing {
         rows.dedup();
         let (does, here) = (defect.description(), defect.instead());
-        writeln!(page, "| `{defect}` | {does} | {here} | {} |", rows.join(", "))?;
+        writeln!(
+            page,
+            "| `{defect}` | {does} | {here} | {} |",
+            rows.join(", ")
+        )?;
     }
     Ok(page)
 }
@@ -84,7 +91,10 @@ fn section(
         return Ok(());
     };
     writeln!(page, "## {}\n\n{}\n", first.name, first.class)?;
-    writeln!(page, "```rust,no_run\nuse diffusion_sampler::diffusers::{{self, Request}};\n")?;
+    writeln!(
+        page,
+        "```rust,no_run\nuse diffusion_sampler::diffusers::{{self, Request}};\n"
+    )?;
     writeln!(
         page,
         "let text = std::fs::read_to_string(\"scheduler_config.json\")?;\n\
@@ -93,7 +103,9 @@ fn section(
          # Ok::<(), Box<dyn std::error::Error>>(())\n```\n",
         chain(&runs[runs.len() - 1])
     )?;
-    page.push_str("| K | times | σ | σ in f32 | states | by default |\n|---|---|---|---|---|---|\n");
+    page.push_str(
+        "| K | times | σ | σ in f32 | states | by default |\n|---|---|---|---|---|---|\n",
+    );
     for run in runs {
         let published = run.configured(&run.request().as_published())?;
         let single = run.configured(&run.request().as_published().in_float32())?;
