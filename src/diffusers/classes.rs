@@ -17,6 +17,10 @@ pub(super) struct Class {
 #[rustfmt::skip]
 pub(super) const CLASSES: &[&Class] = &[
     &super::ddim::CLASS,
+    &super::deis::CLASS,
+    &super::dpm_multistep::CLASS,
+    &super::sa_solver::CLASS,
+    &super::uni_pc::CLASS,
 ];
 
 /// The names of all scheduler classes that can be read.
