@@ -42,6 +42,23 @@ pub(crate) fn spread_excess(a: f64, b: f64) -> f64 {
     }
 }
 
+/// `count` values from `first` to `last` in the arithmetic of numpy's `linspace`: first + i·step,
+/// step = (last − first)/(count − 1), the last exactly; one value is `first`.
+pub(crate) fn linspace(
+    first: f64,
+    last: f64,
+    count: usize,
+) -> impl ExactSizeIterator<Item = f64> + DoubleEndedIterator {
+    let step = (last - first) / (count.max(2) - 1) as f64;
+    (0..count).map(move |i| {
+        if i > 0 && i + 1 == count {
+            last
+        } else {
+            i as f64 * step + first
+        }
+    })
+}
+
 /// ln(1 + e^x).
 pub(crate) fn softplus(x: f64) -> f64 {
     x.max(0.0) + libm::log1p(libm::exp(-x.abs()))

@@ -38,6 +38,7 @@ types!(the_root_is_shared_and_copied, copied:
 types!(scalars_are_shared_and_copied, copied:
     ds::clip::ClipNoise,
     ds::grid::AlignYourSteps,
+    ds::grid::FlowSigmas,
     ds::grid::SigmaRange,
     ds::grid::Spacing,
     ds::grid::SpacingEntry,
@@ -102,8 +103,10 @@ types!(editing_is_shared_and_copied, copied:
 types!(schedules_are_shared_and_copied, copied:
     ds::schedule::Edm,
     ds::schedule::LambdaRange,
+    ds::schedule::ModelTime,
     ds::schedule::RectifiedFlow,
     ds::schedule::Sublevels<ds::schedule::RectifiedFlow>,
+    ds::schedule::UnitVariance<ds::schedule::Edm>,
     ds::schedule::TableSchedule,
     ds::schedule::VarianceExploding,
     ds::schedule::VariancePreserving,

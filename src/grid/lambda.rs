@@ -95,11 +95,16 @@ impl Grid {
     /// Any σ/(α + σ) of the schedule, strictly decreasing, in 0..1: what flow models call sigma. 1 is
     /// pure noise, 0 is clean. The list need not be a flow's schedule's: ρ = s/(1 − s).
     ///
+    /// On an unshifted flow the levels have the given σ to the bit, and α = 1 − σ: give lists that
+    /// are shifted already to [`RectifiedFlow::new`](crate::schedule::RectifiedFlow::new). On any
+    /// other schedule σ is that of the nearest time. [`FlowSigmas`](super::FlowSigmas) makes the
+    /// lists that libraries have.
+    ///
     /// ```
     /// use diffusion_sampler::{Grid, schedule::RectifiedFlow};
     ///
     /// let grid = Grid::from_flow_sigmas(&RectifiedFlow::new(), &[1.0, 0.75, 0.25, 0.0])?;
-    /// assert!((grid.levels()[1].sigma() - 0.75).abs() < 1e-15);
+    /// assert_eq!((grid.levels()[1].alpha(), grid.levels()[1].sigma()), (0.25, 0.75));
     /// # Ok::<(), diffusion_sampler::Error>(())
     /// ```
     ///
@@ -111,7 +116,9 @@ impl Grid {
     pub fn from_flow_sigmas(schedule: &dyn NoiseSchedule, sigmas: &[f64]) -> Result<Self, Error> {
         let within = |_, sigma: f64| (0.0..=1.0).contains(&sigma);
         require_all("flow sigmas", sigmas, within, "between 0 and 1")?;
-        let lambda = |&sigma: &f64| libm::log1p(-sigma) - libm::log(sigma);
-        Self::of_lambdas(schedule, sigmas.iter().map(lambda))
+        let times = sigmas
+            .iter()
+            .map(|&sigma| schedule.time_of_flow_sigma(sigma));
+        Self::of_times_checked(schedule, times)
     }
 }

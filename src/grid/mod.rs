@@ -1,7 +1,9 @@
 //! Grids: which noise levels a run visits.
 
+mod flow_sigmas;
 mod indices;
 mod lambda;
+mod linear_in_rho;
 mod parts;
 mod published;
 mod ramps;
@@ -11,6 +13,7 @@ mod spacing;
 mod stored;
 mod time;
 
+pub use flow_sigmas::FlowSigmas;
 pub use published::AlignYourSteps;
 pub use range::SigmaRange;
 pub use spacing::{Spacing, SpacingEntry, spacings};
@@ -31,6 +34,8 @@ use crate::schedule::NoiseSchedule;
 /// | [`trailing`](Self::trailing) | round(T u_k) |
 /// | [`leading`](Self::leading) | network index (K − 1 − k)⌊T/K⌋ + offset, then clean |
 /// | [`linspace`](Self::linspace) | network index round(linspace(T − 1, 0, K)), then clean |
+/// | [`leading_without_least`](Self::leading_without_least), [`linspace_without_least`](Self::linspace_without_least) | the same for K + 1 indices, of which the least is left out |
+/// | [`linspace_linear_in_rho`](Self::linspace_linear_in_rho) | network index linspace(T − 1, 0, K) with ρ linear between knots, then clean |
 /// | [`quadratic`](Self::quadratic) | T u_k², on a table rounded and never below K − k |
 /// | [`ddim_quadratic`](Self::ddim_quadratic) | network index ⌊linspace(√(0.8 T), 0, K)²⌋, then clean |
 /// | [`uniform_lambda`](Self::uniform_lambda) | K levels uniform in λ, then clean |
@@ -39,7 +44,7 @@ use crate::schedule::NoiseSchedule;
 /// | [`normal`](Self::normal), [`sgm_uniform`](Self::sgm_uniform), [`simple`](Self::simple), [`ddim_uniform`](Self::ddim_uniform), [`beta_indices`](Self::beta_indices), [`smoothstep`](Self::smoothstep), [`lcm`](Self::lcm), [`turbo`](Self::turbo) | network indices, as the libraries have them that made the names known |
 /// | [`kl_optimal`](Self::kl_optimal), [`arctan`](Self::arctan), [`laplace`](Self::laplace), [`beta_sigmas`](Self::beta_sigmas), [`linear_quadratic`](Self::linear_quadratic), [`bong_tangent`](Self::bong_tangent), [`edm_vp`](Self::edm_vp), [`iddpm`](Self::iddpm), [`align_your_steps`](Self::align_your_steps) | ramps and tables of ρ or of a flow's σ |
 /// | [`sway`](Self::sway), [`sway_in_time`](Self::sway_in_time) | times bent towards one end |
-/// | [`from_times`](Self::from_times), [`from_indices`](Self::from_indices), [`from_lambdas`](Self::from_lambdas), [`from_rhos`](Self::from_rhos), [`from_flow_sigmas`](Self::from_flow_sigmas), [`from_levels`](Self::from_levels) | the list given |
+/// | [`from_times`](Self::from_times), [`from_indices`](Self::from_indices), [`from_indices_linear_in_rho`](Self::from_indices_linear_in_rho), [`from_lambdas`](Self::from_lambdas), [`from_rhos`](Self::from_rhos), [`from_flow_sigmas`](Self::from_flow_sigmas), [`from_levels`](Self::from_levels) | the list given |
 ///
 /// Rounding is to the nearest integer, ties to even, of the exact quotient. `leading` and
 /// `linspace` are then the grids of the Python libraries whose checkpoints use these spacings.
@@ -49,7 +54,7 @@ use crate::schedule::NoiseSchedule;
 /// A grid can be cut and joined: [`section`](Self::section), [`then`](Self::then),
 /// [`starting_at`](Self::starting_at), [`ending_at`](Self::ending_at),
 /// [`without_clean_end`](Self::without_clean_end); [`on`](Self::on) takes it to another schedule.
-/// [`Spacing`] has them by name.
+/// [`Spacing`] has them by name, [`FlowSigmas`] the lists of σ that libraries make for flows.
 ///
 /// ```
 /// use diffusion_sampler::{Grid, schedule::TableSchedule};

@@ -3,6 +3,7 @@
 use super::{Grid, MAX_STEPS};
 use crate::error::{Error, require_all};
 use crate::schedule::NoiseSchedule;
+use crate::special::linspace;
 
 impl Grid {
     /// Uniform in time from the last time down to clean: t_k = T(K − k)/K, rounded on a table
@@ -72,13 +73,76 @@ impl Grid {
     /// definition gives index 0 only: the run would start at the clean end.
     pub fn linspace(schedule: &dyn NoiseSchedule, steps: usize) -> Result<Self, Error> {
         let table = check_table(schedule, steps, 2, "linspace")?;
-        // numpy's own arithmetic (k times the step, the last exact): ties fall where its users' do.
-        let step = (table - 1) as f64 / (steps - 1) as f64;
-        let index = |k: usize| match k {
-            k if k == steps - 1 => (table - 1) as f64,
-            k => (k as f64 * step).round_ties_even(),
-        };
-        Self::of_indices(schedule, (0..steps).rev().map(index))
+        // numpy's own arithmetic: ties fall where its users' do.
+        let indices = linspace(0.0, (table - 1) as f64, steps);
+        Self::of_indices(schedule, indices.rev().map(f64::round_ties_even))
+    }
+
+    /// Network indices k⌊T/(K + 1)⌋ + `offset`, k = K..1, then clean: [`leading`](Self::leading) for K +
+    /// 1 steps, of which the least index is left out.
+    ///
+    /// "Leading" of diffusers' DPM-Solver, UniPC, DEIS and SA-Solver.
+    ///
+    /// ```
+    /// use diffusion_sampler::{Grid, schedule::TableSchedule};
+    ///
+    /// let schedule = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;
+    /// let grid = Grid::leading_without_least(&schedule, 3, 1)?;
+    /// let indices: Vec<f64> = grid.edges().map(|(from, _)| from.model_time()).collect();
+    /// assert_eq!(indices, [751.0, 501.0, 251.0]);
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`leading`](Self::leading); [`Error::StepCount`] also at K = T.
+    pub fn leading_without_least(
+        schedule: &dyn NoiseSchedule,
+        steps: usize,
+        offset: usize,
+    ) -> Result<Self, Error> {
+        let table = check_one_more(schedule, steps, "leading without the least")?;
+        let ratio = table / (steps + 1);
+        let first = (steps * ratio) as f64 + offset as f64 + 1.0;
+        if first > table as f64 {
+            return Err(Error::SpacingImpossible {
+                spacing: "leading without the least",
+                steps,
+                table,
+                knot: first,
+            });
+        }
+        let index = |k: usize| (k * ratio + offset) as f64;
+        Self::of_indices(schedule, (1..=steps).rev().map(index))
+    }
+
+    /// Network indices round(linspace(0, T − 1, K + 1)) without the 0, then clean:
+    /// [`linspace`](Self::linspace) for K + 1 steps, of which the least index is left out.
+    ///
+    /// "Linspace" of diffusers' DPM-Solver, UniPC, DEIS and SA-Solver.
+    ///
+    /// ```
+    /// use diffusion_sampler::{Grid, schedule::TableSchedule};
+    ///
+    /// let schedule = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;
+    /// let grid = Grid::linspace_without_least(&schedule, 4)?;
+    /// let indices: Vec<f64> = grid.edges().map(|(from, _)| from.model_time()).collect();
+    /// assert_eq!(indices, [999.0, 749.0, 500.0, 250.0]);
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StepCount`] unless 1 ≤ `steps` < T, [`Error::SpacingNeedsTable`] for a continuous
+    /// schedule.
+    pub fn linspace_without_least(
+        schedule: &dyn NoiseSchedule,
+        steps: usize,
+    ) -> Result<Self, Error> {
+        let table = check_one_more(schedule, steps, "linspace without the least")?;
+        let indices = linspace(0.0, (table - 1) as f64, steps + 1);
+        let rounded = indices.skip(1).rev().map(f64::round_ties_even);
+        Self::of_indices(schedule, rounded)
     }
 
     /// Quadratic in time: t_k = T u_k² with u_k = (K − k)/K. On a table rounded to knots, and never
@@ -117,17 +181,8 @@ impl Grid {
     /// an index (for T = 1000 from K = 30 on), which DDIM's own code runs as an idle step.
     pub fn ddim_quadratic(schedule: &dyn NoiseSchedule, steps: usize) -> Result<Self, Error> {
         let table = check_table(schedule, steps, 2, "DDIM quadratic")?;
-        let root = (0.8 * table as f64).sqrt();
-        let step = root / (steps - 1) as f64;
-        let index = |k: usize| {
-            let x = if k == steps - 1 {
-                root
-            } else {
-                k as f64 * step
-            };
-            (x * x).floor()
-        };
-        Self::of_indices(schedule, (0..steps).rev().map(index))
+        let roots = linspace(0.0, (0.8 * table as f64).sqrt(), steps);
+        Self::of_indices(schedule, roots.rev().map(|x| (x * x).floor()))
     }
 
     /// Any times of the schedule, strictly decreasing; 0 is clean.
@@ -142,7 +197,8 @@ impl Grid {
 
     /// The given network indices of a table, 0-based and strictly decreasing, then clean: the list
     /// that other libraries call `timesteps`. An index may be fractional; it is the network's time, and
-    /// λ lies linearly between its neighbours' ([`knot_level`](NoiseSchedule::knot_level)).
+    /// λ lies linearly between its neighbours' ([`knot_level`](NoiseSchedule::knot_level)); with ρ
+    /// linear instead it is [`from_indices_linear_in_rho`](Self::from_indices_linear_in_rho).
     ///
     /// For a grid that stops at the last index, as checkpoints without a clean end want it, see
     /// [`without_clean_end`](Self::without_clean_end).
@@ -166,20 +222,7 @@ impl Grid {
     /// [`Error::NoiseNotDecreasing`] for indices that do not decrease.
     #[doc(alias = "timesteps")]
     pub fn from_indices(schedule: &dyn NoiseSchedule, indices: &[f64]) -> Result<Self, Error> {
-        let spacing = "network-index";
-        let table = schedule
-            .table_len()
-            .ok_or(Error::SpacingNeedsTable { spacing })?;
-        if indices.is_empty() {
-            return Err(Error::EmptyList { name: "indices" });
-        }
-        let last = table as f64 - 1.0;
-        require_all(
-            "indices",
-            indices,
-            |_, index| (0.0..=last).contains(&index),
-            "a network index of the table, 0 to T - 1",
-        )?;
+        check_indices(schedule, indices)?;
         Self::of_indices(schedule, indices.iter().copied())
     }
 
@@ -201,6 +244,41 @@ pub(super) fn check_steps(schedule: &dyn NoiseSchedule, steps: usize) -> Result<
     } else {
         Err(Error::StepCount { steps, min: 1, max })
     }
+}
+
+/// Refuses a list of network indices that is empty, or of which one is not in the table.
+pub(super) fn check_indices(schedule: &dyn NoiseSchedule, indices: &[f64]) -> Result<(), Error> {
+    let spacing = "network-index";
+    let table = schedule
+        .table_len()
+        .ok_or(Error::SpacingNeedsTable { spacing })?;
+    if indices.is_empty() {
+        return Err(Error::EmptyList { name: "indices" });
+    }
+    let last = table as f64 - 1.0;
+    require_all(
+        "indices",
+        indices,
+        |_, index| (0.0..=last).contains(&index),
+        "a network index of the table, 0 to T - 1",
+    )
+}
+
+/// T, for a spacing over K + 1 indices of a table.
+fn check_one_more(
+    schedule: &dyn NoiseSchedule,
+    steps: usize,
+    spacing: &'static str,
+) -> Result<usize, Error> {
+    let table = check_table(schedule, steps, 1, spacing)?;
+    if steps < table {
+        return Ok(table);
+    }
+    Err(Error::StepCount {
+        steps,
+        min: 1,
+        max: table - 1,
+    })
 }
 
 /// T, for a spacing that is defined on a table and needs at least `min` steps.

@@ -1,6 +1,6 @@
 //! Rectified flow with its shifts.
 
-use super::{LambdaRange, NoiseSchedule, check_time};
+use super::{LambdaRange, ModelTime, NoiseSchedule, check_flow_sigma, check_time, mu};
 use crate::error::{Error, require, require_positive};
 use crate::level::NoiseLevel;
 
@@ -9,9 +9,11 @@ use crate::level::NoiseLevel;
 /// Liu, Gong and Liu (2022), "Flow Straight and Fast"; the shift is Esser et al.'s (2024, "Scaling
 /// Rectified Flow Transformers for High-Resolution Image Synthesis"). A shift multiplies ρ = σ/α by
 /// s, that is λ → λ − ln s. Time is the unshifted t: a grid uniform in time is a uniform grid of
-/// the shifted schedule, and the shift is applied exactly once, here. The network's
-/// [`model_time`](NoiseLevel::model_time) is the shifted σ that it was trained with. λ is infinite
-/// at both ends, so that grids in λ or ρ need an explicit cut.
+/// the shifted schedule, and the shift is applied exactly once, here. Without a shift σ is t and α is
+/// 1 − t to the bit. λ is infinite at both ends, so that grids in λ or ρ need an explicit cut.
+///
+/// The network's [`model_time`](NoiseLevel::model_time) is the shifted σ; a network that was trained
+/// with another time says so by [`with_model_time`](Self::with_model_time).
 ///
 /// ```
 /// use diffusion_sampler::schedule::{NoiseSchedule, RectifiedFlow};
@@ -25,12 +27,20 @@ use crate::level::NoiseLevel;
 #[doc(alias = "flow matching")]
 pub struct RectifiedFlow {
     pub(super) shift: f64,
+    pub(super) model_time: ModelTime,
 }
 
 impl RectifiedFlow {
     /// The unshifted flow, σ = t.
     pub fn new() -> Self {
-        Self { shift: 1.0 }
+        Self::of(1.0)
+    }
+
+    fn of(shift: f64) -> Self {
+        Self {
+            shift,
+            model_time: ModelTime::sigma(),
+        }
     }
 
     /// A static shift s; 3 is Stable Diffusion 3's.
@@ -40,7 +50,7 @@ impl RectifiedFlow {
     /// [`Error::InvalidParameter`] unless `shift` is positive and finite.
     pub fn shifted(shift: f64) -> Result<Self, Error> {
         require_positive("shift", shift)?;
-        Ok(Self { shift })
+        Ok(Self::of(shift))
     }
 
     /// The resolution-dependent shift s = e^μ, as models state it that give μ for an image size.
@@ -56,11 +66,22 @@ impl RectifiedFlow {
             mu,
             "finite, with a finite and positive exponential",
         )?;
-        Ok(Self { shift })
+        Ok(Self::of(shift))
+    }
+
+    /// The shift that some models call linear: σ = μt/(1 − t + μt), which is a static shift by s =
+    /// μ (CogView4, of `time_shift_type` "linear").
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] unless `mu` is positive and finite.
+    pub fn shifted_linearly(mu: f64) -> Result<Self, Error> {
+        require_positive("mu", mu)?;
+        Ok(Self::of(mu))
     }
 
     /// The shift s = e^μ with μ linear in the number of image tokens, through `(tokens, mu)` at two
-    /// resolutions; Flux's are (256, 0.5) and (4096, 1.15).
+    /// resolutions; Flux's are (256, 0.5) and (4096, 1.15). Other rules for μ: module [`mu`].
     ///
     /// # Errors
     ///
@@ -70,19 +91,31 @@ impl RectifiedFlow {
         low: (usize, f64),
         high: (usize, f64),
     ) -> Result<Self, Error> {
-        require(
-            low.0 != high.0,
-            "token count of the second resolution",
-            high.0 as f64,
-            "different from the first's",
-        )?;
-        let slope = (high.1 - low.1) / (high.0 as f64 - low.0 as f64);
-        Self::shifted_by_mu(low.1 + slope * (tokens as f64 - low.0 as f64))
+        Self::shifted_by_mu(mu::linear(tokens, low, high)?)
+    }
+
+    /// The same flow for a network that expects another time than σ, on the grid and off it.
+    ///
+    /// ```
+    /// use diffusion_sampler::schedule::{ModelTime, NoiseSchedule, RectifiedFlow};
+    ///
+    /// let flow = RectifiedFlow::shifted(3.0)?.with_model_time(ModelTime::sigma().times(1000.0)?);
+    /// assert_eq!(flow.level(0.5)?.model_time(), 750.0);
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_model_time(self, model_time: ModelTime) -> Self {
+        Self { model_time, ..self }
     }
 
     /// s, the factor on ρ.
     pub fn shift(&self) -> f64 {
         self.shift
+    }
+
+    /// What the network is told of the noise.
+    pub fn model_time(&self) -> ModelTime {
+        self.model_time
     }
 }
 
@@ -96,7 +129,8 @@ impl NoiseSchedule for RectifiedFlow {
     fn level(&self, time: f64) -> Result<NoiseLevel, Error> {
         check_time(time, 1.0)?;
         // 1 + (s − 1)t as a sum of positive terms: the difference s − 1 loses a small shift's
-        // digits, all of them below 1e-16.
+        // digits, all of them below 1e-16. Without a shift it is 1 exactly: 1 − t is rounded by at
+        // most half of what the sum is.
         let norm = (1.0 - time) + self.shift * time;
         let (alpha, sigma) = ((1.0 - time) / norm, self.shift * time / norm);
         let excess = (self.shift - 1.0) * time;
@@ -109,7 +143,8 @@ impl NoiseSchedule for RectifiedFlow {
             libm::log1p(-time) - log_norm,
             libm::log(self.shift) + libm::log(time) - log_norm,
         );
-        Ok(NoiseLevel::from_parts(time, (alpha, sigma), logs).with_model_time(sigma))
+        let level = NoiseLevel::from_parts(time, (alpha, sigma), logs);
+        Ok(level.with_model_time(self.model_time.at(sigma)))
     }
 
     fn last_time(&self) -> f64 {
@@ -125,6 +160,15 @@ impl NoiseSchedule for RectifiedFlow {
             e / (1.0 + e)
         } else {
             1.0 / (1.0 + libm::exp(logit))
+        })
+    }
+
+    /// t = σ/(σ + s(1 − σ)), which without a shift is σ itself.
+    fn time_of_flow_sigma(&self, sigma: f64) -> Result<f64, Error> {
+        check_flow_sigma(sigma)?;
+        Ok(match self.shift {
+            1.0 => sigma,
+            shift => sigma / (sigma + shift * (1.0 - sigma)),
         })
     }
 

@@ -2,17 +2,22 @@
 
 mod edm;
 mod flow;
+mod model_time;
+pub mod mu;
 #[cfg(feature = "serde")]
 mod stored;
 mod sublevels;
 mod table;
+mod unit_variance;
 mod variance_exploding;
 mod variance_preserving;
 
 pub use edm::Edm;
 pub use flow::RectifiedFlow;
+pub use model_time::ModelTime;
 pub use sublevels::Sublevels;
 pub use table::TableSchedule;
+pub use unit_variance::UnitVariance;
 pub use variance_exploding::VarianceExploding;
 pub use variance_preserving::VariancePreserving;
 
@@ -32,7 +37,8 @@ use crate::level::NoiseLevel;
 /// | [`Edm`] | 1 | t | 0..σ_max |
 /// | [`RectifiedFlow`] | 1 − σ | shifted t | 0..1 |
 ///
-/// [`Sublevels`] gives a continuous one a table of its levels.
+/// [`Sublevels`] gives a continuous one a table of its levels, [`UnitVariance`] takes any to α² + σ² =
+/// 1.
 ///
 /// The extending guide in `docs/` shows a custom schedule; these four methods are all it needs.
 #[doc(alias("scheduler", "sigma"))]
@@ -55,6 +61,21 @@ pub trait NoiseSchedule: std::fmt::Debug + Send + Sync {
     ///
     /// [`Error::LambdaOutOfRange`] for a λ that the schedule does not reach.
     fn time_of_lambda(&self, lambda: f64) -> Result<f64, Error>;
+
+    /// The time at which σ/(α + σ), a flow's σ, has the given value; 0 is clean, 1 is pure noise.
+    ///
+    /// As provided it goes through λ. A schedule whose σ is a simple function of time can have it
+    /// exactly.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] unless 0 ≤ `sigma` ≤ 1, [`Error::LambdaOutOfRange`] for one that
+    /// the schedule does not reach.
+    fn time_of_flow_sigma(&self, sigma: f64) -> Result<f64, Error> {
+        check_flow_sigma(sigma)?;
+        let lambda = libm::log1p(-sigma) - libm::log(sigma);
+        self.time_of_lambda(self.lambda_range().snap(lambda))
+    }
 
     /// λ at the last time and at the least noisy level that the schedule trains: knot 1 of a table,
     /// σ_min where there is one, +∞ for a continuous schedule that reaches the clean state.
@@ -121,6 +142,10 @@ macro_rules! forward {
 
             fn time_of_lambda(&self, lambda: f64) -> Result<f64, Error> {
                 (**self).time_of_lambda(lambda)
+            }
+
+            fn time_of_flow_sigma(&self, sigma: f64) -> Result<f64, Error> {
+                (**self).time_of_flow_sigma(sigma)
             }
 
             fn lambda_range(&self) -> LambdaRange {
@@ -269,6 +294,12 @@ impl LambdaRange {
             })
         }
     }
+}
+
+/// Refuses a flow's σ outside 0..=1.
+fn check_flow_sigma(sigma: f64) -> Result<(), Error> {
+    let within = (0.0..=1.0).contains(&sigma);
+    require(within, "flow sigma", sigma, "between 0 and 1")
 }
 
 /// Refuses a time outside 0..=last.

@@ -4,8 +4,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
-    Edm, LambdaRange, NoiseSchedule, RectifiedFlow, Sublevels, TableSchedule, VarianceExploding,
-    VariancePreserving,
+    Edm, LambdaRange, ModelTime, NoiseSchedule, RectifiedFlow, Sublevels, TableSchedule,
+    UnitVariance, VarianceExploding, VariancePreserving,
 };
 use crate::error::{Error, require};
 use crate::stored::{Extended, Finite};
@@ -42,6 +42,15 @@ struct EdmForm {
 #[serde(deny_unknown_fields)]
 struct FlowForm {
     shift: Finite,
+    model_time: ModelTime,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ModelTimeForm {
+    reversed: bool,
+    factor: Finite,
+    truncated: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -58,12 +67,20 @@ struct SublevelsForm<S> {
     count: usize,
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UnitVarianceForm<S> {
+    inner: S,
+    edm_noise: bool,
+}
+
 crate::stored::through!(
     TableSchedule => TableForm,
     VariancePreserving => PreservingForm,
     VarianceExploding => ExplodingForm,
     Edm => EdmForm,
     RectifiedFlow => FlowForm,
+    ModelTime => ModelTimeForm,
     LambdaRange => RangeForm,
 );
 
@@ -149,6 +166,7 @@ impl From<&RectifiedFlow> for FlowForm {
     fn from(schedule: &RectifiedFlow) -> Self {
         Self {
             shift: Finite(schedule.shift),
+            model_time: schedule.model_time,
         }
     }
 }
@@ -157,7 +175,35 @@ impl TryFrom<FlowForm> for RectifiedFlow {
     type Error = Error;
 
     fn try_from(form: FlowForm) -> Result<Self, Error> {
-        Self::shifted(form.shift.0)
+        Ok(Self::shifted(form.shift.0)?.with_model_time(form.model_time))
+    }
+}
+
+impl From<&ModelTime> for ModelTimeForm {
+    fn from(time: &ModelTime) -> Self {
+        Self {
+            reversed: time.reversed,
+            factor: Finite(time.factor),
+            truncated: time.truncated,
+        }
+    }
+}
+
+impl TryFrom<ModelTimeForm> for ModelTime {
+    type Error = Error;
+
+    fn try_from(form: ModelTimeForm) -> Result<Self, Error> {
+        let base = if form.reversed {
+            Self::one_minus_sigma()
+        } else {
+            Self::sigma()
+        };
+        let time = base.times(form.factor.0)?;
+        Ok(if form.truncated {
+            time.truncated()
+        } else {
+            time
+        })
     }
 }
 
@@ -192,5 +238,27 @@ impl<'de, S: NoiseSchedule + Deserialize<'de>> Deserialize<'de> for Sublevels<S>
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let form = SublevelsForm::<S>::deserialize(deserializer)?;
         Self::of(form.inner, form.count).map_err(D::Error::custom)
+    }
+}
+
+impl<S: Serialize> Serialize for UnitVariance<S> {
+    fn serialize<W: Serializer>(&self, serializer: W) -> Result<W::Ok, W::Error> {
+        UnitVarianceForm {
+            inner: &self.schedule,
+            edm_noise: self.edm_noise,
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de, S: NoiseSchedule + Deserialize<'de>> Deserialize<'de> for UnitVariance<S> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let form = UnitVarianceForm::<S>::deserialize(deserializer)?;
+        let schedule = Self::of(form.inner);
+        Ok(if form.edm_noise {
+            schedule.with_edm_noise()
+        } else {
+            schedule
+        })
     }
 }

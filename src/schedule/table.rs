@@ -2,7 +2,7 @@
 
 use super::variance_preserving::log_alpha_squared;
 use super::{LambdaRange, NoiseSchedule, check_time};
-use crate::error::{Error, require_all};
+use crate::error::{Error, require_all, require_positive};
 use crate::level::NoiseLevel;
 
 /// A variance-preserving schedule given by T betas or ᾱ's, the form in which most checkpoints are
@@ -211,6 +211,86 @@ impl TableSchedule {
         });
         Ok(Self {
             log_alpha_squared: rescaled.collect(),
+        })
+    }
+
+    /// The same table with the signal-to-noise ratio ᾱ/(1 − ᾱ) of every knot divided by `scale`: ᾱ' =
+    /// ᾱ/(s + (1 − s)ᾱ), which is λ − ½ ln s.
+    ///
+    /// CogVideoX has s = 3 (2 billion parameters) or 1 (5 billion), `snr_shift_scale` of its
+    /// configuration, and *then* [zero terminal SNR](Self::zero_terminal_snr); the two do not
+    /// commute. Yang et al. (2024), "CogVideoX".
+    ///
+    /// ```
+    /// use diffusion_sampler::schedule::{NoiseSchedule, TableSchedule};
+    ///
+    /// let table = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;
+    /// let shifted = table.snr_shifted(3.0)?;
+    /// let (old, new) = (table.level(400.0)?.snr(), shifted.level(400.0)?.snr());
+    /// assert!((old / new - 3.0).abs() < 1e-12);
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] unless `scale` is positive and finite; [`Error::InvalidEntry`]
+    /// where the new noise does not grow in f64.
+    #[doc(alias = "snr_shift_scale")]
+    pub fn snr_shifted(&self, scale: f64) -> Result<Self, Error> {
+        require_positive("scale of the signal-to-noise ratio", scale)?;
+        if scale == 1.0 {
+            return Ok(self.clone());
+        }
+        let logs = &self.log_alpha_squared[1..];
+        // ᾱ' = 1/(1 + s(1 − ᾱ)/ᾱ); where that ratio overflows, the 1 is nothing beside it.
+        let shifted = logs.iter().map(|&la| {
+            let ratio = scale * libm::expm1(-la);
+            if ratio.is_finite() {
+                -libm::log1p(ratio)
+            } else {
+                la - libm::log(scale)
+            }
+        });
+        Self::from_logs(shifted.collect(), "log_alpha_squared", logs)
+    }
+
+    /// The same table with another ᾱ at its last knot, the network's index T − 1.
+    ///
+    /// diffusers' Euler, Euler ancestral, DPM-Solver and UniPC put 2⁻²⁴ in the place of the 0 that
+    /// [zero terminal SNR](Self::zero_terminal_snr) means, so that ρ ends at 4096 and not at ∞:
+    /// their ε is then defined at the start, and their pictures are those of this table.
+    ///
+    /// ```
+    /// use diffusion_sampler::schedule::{NoiseSchedule, TableSchedule};
+    ///
+    /// let zero = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?.zero_terminal_snr()?;
+    /// let nearly = zero.with_last_alpha_cumprod(2f64.powi(-24))?;
+    /// assert!((nearly.level(1000.0)?.rho() - 4096.0).abs() < 1e-3);
+    /// assert_eq!(nearly.level(999.0)?, zero.level(999.0)?);
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidEntry`] unless 0 ≤ `alpha_cumprod` < ᾱ of the knot before, which is 1 where
+    /// there is none.
+    pub fn with_last_alpha_cumprod(&self, alpha_cumprod: f64) -> Result<Self, Error> {
+        let logs = &self.log_alpha_squared;
+        let (index, before) = (logs.len() - 2, logs[logs.len() - 2]);
+        let log = libm::log(alpha_cumprod);
+        // Also for NaN.
+        if !(alpha_cumprod >= 0.0 && log < before) {
+            return Err(Error::InvalidEntry {
+                name: "alphas_cumprod",
+                index,
+                value: alpha_cumprod,
+                requirement: "such that noise grows strictly",
+            });
+        }
+        let mut logs = logs.clone();
+        logs[index + 1] = log;
+        Ok(Self {
+            log_alpha_squared: logs,
         })
     }
 

@@ -131,12 +131,16 @@ impl<'a> Path<'a> {
         schedule.level(fraction * schedule.last_time())
     }
 
-    /// The network's times: their number on a table, elsewhere the last one.
+    /// The network's times: their number on a table, elsewhere the largest one, which a network that
+    /// counts from noise to data has at the clean end.
     pub(super) fn model_times(&self) -> Result<f64, Error> {
         let schedule = self.schedule()?;
         match schedule.table_len() {
             Some(knots) => Ok(knots as f64),
-            None => Ok(schedule.level(schedule.last_time())?.model_time()),
+            None => {
+                let ends = (schedule.level(schedule.last_time())?, schedule.level(0.0)?);
+                Ok(ends.0.model_time().max(ends.1.model_time()))
+            }
         }
     }
 

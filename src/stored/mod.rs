@@ -59,8 +59,10 @@
 //! | [`VariancePreserving`](crate::schedule::VariancePreserving) | `beta_min`, `beta_max`: numbers |
 //! | [`VarianceExploding`](crate::schedule::VarianceExploding) | `lambda_noisy` = −ln σ_max, `lambda_clean` = −ln σ_min: numbers |
 //! | [`Edm`](crate::schedule::Edm) | `sigma_min`, `sigma_max`: numbers |
-//! | [`RectifiedFlow`](crate::schedule::RectifiedFlow) | `shift`: number |
+//! | [`RectifiedFlow`](crate::schedule::RectifiedFlow) | `shift`: number; `model_time` |
+//! | [`ModelTime`](crate::schedule::ModelTime) | `reversed`: boolean; `factor`: number; `truncated`: boolean |
 //! | [`Sublevels`](crate::schedule::Sublevels) | `inner`: a schedule; `count`: integer |
+//! | [`UnitVariance`](crate::schedule::UnitVariance) | `inner`: a schedule; `edm_noise`: boolean |
 //! | [`LambdaRange`](crate::schedule::LambdaRange) | `noisy` ∞, `clean` ∞: numbers |
 //! | [`Grid`](crate::Grid) | `levels`: list of levels; `start_variances`: list of as many numbers, v_T of a run that starts there |
 //! | [`Spacing`](crate::grid::Spacing) | its [name](crate::grid::Spacing::name); read as by [`named`](crate::grid::Spacing::named), other spellings and aliases too |

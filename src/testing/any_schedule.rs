@@ -61,6 +61,10 @@ impl NoiseSchedule for AnySchedule {
         self.schedule.time_of_lambda(lambda)
     }
 
+    fn time_of_flow_sigma(&self, sigma: f64) -> Result<f64, Error> {
+        self.schedule.time_of_flow_sigma(sigma)
+    }
+
     fn lambda_range(&self) -> LambdaRange {
         self.schedule.lambda_range()
     }

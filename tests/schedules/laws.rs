@@ -3,7 +3,8 @@
 use diffusion_sampler::{
     Error,
     schedule::{
-        Edm, NoiseSchedule, RectifiedFlow, TableSchedule, VarianceExploding, VariancePreserving,
+        Edm, NoiseSchedule, RectifiedFlow, TableSchedule, UnitVariance, VarianceExploding,
+        VariancePreserving,
     },
 };
 
@@ -61,6 +62,7 @@ pub(crate) fn all() -> Result<Vec<Named>, Error> {
         ));
     }
     list.push(("EDM".into(), Box::new(Edm::default())));
+    list.extend(rescaled()?);
     list.push(("flow".into(), Box::new(RectifiedFlow::new())));
     for shift in [1e-20, 0.001, 0.2, 3.0, 1e3] {
         list.push((
@@ -69,6 +71,33 @@ pub(crate) fn all() -> Result<Vec<Named>, Error> {
         ));
     }
     Ok(list)
+}
+
+/// Schedules rescaled to α² + σ² = 1.
+fn rescaled() -> Result<Vec<Named>, Error> {
+    let table = TableSchedule::scaled_linear(100, 0.00085, 0.012)?;
+    Ok(vec![
+        (
+            "rescaled EDM".into(),
+            Box::new(UnitVariance::of(Edm::new(0.002, 700.0)?)),
+        ),
+        (
+            "rescaled VE".into(),
+            Box::new(UnitVariance::of(VarianceExploding::new(0.01, 50.0)?)),
+        ),
+        (
+            "rescaled flow".into(),
+            Box::new(UnitVariance::of(RectifiedFlow::shifted(3.0)?)),
+        ),
+        (
+            "rescaled table".into(),
+            Box::new(UnitVariance::of(table.zero_terminal_snr()?)),
+        ),
+        (
+            "SNR-shifted table".into(),
+            Box::new(table.snr_shifted(3.0)?),
+        ),
+    ])
 }
 
 /// Times of a schedule: both ends, near both ends, and all between; every knot and half-knot of a

@@ -2,6 +2,8 @@
 
 mod common;
 mod families;
+mod flows;
 mod laws;
 mod refusals;
+mod rescaled;
 mod values;

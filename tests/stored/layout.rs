@@ -16,8 +16,8 @@ use diffusion_sampler::{
     posterior::{Kappa, ReverseVariance},
     run::Snapshot,
     schedule::{
-        Edm, LambdaRange, RectifiedFlow, Sublevels, TableSchedule, VarianceExploding,
-        VariancePreserving,
+        Edm, LambdaRange, ModelTime, RectifiedFlow, Sublevels, TableSchedule, UnitVariance,
+        VarianceExploding, VariancePreserving,
     },
     solver::{
         Belm, BelmInversion, DdimInversion, DpmSolverPlusPlus, FirstOrder, Heun, Lcm, RePaint,
@@ -67,11 +67,23 @@ fn levels_schedules_and_grids() {
     );
     is_stored_as(VarianceExploding::new(0.5, 1.0).unwrap(), &text);
     is_stored_as(Edm::default(), r#"{"sigma_min": 0.002, "sigma_max": 80.0}"#);
-    is_stored_as(RectifiedFlow::shifted(3.0).unwrap(), r#"{"shift": 3.0}"#);
+    let sigma = r#"{"reversed": false, "factor": 1.0, "truncated": false}"#;
+    let text = format!(r#"{{"shift": 3.0, "model_time": {sigma}}}"#);
+    is_stored_as(RectifiedFlow::shifted(3.0).unwrap(), &text);
+    let mochi = ModelTime::one_minus_sigma().times(1000.0).unwrap();
+    is_stored_as(
+        mochi.truncated(),
+        r#"{"reversed": true, "factor": 1000.0, "truncated": true}"#,
+    );
+    is_stored_as(
+        UnitVariance::of(Edm::default()).with_edm_noise(),
+        r#"{"inner": {"sigma_min": 0.002, "sigma_max": 80.0}, "edm_noise": true}"#,
+    );
     let range = LambdaRange::up_to_clean(-2.0).unwrap();
     is_stored_as(range, r#"{"noisy": -2.0, "clean": "inf"}"#);
     let levels = Sublevels::of(RectifiedFlow::new(), 1000).unwrap();
-    is_stored_as(levels, r#"{"inner": {"shift": 1.0}, "count": 1000}"#);
+    let text = format!(r#"{{"inner": {{"shift": 1.0, "model_time": {sigma}}}, "count": 1000}}"#);
+    is_stored_as(levels, &text);
     for entry in spacings() {
         is_stored_as(entry.spacing, &format!("{:?}", entry.name));
     }

@@ -11,7 +11,7 @@ use diffusion_sampler::{
     noise::BrownianPath,
     plan::Update,
     schedule::{
-        Edm, LambdaRange, RectifiedFlow, Sublevels, TableSchedule, VarianceExploding,
+        Edm, LambdaRange, RectifiedFlow, Sublevels, TableSchedule, UnitVariance, VarianceExploding,
         VariancePreserving,
     },
     solver::{
@@ -215,6 +215,16 @@ fn schedules_that_are_none_are_refused_with_their_values() {
         &RectifiedFlow::new(),
         &[("/shift", json!(-1))],
         parameter("shift", -1.0, "positive and finite"),
+    );
+    refused(
+        &RectifiedFlow::new(),
+        &[("/model_time/factor", json!(0))],
+        parameter("factor of the model time", 0.0, "positive and finite"),
+    );
+    refused(
+        &UnitVariance::of(Edm::default()),
+        &[("/inner/sigma_min", json!(81))],
+        parameter("smallest rho", 81.0, "positive and less than the largest"),
     );
     refused(
         &LambdaRange::new(-1.0, 1.0).unwrap(),

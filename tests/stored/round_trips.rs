@@ -39,6 +39,8 @@ returns! {
     variance_exploding_schedules_return: exploding();
     edm_schedules_return: edm();
     flows_return: flow();
+    model_times_of_flows_return: model_time();
+    rescaled_schedules_return: unit_variance();
     ranges_of_lambda_return: range();
     grids_return: grid();
     kappa_policies_return: kappa();

@@ -13,7 +13,7 @@ use diffusion_sampler::{
     posterior::{Kappa, ReverseVariance},
     run::Snapshot,
     schedule::{
-        Edm, LambdaRange, NoiseSchedule, RectifiedFlow, Sublevels, TableSchedule,
+        Edm, LambdaRange, NoiseSchedule, RectifiedFlow, Sublevels, TableSchedule, UnitVariance,
         VarianceExploding, VariancePreserving,
     },
     solver::{
@@ -207,6 +207,11 @@ pub(crate) fn all() -> Vec<Specimen> {
         ),
         specimen("EDM", &Edm::default(), check_schedule),
         specimen("flow", &flow, check_schedule),
+        specimen(
+            "rescaled schedule",
+            &UnitVariance::of(Edm::default()).with_edm_noise(),
+            check_schedule,
+        ),
         specimen("range", &flow.lambda_range(), |range: &LambdaRange| {
             assert!(range.noisy() < range.clean());
         }),

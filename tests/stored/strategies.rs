@@ -10,8 +10,8 @@ use diffusion_sampler::{
     plan::{Plan, Stage, Step, Store, Update},
     posterior::{Kappa, ReverseVariance},
     schedule::{
-        Edm, LambdaRange, NoiseSchedule, RectifiedFlow, TableSchedule, VarianceExploding,
-        VariancePreserving,
+        Edm, LambdaRange, ModelTime, NoiseSchedule, RectifiedFlow, TableSchedule, UnitVariance,
+        VarianceExploding, VariancePreserving,
     },
     solver::{DpmSolverPlusPlus, FirstOrder, Path, SecondOrderForm, catalogue},
 };
@@ -87,7 +87,35 @@ pub(crate) fn edm() -> BoxedStrategy<Edm> {
 }
 
 pub(crate) fn flow() -> BoxedStrategy<RectifiedFlow> {
-    made(finite(), |shift| RectifiedFlow::shifted(shift.abs()))
+    made((finite(), model_time()), |(shift, time)| {
+        RectifiedFlow::shifted(shift.abs()).map(|flow| flow.with_model_time(time))
+    })
+}
+
+pub(crate) fn model_time() -> BoxedStrategy<ModelTime> {
+    made(
+        (any::<bool>(), finite(), any::<bool>()),
+        |(reversed, factor, truncated)| {
+            let time = match reversed {
+                true => ModelTime::one_minus_sigma(),
+                false => ModelTime::sigma(),
+            };
+            let time = time.times(factor.abs());
+            time.map(|time| if truncated { time.truncated() } else { time })
+        },
+    )
+}
+
+pub(crate) fn unit_variance() -> BoxedStrategy<UnitVariance<Edm>> {
+    let rescaled = (edm(), any::<bool>()).prop_map(|(edm, noise)| {
+        let schedule = UnitVariance::of(edm);
+        if noise {
+            schedule.with_edm_noise()
+        } else {
+            schedule
+        }
+    });
+    rescaled.boxed()
 }
 
 pub(crate) fn range() -> BoxedStrategy<LambdaRange> {
@@ -107,6 +135,7 @@ pub(crate) fn schedule() -> BoxedStrategy<std::sync::Arc<dyn NoiseSchedule>> {
         exploding().prop_map(shared),
         edm().prop_map(shared),
         flow().prop_map(shared),
+        unit_variance().prop_map(shared),
     ]
     .boxed()
 }
