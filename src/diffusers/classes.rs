@@ -16,9 +16,12 @@ pub(super) struct Class {
 /// Every class that is read, in alphabetical order.
 #[rustfmt::skip]
 pub(super) const CLASSES: &[&Class] = &[
+    &super::cosine_dpm::CLASS,
     &super::ddim::CLASS,
     &super::deis::CLASS,
     &super::dpm_multistep::CLASS,
+    &super::dpm_singlestep::CLASS,
+    &super::edm_dpm::CLASS,
     &super::sa_solver::CLASS,
     &super::uni_pc::CLASS,
 ];

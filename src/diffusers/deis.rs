@@ -60,10 +60,7 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     reading.choice("solver_type", "logrho", types)?;
     let knots = knots::knots(reading, TRAITS)?;
     if knots.idle {
-        reading.note(
-            "the library's last step leads from the last level to itself; it changes nothing, and is \
-             left out",
-        );
+        reading.note(knots::IDLE);
     }
     let grid = knots.grid()?;
     let lower = reading.flag("lower_order_final", true)? && knots.steps() < 15;

@@ -60,6 +60,9 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     multistep::learned_variance(reading)?;
     let knots = knots::knots(reading, TRAITS)?;
     let grid = knots.grid()?;
+    if knots.idle {
+        reading.note(knots::IDLE);
+    }
     let solver = Multistep {
         idle: knots.idle,
         ..Multistep::read(reading, form, knots.steps())?

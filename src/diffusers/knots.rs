@@ -56,6 +56,14 @@ pub(super) enum End {
     TableOrAgain,
 }
 
+/// What is said where the library's last step changes nothing.
+pub(super) const IDLE: &str = "the library's last step leads from the last level to itself; it \
+     changes nothing (where it is not a number), and is left out";
+
+/// What is said where it corrects the state.
+pub(super) const CORRECTED: &str = "the library's last step leads from the last level to itself: \
+     what it does is to correct the state there, and so does the last step here";
+
 /// Knots as a configuration describes them.
 #[derive(Debug)]
 pub(super) struct Knots {
@@ -284,6 +292,14 @@ fn joined(
             "one step",
             "its steps do not end at sigma = 0, and the only one would end where it begins",
         ));
+    }
+    if let [one, two, ..] = levels.as_slice()
+        && one.model_time() == two.model_time()
+    {
+        reading.note(
+            "the first time of the list occurs twice: the library then starts at the second sigma, \
+             unless set_begin_index tells it not to; here the run starts at the first",
+        );
     }
     Ok(Knots {
         schedule,

@@ -69,10 +69,7 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     let knots = knots::knots(reading, TRAITS)?;
     let grid = knots.grid()?;
     if knots.idle {
-        reading.note(
-            "the library's last step leads from the last level to itself: what it does is to correct \
-             the state there, and so does the last step here",
-        );
+        reading.note(knots::CORRECTED);
     }
     let solver = solver(reading, &grid)?;
     let corrected = |solver| Corrected {

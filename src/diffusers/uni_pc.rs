@@ -70,17 +70,15 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     let knots = knots::knots(reading, TRAITS)?;
     let grid = knots.grid()?;
     let data = reading.flag("predict_x0", true)?;
+    let basis = basis(reading)?;
     let solver = Corrected {
-        solver: unipc(reading, data)?,
+        solver: unipc(reading, data, basis)?,
         without: without(reading)?,
         steps: grid.steps(),
         idle: knots.idle,
     };
     if knots.idle {
-        reading.note(
-            "the library's last step leads from the last level to itself: what it does is to correct \
-             the state there, and so does the last step here",
-        );
+        reading.note(knots::CORRECTED);
     }
     let theirs = Corrected {
         solver: solver.solver.clone().unbounded(),
@@ -90,7 +88,7 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     let free =
         multistep::differ(&shown, &solver, &theirs)? && reading.defect(Defect::ExtrapolatesFreely);
     if grid.end().is_clean() {
-        note_clean_end(reading, data)?;
+        note_clean_end(reading, data, basis == Basis::Bh1)?;
     }
     Ok(Recipe {
         prediction: network::prediction(reading, knots.state)?,
@@ -111,16 +109,19 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     })
 }
 
-fn unipc(reading: &Reading<'_>, data: bool) -> Result<UniPc, Error> {
+fn basis(reading: &Reading<'_>) -> Result<Basis, Error> {
+    let types: &[&[&str]] = &[&["bh2", "midpoint", "heun", "logrho"], &["bh1"]];
+    Ok(match reading.choice("solver_type", "bh2", types)? {
+        "bh2" => Basis::Bh2,
+        _ => Basis::Bh1,
+    })
+}
+
+fn unipc(reading: &Reading<'_>, data: bool, basis: Basis) -> Result<UniPc, Error> {
     let order = reading.count("solver_order", 2)?;
     if order > 3 {
         return Err(reading.unsupported("solver_order", "UniPC is here up to order 3", "3"));
     }
-    let types: &[&[&str]] = &[&["bh2", "midpoint", "heun", "logrho"], &["bh1"]];
-    let basis = match reading.choice("solver_type", "bh2", types)? {
-        "bh2" => Basis::Bh2,
-        _ => Basis::Bh1,
-    };
     let mut solver = UniPc::order(order)?.with_basis(basis);
     if !data {
         solver = solver.in_noise();
@@ -143,9 +144,8 @@ fn without(reading: &Reading<'_>) -> Result<Vec<usize>, Error> {
 }
 
 /// What the library's last step onto σ = 0 makes of its infinite weights.
-fn note_clean_end(reading: &Reading<'_>, data: bool) -> Result<(), Error> {
-    let first = reading.flag("lower_order_final", true)?;
-    if !data || !first {
+fn note_clean_end(reading: &Reading<'_>, data: bool, bh1: bool) -> Result<(), Error> {
+    if !data || bh1 || !reading.flag("lower_order_final", true)? {
         reading.note(
             "the library's last step onto sigma = 0 is not a number with these fields; here it returns \
              the estimate of x0",
