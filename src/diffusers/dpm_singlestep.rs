@@ -10,6 +10,7 @@ use super::reading::Reading;
 use super::recipe::Recipe;
 use super::{Defect, multistep, network};
 use crate::error::Error;
+use crate::grid::Grid;
 use crate::plan::Plan;
 use crate::solver::{GroupedPart, GroupedSinglestep, Path, SecondOrderForm, Solver};
 
@@ -67,6 +68,12 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     multistep::learned_variance(reading)?;
     let knots = knots::knots(reading, TRAITS)?;
     let grid = knots.grid()?;
+    if form.tau > 0.0 {
+        reading.note(
+            "each step of a group starts at the group's first state with fresh noise, which that of \
+             the estimates within the group has nothing to do with",
+        );
+    }
     let order = multistep::order(reading)?;
     let solver = Grouped {
         orders: orders(reading, order, knots.steps(), clean)?,
@@ -128,7 +135,7 @@ impl Grouped {
     fn with_defects(
         mut self,
         reading: &Reading<'_>,
-        grid: &crate::grid::Grid,
+        grid: &Grid,
     ) -> Result<Arc<dyn Solver>, Error> {
         let grid = multistep::cut(reading, grid)?;
         let mut theirs = self.clone();
@@ -143,7 +150,16 @@ impl Grouped {
         {
             self = theirs;
         }
+        if self.part.idle_end && !self.calls_at_end(&grid)? {
+            reading.note(knots::IDLE);
+        }
         Ok(Arc::new(self))
+    }
+
+    /// Whether the network is asked at the end of the grid too.
+    fn calls_at_end(&self, grid: &Grid) -> Result<bool, Error> {
+        let plan = self.plan(&Path::without_schedule(grid))?;
+        Ok(plan.evaluations() > plan.steps().len())
     }
 }
 
@@ -168,6 +184,9 @@ impl Solver for Grouped {
     }
 
     fn order(&self) -> usize {
-        self.orders.order().min(2)
+        match self.tau > 0.0 {
+            true => 1,
+            false => self.orders.order().min(2),
+        }
     }
 }

@@ -260,7 +260,20 @@ fn flow(reading: &Reading<'_>, traits: Traits, ramp: Option<Ramp>) -> Result<Kno
     };
     let table = reading.count("num_train_timesteps", 1000)? as f64;
     let flow = RectifiedFlow::new();
-    let level = |&sigma: &f64| Ok(flow.level(sigma)?.with_model_time((sigma * table).trunc()));
+    let float32 = reading.request().float32;
+    if float32 {
+        reading.uses("in_float32");
+    }
+    let level = |&sigma: &f64| {
+        // Times come before the rounding.
+        let time = (sigma * table).trunc();
+        let sigma = if float32 {
+            f64::from(sigma as f32)
+        } else {
+            sigma
+        };
+        Ok(flow.level(sigma)?.with_model_time(time))
+    };
     let mut levels = sigmas
         .iter()
         .map(level)
@@ -292,6 +305,15 @@ fn joined(
             "one step",
             "its steps do not end at sigma = 0, and the only one would end where it begins",
         ));
+    }
+    if idle && let Some(strength) = reading.request().strength {
+        let kept = |steps: usize| (steps as f64 * strength) as usize;
+        if kept(levels.len()) != kept(levels.len() - 1) + 1 {
+            reading.note(
+                "a strength is a share of the steps here; the library counts its last one, which \
+                 changes nothing, and starts at another level",
+            );
+        }
     }
     if let [one, two, ..] = levels.as_slice()
         && one.model_time() == two.model_time()

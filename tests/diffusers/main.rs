@@ -2,3 +2,5 @@
 
 mod common;
 mod golden;
+mod multistep;
+mod multistep_flows;
