@@ -3,4 +3,7 @@
 mod common;
 mod golden;
 mod multistep;
+mod multistep_common;
 mod multistep_flows;
+mod multistep_orders;
+mod multistep_refusals;

@@ -3,7 +3,9 @@
 use diffusion_sampler::Error;
 use diffusion_sampler::diffusers::{Defect, Request, Value};
 
-use super::multistep::{DEIS, DPM, SA, SINGLE, TABLES, UNIPC, close, in_steps, read, refused};
+use super::multistep_common::{
+    DEIS, DPM, SA, SINGLE, TABLES, UNIPC, close, in_steps, read, refused,
+};
 
 fn flow(more: &[(&'static str, Value)]) -> Vec<(&'static str, Value)> {
     let fields = [
