@@ -8,4 +8,5 @@ mod multistep_common;
 mod multistep_flows;
 mod multistep_orders;
 mod multistep_refusals;
+mod page;
 mod wide;
