@@ -13,8 +13,11 @@ const T: usize = 1000;
 /// A list by its number of steps.
 type Rule = fn(usize) -> Result<FlowSigmas, Error>;
 
+/// σ of step k of K.
+type Definition = fn(f64, f64) -> f64;
+
 /// Every rule that has no shift, with its value at step k of K.
-const RULES: [(&str, Rule, fn(f64, f64) -> f64); 4] = [
+const RULES: [(&str, Rule, Definition); 4] = [
     ("uniform", FlowSigmas::uniform, |k, all| 1.0 - k / all),
     (
         "Euler",
