@@ -63,6 +63,7 @@ fn schedules_cover_every_family_and_both_ends() {
         "TableSchedule::linear",
         "TableSchedule::scaled_linear",
         "TableSchedule::sigmoid",
+        "UnitVariance::of",
         "VarianceExploding::new",
         "VariancePreserving::new",
     ]);
