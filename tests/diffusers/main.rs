@@ -3,10 +3,10 @@
 mod common;
 mod golden;
 mod lists;
+mod more;
 mod multistep;
 mod multistep_common;
 mod multistep_flows;
 mod multistep_orders;
 mod multistep_refusals;
 mod page;
-mod wide;
