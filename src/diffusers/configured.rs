@@ -53,10 +53,9 @@ pub struct Configured {
 
 impl Configured {
     pub(super) fn new(recipe: Recipe, reading: Reading<'_>) -> Result<Self, Error> {
-        let mut grid = recipe.grid;
-        if let Some(strength) = reading.request().strength {
+        let mut grid = reading.cut(&recipe.grid)?;
+        if reading.request().strength.is_some() {
             reading.uses("strength");
-            grid = grid.by_strength(strength)?;
         }
         let init = recipe.init_noise_sigma;
         let variance = recipe.state.start_variance(init, &grid.start());

@@ -137,7 +137,7 @@ impl Grouped {
         reading: &Reading<'_>,
         grid: &Grid,
     ) -> Result<Arc<dyn Solver>, Error> {
-        let grid = multistep::cut(reading, grid)?;
+        let grid = reading.cut(grid)?;
         let mut theirs = self.clone();
         theirs.part.unbounded = true;
         if multistep::differ(&grid, &self, &theirs)? && reading.defect(Defect::ExtrapolatesFreely) {

@@ -306,14 +306,8 @@ fn joined(
             "its steps do not end at sigma = 0, and the only one would end where it begins",
         ));
     }
-    if idle && let Some(strength) = reading.request().strength {
-        let kept = |steps: usize| (steps as f64 * strength) as usize;
-        if kept(levels.len()) != kept(levels.len() - 1) + 1 {
-            reading.note(
-                "a strength is a share of the steps here; the library counts its last one, which \
-                 changes nothing, and starts at another level",
-            );
-        }
+    if idle {
+        reading.ends_idle();
     }
     if let [one, two, ..] = levels.as_slice()
         && one.model_time() == two.model_time()

@@ -61,7 +61,7 @@ impl Multistep {
         reading: &Reading<'_>,
         grid: &Grid,
     ) -> Result<Arc<dyn Solver>, Error> {
-        let grid = cut(reading, grid)?;
+        let grid = reading.cut(grid)?;
         type Switch = fn(&mut Multistep);
         let switches: [(Switch, Defect); 3] = [
             (|solver| solver.free = true, Defect::ExtrapolatesFreely),
@@ -177,14 +177,6 @@ fn turn_second_differences(steps: &mut [Step], half: bool) {
                 *entry = from;
             }
         }
-    }
-}
-
-/// The grid that a run takes: a strength leaves out its noisy end.
-pub(super) fn cut(reading: &Reading<'_>, grid: &Grid) -> Result<Grid, Error> {
-    match reading.request().strength {
-        Some(strength) => grid.by_strength(strength),
-        None => Ok(grid.clone()),
     }
 }
 

@@ -77,7 +77,7 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
         idle: knots.idle,
     };
     let (ours, theirs) = (corrected(solver), corrected(solver.unbounded()));
-    let shown = multistep::cut(reading, &grid)?;
+    let shown = reading.cut(&grid)?;
     let free =
         multistep::differ(&shown, &ours, &theirs)? && reading.defect(Defect::ExtrapolatesFreely);
     Ok(Recipe {

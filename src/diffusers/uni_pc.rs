@@ -84,7 +84,7 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
         solver: solver.solver.clone().unbounded(),
         ..solver.clone()
     };
-    let shown = multistep::cut(reading, &grid)?;
+    let shown = reading.cut(&grid)?;
     let free =
         multistep::differ(&shown, &solver, &theirs)? && reading.defect(Defect::ExtrapolatesFreely);
     if grid.end().is_clean() {
