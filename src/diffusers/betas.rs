@@ -48,14 +48,7 @@ pub(super) fn table(reading: &Reading<'_>, defaults: Betas) -> Result<TableSched
         }
         return TableSchedule::from_betas(betas);
     }
-    let choices: &[&[&str]] = &[
-        &["linear"],
-        &["scaled_linear"],
-        &["squaredcos_cap_v2"],
-        &["sigmoid"],
-        &["exp"],
-    ];
-    match reading.choice("beta_schedule", defaults.schedule, choices)? {
+    match schedule(reading, defaults)? {
         "squaredcos_cap_v2" => TableSchedule::cosine(steps),
         "exp" => exponential(steps),
         schedule => {
@@ -68,6 +61,18 @@ pub(super) fn table(reading: &Reading<'_>, defaults: Betas) -> Result<TableSched
             }
         }
     }
+}
+
+/// `beta_schedule`.
+pub(super) fn schedule(reading: &Reading<'_>, defaults: Betas) -> Result<&'static str, Error> {
+    let choices: &[&[&str]] = &[
+        &["linear"],
+        &["scaled_linear"],
+        &["squaredcos_cap_v2"],
+        &["sigmoid"],
+        &["exp"],
+    ];
+    reading.choice("beta_schedule", defaults.schedule, choices)
 }
 
 /// ᾱ falls by the factor e^(−12/T) in each interval.

@@ -133,12 +133,8 @@ fn variance_preserving(
     }
     let steps = plain_steps(reading, &table, "a ramp of sigma makes its own list")?;
     let rhos = ramp.rhos(reading, &scale, steps)?;
-    let cosine = traits.truncates_cosine
-        && reading.choice(
-            "beta_schedule",
-            "linear",
-            &[&["linear"], &["scaled_linear"], &["squaredcos_cap_v2"]],
-        )? == "squaredcos_cap_v2";
+    let cosine =
+        traits.truncates_cosine && betas::schedule(reading, Betas::LINEAR)? == "squaredcos_cap_v2";
     let rounded = ramp.is_rounded() && !cosine;
     let mut levels = Vec::with_capacity(steps + 1);
     let mut bare = false;
