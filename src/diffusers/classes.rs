@@ -16,14 +16,37 @@ pub(super) struct Class {
 /// Every class that is read, in alphabetical order.
 #[rustfmt::skip]
 pub(super) const CLASSES: &[&Class] = &[
+    &super::cogvideox::DDIM,
+    &super::cogvideox::DPM,
+    &super::consistency::LCM,
+    &super::consistency::TCD,
     &super::cosine_dpm::CLASS,
     &super::ddim::CLASS,
+    &super::ddim_inverse::CLASS,
+    &super::ddpm::DDPM,
+    &super::ddpm::UNCLIP,
     &super::deis::CLASS,
     &super::dpm_multistep::CLASS,
     &super::dpm_singlestep::CLASS,
     &super::edm_dpm::CLASS,
+    &super::edm_euler::CLASS,
+    &super::euler::CLASS,
+    &super::euler_ancestral::CLASS,
+    &super::flow_match::ANCESTRAL,
+    &super::flow_match::EULER,
+    &super::flow_match::HEUN,
+    &super::flow_match::LCM,
+    &super::heun::CLASS,
+    &super::ipndm::CLASS,
+    &super::kdpm2::ANCESTRAL,
+    &super::kdpm2::CLASS,
+    &super::lms::CLASS,
+    &super::pndm::CLASS,
+    &super::repaint::CLASS,
     &super::sa_solver::CLASS,
+    &super::sde::CLASS,
     &super::uni_pc::CLASS,
+    &super::wuerstchen::CLASS,
 ];
 
 /// The names of all scheduler classes that can be read.

@@ -8,7 +8,7 @@ use super::recipe::{Recipe, State};
 use super::request::NetworkTime;
 use super::{Report, retimed::Retimed};
 use crate::clip::Clip;
-use crate::error::Error;
+use crate::error::{Error, require};
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
 use crate::plan::Plan;
@@ -53,7 +53,13 @@ pub struct Configured {
 
 impl Configured {
     pub(super) fn new(recipe: Recipe, reading: Reading<'_>) -> Result<Self, Error> {
-        let mut grid = reading.cut(&recipe.grid)?;
+        // As the pipelines of flow matching have it, and all others.
+        let mut grid = match (reading.request().strength, reading.class()) {
+            (Some(strength), class) if class.starts_with("FlowMatch") => {
+                last_steps(&recipe.grid, strength)?
+            }
+            _ => reading.cut(&recipe.grid)?,
+        };
         if reading.request().strength.is_some() {
             reading.uses("strength");
         }
@@ -69,6 +75,10 @@ impl Configured {
         };
         let mut schedule = recipe.schedule;
         let mut sampler = planned(&schedule, &grid)?;
+        // A network that says nothing at a level is refused here, and not when a run is started.
+        for level in sampler.plan().stages().filter_map(|stage| stage.evaluate) {
+            recipe.prediction.data(&level)?;
+        }
         let times = evaluated(sampler.plan());
         let map = reading.request().time;
         if map != NetworkTime::Listed {
@@ -168,6 +178,23 @@ impl Configured {
     pub fn report(&self) -> &Report {
         &self.report
     }
+}
+
+/// The last ⌈K · strength⌉ steps, with the pipelines' arithmetic: K less the whole part of K less
+/// the product.
+fn last_steps(grid: &Grid, strength: f64) -> Result<Grid, Error> {
+    let steps = grid.steps();
+    let valid = (0.0..=1.0).contains(&strength);
+    require(valid, "strength", strength, "between 0 and 1")?;
+    let left_out = (steps as f64 - steps as f64 * strength) as usize;
+    if left_out >= steps {
+        return Err(Error::StepCount {
+            steps: 0,
+            min: 1,
+            max: steps,
+        });
+    }
+    grid.section(left_out..steps)
 }
 
 /// The network's time at each evaluation.

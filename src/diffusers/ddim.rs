@@ -10,6 +10,7 @@ use super::reading::Reading;
 use super::recipe::{Recipe, State};
 use super::request::Length;
 use super::times::{self, Points};
+use crate::clip::Clip;
 use crate::error::Error;
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
@@ -45,8 +46,15 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     if reading.flag("rescale_betas_zero_snr", false)? {
         table = table.zero_terminal_snr()?;
     }
-    // ε stays the network's own where x₀ is clipped.
-    let clip = clip(reading, true)?.map(|clip| clip.keeping_noise());
+    // ε stays the network's own where x₀ is clipped, unless the caller asks for the other.
+    let recomputed = reading.request().clipped_noise;
+    if recomputed {
+        reading.uses("use_clipped_model_output");
+    }
+    let clip = clip(reading, true)?.map(|clip| match recomputed {
+        true => clip,
+        false => clip.keeping_noise(),
+    });
     let kappa = match reading.request().eta {
         Some(eta) => {
             reading.uses("eta");
@@ -54,43 +62,24 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
         }
         None => Kappa::Ddim,
     };
-    strided(reading, table, kappa, clip)
+    strided(reading, table, clip, |stride| match stride {
+        Some(stride) => Arc::new(stride.steps(kappa)),
+        None => Arc::new(FirstOrder::new(kappa)),
+    })
 }
 
-/// The steps of DDIM's classes along a list of whole-number times.
+/// The steps along a list of whole-number times, by a solver that is told of the library's stride
+/// where that leads elsewhere and is asked for.
 pub(super) fn strided(
     reading: &Reading<'_>,
     table: TableSchedule,
-    kappa: Kappa,
-    clip: Option<crate::clip::Clip>,
+    clip: Option<Clip>,
+    solver: impl FnOnce(Option<Strided>) -> Arc<dyn Solver>,
 ) -> Result<Recipe, Error> {
     let times = times::whole(reading, &table, Points::Steps, "leading")?;
-    let end = match reading.flag("set_alpha_to_one", true)? {
-        true => NoiseLevel::clean(),
-        false => table.level(1.0)?,
-    };
-    let mut grid = Grid::from_indices(&table, &times)?;
-    if !end.is_clean() {
-        grid = match times.last() {
-            Some(0.0) => {
-                reading.note(
-                    "the last call of the library, at index 0, changes nothing, since its steps end \
-                     there; it is left out",
-                );
-                grid.without_clean_end()?
-            }
-            _ => grid.ending_at(end)?,
-        };
-    }
-    let solver: Arc<dyn Solver> = match published_stride(reading, &table, &times) {
-        Some(stride) => Arc::new(StepsBack {
-            stride,
-            end,
-            kappa,
-            table: table.clone(),
-        }),
-        None => Arc::new(FirstOrder::new(kappa)),
-    };
+    let end = end(reading, &table, true)?;
+    let grid = grid(reading, &table, &times, end)?;
+    let solver = solver(published_stride(reading, &table, &times, end));
     Ok(Recipe {
         prediction: prediction(reading)?,
         grid,
@@ -103,8 +92,46 @@ pub(super) fn strided(
     })
 }
 
-/// ⌊T/K⌋, where the library's steps lead elsewhere than to the next time, and are asked for.
-fn published_stride(reading: &Reading<'_>, table: &TableSchedule, times: &[f64]) -> Option<f64> {
+/// Where the last step ends: at the clean level, or at index 0.
+pub(super) fn end(
+    reading: &Reading<'_>,
+    table: &TableSchedule,
+    default: bool,
+) -> Result<NoiseLevel, Error> {
+    match reading.flag("set_alpha_to_one", default)? {
+        true => Ok(NoiseLevel::clean()),
+        false => table.level(1.0),
+    }
+}
+
+/// The knots of the times, then the end. A last time at which the run has ended already is left out.
+pub(super) fn grid(
+    reading: &Reading<'_>,
+    table: &TableSchedule,
+    times: &[f64],
+    end: NoiseLevel,
+) -> Result<Grid, Error> {
+    let grid = Grid::from_indices(table, times)?;
+    if end.is_clean() {
+        return Ok(grid);
+    }
+    if times.last() == Some(&0.0) {
+        reading.note(
+            "the last call of the library, at index 0, changes nothing, since its steps end there; it \
+             is left out",
+        );
+        return grid.without_clean_end();
+    }
+    grid.ending_at(end)
+}
+
+/// The library's stride, where its steps lead elsewhere than to the next time, and it is asked for.
+fn published_stride(
+    reading: &Reading<'_>,
+    table: &TableSchedule,
+    times: &[f64],
+    end: NoiseLevel,
+) -> Option<Strided> {
     let Length::Steps(steps) = reading.request().length else {
         return None;
     };
@@ -112,26 +139,49 @@ fn published_stride(reading: &Reading<'_>, table: &TableSchedule, times: &[f64])
     let next = times.iter().skip(1).copied().chain([-1.0]);
     let differs = |(time, next): (&f64, f64)| (time - stride).max(-1.0) != next;
     let matters = times.iter().zip(next).any(differs);
-    (matters && reading.defect(Defect::StepsPastTheNextTime)).then_some(stride)
+    let table = table.clone();
+    let strided = Strided { stride, end, table };
+    (matters && reading.defect(Defect::StepsPastTheNextTime)).then_some(strided)
 }
 
-/// Steps from t to t − ⌊T/K⌋, whatever the next knot is.
+/// The library's targets: t − ⌊T/K⌋, whatever the next knot is.
+#[derive(Clone, Debug)]
+pub(super) struct Strided {
+    pub(super) stride: f64,
+    pub(super) end: NoiseLevel,
+    pub(super) table: TableSchedule,
+}
+
+impl Strided {
+    /// Where the step from a knot leads, and whether that is the end of the run.
+    pub(super) fn target(&self, from: &NoiseLevel) -> Result<(NoiseLevel, bool), Error> {
+        let knot = from.time() - self.stride;
+        match knot >= 1.0 {
+            true => Ok((self.table.level(knot)?, false)),
+            false => Ok((self.end, true)),
+        }
+    }
+
+    /// DDIM's steps to the targets.
+    pub(super) fn steps(self, kappa: Kappa) -> impl Solver + 'static {
+        StepsBack {
+            strided: self,
+            kappa,
+        }
+    }
+}
+
+/// First-order steps to the library's targets.
 #[derive(Clone, Debug)]
 struct StepsBack {
-    stride: f64,
-    end: NoiseLevel,
+    strided: Strided,
     kappa: Kappa,
-    table: TableSchedule,
 }
 
 impl Solver for StepsBack {
     fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
         let steps = path.edges().map(|(from, to)| {
-            let knot = from.time() - self.stride;
-            let target = match knot >= 1.0 {
-                true => self.table.level(knot)?,
-                false => self.end,
-            };
+            let (target, _) = self.strided.target(&from)?;
             let posterior = StridedPosterior::new(from, target, self.kappa)?;
             let update = Update::from(posterior.transition());
             Ok(Step::simple(from, to, update))

@@ -60,11 +60,29 @@ defects! {
         "The last step, onto the clean end, extrapolates in σ."
         "It returns the estimate of x₀.";
     NoiseOnTheCleanEnd
-        "A last step onto the clean end adds noise of variance 1e-20."
+        "A last step from a time above 0 onto the clean end adds noise: of variance 1e-20, or β."
         "It adds none.";
+    PndmAsWritten
+        "PNDM steps from t to t − ⌊T/K⌋ whatever the next time is, rounds half steps down, converts velocity after it was weighted, and extrapolates onto the clean end."
+        "Steps lead to the next time and half steps to the middle, velocity is converted where the network saw it, and the last step returns the estimate of x₀.";
+    IpndmAsWritten
+        "iPNDM drops the estimate of x₀ in its first step, from α = 0, and extrapolates onto the clean end."
+        "Its first step is DDIM's, and the last returns the estimate of x₀.";
     TimeOfTheTarget
         "Inversion tells the network the time at which the step ends."
         "It is told the one at which it starts.";
+    ChurnAfterTheCall
+        "Churn adds its noise after the network's call, which is then told of a state and a level before it."
+        "The noise is added first, and the network is asked about what it makes.";
+    LogLinearList
+        "The σ of interpolation_type log_linear are one more than the steps, the end is never reached, and the network is told the times of the spacing."
+        "They are as many as the steps, the end follows, and the network is told their own times.";
+    ListHoldsItsEnd
+        "The last σ of a given list is the end, also where it is not 0."
+        "The end follows the list, unless its last σ is 0.";
+    SlopesBeforeTheStart
+        "A linear multistep run that starts in the middle weighs its slopes as if those before its start were there."
+        "Its order grows from one.";
     OneStepFromTheLeastNoise
         "An exponential list of one σ is the least one."
         "It is the greatest one.";

@@ -24,35 +24,55 @@
 //! [defects](Defect) of the library: they are not reproduced, unless the request asks for one of
 //! them or for all ([`Request::as_published`]).
 
+mod adams;
 mod betas;
 mod classes;
+mod cogvideox;
 mod common;
 mod config;
 mod configured;
+mod consistency;
 mod cosine_dpm;
 mod ddim;
+mod ddim_inverse;
+mod ddpm;
 mod defect;
 mod deis;
 mod dpm_multistep;
 mod dpm_singlestep;
 mod edm;
 mod edm_dpm;
+mod edm_euler;
+mod euler;
+mod euler_ancestral;
 mod flow_list;
+mod flow_match;
 mod grouped_noise;
+mod heun;
+mod ipndm;
 mod json;
+mod kdpm2;
 mod knots;
+mod last_noise;
+mod lms;
 mod multistep;
 mod network;
+mod pndm;
+mod published_churn;
 mod ramp;
 mod reading;
 mod recipe;
+mod repaint;
 mod report;
 mod request;
 mod retimed;
+mod rhos;
 mod sa_solver;
+mod sde;
 mod times;
 mod uni_pc;
 mod value;
+mod wuerstchen;
 
 pub use classes::classes;
 pub use config::SchedulerConfig;

@@ -75,8 +75,14 @@ pub(super) fn spaced(
             (0..count).map(|i| (i * stride) as f64 + offset).collect()
         }
         _ => {
-            // Rounded quotients T − i T/K, less one; some K would have one time more, −1.
             let stride = length as f64 / steps as f64;
+            // numpy's arange has ⌈T/(T/K)⌉ values, which rounding makes K + 1 for some K.
+            if (length as f64 / stride).ceil() > steps as f64 {
+                reading.note(
+                    "for this number of steps the library's list has one time more, -1; it is left \
+                     out",
+                );
+            }
             let time = |i: usize| (reach as f64 - i as f64 * stride).round_ties_even() - 1.0;
             // Over fewer indices there are fewer of them.
             let count = (reach as f64 / stride).ceil() as usize;
@@ -105,5 +111,18 @@ pub(super) fn steps(reading: &Reading<'_>, table: &TableSchedule) -> Result<usiz
             "its steps are given by their number or by times",
         )),
         Length::Times(ref times) => Ok(times.len()),
+    }
+}
+
+/// K of a list that no table bounds.
+pub(super) fn free_steps(steps: usize) -> Result<usize, Error> {
+    const MAX: usize = 1 << 24;
+    match (1..=MAX).contains(&steps) {
+        true => Ok(steps),
+        false => Err(Error::StepCount {
+            steps,
+            min: 1,
+            max: MAX,
+        }),
     }
 }

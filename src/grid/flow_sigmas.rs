@@ -40,6 +40,8 @@ use crate::special::linspace;
 #[doc(alias("sigmas", "use_flow_sigmas"))]
 pub struct FlowSigmas {
     values: Vec<f64>,
+    /// Whether every operation is rounded to f32.
+    single: bool,
 }
 
 /// What a list's entries must be.
@@ -61,7 +63,10 @@ impl FlowSigmas {
         }
         let within = |_, sigma: f64| (0.0..=1.0).contains(&sigma);
         require_all("flow sigmas", &values, within, WITHIN)?;
-        Ok(Self { values })
+        Ok(Self {
+            values,
+            single: false,
+        })
     }
 
     /// `count` values uniform from `first` to `last`, both included, rounded as numpy's `linspace`;
@@ -193,7 +198,9 @@ impl FlowSigmas {
     /// [`Error::InvalidParameter`] unless `shift` is positive and finite.
     pub fn shifted(self, shift: f64) -> Result<Self, Error> {
         require_positive("shift", shift)?;
-        self.map(|sigma| shifted(shift, sigma))
+        let r = self.rounding();
+        let (factor, excess) = (r(shift), r(shift - 1.0));
+        self.map(|sigma| r(r(factor * sigma) / r(1.0 + r(excess * sigma))))
     }
 
     /// Shifted by s = e^μ in the form σ' = e^μ/(e^μ + 1/σ − 1) (`time_shift_type` "exponential").
@@ -210,7 +217,7 @@ impl FlowSigmas {
             mu,
             "finite, with a finite and positive exponential",
         )?;
-        self.map(|sigma| shift / (shift + (1.0 / sigma - 1.0)))
+        self.map_odds(shift)
     }
 
     /// Shifted by s = μ in the form σ' = μ/(μ + 1/σ − 1) (`time_shift_type` "linear").
@@ -220,7 +227,7 @@ impl FlowSigmas {
     /// [`Error::InvalidParameter`] unless `mu` is positive and finite.
     pub fn shifted_linearly(self, mu: f64) -> Result<Self, Error> {
         require_positive("mu", mu)?;
-        self.map(|sigma| mu / (mu + (1.0 / sigma - 1.0)))
+        self.map_odds(mu)
     }
 
     /// Stretched so that the last σ is τ: 1 − σ' = (1 − σ)(1 − τ)/(1 − σ_last). 1 stays 1
@@ -248,13 +255,14 @@ impl FlowSigmas {
     pub fn stretched_to(self, terminal: f64) -> Result<Self, Error> {
         let valid = (0.0..1.0).contains(&terminal);
         require(valid, "terminal sigma", terminal, "in [0, 1)")?;
-        let last = self.values.last().map_or(0.0, |sigma| 1.0 - sigma);
+        let r = self.rounding();
+        let last = self.values.last().map_or(0.0, |sigma| r(1.0 - sigma));
         if last == 0.0 {
             return Ok(self);
         }
-        let scale = last / (1.0 - terminal);
+        let scale = r(last / r(1.0 - terminal));
         // Not below 0 by rounding, where the last σ is to be 0.
-        self.map(|sigma| (1.0 - (1.0 - sigma) / scale).max(0.0))
+        self.map(|sigma| r(1.0 - r(r(1.0 - sigma) / scale)).max(0.0))
     }
 
     /// With a first σ that is within `gap` of 1 made smaller by `gap`: 10⁻⁶ in diffusers' UniPC, whose
@@ -287,6 +295,40 @@ impl FlowSigmas {
         Self::new(self.values)
     }
 
+    /// The same list rounded to `f32`, and every later operation's result: the arithmetic of
+    /// diffusers on a list that a pipeline gives. Without it lists differ from theirs in the last
+    /// bits of an `f32`.
+    ///
+    /// ```
+    /// use diffusion_sampler::grid::FlowSigmas;
+    ///
+    /// let list = FlowSigmas::uniform(28)?;
+    /// let (double, single) = (list.clone().shifted_by_mu(1.15)?, list.in_f32().shifted_by_mu(1.15)?);
+    /// for (a, b) in double.values().iter().zip(single.values()) {
+    ///     assert_eq!(f64::from(*b as f32), *b);
+    ///     assert!((a - b).abs() < 2e-7);
+    /// }
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    #[must_use]
+    pub fn in_f32(self) -> Self {
+        Self {
+            values: self.values.into_iter().map(to_f32).collect(),
+            single: true,
+        }
+    }
+
+    fn rounding(&self) -> fn(f64) -> f64 {
+        if self.single { to_f32 } else { |value| value }
+    }
+
+    /// s/(s + (1/σ − 1)).
+    fn map_odds(self, shift: f64) -> Result<Self, Error> {
+        let r = self.rounding();
+        let shift = r(shift);
+        self.map(|sigma| r(shift / r(shift + r(r(1.0 / sigma) - 1.0))))
+    }
+
     fn map(mut self, change: impl Fn(f64) -> f64) -> Result<Self, Error> {
         for sigma in &mut self.values {
             // 1 + (s − 1) may be one rounding off s: pure noise stays what it is.
@@ -294,7 +336,11 @@ impl FlowSigmas {
                 *sigma = change(*sigma).min(1.0);
             }
         }
-        Self::new(self.values)
+        let single = self.single;
+        Ok(Self {
+            single,
+            ..Self::new(self.values)?
+        })
     }
 }
 
@@ -346,4 +392,10 @@ fn check_steps(steps: usize, max: usize) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::StepCount { steps, min: 1, max })
+}
+
+/// Rounded to the nearest f32. A quotient, product or sum of two f32 that is rounded to f64 first is
+/// the same.
+fn to_f32(value: f64) -> f64 {
+    f64::from(value as f32)
 }

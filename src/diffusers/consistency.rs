@@ -1,0 +1,110 @@
+//! The schedulers of distilled consistency models: LCM and TCD.
+
+use std::sync::Arc;
+
+use super::betas::{self, Betas};
+use super::classes::Class;
+use super::common::{clip, prediction};
+use super::reading::Reading;
+use super::recipe::{Recipe, State};
+use super::request::Length;
+use crate::error::Error;
+use crate::grid::Grid;
+use crate::schedule::{NoiseSchedule, TableSchedule};
+use crate::solver::{Lcm, Tcd};
+
+/// The fields of both classes.
+const FIELDS: &[&str] = &[
+    "num_train_timesteps",
+    "beta_start",
+    "beta_end",
+    "beta_schedule",
+    "trained_betas",
+    "original_inference_steps",
+    "clip_sample",
+    "clip_sample_range",
+    "set_alpha_to_one",
+    "steps_offset",
+    "prediction_type",
+    "thresholding",
+    "dynamic_thresholding_ratio",
+    "sample_max_value",
+    "timestep_spacing",
+    "timestep_scaling",
+    "rescale_betas_zero_snr",
+];
+
+pub(super) const LCM: Class = Class {
+    names: &["LCMScheduler"],
+    fields: FIELDS,
+    read: read_lcm,
+};
+
+pub(super) const TCD: Class = Class {
+    names: &["TCDScheduler"],
+    fields: FIELDS,
+    read: read_tcd,
+};
+
+/// γ of TCD where the caller gives none: the library's default.
+const TCD_GAMMA: f64 = 0.3;
+
+fn read_lcm(reading: &Reading<'_>) -> Result<Recipe, Error> {
+    let table = table(reading)?;
+    let scaling = reading.number("timestep_scaling", 10.0)?;
+    Ok(Recipe {
+        grid: grid(reading, &table)?,
+        solver: Arc::new(Lcm::new().with_timestep_scaling(scaling)?),
+        prediction: prediction(reading)?,
+        clip: clip(reading, false)?,
+        schedule: Arc::new(table),
+        state: State::Same,
+        init_noise_sigma: 1.0,
+        bare: false,
+    })
+}
+
+fn read_tcd(reading: &Reading<'_>) -> Result<Recipe, Error> {
+    let table = table(reading)?;
+    let gamma = match reading.request().eta {
+        Some(eta) => {
+            reading.uses("eta");
+            eta
+        }
+        None => TCD_GAMMA,
+    };
+    reading.note("TCD's last step ends at index 0, above the clean level, as its authors have it");
+    Ok(Recipe {
+        grid: grid(reading, &table)?.ending_at(table.level(1.0)?)?,
+        solver: Arc::new(Tcd::new(gamma)?),
+        prediction: prediction(reading)?,
+        clip: None,
+        schedule: Arc::new(table),
+        state: State::Same,
+        init_noise_sigma: 1.0,
+        bare: false,
+    })
+}
+
+fn table(reading: &Reading<'_>) -> Result<TableSchedule, Error> {
+    let table = betas::table(reading, Betas::LATENT)?;
+    match reading.flag("rescale_betas_zero_snr", false)? {
+        true => table.zero_terminal_snr(),
+        false => Ok(table),
+    }
+}
+
+/// The list of the steps that the model was distilled on, or the caller's times.
+fn grid(reading: &Reading<'_>, table: &TableSchedule) -> Result<Grid, Error> {
+    match &reading.request().length {
+        Length::Steps(steps) => {
+            let trained = reading.count("original_inference_steps", 50)?;
+            Grid::lcm(table, *steps, trained)
+        }
+        Length::Times(times) => Grid::from_indices(table, times),
+        Length::Sigmas(_) => Err(reading.refused(
+            "list of sigmas",
+            "its steps are given by their number or by times",
+        )),
+    }
+}

@@ -1,0 +1,74 @@
+//! Würstchen's ancestral sampler, with its schedule.
+
+use std::sync::Arc;
+
+use super::classes::Class;
+use super::common::signed;
+use super::last_noise::LastNoise;
+use super::reading::Reading;
+use super::recipe::{Recipe, State};
+use super::request::Length;
+use super::times::{free_steps, linspace};
+use crate::error::{Error, require_positive};
+use crate::grid::Grid;
+use crate::level::NoiseLevel;
+use crate::prediction::Prediction;
+use crate::schedule::VariancePreserving;
+use crate::solver::FirstOrder;
+
+pub(super) const CLASS: Class = Class {
+    names: &["DDPMWuerstchenScheduler"],
+    fields: &["scaler", "s"],
+    read,
+};
+
+fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
+    let scaler = reading.number("scaler", 1.0)?;
+    require_positive("scaler", scaler)?;
+    let offset = reading.number("s", 0.008)?;
+    require_positive("s", offset)?;
+    let times: Vec<f64> = match &reading.request().length {
+        Length::Steps(steps) => linspace(1.0, 0.0, free_steps(*steps)? + 1).collect(),
+        Length::Times(times) => times.clone(),
+        Length::Sigmas(_) => {
+            return Err(reading.refused(
+                "list of sigmas",
+                "its steps are given by their number or by times from 1 to 0, the end included",
+            ));
+        }
+    };
+    let level = |&time: &f64| alpha_bar(time, scaler, offset);
+    let levels = times.iter().map(level).collect::<Result<Vec<_>, _>>()?;
+    reading.note("the last step ends above the clean level, at an alpha_cumprod of 0.9999");
+    Ok(Recipe {
+        grid: Grid::from_levels(levels, 1.0)?,
+        solver: Arc::new(LastNoise {
+            inner: FirstOrder::ddpm(),
+            deviation: 0.0,
+        }),
+        prediction: signed(reading, Prediction::Noise)?,
+        clip: None,
+        schedule: Arc::new(VariancePreserving::default()),
+        state: State::Same,
+        init_noise_sigma: 1.0,
+        bare: true,
+    })
+}
+
+/// ᾱ = cos²(π/2 (t + s)/(1 + s))/cos²(π/2 s/(1 + s)), kept between 1e-4 and 0.9999.
+fn alpha_bar(time: f64, scaler: f64, offset: f64) -> Result<NoiseLevel, Error> {
+    if !(0.0..=1.0).contains(&time) {
+        return Err(Error::TimeOutOfRange { time, last: 1.0 });
+    }
+    let scaled = if scaler > 1.0 {
+        1.0 - libm::pow(1.0 - time, scaler)
+    } else if scaler < 1.0 {
+        libm::pow(time, scaler)
+    } else {
+        time
+    };
+    let cosine = |t: f64| libm::cos((t + offset) / (1.0 + offset) * std::f64::consts::FRAC_PI_2);
+    let ratio = cosine(scaled) / cosine(0.0);
+    let alpha_bar = (ratio * ratio).clamp(1e-4, 0.9999);
+    NoiseLevel::variance_preserving(time, libm::log(alpha_bar))
+}
