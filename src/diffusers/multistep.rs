@@ -249,8 +249,8 @@ pub(super) fn learned_variance(reading: &Reading<'_>) -> Result<(), Error> {
     };
     if value.starts_with("learned") {
         reading.note(
-            "variance_type: the network has twice the channels, and the second half, its variance, is \
-             not used: hand over the first half",
+            "variance_type: the network has twice the channels, and the second half, its variance, \
+             is not used: hand over the first half",
         );
     }
     Ok(())
