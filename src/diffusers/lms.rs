@@ -8,7 +8,7 @@ use super::classes::Class;
 use super::euler::predicted;
 use super::published_churn::kept;
 use super::reading::Reading;
-use super::recipe::{Recipe, State};
+use super::recipe::Recipe;
 use super::rhos::{self, Rules};
 use crate::error::Error;
 use crate::grid::Grid;
@@ -46,18 +46,9 @@ const ORDER: usize = 4;
 
 fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     let table = betas::table(reading, Betas::LINEAR)?;
-    let list = rhos::list(reading, &table, RULES)?;
-    let init_noise_sigma = rhos::init_noise_sigma(reading, &list.knots)?;
-    let (schedule, grid) = rhos::grid(table, &list, false)?;
-    Ok(Recipe {
-        solver: solver(reading, &grid)?,
-        schedule,
-        grid,
-        prediction: predicted(reading, true)?,
-        clip: None,
-        state: State::OverAlpha,
-        init_noise_sigma,
-        bare: false,
+    let prediction = predicted(reading, true)?;
+    rhos::recipe(reading, table, RULES, prediction, |grid| {
+        solver(reading, grid)
     })
 }
 
