@@ -56,11 +56,27 @@ impl Configured {
         let mut grid = recipe.grid;
         if let Some(strength) = reading.request().strength {
             reading.uses("strength");
-            grid = grid.by_strength(strength)?;
+            let (kept, steps) = (reading.kept_by_strength(grid.steps()), grid.steps());
+            // Also for its checks.
+            let share = grid.by_strength(strength)?;
+            grid = match kept {
+                0 => {
+                    return Err(Error::StepCount {
+                        steps: 0,
+                        min: 1,
+                        max: steps,
+                    });
+                }
+                kept if kept == share.steps() => share,
+                kept => grid.section(steps - kept..steps)?,
+            };
         }
         let init = recipe.init_noise_sigma;
-        let variance = recipe.state.start_variance(init, &grid.start());
-        grid = grid.with_start_variance(variance)?;
+        // A run from an image starts at a level of the schedule, not from the library's pure noise.
+        if reading.request().strength.is_none() {
+            let variance = recipe.state.start_variance(init, &grid.start());
+            grid = grid.with_start_variance(variance)?;
+        }
         let planned = |schedule: &dyn NoiseSchedule, grid: &Grid| {
             let path = match recipe.bare {
                 true => Path::without_schedule(grid),

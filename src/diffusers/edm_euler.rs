@@ -54,10 +54,7 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
                 "\"zero\", or no churn",
             ));
         }
-        _ => reading.note(
-            "the last call of the library, at the least sigma, changes nothing, since its step ends \
-             there; it is left out",
-        ),
+        _ => reading.leaves_out_idle_end(),
     }
     let schedule = edm::EdmTimes(Edm::new(noise.min, noise.max)?);
     let grid = Grid::from_times(&schedule, &sigmas)?;

@@ -221,10 +221,7 @@ fn ended(
     if let Some(reason) = reason {
         return Err(reading.unsupported("final_sigmas_type", reason, "\"zero\""));
     }
-    reading.note(
-        "the last call of the library, at the least sigma, changes nothing, since its step ends \
-         there; it is left out",
-    );
+    reading.leaves_out_idle_end();
     knots.pop();
     Ok(List {
         knots,

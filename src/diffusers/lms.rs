@@ -6,7 +6,6 @@ use super::Defect;
 use super::betas::{self, Betas};
 use super::classes::Class;
 use super::euler::predicted;
-use super::published_churn::kept;
 use super::reading::Reading;
 use super::recipe::Recipe;
 use super::rhos::{self, Rules};
@@ -54,12 +53,12 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
 
 fn solver(reading: &Reading<'_>, grid: &Grid) -> Result<Arc<dyn Solver>, Error> {
     let all = grid.levels();
-    let first = grid.steps() - kept(reading, grid.steps());
-    let extrapolated_end =
-        first + 1 < grid.steps() && reading.defect(Defect::ExtrapolatesOntoTheEnd);
+    let first = grid.steps() - reading.kept_by_strength(grid.steps());
+    let before = first > 0 && reading.defect(Defect::SlopesBeforeTheStart);
+    let several = first + 1 < grid.steps() || before;
+    let extrapolated_end = several && reading.defect(Defect::ExtrapolatesOntoTheEnd);
     let free = close(all.get(first..).unwrap_or(all), extrapolated_end)
         && reading.defect(Defect::ExtrapolatesFreely);
-    let before = first > 0 && reading.defect(Defect::SlopesBeforeTheStart);
     if free || before {
         return Ok(Arc::new(Published {
             before: match before {

@@ -42,16 +42,8 @@ pub(super) fn euler(
         reading.note("churn goes up to the noisy end of the schedule and not beyond");
     }
     // The crate's divides by the steps of the run, which a strength makes fewer.
-    let run = kept(reading, grid.steps());
+    let run = reading.kept_by_strength(grid.steps());
     Arc::new(Euler::new().with_churn(churn.times(run as f64 / calls as f64)))
-}
-
-/// How many steps a strength leaves.
-pub(super) fn kept(reading: &Reading<'_>, steps: usize) -> usize {
-    match reading.request().strength {
-        Some(strength) => ((steps as f64 * strength) as usize).min(steps),
-        None => steps,
-    }
 }
 
 /// The noise is added after the network's call, whose output is then read as if it were of the noisier

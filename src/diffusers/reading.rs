@@ -1,6 +1,6 @@
 //! A configuration while it is read: typed fields, and a record of what was asked for.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use super::request::Request;
@@ -16,6 +16,7 @@ pub(super) struct Reading<'a> {
     request: &'a Request,
     report: RefCell<Report>,
     used: RefCell<Vec<&'static str>>,
+    left_out: Cell<usize>,
 }
 
 impl<'a> Reading<'a> {
@@ -35,6 +36,7 @@ impl<'a> Reading<'a> {
                 ..Report::default()
             }),
             used: RefCell::default(),
+            left_out: Cell::default(),
         }
     }
 
@@ -70,6 +72,27 @@ impl<'a> Reading<'a> {
         let mut report = self.report.borrow_mut();
         if !report.notes.contains(&note) {
             report.notes.push(note);
+        }
+    }
+
+    /// The last call of the library changes nothing, because its step ends where it begins: the grid is
+    /// one step shorter.
+    pub(super) fn leaves_out_idle_end(&self) {
+        self.left_out.set(1);
+        self.note(
+            "the last call of the library changes nothing, since its step ends where it begins; it is \
+             left out",
+        );
+    }
+
+    /// How many of the K steps that a strength is a share of are kept of a grid.
+    pub(super) fn kept_by_strength(&self, steps: usize) -> usize {
+        let (left_out, all) = (self.left_out.get(), steps + self.left_out.get());
+        match self.request.strength {
+            Some(strength) => ((all as f64 * strength) as usize)
+                .min(all)
+                .saturating_sub(left_out),
+            None => steps,
         }
     }
 

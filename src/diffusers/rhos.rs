@@ -465,5 +465,24 @@ pub(super) fn zero_terminal_snr(
     if !reading.defect(Defect::NearlyZeroTerminalSnr) {
         return Ok(exact);
     }
-    exact.with_last_alpha_cumprod(1.0 / 16_777_216.0)
+    match exact.with_last_alpha_cumprod(NEARLY_ZERO) {
+        // Knots before the last have less: they are raised to just above it.
+        Err(_) => raised(&exact),
+        nearly => nearly,
+    }
+}
+
+/// The library's ᾱ_T, 2⁻²⁴.
+const NEARLY_ZERO: f64 = 1.0 / 16_777_216.0;
+
+/// The table with no ᾱ below 2⁻²⁴, to 2⁻³⁰ of itself, so that the noise still grows.
+fn raised(exact: &TableSchedule) -> Result<TableSchedule, Error> {
+    const STEP: f64 = 1.0 / 1_073_741_824.0;
+    let knots = exact.table_len().unwrap_or(1);
+    let products = (1..=knots).map(|knot| {
+        let alpha = exact.level(knot as f64)?.alpha();
+        let least = NEARLY_ZERO * (1.0 + (knots - knot) as f64 * STEP);
+        Ok((alpha * alpha).max(least))
+    });
+    TableSchedule::from_alphas_cumprod(&products.collect::<Result<Vec<_>, Error>>()?)
 }
