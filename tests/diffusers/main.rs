@@ -1,4 +1,5 @@
 //! The reader of configuration files, against what the library that they come from computes.
 
 mod common;
+mod euler;
 mod golden;
