@@ -39,6 +39,7 @@ pub(crate) fn golden() -> Vec<Run> {
 pub(crate) fn numbers(value: &Value) -> Vec<f64> {
     match value {
         Value::Array(list) => list.iter().flat_map(numbers).collect(),
+        Value::String(name) if name == "Infinity" => vec![f64::INFINITY],
         number => vec![number.as_f64().expect("a number")],
     }
 }

@@ -1,6 +1,7 @@
 //! The reader of configuration files, against what the library that they come from computes.
 
 mod common;
+mod euler;
 mod golden;
 mod lists;
 mod more;
