@@ -105,6 +105,7 @@ mod sample;
 mod source;
 #[cfg(feature = "serde")]
 mod stored;
+mod torch;
 
 pub use brownian::BrownianPath;
 pub use demand::Demand;
@@ -117,3 +118,4 @@ pub use rng::RngNoise;
 pub(crate) use rows::{RowNoise, StepNoise};
 pub use sample::SampleNoise;
 pub use source::NoiseSource;
+pub use torch::{TorchCpu, TorchCuda, TorchGenerator, TorchNoise};
