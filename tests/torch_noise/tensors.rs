@@ -1,8 +1,14 @@
 //! What a tensor is made of: the laws of torch's two ways, without torch's numbers.
 
-use diffusion_sampler::noise::{
-    NoiseKey, NoiseSource, NormalElement, Stream, TorchCpu, TorchCuda, TorchGenerator, TorchNoise,
+use diffusion_sampler::{
+    forward::diffuse,
+    noise::{
+        NoiseKey, NoiseSource, NormalElement, Stream, TorchCpu, TorchCuda, TorchGenerator,
+        TorchNoise,
+    },
+    schedule::{NoiseSchedule, RectifiedFlow},
 };
+use ndarray::Array2;
 use proptest::prelude::*;
 
 use crate::common::randn;
@@ -85,6 +91,43 @@ proptest! {
             let mut expected = vec![0.0f32; length];
             whole.randn(&mut expected);
             prop_assert_eq!(in_pieces::<f32, _>(&mut noise, (samples, elements), &pieces), expected);
+        }
+    }
+}
+
+/// Every sample has its row of the tensor, whichever of the others have noise.
+#[test]
+fn samples_without_noise_leave_the_others_theirs() {
+    let schedule = RectifiedFlow::new();
+    let [clean, noisy] = [0.0, 0.5].map(|time| schedule.level(time).unwrap());
+    for (samples, elements) in [(3, 4), (4, 33), (3, 2000)] {
+        for left_out in 0..1 << samples {
+            let is_clean = |row: usize| left_out >> row & 1 == 1;
+            let levels = (0..samples).map(|row| if is_clean(row) { clean } else { noisy });
+            let levels: Vec<_> = levels.collect();
+            let shape = [samples, elements];
+            let mut noise = TorchNoise::new(TorchCpu::new(3), &shape).unwrap();
+            let mut generator = TorchCpu::new(3);
+            // The last call has noise everywhere: it begins where torch's third does.
+            for (step, levels) in (0..).zip([&levels[..], &levels[..], &[noisy]]) {
+                let drawn = levels.iter().any(|level| level.sigma() != 0.0);
+                let mut x = Array2::<f32>::zeros(shape);
+                diffuse(&mut x, levels, &mut noise, step).unwrap();
+                if !drawn {
+                    assert!(x.iter().all(|x| *x == 0.0));
+                    continue;
+                }
+                let tensor = randn::<f32>(&mut generator, samples * elements);
+                let tensor = Array2::from_shape_vec(shape, tensor).unwrap();
+                for (row, (x, z)) in x.rows().into_iter().zip(tensor.rows()).enumerate() {
+                    let sigma = if levels.len() > 1 && is_clean(row) {
+                        0.0
+                    } else {
+                        0.5
+                    };
+                    assert_eq!(x, z.map(|z| sigma * z), "{levels:?} {row}");
+                }
+            }
         }
     }
 }

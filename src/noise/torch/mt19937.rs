@@ -77,6 +77,21 @@ fn tempered(mut word: u32) -> u32 {
 mod tests {
     use super::*;
 
+    /// The first outputs of the reference implementation's `init_genrand(5489)`.
+    #[test]
+    fn the_first_words_are_the_reference_implementations() {
+        let mut words = Mt19937::new(5489);
+        let first = [(); 5].map(|()| words.word());
+        let published = [
+            3_499_211_612,
+            581_869_302,
+            3_890_346_734,
+            3_586_334_585,
+            545_404_204,
+        ];
+        assert_eq!(first, published);
+    }
+
     /// C++11, section 26.5.5 [rand.predef]: the 10000th output of a default-constructed `mt19937`,
     /// whose seed is 5489.
     #[test]

@@ -14,8 +14,10 @@ const BATCH: &str = "batch of torch's noise";
 /// tensor, the whole batch or (with a generator for each sample) the sample, whatever the pieces
 /// are in which it is asked for. `randn` of a batch is no concatenation of its samples, and depends
 /// on the number of elements as a whole; so the shape is told here, and a batch of another shape is
-/// refused when a run is started and before a single step or call draws. Rows that are asked for
-/// out of order, or elements of a tensor while another is half drawn, are NaN; no run does that.
+/// refused when a run is started and before a single step or call draws. Elements that are left out
+/// (a sample whose noise has no weight, in a call with a level for each) are drawn and dropped; calls
+/// of that kind need a step of their own each, which tells the tensors apart. Going back within a
+/// tensor gives NaN; no run does that.
 ///
 /// This is for compatibility: for pictures that a torch program made, or a comparison with one,
 /// number by number. A sample depends on its place in the batch, and one that is added or left out
@@ -91,6 +93,8 @@ pub(super) struct Begun {
     used_for: (u32, Stream),
     drawn: u64,
     block: Block,
+    /// The size of an element, which tells its type.
+    bytes: usize,
 }
 
 impl<G> Tensors<G> {
@@ -102,47 +106,94 @@ impl<G> Tensors<G> {
         }
     }
 
-    /// Draws a piece of a tensor. Returns whether it is the next.
-    fn draw<A>(&mut self, used_for: (u32, Stream), piece: Piece, out: &mut [A]) -> bool
+    /// Draws a piece of a tensor, and drops what lies before it. Returns whether it has it.
+    fn draw<A: NormalElement>(&mut self, wanted: Wanted, out: &mut [A]) -> bool
     where
         G: TorchGenerator<A>,
     {
-        let mut tensor = self.begun.unwrap_or(Begun {
-            used_for,
-            drawn: 0,
-            block: Block::default(),
-        });
+        let Wanted {
+            used_for, piece, ..
+        } = wanted;
         let end = piece.first.saturating_add(out.len() as u64);
-        let next = piece.first == tensor.drawn && end <= piece.length;
-        if !next || tensor.used_for != used_for {
+        if end > piece.length {
             return false;
         }
+        let begun = self.begun.filter(|tensor| tensor.used_for == used_for);
+        let mut tensor = match begun.filter(|_| piece.first > 0) {
+            Some(tensor) => tensor,
+            None => match self.begin::<A>(wanted) {
+                Some(tensor) => tensor,
+                None => return false,
+            },
+        };
+        if piece.first < tensor.drawn || tensor.bytes != size_of::<A>() {
+            return false;
+        }
+        self.pass::<A>(&mut tensor, piece.length, piece.first);
         self.generator.draw(piece, &mut tensor.block, out);
         tensor.drawn = end;
         self.begun = (0 < end && end < piece.length).then_some(tensor);
-        self.next_step = match used_for {
-            (step, Stream::Step(_)) => step.saturating_add(1),
-            _ => 0,
-        };
         true
     }
 
-    /// Draws the tensors of the steps since the last that drew, and drops them.
-    fn skip_to<A: NormalElement>(&mut self, step: u32, length: u64)
+    /// A new tensor: what is left of the last one is drawn and dropped, and so are those of steps
+    /// between. None if the last one is of another type.
+    fn begin<A: NormalElement>(&mut self, wanted: Wanted) -> Option<Begun>
     where
         G: TorchGenerator<A>,
     {
-        let (mut block, mut dropped) = (Block::default(), [A::narrow(0.0); 16]);
-        for _ in self.next_step..step {
-            for first in (0..length).step_by(dropped.len()) {
-                let count = (length - first).min(16) as usize;
-                let (dropped, _) = dropped.split_at_mut(count);
-                self.generator
-                    .draw(Piece { length, first }, &mut block, dropped);
+        let (Wanted { used_for, .. }, length) = (wanted, wanted.piece.length);
+        let mut tensor = Begun {
+            used_for,
+            drawn: 0,
+            block: Block::default(),
+            bytes: size_of::<A>(),
+        };
+        if let Some(mut last) = self.begun {
+            if last.bytes != tensor.bytes {
+                return None;
             }
+            self.pass::<A>(&mut last, length, length);
+            self.begun = None;
         }
-        self.next_step = step;
+        self.next_step = match used_for {
+            (step, Stream::Step(_)) => {
+                let between = self.next_step..if wanted.every_step { step } else { 0 };
+                for _ in between {
+                    self.pass::<A>(&mut tensor, length, length);
+                    tensor.drawn = 0;
+                }
+                step.saturating_add(1)
+            }
+            _ => 0,
+        };
+        Some(tensor)
     }
+
+    /// Draws a tensor's elements before `end` and drops them.
+    fn pass<A: NormalElement>(&mut self, tensor: &mut Begun, length: u64, end: u64)
+    where
+        G: TorchGenerator<A>,
+    {
+        let mut dropped = [A::narrow(0.0); 16];
+        while tensor.drawn < end {
+            let first = tensor.drawn;
+            let count = (end - first).min(16);
+            let (dropped, _) = dropped.split_at_mut(count as usize);
+            let piece = Piece { length, first };
+            self.generator.draw(piece, &mut tensor.block, dropped);
+            tensor.drawn += count;
+        }
+    }
+}
+
+/// A piece of a tensor, and what the tensor is for.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    used_for: (u32, Stream),
+    piece: Piece,
+    /// Whether the library draws at every step.
+    every_step: bool,
 }
 
 impl<G> TorchNoise<G> {
@@ -220,11 +271,12 @@ impl<G> TorchNoise<G> {
         self.tensors.iter().map(|tensor| &tensor.generator)
     }
 
-    /// Refuses a source that stands within a tensor.
+    /// Refuses a source that stands within a tensor, to store it.
+    #[cfg(feature = "serde")]
     pub(super) fn require_between(&self) -> Result<(), Error> {
         let begun = |tensors: &&Tensors<G>| tensors.begun.is_some();
         let begun = self.tensors.iter().filter(begun).count();
-        let none = "0: somebody has drawn part of a tensor";
+        let none = "0: a source is stored between two tensors";
         require(begun == 0, "half-drawn tensors", begun as f64, none)
     }
 
@@ -255,12 +307,12 @@ impl<G> TorchNoise<G> {
         G: TorchGenerator<A>,
     {
         let (index, piece) = self.piece(key.row, first)?;
-        let tensor = self.tensors.get_mut(index)?;
-        let step = matches!(key.stream, Stream::Step(_));
-        if self.every_step && step && piece.first == 0 && tensor.begun.is_none() {
-            tensor.skip_to(key.step, piece.length);
-        }
-        Some(tensor.draw((key.step, key.stream), piece, out))
+        let wanted = Wanted {
+            used_for: (key.step, key.stream),
+            piece,
+            every_step: self.every_step,
+        };
+        Some(self.tensors.get_mut(index)?.draw(wanted, out))
     }
 }
 
@@ -272,7 +324,6 @@ impl<A: NormalElement, G: TorchGenerator<A>> NoiseSource<A> for TorchNoise<G> {
     }
 
     fn check(&self, demand: &Demand<'_>) -> Result<(), Error> {
-        self.require_between()?;
         let rows = demand.rows.end.saturating_sub(demand.rows.start);
         let count = |number| usize::try_from(number).unwrap_or(usize::MAX);
         if self.is_shared() || demand.whole {
