@@ -134,6 +134,25 @@ impl Grid {
         self.start_variances[0]
     }
 
+    /// The first knot with less noise than `level`, any level; `None` where no knot has less: where a
+    /// sample, or a token with a level of its own, goes next.
+    ///
+    /// ```
+    /// use diffusion_sampler::{Grid, NoiseLevel, schedule::RectifiedFlow};
+    ///
+    /// let grid = Grid::trailing(&RectifiedFlow::new(), 4)?;
+    /// let between = NoiseLevel::new(0.6, 0.4, 0.6)?;
+    /// assert_eq!(grid.next_below(&between), Some(grid.levels()[2]));
+    /// assert_eq!(grid.next_below(&grid.levels()[2]), Some(grid.levels()[3]));
+    /// assert_eq!(grid.next_below(&grid.end()), None);
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    pub fn next_below(&self, level: &NoiseLevel) -> Option<NoiseLevel> {
+        let lambda = level.lambda();
+        let first = self.levels.partition_point(|knot| knot.lambda() <= lambda);
+        self.levels.get(first).copied()
+    }
+
     /// The steps as edges (from, to), from the noisy to the clean end.
     ///
     /// ```

@@ -1,7 +1,7 @@
 //! From slices to pieces of one form and at most one block of noise.
 
 use super::slices::Operands;
-use super::{FillNoise, Forms, Input, MAX_INPUTS};
+use super::{FillNoise, Forms, Input, MAX_INPUTS, Part};
 use crate::real::Real;
 
 /// The noise is requested in pieces of this length, short enough for L1. A stochastic step of 64 Ki
@@ -60,7 +60,7 @@ impl<'r, 'n, A: Real> Run<'r, 'n, A> {
         }
     }
 
-    /// The same cut where a new sample or a new block of noise begins.
+    /// The same cut where a new sample, a position with another form or a new block of noise begins.
     #[inline(never)]
     fn pieces<S: Input<A>>(
         &mut self,
@@ -76,31 +76,33 @@ impl<'r, 'n, A: Real> Run<'r, 'n, A> {
         while done < x.len() {
             // Always there: a form for each sample is what the callers have checked. If it were
             // not, the rest would stay as it is, which must not pass for a finished update.
-            let Some(form) = self.forms.of(sample) else {
+            let at = (sample, element);
+            let Some((part, mut len)) = self.forms.of(at, self.per_sample, x.len() - done) else {
                 debug_assert!(false, "sample {sample} has no form");
                 self.finite = false;
                 return;
             };
-            let mut len = (self.per_sample - element).min(x.len() - done);
-            let z = match &mut self.noise {
-                Some(noise) if form.noise != 0.0 => {
-                    let z = noise.from(sample, element, self.per_sample);
-                    len = len.min(z.len());
-                    Some(&z[..len])
+            if let Part::Update(form) = part {
+                let z = match &mut self.noise {
+                    Some(noise) if form.noise != 0.0 => {
+                        let z = noise.from(sample, element, self.per_sample);
+                        len = len.min(z.len());
+                        Some(&z[..len])
+                    }
+                    _ => None,
+                };
+                let piece = done..done + len;
+                for (part, input) in parts.iter_mut().zip(inputs) {
+                    *part = input.part(piece.clone());
                 }
-                _ => None,
-            };
-            let piece = done..done + len;
-            for (part, input) in parts.iter_mut().zip(inputs) {
-                *part = input.part(piece.clone());
+                self.finite &= S::apply(Operands {
+                    form,
+                    x: &mut x[piece.clone()],
+                    y: y.as_deref_mut().map(|y| &mut y[piece]),
+                    inputs: &parts[..inputs.len()],
+                    z,
+                });
             }
-            self.finite &= S::apply(Operands {
-                form,
-                x: &mut x[piece.clone()],
-                y: y.as_deref_mut().map(|y| &mut y[piece]),
-                inputs: &parts[..inputs.len()],
-                z,
-            });
             done += len;
             element += len;
             if element == self.per_sample {
