@@ -79,10 +79,7 @@ pub(super) fn update<A: Real, D: Dimension>(
         let form = match forms {
             Forms::Same(form) => Some(form),
             Forms::PerSample(forms) => Some(&forms[sample]),
-            Forms::Along(forms, places) => {
-                let (entry, _) = places.run(sample, element, 1).unwrap();
-                forms.get(entry)
-            }
+            Forms::Along(forms, places) => forms.get(places.entry(sample, element)),
         };
         let noisy = form.is_some_and(|form| form.noise != 0.0) && noise.is_some();
         if noisy

@@ -60,6 +60,15 @@ impl<'a> Places<'a> {
     }
 }
 
+#[cfg(test)]
+impl Places<'_> {
+    /// The entry of an element, by the formula.
+    pub(super) fn entry(&self, sample: usize, element: usize) -> usize {
+        let position = element / self.inner % self.positions;
+        self.of[sample * self.stride + position] as usize
+    }
+}
+
 /// The length of an axis that is not the samples'.
 pub(crate) fn positions(shape: &[usize], axis: usize) -> Result<usize, Error> {
     match shape.get(axis) {
