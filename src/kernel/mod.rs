@@ -65,7 +65,8 @@
 //!   with an f32 output, with F16C 0.77 times.
 //! - *Pieces* (`pieces.rs`): slices are cut where a new sample with a form of its own or a new
 //!   block of noise begins; and where the forms go by positions along an axis (`places.rs`), where a
-//!   position with another form begins.
+//!   position with another form begins. Where hardly two neighbours have one form, as along the last
+//!   axis, elements are taken one by one (`single.rs`).
 //! - *Threads* (`threads.rs`, feature `rayon`): long slices are cut into pieces, each of which
 //!   takes the same path.
 //! - *Small calls*: the path to the loop is inlined, and the room for many inputs, for noise and
@@ -95,6 +96,7 @@ mod naive;
 mod pieces;
 mod places;
 mod reduce;
+mod single;
 mod slices;
 #[cfg(test)]
 mod tests;

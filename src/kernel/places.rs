@@ -58,6 +58,47 @@ impl<'a> Places<'a> {
         }
         Some((entry as usize, end - element))
     }
+
+    /// The entries of the elements of a sample, one by one, from this one on.
+    #[inline]
+    pub(super) fn walk(&self, sample: usize, element: usize) -> Walk<'a> {
+        let inner = self.inner.max(1);
+        let start = self.of.len().min(sample * self.stride);
+        Walk {
+            own: &self.of[start..],
+            position: element / inner % self.positions.max(1),
+            positions: self.positions,
+            inner,
+            left: inner - element % inner,
+        }
+    }
+}
+
+/// The entries of elements, without a division for each.
+pub(super) struct Walk<'a> {
+    own: &'a [u32],
+    position: usize,
+    positions: usize,
+    inner: usize,
+    /// The elements of the position that are left.
+    left: usize,
+}
+
+impl Iterator for Walk<'_> {
+    type Item = usize;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<usize> {
+        if self.left == 0 {
+            self.left = self.inner;
+            self.position += 1;
+            if self.position == self.positions {
+                self.position = 0;
+            }
+        }
+        self.left -= 1;
+        self.own.get(self.position).map(|&entry| entry as usize)
+    }
 }
 
 #[cfg(test)]

@@ -74,7 +74,8 @@ impl<N> StepNoise<'_, N> {
 impl<A, N: NoiseSource<A>> RowNoise<A> for StepNoise<'_, N> {
     fn fill(&mut self, row: usize, first: usize, out: &mut [A]) {
         let key = self.key_of(row);
-        let Some((intervals, places)) = self.along else {
+        let along = self.along.filter(|_| self.source.reads_intervals());
+        let Some((intervals, places)) = along else {
             self.source.fill(key, first as u64, out);
             return;
         };

@@ -148,13 +148,17 @@ fn an_output_that_is_not_written_is_found_between_given_positions() {
         .start_given(data, kind, keyed())
         .unwrap();
     let mut calls = 0;
-    let mut forgetful = PerPosition(from_query_fn::<f64, Ix3, Infallible>(kind, 1, |x, _, out| {
-        // All of it at first, and of the second sample nothing then.
-        let len = if calls == 0 { x.len() } else { x.len() / 2 };
-        out.iter_mut().take(len).for_each(|out| *out = 0.1);
-        calls += 1;
-        Ok(())
-    }));
+    let mut forgetful = PerPosition(from_query_fn::<f64, Ix3, Infallible>(
+        kind,
+        1,
+        |x, _, out| {
+            // All of it at first, and of the second sample nothing then.
+            let len = if calls == 0 { x.len() } else { x.len() / 2 };
+            out.iter_mut().take(len).for_each(|out| *out = 0.1);
+            calls += 1;
+            Ok(())
+        },
+    ));
     run.advance(&mut forgetful).unwrap();
     let refused = run.advance(&mut forgetful).unwrap_err();
     let wanted = diffusion_sampler::Error::OutputNotWritten {
