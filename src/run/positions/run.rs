@@ -80,7 +80,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> PositionRun<A, D, N> {
     ///
     /// # Errors
     ///
-    /// None at present.
+    /// None: it is a result as that of [`Trajectory::ask`](crate::Trajectory::ask) is.
     pub fn ask(&self) -> Result<Option<Question<'_, ArrayRef<A, D>>>, Error> {
         let query = self.query()?;
         Ok(query.map(|query| self.question(query)))
