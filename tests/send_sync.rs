@@ -25,6 +25,7 @@ types!(the_root_is_shared_and_copied, copied:
     ds::Error,
     ds::RunError<ds::Error>,
     ds::Grid,
+    ds::Levels<'static>,
     ds::NoiseLevel,
     ds::KeyedNoise,
     ds::noise::BrownianPath,
@@ -175,6 +176,7 @@ types!(oracles_are_shared_and_copied, copied:
     ds::oracle::Empirical,
     ds::oracle::ExactClassifier<ds::oracle::GaussianMixture>,
     ds::oracle::ExactDenoiser<ds::oracle::Gaussian>,
+    ds::oracle::PositionDenoiser<ds::oracle::Gaussian>,
     ds::oracle::Gaussian,
     ds::oracle::GaussianMixture,
 );
@@ -182,6 +184,7 @@ types!(oracles_are_shared_and_copied, copied:
 types!(models_are_shared_and_copied, copied:
     ds::denoiser::Guided<ds::oracle::ExactDenoiser<ds::oracle::Gaussian>, ds::guidance::ZeroStar>,
     ds::denoiser::Models<(ds::Clip, ds::Clip)>,
+    ds::denoiser::PerPosition<ds::Clip>,
     ds::denoiser::SliceModel<fn(&[f32], &ds::Query<'_>, &mut [f32])>,
     ds::denoiser::WithClassifier<ds::Clip, ds::Clip>,
 );
@@ -192,6 +195,9 @@ types!(runs_are_shared_and_copied, copied:
     ds::run::Coefficients,
     ds::run::Cursor,
     ds::run::DdimStep,
+    ds::run::PositionRun<f32, Ix2>,
+    ds::run::PositionSampler,
+    ds::run::PositionSchedule,
     ds::run::Instruction<'static>,
     ds::run::Machine<f32, Ix2>,
     ds::run::Snapshot<ndarray::Array2<f32>>,
