@@ -45,6 +45,7 @@ mod recipe;
 mod report;
 mod request;
 mod retimed;
+mod rho_ramp;
 mod rhos;
 mod sde;
 mod times;
