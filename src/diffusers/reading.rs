@@ -75,8 +75,8 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// The last call of the library changes nothing, because its step ends where it begins: the
-    /// grid is one step shorter.
+    /// The last call of the library changes nothing, because its step ends where it begins: the grid is
+    /// one step shorter.
     pub(super) fn leaves_out_idle_end(&self) {
         self.left_out.set(1);
         self.note(
