@@ -97,12 +97,6 @@ pub(super) enum End {
 pub(super) fn spaced(reading: &Reading<'_>, table: &TableSchedule) -> Result<Vec<Knot>, Error> {
     let times = match &reading.request().length {
         Length::Times(times) => times.clone(),
-        Length::Steps(1) if spacing(reading)? == "linspace" => {
-            match reading.defect(Defect::OneStepFromTheLeastNoise) {
-                true => vec![0.0],
-                false => vec![table.last_time() - 1.0],
-            }
-        }
         _ => times::fractional(reading, table, Points::Steps, "linspace")?,
     };
     let last = table.last_time() - 1.0;
