@@ -20,6 +20,7 @@ use crate::level::NoiseLevel;
 /// | [`Score`](Self::Score) | −ε/σ | (x + σ²o)/α | −σo | α = 0 |
 /// | [`Flow`](Self::Flow) | u = ε − x₀ | (x − σo)/(α+σ) | (x + αo)/(α+σ) | |
 /// | [`Edm`](Self::Edm) | F | c_skip x/α + c_out o | (x − αD)/σ | α = 0 |
+/// | [`EdmVelocity`](Self::EdmVelocity) | −F | c_skip x/α − c_out o | (x − αD)/σ | α = 0 |
 /// | [`Linear`](Self::Linear) | px₀ + qε | (qx − σo)/(αq − σp) | (αo − px)/(αq − σp) | αq = σp |
 ///
 /// EDM's preconditioning with data standard deviation s (Karras et al. 2022, "Elucidating the
@@ -64,6 +65,13 @@ pub enum Prediction {
         /// The data's standard deviation, σ_data in the paper; 0.5 there.
         data_std: f64,
     },
+    /// −F: the network of EDM's preconditioning with the other sign, CosXL's and diffusers' EDM
+    /// schedulers' `v_prediction`. With data of standard deviation 1 its target is the velocity αε −
+    /// σx₀ of the variance-preserving level of the same ρ.
+    EdmVelocity {
+        /// The data's standard deviation.
+        data_std: f64,
+    },
     /// Any fixed combination px₀ + qε: a flow in the other direction, u = x₀ − ε, has p = 1 and q =
     /// −1.
     Linear {
@@ -79,6 +87,7 @@ impl std::fmt::Display for Prediction {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Edm { data_std } => write!(f, "EDM (data_std {data_std})"),
+            Self::EdmVelocity { data_std } => write!(f, "EDM velocity (data_std {data_std})"),
             Self::Linear { data, noise } => write!(f, "linear ({data} x0 + {noise} noise)"),
             kind => f.pad(kind.name()),
         }
@@ -98,6 +107,14 @@ impl Linear {
     /// a·x + b·o.
     pub fn of(&self, x: f64, output: f64) -> f64 {
         self.x * x + self.output * output
+    }
+
+    /// The same of an output with the other sign.
+    fn reversed(self) -> Self {
+        Self {
+            output: -self.output,
+            ..self
+        }
     }
 }
 
@@ -120,6 +137,7 @@ impl Prediction {
             Self::Score => "score",
             Self::Flow => "flow",
             Self::Edm { .. } => "EDM",
+            Self::EdmVelocity { .. } => "EDM velocity",
             Self::Linear { .. } => "linear",
         }
     }
@@ -145,7 +163,9 @@ impl Prediction {
                 let norm = alpha + sigma;
                 linear(1.0 / norm, -sigma / norm)
             }
-            Self::Noise | Self::Score | Self::Edm { .. } if alpha == 0.0 => {
+            Self::Noise | Self::Score | Self::Edm { .. } | Self::EdmVelocity { .. }
+                if alpha == 0.0 =>
+            {
                 return Err(self.undefined(level));
             }
             Self::Noise => linear(1.0 / alpha, -sigma / alpha),
@@ -157,6 +177,7 @@ impl Prediction {
                 let ratio = s / norm;
                 linear(ratio * ratio / alpha, rho * ratio)
             }
+            Self::EdmVelocity { data_std } => Self::Edm { data_std }.data(level)?.reversed(),
             Self::Linear { data, noise } => {
                 let (p, q) = combination(data, noise)?;
                 // x₀ alone is its own estimate at every level, also where σ = 0.
@@ -191,7 +212,9 @@ impl Prediction {
                 let norm = alpha + sigma;
                 linear(1.0 / norm, alpha / norm)
             }
-            Self::Data | Self::Score | Self::Edm { .. } if sigma == 0.0 => {
+            Self::Data | Self::Score | Self::Edm { .. } | Self::EdmVelocity { .. }
+                if sigma == 0.0 =>
+            {
                 return Err(self.undefined(level));
             }
             Self::Data => linear(1.0 / sigma, -alpha / sigma),
@@ -202,6 +225,10 @@ impl Prediction {
                 let norm = libm::hypot(rho, data_std);
                 let ratio = rho / norm;
                 linear(ratio * ratio / sigma, -data_std / norm)
+            }
+            Self::EdmVelocity { data_std } => {
+                let edm = Self::Edm { data_std }.conversion(level)?;
+                edm.noise.reversed()
             }
             Self::Linear { data, noise } => {
                 let (p, q) = combination(data, noise)?;
@@ -257,13 +284,19 @@ impl Prediction {
             Self::Flow => target(-1.0, 1.0),
             Self::Score if sigma == 0.0 => return Err(self.undefined(level)),
             Self::Score => target(0.0, -1.0 / sigma),
-            Self::Edm { .. } if sigma == 0.0 || alpha == 0.0 => return Err(self.undefined(level)),
+            Self::Edm { .. } | Self::EdmVelocity { .. } if sigma == 0.0 || alpha == 0.0 => {
+                return Err(self.undefined(level));
+            }
             // F = (x₀ − c_skip(x₀ + ρε))/c_out with c_skip and c_out inserted.
             Self::Edm { data_std } => {
                 let s = self.edm_std(data_std)?;
                 let rho = level.rho();
                 let norm = libm::hypot(rho, s);
                 target(rho / (s * norm), -s / norm)
+            }
+            Self::EdmVelocity { data_std } => {
+                let edm = Self::Edm { data_std }.target(level)?;
+                target(-edm.data, -edm.noise)
             }
             Self::Linear { data, noise } => {
                 let (p, q) = combination(data, noise)?;
@@ -307,7 +340,7 @@ impl Prediction {
     #[doc(alias("scale_model_input", "c_in"))]
     pub fn input_scale(&self, level: &NoiseLevel) -> Result<f64, Error> {
         Ok(match *self {
-            Self::Edm { data_std } => {
+            Self::Edm { data_std } | Self::EdmVelocity { data_std } => {
                 1.0 / libm::hypot(level.sigma(), level.alpha() * self.edm_std(data_std)?)
             }
             _ => 1.0,

@@ -32,6 +32,14 @@ pub(super) const CLASSES: &[&Class] = &[
     &super::ddpm::UNCLIP,
     &super::repaint::CLASS,
     &super::wuerstchen::CLASS,
+    &super::cosine_dpm::CLASS,
+    &super::ddim::CLASS,
+    &super::deis::CLASS,
+    &super::dpm_multistep::CLASS,
+    &super::dpm_singlestep::CLASS,
+    &super::edm_dpm::CLASS,
+    &super::sa_solver::CLASS,
+    &super::uni_pc::CLASS,
 ];
 
 /// The names of all scheduler classes that can be read.

@@ -17,6 +17,10 @@ enum Form {
         #[serde(with = "finite")]
         data_std: f64,
     },
+    EdmVelocity {
+        #[serde(with = "finite")]
+        data_std: f64,
+    },
     Linear {
         #[serde(with = "finite")]
         data: f64,

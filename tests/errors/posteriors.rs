@@ -156,6 +156,7 @@ fn predictions_are_refused_exactly_where_they_say_nothing() -> Outcome {
         Prediction::Score,
         Prediction::Flow,
         edm,
+        Prediction::EdmVelocity { data_std: 0.5 },
     ];
     let undefined = |result: Result<bool, Error>, level: &NoiseLevel, prediction: Prediction| {
         assert_eq!(
@@ -171,7 +172,10 @@ fn predictions_are_refused_exactly_where_they_say_nothing() -> Outcome {
     for prediction in all {
         let noiseless = matches!(
             prediction,
-            Prediction::Noise | Prediction::Score | Prediction::Edm { .. }
+            Prediction::Noise
+                | Prediction::Score
+                | Prediction::Edm { .. }
+                | Prediction::EdmVelocity { .. }
         );
         let at_pure = prediction
             .data(&pure)
@@ -196,7 +200,10 @@ fn predictions_are_refused_exactly_where_they_say_nothing() -> Outcome {
             .map(|c| c.noise.x.is_finite() && c.noise.output.is_finite());
         if matches!(
             prediction,
-            Prediction::Data | Prediction::Score | Prediction::Edm { .. }
+            Prediction::Data
+                | Prediction::Score
+                | Prediction::Edm { .. }
+                | Prediction::EdmVelocity { .. }
         ) {
             undefined(at_clean, &clean, prediction);
         } else {

@@ -7,13 +7,14 @@ use ndarray::array;
 
 type Outcome = Result<(), Box<dyn StdError>>;
 
-const KINDS: [Prediction; 9] = [
+const KINDS: [Prediction; 10] = [
     Prediction::Noise,
     Prediction::Data,
     Prediction::Velocity,
     Prediction::Score,
     Prediction::Flow,
     Prediction::Edm { data_std: 0.5 },
+    Prediction::EdmVelocity { data_std: 0.6 },
     Prediction::Linear {
         data: 1.0,
         noise: -1.0,
@@ -45,6 +46,7 @@ fn output(kind: Prediction, level: &NoiseLevel, x0: f64, e: f64) -> f64 {
             );
             (x0 - skip * (x0 + rho * e)) / out
         }
+        Prediction::EdmVelocity { data_std } => -output(Prediction::Edm { data_std }, level, x0, e),
         Prediction::Linear { data, noise } => data * x0 + noise * e,
         _ => f64::NAN,
     }
@@ -186,5 +188,26 @@ fn noise_prediction_at_pure_noise_names_what_such_checkpoints_predict() -> Outco
         text.contains("flow or velocity") && text.contains("alpha is 0"),
         "{text}"
     );
+    Ok(())
+}
+
+#[test]
+fn the_edm_velocity_of_data_of_variance_one_is_that_of_the_variance_preserving_level() -> Outcome {
+    for rho in [0.01f64, 0.7, 1.0, 30.0] {
+        let norm = (rho * rho + 1.0).sqrt();
+        let (exploding, preserving) = (
+            NoiseLevel::new(1.0, 1.0, rho)?,
+            NoiseLevel::new(1.0, 1.0 / norm, rho / norm)?,
+        );
+        let kind = Prediction::EdmVelocity { data_std: 1.0 };
+        let (found, expected) = (
+            kind.target(&exploding)?,
+            Prediction::Velocity.target(&preserving)?,
+        );
+        assert!((found.data - expected.data).abs() < 1e-15);
+        assert!((found.noise - expected.noise).abs() < 1e-15);
+        // The network sees the same input.
+        assert!((kind.input_scale(&exploding)? - preserving.alpha()).abs() < 1e-15);
+    }
     Ok(())
 }

@@ -153,6 +153,10 @@ fn predictions_clips_and_noise() {
             r#"{"edm": {"data_std": 0.5}}"#,
         ),
         (
+            Prediction::EdmVelocity { data_std: 1.0 },
+            r#"{"edm_velocity": {"data_std": 1.0}}"#,
+        ),
+        (
             Prediction::Linear {
                 data: 1.0,
                 noise: -1.0,

@@ -257,6 +257,7 @@ pub(crate) fn prediction() -> BoxedStrategy<Prediction> {
         Just(Prediction::Score),
         Just(Prediction::Flow),
         finite().prop_map(|data_std| Prediction::Edm { data_std }),
+        finite().prop_map(|data_std| Prediction::EdmVelocity { data_std }),
         (finite(), finite()).prop_map(|(data, noise)| Prediction::Linear { data, noise }),
     ]
     .boxed()

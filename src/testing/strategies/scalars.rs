@@ -189,6 +189,7 @@ pub fn predictions() -> BoxedStrategy<Prediction> {
         }),
         Just(Prediction::Score),
         (0.05..2.0).prop_map(|data_std| Prediction::Edm { data_std }),
+        (0.05..2.0).prop_map(|data_std| Prediction::EdmVelocity { data_std }),
         (signed(), signed()).prop_map(|(data, noise)| Prediction::Linear { data, noise }),
     ]
     .boxed()

@@ -152,7 +152,10 @@ fn extreme_run(sampler: &Sampler, prediction: Prediction) -> bool {
     };
     let undefined_there = matches!(
         prediction,
-        Prediction::Noise | Prediction::Score | Prediction::Edm { .. }
+        Prediction::Noise
+            | Prediction::Score
+            | Prediction::Edm { .. }
+            | Prediction::EdmVelocity { .. }
     );
     let mut model = from_fn(
         prediction,

@@ -1,0 +1,157 @@
+//! What the EDM classes share: their list of σ, the network's time, its kind.
+
+use super::Defect;
+use super::reading::Reading;
+use super::request::Length;
+use super::times::linspace;
+use crate::error::Error;
+use crate::level::NoiseLevel;
+use crate::prediction::Prediction;
+use crate::schedule::{Edm, LambdaRange, NoiseSchedule};
+
+/// The ends of the noise and the ramp between them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Noise {
+    pub(super) min: f64,
+    pub(super) max: f64,
+    /// The exponent of Karras's ramp; `None` for the exponential one.
+    exponent: Option<f64>,
+}
+
+impl Noise {
+    /// As the file has it; with the class's default ends (σ_min, σ_max) and ramp.
+    pub(super) fn of(
+        reading: &Reading<'_>,
+        (min, max): (f64, f64),
+        ramp: &'static str,
+    ) -> Result<Self, Error> {
+        let min = reading.number("sigma_min", min)?;
+        let max = reading.number("sigma_max", max)?;
+        let ramps: &[&[&str]] = &[&["karras"], &["exponential"]];
+        let exponent = match reading.choice("sigma_schedule", ramp, ramps)? {
+            "karras" => Some(reading.number("rho", 7.0)?),
+            _ => None,
+        };
+        LambdaRange::of_rhos(max, min)?;
+        Ok(Self { min, max, exponent })
+    }
+
+    /// What normals are multiplied by to start, √(σ_max² + 1).
+    pub(super) fn init_noise_sigma(&self) -> f64 {
+        libm::hypot(self.max, 1.0)
+    }
+
+    /// K values from σ_max to σ_min, falling.
+    pub(super) fn ramp(&self, reading: &Reading<'_>, steps: usize) -> Vec<f64> {
+        let Some(exponent) = self.exponent else {
+            if steps == 1 && reading.defect(Defect::OneStepFromTheLeastNoise) {
+                return vec![self.min];
+            }
+            let logs = linspace(libm::log(self.max), libm::log(self.min), steps);
+            return self.with_ends(logs.map(libm::exp).collect());
+        };
+        let root = |sigma: f64| libm::pow(sigma, 1.0 / exponent);
+        let roots = linspace(root(self.max), root(self.min), steps);
+        self.with_ends(roots.map(|root| libm::pow(root, exponent)).collect())
+    }
+
+    /// Both ends exactly: a root's power need not give them back.
+    fn with_ends(&self, mut sigmas: Vec<f64>) -> Vec<f64> {
+        if let Some(last) = sigmas.last_mut() {
+            *last = self.min;
+        }
+        if let Some(first) = sigmas.first_mut() {
+            *first = self.max;
+        }
+        sigmas
+    }
+}
+
+/// K, where the request gives a number of steps.
+pub(super) fn steps(reading: &Reading<'_>) -> Result<usize, Error> {
+    const MAX: usize = 1 << 24;
+    match reading.request().length {
+        Length::Steps(steps) if (1..=MAX).contains(&steps) => Ok(steps),
+        Length::Steps(steps) => Err(Error::StepCount {
+            steps,
+            min: 1,
+            max: MAX,
+        }),
+        Length::Sigmas(_) => {
+            Err(reading.refused("list of sigmas", "its steps are given by their number"))
+        }
+        Length::Times(_) => Err(reading.refused(
+            "list of times",
+            "its steps are given by their number, and the network's time is ln(sigma)/4",
+        )),
+    }
+}
+
+/// The network: F of EDM's preconditioning, or −F.
+pub(super) fn prediction(reading: &Reading<'_>) -> Result<Prediction, Error> {
+    let data_std = reading.number("sigma_data", 0.5)?;
+    let choices: &[&[&str]] = &[&["epsilon"], &["v_prediction"], &["sample"]];
+    let reversed = match reading.choice("prediction_type", "epsilon", choices)? {
+        "epsilon" => false,
+        "v_prediction" => true,
+        _ => {
+            return Err(reading.unsupported(
+                "prediction_type",
+                "a network with EDM's preconditioning predicts F or -F",
+                "\"epsilon\" or \"v_prediction\"",
+            ));
+        }
+    };
+    let given = reading.request().reversed;
+    if given {
+        reading.uses("reversed_output");
+    }
+    Ok(match reversed != given {
+        false => Prediction::Edm { data_std },
+        true => Prediction::EdmVelocity { data_std },
+    })
+}
+
+/// The levels of a list of σ, whose network is told ln(σ)/4.
+pub(super) fn levels(sigmas: &[f64]) -> Result<Vec<NoiseLevel>, Error> {
+    let levels = sigmas.iter().map(|&sigma| level(sigma));
+    levels.collect()
+}
+
+/// α = 1 and σ. The network is told ln(σ)/4; the clean end, of which it is told nothing, has time 0.
+pub(super) fn level(sigma: f64) -> Result<NoiseLevel, Error> {
+    NoiseLevel::new(sigma, 1.0, sigma).map(told)
+}
+
+fn told(level: NoiseLevel) -> NoiseLevel {
+    match level.is_clean() {
+        true => level,
+        false => level.with_model_time(Prediction::edm_noise(&level)),
+    }
+}
+
+/// EDM's schedule, whose network is told ln(σ)/4.
+#[derive(Clone, Debug)]
+pub(super) struct EdmTimes(pub(super) Edm);
+
+impl NoiseSchedule for EdmTimes {
+    fn level(&self, time: f64) -> Result<NoiseLevel, Error> {
+        Ok(told(self.0.level(time)?))
+    }
+
+    fn last_time(&self) -> f64 {
+        self.0.last_time()
+    }
+
+    fn time_of_lambda(&self, lambda: f64) -> Result<f64, Error> {
+        self.0.time_of_lambda(lambda)
+    }
+
+    fn lambda_range(&self) -> LambdaRange {
+        self.0.lambda_range()
+    }
+
+    fn start_variance(&self, level: &NoiseLevel) -> f64 {
+        self.0.start_variance(level)
+    }
+}
