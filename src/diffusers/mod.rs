@@ -49,7 +49,6 @@ mod edm;
 mod edm_dpm;
 mod flow_list;
 mod grouped_noise;
-mod json;
 mod knots;
 mod multistep;
 mod network;
