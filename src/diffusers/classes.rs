@@ -40,6 +40,14 @@ pub(super) const CLASSES: &[&Class] = &[
     &super::edm_dpm::CLASS,
     &super::sa_solver::CLASS,
     &super::uni_pc::CLASS,
+    &super::edm_euler::CLASS,
+    &super::euler::CLASS,
+    &super::euler_ancestral::CLASS,
+    &super::heun::CLASS,
+    &super::kdpm2::ANCESTRAL,
+    &super::kdpm2::CLASS,
+    &super::lms::CLASS,
+    &super::sde::CLASS,
 ];
 
 /// The names of all scheduler classes that can be read.

@@ -71,6 +71,18 @@ defects! {
     TimeOfTheTarget
         "Inversion tells the network the time at which the step ends."
         "It is told the one at which it starts.";
+    ChurnAfterTheCall
+        "Churn adds its noise after the network's call, which is then told of a state and a level before it."
+        "The noise is added first, and the network is asked about what it makes.";
+    LogLinearList
+        "The σ of interpolation_type log_linear are one more than the steps, the end is never reached, and the network is told the times of the spacing."
+        "They are as many as the steps, the end follows, and the network is told their own times.";
+    ListHoldsItsEnd
+        "The last σ of a given list is the end, also where it is not 0."
+        "The end follows the list, unless its last σ is 0.";
+    SlopesBeforeTheStart
+        "A linear multistep run that starts in the middle weighs its slopes as if those before its start were there."
+        "Its order grows from one.";
     OneStepFromTheLeastNoise
         "An exponential list of one σ is the least one."
         "It is the greatest one.";

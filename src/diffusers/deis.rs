@@ -87,6 +87,7 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
         bare: knots.bare,
         init_noise_sigma: 1.0,
         grid,
+        rounds_strength_up: false,
     })
 }
 

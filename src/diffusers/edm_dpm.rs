@@ -61,6 +61,7 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
         init_noise_sigma: noise.init_noise_sigma(),
         bare: false,
         grid,
+        rounds_strength_up: false,
     })
 }
 

@@ -38,11 +38,6 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// The class's name.
-    pub(super) fn class(&self) -> &'static str {
-        self.class
-    }
-
     /// What the request always says.
     pub(super) fn request(&self) -> &'a Request {
         self.request

@@ -86,12 +86,34 @@ impl Churn {
         Ok(Self { noise, ..self })
     }
 
+    /// The same with S_churn multiplied: a run of only some of K steps has the churn of all of them.
+    #[cfg(feature = "diffusers")]
+    pub(crate) fn times(self, factor: f64) -> Self {
+        Self {
+            amount: self.amount * factor,
+            ..self
+        }
+    }
+
+    /// S_noise.
+    #[cfg(feature = "diffusers")]
+    pub(crate) fn noise_scale(&self) -> f64 {
+        self.noise
+    }
+
+    /// ρ̂/ρ − 1, of a step from ρ that is one of `steps`.
+    pub(crate) fn growth(&self, rho: f64, steps: usize) -> f64 {
+        let inside = self.least <= rho && rho <= self.most && rho.is_finite();
+        match inside {
+            true => (self.amount / steps as f64).min(MOST),
+            false => 0.0,
+        }
+    }
+
     /// Where a step from `from` really starts, and the stage that leads there, if any.
     fn lift(&self, path: &Path<'_>, from: NoiseLevel) -> Result<(Vec<Stage>, NoiseLevel), Error> {
-        let growth = (self.amount / path.grid().steps() as f64).min(MOST);
-        let rho = from.rho();
-        let inside = self.least <= rho && rho <= self.most && rho.is_finite();
-        if growth == 0.0 || !inside {
+        let growth = self.growth(from.rho(), path.grid().steps());
+        if growth == 0.0 {
             return Ok((Vec::new(), from));
         }
         let wanted = from.lambda() - libm::log1p(growth);

@@ -2,6 +2,7 @@
 
 use diffusion_sampler::diffusers::{Configured, Request, SchedulerConfig};
 use diffusion_sampler::noise::{NoiseKey, NoiseSource};
+use diffusion_sampler::solver::Churn;
 use diffusion_sampler::{Error, from_fn};
 use ndarray::{Array2, Ix2};
 use serde_json::Value;
@@ -78,6 +79,15 @@ impl Run {
         }
         if how["use_clipped_model_output"] == true {
             request = request.use_clipped_model_output();
+        }
+        if let Some(amount) = how["s_churn"].as_f64() {
+            let number = |name: &str, default: f64| how[name].as_f64().unwrap_or(default);
+            let churn = Churn::new(amount)
+                .and_then(|churn| {
+                    churn.between(number("s_tmin", 0.0), number("s_tmax", f64::INFINITY))
+                })
+                .and_then(|churn| churn.with_noise(number("s_noise", 1.0)));
+            request = request.churn(churn.expect("valid churn"));
         }
         if how["sign"].as_f64() == Some(-1.0) {
             request = request.reversed_output();

@@ -7,7 +7,10 @@ use super::common::{Run, golden};
 
 /// How many `f32` lie between two, at most; entries beyond the shorter list are left out.
 fn ulps(ours: &[f64], theirs: &Value) -> Option<u32> {
-    let theirs = theirs.as_array()?.iter().map(|x| x.as_f64().expect("a number"));
+    let theirs = theirs
+        .as_array()?
+        .iter()
+        .map(|x| x.as_f64().expect("a number"));
     let distance = |(a, b): (&f64, f64)| {
         let (a, b) = (*a as f32, b as f32);
         (a.to_bits() as i64 - b.to_bits() as i64).unsigned_abs() as u32
@@ -27,18 +30,24 @@ fn configured(run: &Run, float32: bool) -> Configured {
 #[test]
 fn print() {
     for run in golden() {
-        if !classes().any(|class| class == run.class) { continue; }
+        if !classes().any(|class| class == run.class) {
+            continue;
+        }
         let stock = &run.whole["stock_f32"];
         let exact = configured(&run, false);
         let single = configured(&run, true);
         println!(
             "{} {} {}: sigmas {:?} {:?}, times {:?} {:?} ({}), init {} {}",
-            run.name, run.class, run.steps,
+            run.name,
+            run.class,
+            run.steps,
             ulps(&exact.sigmas(), &stock["sigmas"]),
             ulps(&single.sigmas(), &stock["sigmas"]),
             ulps(exact.times(), &stock["timesteps"]),
             ulps(single.times(), &stock["timesteps"]),
-            stock["timesteps_dtype"], exact.init_noise_sigma(), stock["init_noise_sigma"],
+            stock["timesteps_dtype"],
+            exact.init_noise_sigma(),
+            stock["init_noise_sigma"],
         );
     }
 }

@@ -1,0 +1,76 @@
+//! Euler's method with EDM's noise and preconditioning.
+
+use std::sync::Arc;
+
+use super::classes::Class;
+use super::reading::Reading;
+use super::recipe::{Recipe, State};
+use super::request::Length;
+use super::{edm, published_churn};
+use crate::error::Error;
+use crate::grid::Grid;
+use crate::level::NoiseLevel;
+use crate::schedule::Edm;
+
+pub(super) const CLASS: Class = Class {
+    names: &["EDMEulerScheduler"],
+    fields: &[
+        "sigma_min",
+        "sigma_max",
+        "sigma_data",
+        "sigma_schedule",
+        "num_train_timesteps",
+        "prediction_type",
+        "rho",
+        "final_sigmas_type",
+    ],
+    read,
+};
+
+fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
+    let noise = edm::Noise::of(reading, (0.002, 80.0), "karras")?;
+    if matches!(reading.request().length, Length::Sigmas(_)) {
+        return Err(reading.refused(
+            "list of sigmas",
+            "the library reads such a list as places on its ramp, from 0 to 1, and makes another of it",
+        ));
+    }
+    let steps = edm::steps(reading)?;
+    let mut levels = edm::levels(&noise.ramp(reading, steps))?;
+    let ends: &[&[&str]] = &[&["zero"], &["sigma_min"]];
+    match reading.choice("final_sigmas_type", "zero", ends)? {
+        "zero" => levels.push(NoiseLevel::clean()),
+        _ if levels.len() < 2 => {
+            return Err(reading.unsupported(
+                "final_sigmas_type",
+                "one step would end where it starts",
+                "\"zero\", or more steps",
+            ));
+        }
+        _ if reading.request().churn.is_some() => {
+            return Err(reading.unsupported(
+                "final_sigmas_type",
+                "with churn the last step would go up in noise and back, to where it starts",
+                "\"zero\", or no churn",
+            ));
+        }
+        _ => reading.note(
+            "the last call of the library, at the least sigma, changes nothing, since its step ends \
+             there; it is left out",
+        ),
+    }
+    let grid = Grid::from_levels(levels, noise.max * noise.max)?;
+    let prediction = edm::prediction(reading)?;
+    let solver = published_churn::euler(reading, &grid, prediction, steps);
+    Ok(Recipe {
+        schedule: Arc::new(edm::EdmTimes(Edm::new(noise.min, noise.max)?)),
+        grid,
+        solver,
+        prediction,
+        clip: None,
+        state: State::OverAlpha,
+        init_noise_sigma: noise.init_noise_sigma(),
+        bare: false,
+        rounds_strength_up: false,
+    })
+}

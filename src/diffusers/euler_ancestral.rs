@@ -1,0 +1,56 @@
+//! Euler's method in ρ, ancestral.
+
+use std::sync::Arc;
+
+use super::betas::{self, Betas};
+use super::classes::Class;
+use super::euler::predicted;
+use super::reading::Reading;
+use super::recipe::{Recipe, State};
+use super::rhos::{self, Rules};
+use crate::error::Error;
+use crate::solver::FirstOrder;
+
+pub(super) const CLASS: Class = Class {
+    names: &["EulerAncestralDiscreteScheduler"],
+    fields: &[
+        "num_train_timesteps",
+        "beta_start",
+        "beta_end",
+        "beta_schedule",
+        "trained_betas",
+        "prediction_type",
+        "timestep_spacing",
+        "steps_offset",
+        "rescale_betas_zero_snr",
+    ],
+    read,
+};
+
+const RULES: Rules = Rules {
+    ramps: false,
+    ends_of_karras: false,
+    rounded_karras: false,
+    takes_times: false,
+};
+
+fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
+    let mut table = betas::table(reading, Betas::LINEAR)?;
+    if reading.flag("rescale_betas_zero_snr", false)? {
+        table = rhos::zero_terminal_snr(reading, &table)?;
+    }
+    let list = rhos::list(reading, &table, RULES)?;
+    let init_noise_sigma = rhos::init_noise_sigma(reading, &list.knots)?;
+    let (schedule, grid) = rhos::grid(table, &list, false)?;
+    Ok(Recipe {
+        schedule,
+        grid,
+        solver: Arc::new(FirstOrder::ddpm()),
+        prediction: predicted(reading, false)?,
+        clip: None,
+        state: State::OverAlpha,
+        init_noise_sigma,
+        bare: false,
+        rounds_strength_up: false,
+    })
+}

@@ -1,0 +1,58 @@
+//! Heun's method in ρ.
+
+use std::sync::Arc;
+
+use super::betas::{self, Betas};
+use super::classes::Class;
+use super::common;
+use super::euler::predicted;
+use super::reading::Reading;
+use super::recipe::{Recipe, State};
+use super::rhos::{self, Rules};
+use crate::error::Error;
+use crate::solver::Heun;
+
+pub(super) const CLASS: Class = Class {
+    names: &["HeunDiscreteScheduler"],
+    fields: &[
+        "num_train_timesteps",
+        "beta_start",
+        "beta_end",
+        "beta_schedule",
+        "trained_betas",
+        "prediction_type",
+        "use_karras_sigmas",
+        "use_exponential_sigmas",
+        "use_beta_sigmas",
+        "clip_sample",
+        "clip_sample_range",
+        "timestep_spacing",
+        "steps_offset",
+    ],
+    read,
+};
+
+const RULES: Rules = Rules {
+    ramps: true,
+    ends_of_karras: true,
+    rounded_karras: false,
+    takes_times: true,
+};
+
+fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
+    let table = betas::table(reading, Betas::LATENT_LINEAR)?;
+    let list = rhos::list(reading, &table, RULES)?;
+    let init_noise_sigma = rhos::init_noise_sigma(reading, &list.knots)?;
+    let (schedule, grid) = rhos::grid(table, &list, false)?;
+    Ok(Recipe {
+        schedule,
+        grid,
+        solver: Arc::new(Heun::new()),
+        prediction: predicted(reading, true)?,
+        clip: common::static_clip(reading, false)?,
+        state: State::OverAlpha,
+        init_noise_sigma,
+        bare: false,
+        rounds_strength_up: false,
+    })
+}
