@@ -1,7 +1,7 @@
 //! The table of betas.
 
 use super::reading::Reading;
-use crate::error::Error;
+use crate::error::{Error, require_length};
 use crate::schedule::TableSchedule;
 
 /// A class's defaults of the fields of its table.
@@ -39,14 +39,10 @@ impl Betas {
 pub(super) fn table(reading: &Reading<'_>, defaults: Betas) -> Result<TableSchedule, Error> {
     let steps = reading.count("num_train_timesteps", 1000)?;
     if let Some(betas) = reading.numbers("trained_betas")? {
-        if betas.len() != steps {
-            return Err(Error::WrongLength {
-                name: "trained_betas",
-                expected: steps,
-                found: betas.len(),
-            });
-        }
-        return TableSchedule::from_betas(betas);
+        require_length("trained_betas", steps, betas.len())?;
+        return made(reading, TableSchedule::from_betas(betas)?, || {
+            betas.to_vec()
+        });
     }
     let choices: &[&[&str]] = &[
         &["linear"],
@@ -57,28 +53,69 @@ pub(super) fn table(reading: &Reading<'_>, defaults: Betas) -> Result<TableSched
         &["laplace"],
     ];
     match reading.choice("beta_schedule", defaults.schedule, choices)? {
-        "squaredcos_cap_v2" => TableSchedule::cosine(steps),
-        "exp" => of_alpha_bar(steps, |u| libm::exp(-12.0 * u)),
-        "laplace" => of_alpha_bar(steps, laplace),
+        "squaredcos_cap_v2" => made(reading, TableSchedule::cosine(steps)?, || {
+            of_alpha_bar(steps, cosine)
+        }),
+        "exp" => by_alpha_bar(reading, steps, |u| libm::exp(-12.0 * u)),
+        "laplace" => by_alpha_bar(reading, steps, laplace),
         schedule => {
             let start = reading.number("beta_start", defaults.start)?;
             let end = reading.number("beta_end", defaults.end)?;
             match schedule {
-                "linear" => TableSchedule::linear(steps, start, end),
-                "sigmoid" => TableSchedule::sigmoid(steps, start, end),
-                _ => TableSchedule::scaled_linear(steps, start, end),
+                "linear" => made(reading, TableSchedule::linear(steps, start, end)?, || {
+                    single::linspace(start, end, steps)
+                }),
+                "sigmoid" => made(reading, TableSchedule::sigmoid(steps, start, end)?, || {
+                    single::sigmoid(start, end, steps)
+                }),
+                _ => made(
+                    reading,
+                    TableSchedule::scaled_linear(steps, start, end)?,
+                    || {
+                        let roots = single::linspace(start.sqrt(), end.sqrt(), steps);
+                        roots.into_iter().map(|root| root * root).collect()
+                    },
+                ),
             }
         }
     }
 }
 
-/// β_i = min(1 − ᾱ((i+1)/T)/ᾱ(i/T), 0.999).
-fn of_alpha_bar(steps: usize, alpha_bar: impl Fn(f64) -> f64) -> Result<TableSchedule, Error> {
+/// The table, or the one that the library has in `f32`, of betas made in it.
+fn made(
+    reading: &Reading<'_>,
+    exact: TableSchedule,
+    betas: impl FnOnce() -> Vec<f64>,
+) -> Result<TableSchedule, Error> {
+    if !reading.request().float32 {
+        return Ok(exact);
+    }
+    reading.uses("in_float32");
+    TableSchedule::from_alphas_cumprod(&single::alphas_cumprod(&betas()))
+}
+
+fn by_alpha_bar(
+    reading: &Reading<'_>,
+    steps: usize,
+    alpha_bar: impl Fn(f64) -> f64,
+) -> Result<TableSchedule, Error> {
     // The count is checked before a list of its length is made.
     TableSchedule::linear(steps, 0.1, 0.1)?;
+    let betas = of_alpha_bar(steps, alpha_bar);
+    made(reading, TableSchedule::from_betas(&betas)?, || betas)
+}
+
+/// β_i = min(1 − ᾱ((i+1)/T)/ᾱ(i/T), 0.999).
+fn of_alpha_bar(steps: usize, alpha_bar: impl Fn(f64) -> f64) -> Vec<f64> {
     let at = |knot: usize| alpha_bar(knot as f64 / steps as f64);
-    let betas = (0..steps).map(|i| (1.0 - at(i + 1) / at(i)).min(0.999));
-    TableSchedule::from_betas(&betas.collect::<Vec<_>>())
+    let beta = |i: usize| (1.0 - at(i + 1) / at(i)).min(0.999);
+    (0..steps).map(beta).collect()
+}
+
+/// Nichol and Dhariwal's (2021).
+fn cosine(u: f64) -> f64 {
+    let cosine = libm::cos((u + 0.008) / 1.008 * std::f64::consts::FRAC_PI_2);
+    cosine * cosine
 }
 
 /// √(snr/(1 + snr)) with ln snr the quantile of a Laplace distribution of scale ½, as diffusers has
@@ -88,4 +125,42 @@ fn laplace(u: f64) -> f64 {
     let log = 0.5 * side * libm::log(1.0 - 2.0 * (0.5 - u).abs() + 1e-6);
     let snr = libm::exp(log);
     (snr / (1.0 + snr)).sqrt()
+}
+
+/// The library's arithmetic in `f32`; each value is one.
+mod single {
+    fn round(value: f64) -> f64 {
+        f64::from(value as f32)
+    }
+
+    /// torch's: the step rounded, then one product and sum from the nearer end.
+    pub(super) fn linspace(first: f64, last: f64, count: usize) -> Vec<f64> {
+        let (first, last) = (round(first), round(last));
+        let intervals = count.saturating_sub(1);
+        let step = round((last - first) / intervals.max(1) as f64);
+        let value = |i: usize| match i < count / 2 {
+            true => round(first + step * i as f64),
+            false => round(last - step * (intervals - i) as f64),
+        };
+        match count {
+            1 => vec![first],
+            _ => (0..count).map(value).collect(),
+        }
+    }
+
+    pub(super) fn sigmoid(first: f64, last: f64, count: usize) -> Vec<f64> {
+        let (span, first) = (round(last - first), round(first));
+        let value = |z: f64| round(round(1.0 / (1.0 + libm::exp(-z))) * span + first);
+        linspace(-6.0, 6.0, count).into_iter().map(value).collect()
+    }
+
+    /// Π(1 − β), accumulated in `f64`.
+    pub(super) fn alphas_cumprod(betas: &[f64]) -> Vec<f64> {
+        let factors = betas.iter().map(|&beta| round(1.0 - round(beta)));
+        let products = factors.scan(1.0, |product, factor| {
+            *product *= factor;
+            Some(round(*product))
+        });
+        products.collect()
+    }
 }
