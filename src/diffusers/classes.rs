@@ -41,21 +41,12 @@ pub(super) const CLASSES: &[&Class] = &[
     &super::sde::CLASS,
     &super::wuerstchen::CLASS,
     &super::cosine_dpm::CLASS,
-    &super::ddim::CLASS,
     &super::deis::CLASS,
     &super::dpm_multistep::CLASS,
     &super::dpm_singlestep::CLASS,
     &super::edm_dpm::CLASS,
     &super::sa_solver::CLASS,
     &super::uni_pc::CLASS,
-    &super::edm_euler::CLASS,
-    &super::euler::CLASS,
-    &super::euler_ancestral::CLASS,
-    &super::heun::CLASS,
-    &super::kdpm2::ANCESTRAL,
-    &super::kdpm2::CLASS,
-    &super::lms::CLASS,
-    &super::sde::CLASS,
 ];
 
 /// The names of all scheduler classes that can be read.
