@@ -3,4 +3,6 @@
 mod common;
 mod golden;
 mod lists;
+mod pipelines;
+mod report;
 mod wide;
