@@ -44,15 +44,7 @@ pub(super) fn table(reading: &Reading<'_>, defaults: Betas) -> Result<TableSched
             betas.to_vec()
         });
     }
-    let choices: &[&[&str]] = &[
-        &["linear"],
-        &["scaled_linear"],
-        &["squaredcos_cap_v2"],
-        &["sigmoid"],
-        &["exp"],
-        &["laplace"],
-    ];
-    match reading.choice("beta_schedule", defaults.schedule, choices)? {
+    match schedule(reading, defaults)? {
         "squaredcos_cap_v2" => made(reading, TableSchedule::cosine(steps)?, || {
             of_alpha_bar(steps, cosine)
         }),
@@ -79,6 +71,19 @@ pub(super) fn table(reading: &Reading<'_>, defaults: Betas) -> Result<TableSched
             }
         }
     }
+}
+
+/// `beta_schedule`.
+pub(super) fn schedule(reading: &Reading<'_>, defaults: Betas) -> Result<&'static str, Error> {
+    let choices: &[&[&str]] = &[
+        &["linear"],
+        &["scaled_linear"],
+        &["squaredcos_cap_v2"],
+        &["sigmoid"],
+        &["exp"],
+        &["laplace"],
+    ];
+    reading.choice("beta_schedule", defaults.schedule, choices)
 }
 
 /// The table, or the one that the library has in `f32`, of betas made in it.

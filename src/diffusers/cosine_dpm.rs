@@ -67,7 +67,6 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
         init_noise_sigma: noise.init_noise_sigma(),
         bare: false,
         grid,
-        rounds_strength_up: false,
     })
 }
 

@@ -60,7 +60,7 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     reading.choice("solver_type", "logrho", types)?;
     let knots = knots::knots(reading, TRAITS)?;
     if knots.idle {
-        reading.note(knots::IDLE);
+        reading.leaves_out_idle_end();
     }
     let grid = knots.grid()?;
     let lower = reading.flag("lower_order_final", true)? && knots.steps() < 15;
@@ -75,7 +75,7 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
         }
     };
     let (ours, theirs) = (solver(adams), solver(adams.unbounded()));
-    let shown = multistep::cut(reading, &grid)?;
+    let shown = reading.cut(&grid)?;
     let free =
         multistep::differ(&shown, &ours, &theirs)? && reading.defect(Defect::ExtrapolatesFreely);
     Ok(Recipe {
@@ -87,7 +87,6 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
         bare: knots.bare,
         init_noise_sigma: 1.0,
         grid,
-        rounds_strength_up: false,
     })
 }
 

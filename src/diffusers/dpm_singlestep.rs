@@ -10,6 +10,7 @@ use super::reading::Reading;
 use super::recipe::Recipe;
 use super::{Defect, multistep, network};
 use crate::error::Error;
+use crate::grid::Grid;
 use crate::plan::Plan;
 use crate::solver::{GroupedPart, GroupedSinglestep, Path, SecondOrderForm, Solver};
 
@@ -67,6 +68,12 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     multistep::learned_variance(reading)?;
     let knots = knots::knots(reading, TRAITS)?;
     let grid = knots.grid()?;
+    if form.tau > 0.0 {
+        reading.note(
+            "each step of a group starts at the group's first state with fresh noise, independent \
+             of that under which the group's estimates were made",
+        );
+    }
     let order = multistep::order(reading)?;
     let solver = Grouped {
         orders: orders(reading, order, knots.steps(), clean)?,
@@ -89,7 +96,6 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
         bare: knots.bare,
         init_noise_sigma: 1.0,
         grid,
-        rounds_strength_up: false,
     })
 }
 
@@ -106,8 +112,8 @@ fn orders(
     }
     if clean || !steps.is_multiple_of(order) {
         reading.note(
-            "lower_order_final is on all the same: the steps end at sigma = 0, or their number is no \
-             multiple of the order",
+            "lower_order_final is on all the same: the steps end at sigma = 0, or their number is \
+             no multiple of the order",
         );
     }
     Ok(solver)
@@ -129,9 +135,9 @@ impl Grouped {
     fn with_defects(
         mut self,
         reading: &Reading<'_>,
-        grid: &crate::grid::Grid,
+        grid: &Grid,
     ) -> Result<Arc<dyn Solver>, Error> {
-        let grid = multistep::cut(reading, grid)?;
+        let grid = reading.cut(grid)?;
         let mut theirs = self.clone();
         theirs.part.unbounded = true;
         if multistep::differ(&grid, &self, &theirs)? && reading.defect(Defect::ExtrapolatesFreely) {
@@ -144,7 +150,16 @@ impl Grouped {
         {
             self = theirs;
         }
+        if self.part.idle_end && !self.calls_at_end(&grid)? {
+            reading.leaves_out_idle_end();
+        }
         Ok(Arc::new(self))
+    }
+
+    /// Whether the network is asked at the end of the grid too.
+    fn calls_at_end(&self, grid: &Grid) -> Result<bool, Error> {
+        let plan = self.plan(&Path::without_schedule(grid))?;
+        Ok(plan.evaluations() > plan.steps().len())
     }
 }
 
@@ -169,6 +184,9 @@ impl Solver for Grouped {
     }
 
     fn order(&self) -> usize {
-        self.orders.order().min(2)
+        match self.tau > 0.0 {
+            true => 1,
+            false => self.orders.order().min(2),
+        }
     }
 }

@@ -61,7 +61,6 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
         init_noise_sigma: noise.init_noise_sigma(),
         bare: false,
         grid,
-        rounds_strength_up: false,
     })
 }
 
@@ -83,7 +82,7 @@ pub(super) fn grid(reading: &Reading<'_>, levels: Vec<NoiseLevel>) -> Result<(Gr
         ));
     }
     if idle {
-        reading.note(knots::IDLE);
+        reading.leaves_out_idle_end();
     }
     Ok((Grid::from_levels(levels, 1.0)?, idle))
 }

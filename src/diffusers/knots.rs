@@ -56,11 +56,7 @@ pub(super) enum End {
     TableOrAgain,
 }
 
-/// What is said where the library's last step changes nothing.
-pub(super) const IDLE: &str = "the library's last step leads from the last level to itself; it \
-     changes nothing (where it is not a number), and is left out";
-
-/// What is said where it corrects the state.
+/// What is said where the library's last step corrects the state.
 pub(super) const CORRECTED: &str = "the library's last step leads from the last level to itself: \
      what it does is to correct the state there, and so does the last step here";
 
@@ -133,12 +129,8 @@ fn variance_preserving(
     }
     let steps = plain_steps(reading, &table, "a ramp of sigma makes its own list")?;
     let rhos = ramp.rhos(reading, &scale, steps)?;
-    let cosine = traits.truncates_cosine
-        && reading.choice(
-            "beta_schedule",
-            "linear",
-            &[&["linear"], &["scaled_linear"], &["squaredcos_cap_v2"]],
-        )? == "squaredcos_cap_v2";
+    let cosine =
+        traits.truncates_cosine && betas::schedule(reading, Betas::LINEAR)? == "squaredcos_cap_v2";
     let rounded = ramp.is_rounded() && !cosine;
     let mut levels = Vec::with_capacity(steps + 1);
     let mut bare = false;
@@ -260,7 +252,20 @@ fn flow(reading: &Reading<'_>, traits: Traits, ramp: Option<Ramp>) -> Result<Kno
     };
     let table = reading.count("num_train_timesteps", 1000)? as f64;
     let flow = RectifiedFlow::new();
-    let level = |&sigma: &f64| Ok(flow.level(sigma)?.with_model_time((sigma * table).trunc()));
+    let float32 = reading.request().float32;
+    if float32 {
+        reading.uses("in_float32");
+    }
+    let level = |&sigma: &f64| {
+        // Times come before the rounding.
+        let time = (sigma * table).trunc();
+        let sigma = if float32 {
+            f64::from(sigma as f32)
+        } else {
+            sigma
+        };
+        Ok(flow.level(sigma)?.with_model_time(time))
+    };
     let mut levels = sigmas
         .iter()
         .map(level)
@@ -292,6 +297,9 @@ fn joined(
             "one step",
             "its steps do not end at sigma = 0, and the only one would end where it begins",
         ));
+    }
+    if idle {
+        reading.ends_idle();
     }
     if let [one, two, ..] = levels.as_slice()
         && one.model_time() == two.model_time()

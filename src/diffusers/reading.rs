@@ -1,11 +1,12 @@
 //! A configuration while it is read: typed fields, and a record of what was asked for.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use super::request::Request;
 use super::{Defect, FieldRead, Ignored, Report, Value};
-use crate::error::Error;
+use crate::error::{Error, require};
+use crate::grid::Grid;
 
 /// A configuration and a request while they are read.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub(super) struct Reading<'a> {
     request: &'a Request,
     report: RefCell<Report>,
     used: RefCell<Vec<&'static str>>,
+    /// How many of the library's last steps are no steps.
+    left_out: Cell<usize>,
 }
 
 impl<'a> Reading<'a> {
@@ -35,6 +38,7 @@ impl<'a> Reading<'a> {
                 ..Report::default()
             }),
             used: RefCell::default(),
+            left_out: Cell::default(),
         }
     }
 
@@ -65,6 +69,53 @@ impl<'a> Reading<'a> {
         let mut report = self.report.borrow_mut();
         if !report.notes.contains(&note) {
             report.notes.push(note);
+        }
+    }
+
+    /// The library's last step ends where it begins; the grid is one step shorter.
+    pub(super) fn ends_idle(&self) {
+        self.left_out.set(1);
+    }
+
+    /// The same, where that step changes nothing.
+    pub(super) fn leaves_out_idle_end(&self) {
+        self.ends_idle();
+        self.note(
+            "the last step of the library leads from the last level to itself; it changes nothing \
+             (where it is not a number), and is left out",
+        );
+    }
+
+    /// How many steps of a grid a strength keeps. It is a share of the library's steps, rounded down;
+    /// of a flow-matching scheduler up, as its pipelines have it.
+    pub(super) fn kept_by_strength(&self, steps: usize) -> usize {
+        let Some(strength) = self.request.strength else {
+            return steps;
+        };
+        let (left_out, all) = (self.left_out.get(), steps + self.left_out.get());
+        let share = all as f64 * strength;
+        let kept = match self.class.starts_with("FlowMatch") {
+            true => all - ((all as f64 - share) as usize).min(all),
+            false => (share as usize).min(all),
+        };
+        kept.saturating_sub(left_out)
+    }
+
+    /// The part of a grid that the request's strength leaves.
+    pub(super) fn cut(&self, grid: &Grid) -> Result<Grid, Error> {
+        let Some(strength) = self.request.strength else {
+            return Ok(grid.clone());
+        };
+        let valid = (0.0..=1.0).contains(&strength);
+        require(valid, "strength", strength, "between 0 and 1")?;
+        let steps = grid.steps();
+        match self.kept_by_strength(steps) {
+            0 => Err(Error::StepCount {
+                steps: 0,
+                min: 1,
+                max: steps,
+            }),
+            kept => grid.section(steps - kept..steps),
         }
     }
 

@@ -39,6 +39,7 @@ pub(crate) fn golden() -> Vec<Run> {
 pub(crate) fn numbers(value: &Value) -> Vec<f64> {
     match value {
         Value::Array(list) => list.iter().flat_map(numbers).collect(),
+        Value::String(name) if name == "Infinity" => vec![f64::INFINITY],
         number => vec![number.as_f64().expect("a number")],
     }
 }
@@ -147,13 +148,14 @@ impl Run {
             // j counts the elements of the whole batch, as they lie in memory.
             for (j, (o, x)) in out.iter_mut().zip(x).enumerate() {
                 let angle = 1.3 * scale * x + 0.001 * level.model_time() + 0.2 * j as f64;
+                // A network of the other sign (`how.sign`) is what the request says it is.
                 *o = 0.8 * angle.sin();
             }
         });
         let mut states = Vec::new();
         let mut calls = 0;
         // Of a long run the first states are kept, and the last.
-        let kept = golden["states"].as_array().expect("a list").len();
+        let kept = golden["states"].as_array().map_or(usize::MAX, Vec::len);
         let whole = sampler.plan().evaluations() < kept;
         for step in sampler.plan().steps() {
             let evaluated = step.stages.iter().filter(|stage| stage.evaluate.is_some());
@@ -222,7 +224,8 @@ fn single_calls(configured: &Configured) -> bool {
         .iter()
         .rev()
         .skip(1)
-        .all(|step| step.stages.len() == 1)
+        .map(|step| step.stages.iter())
+        .all(|stages| stages.filter(|stage| stage.evaluate.is_some()).count() == 1)
 }
 
 /// The normals of a recorded run, in order.

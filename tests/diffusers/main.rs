@@ -1,8 +1,15 @@
 //! The reader of configuration files, against what the library that they come from computes.
 
 mod common;
+mod euler;
 mod golden;
 mod lists;
+mod more;
+mod multistep;
+mod multistep_common;
+mod multistep_flows;
+mod multistep_orders;
+mod multistep_refusals;
+mod page;
 mod pipelines;
 mod report;
-mod wide;
