@@ -155,8 +155,11 @@ pub fn wan(steps: usize) -> Request {
     Request::steps(steps).reproducing(Defect::StartsBelowOne)
 }
 
-/// LTX-Video, by [`ltx_tokens`].
-#[doc(alias("LTXPipeline", "LTXImageToVideoPipeline"))]
+/// LTX-Video, and LTX-2 with its audio on the same list; by [`ltx_tokens`].
+///
+/// A distilled LTX-2 is given eight σ in place of the uniform list, [`Request::of_sigmas`], and
+/// its file has no dynamic shift and no `shift_terminal`.
+#[doc(alias("LTXPipeline", "LTXImageToVideoPipeline", "LTX2Pipeline"))]
 pub fn ltx_video(steps: usize, tokens: usize) -> Request {
     uniform(steps).image_tokens(tokens)
 }

@@ -60,6 +60,18 @@ fn a_models_preset_tells_its_network_what_the_librarys_pipeline_does() {
     }
 }
 
+#[test]
+fn a_flow_models_preset_gives_the_states_of_the_librarys_run() {
+    let flow = |run: &Run| run.class.starts_with("FlowMatch") || run.name.starts_with("wan");
+    let runs: Vec<Run> = golden().into_iter().filter(flow).collect();
+    assert!(runs.len() > 20);
+    for run in runs {
+        let configured = run.configured(&preset(&run)).expect("it is read");
+        let error = run.error_of_states(&configured);
+        assert!(error < 1e-10, "{} in {}: {error:e}", run.name, run.steps);
+    }
+}
+
 /// σ = s u/(1 + (s − 1) u) at u = 1 − i/K.
 fn shifted(steps: usize, shift: f64) -> Vec<f64> {
     let uniform = (0..steps).map(|i| (steps - i) as f64 / steps as f64);
