@@ -4,7 +4,8 @@ use diffusion_sampler::Prediction;
 use diffusion_sampler::diffusers::{self, Configured, Defect, Request, pipelines};
 use serde_json::json;
 
-use super::common::{Run, difference, golden, numbers};
+use super::common::{Run, golden, numbers};
+use super::compare::difference;
 
 const REVERSED: Prediction = Prediction::Linear {
     data: 1.0,
