@@ -57,6 +57,23 @@ pub(crate) struct Bounds {
     pub(crate) keeps_noise: bool,
 }
 
+/// What happens, in words.
+impl std::fmt::Display for Clip {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.range {
+            Range::Static { low, high } => write!(f, "clipped to {low} to {high}")?,
+            Range::Dynamic { ratio, max } => write!(
+                f,
+                "thresholded at the quantile {ratio} of each sample, from 1 to {max}"
+            )?,
+        }
+        match self.noise {
+            ClipNoise::Recompute => Ok(()),
+            ClipNoise::Keep => f.write_str(", the estimate of the noise kept"),
+        }
+    }
+}
+
 impl Clip {
     /// Clips D to \[`low`, `high`\] and recomputes E.
     ///

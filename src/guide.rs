@@ -3,6 +3,10 @@
 //!
 //! - [`choosing`]: which schedule, spacing and solver to take, with measured figures.
 //! - [`extending`]: custom schedules, solvers, models, loops and noise.
+#![cfg_attr(
+    feature = "diffusers",
+    doc = "- [`models`]: published checkpoints: what to type for each, complete."
+)]
 //! - [`samplers`]: every sampler and spacing that has a name elsewhere, and what it is here.
 //! - [`recipes`]: image to image, inpainting, continuous batching, action sequences, flow maps,
 //!   parity tests.
@@ -51,6 +55,15 @@ pub mod mathematics {
     //! [choosing]: super::choosing
     //! [verification]: super::verification
     #![doc = include_str!("../docs/mathematics.md")]
+}
+
+#[cfg(feature = "diffusers")]
+pub mod models {
+    //! [actions]: super::recipes#action-sequences-at-low-latency
+    //! [choosing]: super::choosing
+    //! [extending]: super::extending
+    //! [pipelines]: crate::diffusers::pipelines
+    #![doc = include_str!("../docs/models.md")]
 }
 
 pub mod performance {

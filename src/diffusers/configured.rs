@@ -158,8 +158,8 @@ impl Configured {
         evaluated(self.sampler.plan())
     }
 
-    /// What the library multiplies standard normals by to make its first state. The variance here is
-    /// [`Sampler::start_variance`], which differs by [`state_factor`](Self::state_factor).
+    /// What the library multiplies standard normals by to make its first state. The variance here
+    /// is [`Sampler::start_variance`], which differs by [`state_factor`](Self::state_factor).
     pub fn init_noise_sigma(&self) -> f64 {
         self.init_noise_sigma
     }
@@ -177,6 +177,23 @@ impl Configured {
     }
 }
 
+impl Configured {
+    /// The factors on the network's input at its first and last call, where it is scaled.
+    fn input_scales(&self) -> Option<(Short, Short)> {
+        let levels = self
+            .sampler
+            .plan()
+            .stages()
+            .filter_map(|stage| stage.evaluate);
+        let scales: Result<Vec<f64>, Error> = levels
+            .map(|level| self.prediction.input_scale(&level))
+            .collect();
+        let scales = scales.ok()?;
+        let scaled = scales.iter().any(|&scale| scale != 1.0);
+        if scaled { ends(&scales) } else { None }
+    }
+}
+
 /// The network's time at each evaluation.
 fn evaluated(plan: &Plan) -> Vec<f64> {
     let levels = plan.stages().filter_map(|stage| stage.evaluate);
@@ -187,31 +204,70 @@ fn evaluated(plan: &Plan) -> Vec<f64> {
 impl fmt::Display for Configured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plan = self.sampler.plan();
+        let (steps, calls) = (plan.steps().len(), plan.evaluations());
+        let plural = |count| if count == 1 { "" } else { "s" };
         writeln!(
             f,
-            "{} steps, {} evaluations, from {} to {}",
-            plan.steps().len(),
-            plan.evaluations(),
-            plan.start(),
-            plan.end()
+            "{}: {steps} step{}, {calls} call{} of the network",
+            self.report.class,
+            plural(steps),
+            plural(calls)
         )?;
-        writeln!(f, "solver: {:?}", self.solver)?;
-        write!(f, "network: predicts {}", self.prediction)?;
-        if let (Some(first), Some(last)) =
-            (self.network_times().first(), self.network_times().last())
-        {
-            write!(f, ", at times {first} to {last}")?;
+        writeln!(f, "  network predicts  {}", described(self.prediction))?;
+        if let Some((first, last)) = ends(&self.network_times()) {
+            writeln!(f, "  it is told times  {first} to {last}")?;
         }
-        writeln!(f)?;
-        if let Some(clip) = self.clip() {
-            writeln!(f, "x0: {clip:?}")?;
+        match self.input_scales() {
+            Some((first, last)) => writeln!(
+                f,
+                "  its input is      the state times Prediction::input_scale, {first} to {last}"
+            )?,
+            None => writeln!(f, "  its input is      the state as it is")?,
         }
-        writeln!(
-            f,
-            "start: N(0, {}), init_noise_sigma {}",
-            self.sampler.start_variance(),
-            self.init_noise_sigma
-        )?;
-        write!(f, "{}", self.report)
+        if let Some((first, last)) = ends(&self.sigmas()) {
+            let meaning = match self.state {
+                State::Flow => "",
+                State::Same | State::OverAlpha => " (noise over signal)",
+            };
+            writeln!(f, "  sigma             {first} to {last}{meaning}")?;
+        }
+        let deviation = Short(self.sampler.start_variance().sqrt());
+        writeln!(f, "  start             normals times {deviation}")?;
+        writeln!(f, "  solver            {:?}", self.solver)?;
+        match self.clip() {
+            Some(clip) => writeln!(f, "  estimate of x0    {clip}")?,
+            None => writeln!(f, "  estimate of x0    not clipped")?,
+        }
+        self.report.sections(f)
+    }
+}
+
+/// The prediction in the field's words.
+fn described(prediction: Prediction) -> String {
+    match prediction {
+        Prediction::Flow => "flow: noise - data".to_owned(),
+        Prediction::Linear { data, noise } if (data, noise) == (1.0, -1.0) => {
+            "flow, reversed: data - noise".to_owned()
+        }
+        Prediction::Velocity => "velocity (v)".to_owned(),
+        Prediction::Noise => "noise (epsilon)".to_owned(),
+        Prediction::Data => "data (x0)".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// The first and the last of a list.
+fn ends(list: &[f64]) -> Option<(Short, Short)> {
+    Some((Short(*list.first()?), Short(*list.last()?)))
+}
+
+/// A number to six digits.
+#[derive(Clone, Copy)]
+struct Short(f64);
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rounded = format!("{:.5e}", self.0).parse();
+        write!(f, "{}", rounded.unwrap_or(self.0))
     }
 }

@@ -17,7 +17,8 @@
 //!
 //! The file does not say everything. What only the caller knows (the number of steps, the size of
 //! the image, a list of σ, a strength, what the pipeline around the network passes) is a
-//! [`Request`].
+//! [`Request`]. For known models [`pipelines`] has it by name, and
+//! [the guide](crate::guide::models) shows the whole program.
 //!
 //! Every field of a class is honoured, or refused by name with the reason and the nearest thing
 //! that is here. Fields without an effect are listed in the [`Report`], and so are the known
@@ -57,6 +58,7 @@ mod last_noise;
 mod lms;
 mod multistep;
 mod network;
+pub mod pipelines;
 mod pndm;
 mod published_churn;
 mod ramp;

@@ -48,39 +48,76 @@ pub struct Ignored {
     pub known: bool,
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "class: {}", self.class)?;
-        for field in &self.read {
-            let default = if field.default { " (default)" } else { "" };
-            writeln!(f, "read: {} = {}{default}", field.name, field.value)?;
+impl Report {
+    /// All but the class: a section for each list that is not empty.
+    pub(super) fn sections(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (default, given): (Vec<_>, Vec<_>) = self.read.iter().partition(|field| field.default);
+        fields(f, "read from the file", &given)?;
+        fields(f, "not in the file, so the class's default", &default)?;
+        let (idle, unknown): (Vec<_>, Vec<_>) = self.ignored.iter().partition(|field| field.known);
+        ignored(f, "in the file, without an effect here", &idle)?;
+        ignored(f, "in the file, but no field of this class", &unknown)?;
+        if !self.unused.is_empty() {
+            let unused = self.unused.join(", ");
+            writeln!(f, "requested, without an effect here:\n  {unused}")?;
         }
-        for field in &self.ignored {
-            let why = match field.known {
-                true => "has no effect here",
-                false => "is no field of this class",
-            };
-            writeln!(f, "ignored: {} = {}: it {why}", field.name, field.value)?;
-        }
-        for what in &self.unused {
-            writeln!(f, "ignored: the request's {what}: it has no effect here")?;
-        }
-        for (defect, reproduced) in &self.defects {
-            if *reproduced {
-                writeln!(f, "reproduced, as requested: {}", defect.description())?;
-            } else {
-                writeln!(
-                    f,
-                    "not reproduced: {} Here: {} To have it: \
-                     Request::reproducing(Defect::{defect})",
-                    defect.description(),
-                    defect.instead()
-                )?;
-            }
-        }
+        self.write_defects(f)?;
         for note in &self.notes {
-            writeln!(f, "note: {note}")?;
+            writeln!(f, "note:\n  {note}")?;
         }
         Ok(())
     }
+
+    fn write_defects(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (defect, _) in self.defects.iter().filter(|(_, reproduced)| *reproduced) {
+            let does = defect.description();
+            writeln!(
+                f,
+                "as the library has it, because it was asked for ({defect}):\n  {does}"
+            )?;
+        }
+        for (defect, _) in self.defects.iter().filter(|(_, reproduced)| !reproduced) {
+            let (does, here) = (defect.description(), defect.instead());
+            writeln!(
+                f,
+                "unlike the library ({defect}):\n  There: {does}\n  Here: {here}"
+            )?;
+            writeln!(f, "  To have it: Request::reproducing(Defect::{defect})")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.class)?;
+        self.sections(f)
+    }
+}
+
+fn fields(f: &mut fmt::Formatter<'_>, title: &str, fields: &[&FieldRead]) -> fmt::Result {
+    let list = fields.iter().map(|field| (field.name, &field.value));
+    section(f, title, list)
+}
+
+fn ignored(f: &mut fmt::Formatter<'_>, title: &str, fields: &[&Ignored]) -> fmt::Result {
+    let list = fields
+        .iter()
+        .map(|field| (field.name.as_str(), &field.value));
+    section(f, title, list)
+}
+
+/// A title, and a line for each field; nothing for none.
+fn section<'a, V: fmt::Display + 'a>(
+    f: &mut fmt::Formatter<'_>,
+    title: &str,
+    fields: impl ExactSizeIterator<Item = (&'a str, &'a V)>,
+) -> fmt::Result {
+    if fields.len() > 0 {
+        writeln!(f, "{title}:")?;
+    }
+    for (name, value) in fields {
+        writeln!(f, "  {name} = {value}")?;
+    }
+    Ok(())
 }

@@ -14,3 +14,5 @@ mod multistep_flows;
 mod multistep_orders;
 mod multistep_refusals;
 mod page;
+mod pipelines;
+mod report;
