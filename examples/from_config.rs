@@ -1,6 +1,6 @@
 //! What a checkpoint's `scheduler_config.json` comes to, and a run of it.
 //!
-//! `cargo run --release --features diffusers --example checkpoint [scheduler_config.json [STEPS]]`
+//! `cargo run --release --features diffusers --example from_config [scheduler_config.json [STEPS]]`
 
 use std::error::Error;
 
