@@ -75,7 +75,7 @@ fn read_dpm(reading: &Reading<'_>) -> Result<Recipe, Error> {
 
 /// ᾱ is shifted in its signal-to-noise ratio, and rescaled after it.
 fn table(reading: &Reading<'_>) -> Result<TableSchedule, Error> {
-    let scale = reading.number("snr_shift_scale", 3.0)?;
+    let scale = reading.positive("snr_shift_scale", 3.0)?;
     let table = betas::table(reading, Betas::LATENT)?.snr_shifted(scale)?;
     match reading.flag("rescale_betas_zero_snr", false)? {
         true => table.zero_terminal_snr(),

@@ -109,6 +109,7 @@ impl SchedulerConfig {
         else {
             return Err(unknown_class(name));
         };
+        request.check()?;
         let reading = Reading::new(class.names[0], class.fields, &self.fields, request);
         let recipe = (class.read)(&reading)?;
         Configured::new(recipe, reading)

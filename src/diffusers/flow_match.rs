@@ -231,9 +231,7 @@ impl List {
 }
 
 fn table(reading: &Reading<'_>) -> Result<usize, Error> {
-    let table = reading.count("num_train_timesteps", 1000)?;
-    require(table > 0, "num_train_timesteps", table as f64, "at least 1")?;
-    Ok(table)
+    reading.training_times(usize::MAX)
 }
 
 /// FlowMatchEuler's list: σ given or its own → shift → stretch → ramp.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Defect, Value};
+use crate::error::Shortened;
 
 /// What was read of a configuration, what was ignored, and which defects of the library make a
 /// difference.
@@ -60,7 +61,8 @@ impl fmt::Display for Report {
                 true => "has no effect here",
                 false => "is no field of this class",
             };
-            writeln!(f, "ignored: {} = {}: it {why}", field.name, field.value)?;
+            let name = Shortened(&field.name);
+            writeln!(f, "ignored: {name} = {}: it {why}", field.value)?;
         }
         for what in &self.unused {
             writeln!(f, "ignored: the request's {what}: it has no effect here")?;
