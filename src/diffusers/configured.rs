@@ -56,7 +56,8 @@ impl Configured {
         let mut grid = recipe.grid;
         if let Some(strength) = reading.request().strength {
             reading.uses("strength");
-            grid = match recipe.rounds_strength_up {
+            // As the pipelines of flow matching have it, and all others.
+            grid = match reading.class().starts_with("FlowMatch") {
                 true => last_steps(&grid, strength)?,
                 false => grid.by_strength(strength)?,
             };

@@ -61,7 +61,6 @@ fn read_lcm(reading: &Reading<'_>) -> Result<Recipe, Error> {
         state: State::Same,
         init_noise_sigma: 1.0,
         bare: false,
-        rounds_strength_up: false,
     })
 }
 
@@ -84,7 +83,6 @@ fn read_tcd(reading: &Reading<'_>) -> Result<Recipe, Error> {
         state: State::Same,
         init_noise_sigma: 1.0,
         bare: false,
-        rounds_strength_up: false,
     })
 }
 

@@ -90,7 +90,6 @@ pub(super) fn strided(
         state: State::Same,
         init_noise_sigma: 1.0,
         bare: false,
-        rounds_strength_up: false,
     })
 }
 

@@ -148,6 +148,5 @@ fn ancestral(
         state: State::Same,
         init_noise_sigma: 1.0,
         bare: false,
-        rounds_strength_up: false,
     })
 }

@@ -50,6 +50,9 @@ defects! {
     HalfThirdOrder
         "The third-order multistep method has half the weight of its second difference: it is of second order."
         "It is of third order.";
+    WrongSignOfTheSecondDifference
+        "The third-order step with noise subtracts half of the second difference where it should add it: the method is of first order."
+        "It adds it.";
     ExtrapolatesFreely
         "A multistep method extrapolates over any ratio of steps."
         "A step that is much shorter than the one before it is taken at lower order.";

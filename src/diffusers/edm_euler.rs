@@ -71,6 +71,5 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
         state: State::OverAlpha,
         init_noise_sigma: noise.init_noise_sigma(),
         bare: false,
-        rounds_strength_up: false,
     })
 }

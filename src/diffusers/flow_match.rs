@@ -225,7 +225,6 @@ impl List {
             state: State::Flow,
             init_noise_sigma: 1.0,
             bare: false,
-            rounds_strength_up: true,
         })
     }
 }

@@ -44,7 +44,6 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
         state: State::Same,
         init_noise_sigma: 1.0,
         bare: true,
-        rounds_strength_up: false,
     })
 }
 

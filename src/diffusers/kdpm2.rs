@@ -61,7 +61,6 @@ fn read(reading: &Reading<'_>, solver: Dpm2) -> Result<Recipe, Error> {
         state: State::OverAlpha,
         init_noise_sigma,
         bare: false,
-        rounds_strength_up: false,
     })
 }
 

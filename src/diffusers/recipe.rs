@@ -25,8 +25,6 @@ pub(super) struct Recipe {
     /// Whether the levels of the grid are not the schedule's to rounding, so that the solver sees
     /// the grid alone.
     pub(super) bare: bool,
-    /// Whether a strength keeps ⌈K · strength⌉ steps, as the pipelines of flow matching have it.
-    pub(super) rounds_strength_up: bool,
 }
 
 /// In which coordinates the library keeps its state.

@@ -68,6 +68,5 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
         state: State::Same,
         init_noise_sigma: 1.0,
         bare: false,
-        rounds_strength_up: false,
     })
 }

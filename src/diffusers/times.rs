@@ -84,7 +84,9 @@ pub(super) fn spaced(
                 );
             }
             let time = |i: usize| (reach as f64 - i as f64 * stride).round_ties_even() - 1.0;
-            return Ok((0..steps).map(time).collect());
+            // Over fewer indices there are fewer of them.
+            let count = (reach as f64 / stride).ceil() as usize;
+            return Ok((0..steps.min(count)).map(time).collect());
         }
     };
     rising.reverse();

@@ -4,7 +4,7 @@ use super::single_step::{Gains, Rule};
 use super::{Entry, Path, SecondOrderForm, Solver};
 use crate::error::{Error, require};
 use crate::level::NoiseLevel;
-use crate::plan::{Plan, Step, Store, Update};
+use crate::plan::{Plan, Stage, Step, Store, Update};
 use crate::posterior::{Kappa, StridedPosterior, step_size};
 
 /// Single-step DPM-Solver++ and DPM-Solver on groups of edges: steps of order 1, 2 and 3 over one,
@@ -102,7 +102,7 @@ impl GroupedSinglestep {
     }
 
     /// The orders of K edges.
-    fn orders(&self, steps: usize, clean: bool) -> Vec<usize> {
+    pub(crate) fn orders(&self, steps: usize, clean: bool) -> Vec<usize> {
         let lower = self.lower_order_final || clean || !steps.is_multiple_of(self.order);
         let mut orders: Vec<usize> = (0..steps).map(|index| index % self.order + 1).collect();
         // A last group that is complete ends one order lower, and the last edge is its own.
@@ -141,17 +141,30 @@ impl Group {
     }
 }
 
-impl Solver for GroupedSinglestep {
-    /// # Errors
-    ///
-    /// None on a valid grid.
-    fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
+/// How a path is a part of a list.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Part {
+    /// The number of edges of the whole list, of which the path has the last ones.
+    pub(crate) total: usize,
+    /// Whether an edge of no length is to come, from the last knot to itself.
+    pub(crate) idle_end: bool,
+    /// Whether a group goes on over any ratio of its edges.
+    pub(crate) unbounded: bool,
+}
+
+impl GroupedSinglestep {
+    /// The plan of a part of a list.
+    pub(crate) fn plan_part(&self, path: &Path<'_>, part: Part) -> Result<Plan, Error> {
         let rule = Rule::of(self.noise, self.form);
-        let orders = self.orders(path.grid().steps(), path.grid().end().is_clean());
+        let edges = path.grid().steps() + usize::from(part.idle_end);
+        let mut orders = self.orders(part.total, path.grid().end().is_clean());
+        orders.drain(..part.total.saturating_sub(edges));
         let mut group = Group::at(path.grid().start());
         let mut steps = Vec::with_capacity(orders.len());
         for (index, (from, to)) in path.edges().enumerate() {
-            if orders[index] == 1 || group.knots.len() > self.order || !group.reaches(&to) {
+            let alone = orders.get(index) == Some(&1);
+            let reaches = part.unbounded || group.reaches(&to);
+            if alone || group.knots.len() > self.order || !reaches {
                 group = Group::at(from);
             }
             let update = match rule.update(&group.knots, group.gains, to)? {
@@ -175,7 +188,31 @@ impl Solver for GroupedSinglestep {
             group.knots.push(to);
             steps.push(Step::simple(from, to, update));
         }
+        // An edge of no length that ends a group takes its last knot again, by all its estimates.
+        let again = part.idle_end && orders.last().is_some_and(|&order| order > 1);
+        let to = path.grid().end();
+        if again
+            && (2..=self.order).contains(&group.knots.len())
+            && let Some(last) = steps.last_mut()
+            && let Some((update, _)) = rule.update(&group.knots, group.gains, to)?
+        {
+            last.stages.push(Stage::evaluating(to, update));
+        }
         Plan::new(steps, self.order - 1)
+    }
+}
+
+impl Solver for GroupedSinglestep {
+    /// # Errors
+    ///
+    /// None on a valid grid.
+    fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
+        let whole = Part {
+            total: path.grid().steps(),
+            idle_end: false,
+            unbounded: false,
+        };
+        self.plan_part(path, whole)
     }
 
     fn order(&self) -> usize {

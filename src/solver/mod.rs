@@ -82,6 +82,8 @@ pub use tcd::Tcd;
 pub use uni_pc::{Basis, UniPc};
 
 pub(crate) use dpm_solver_singlestep::EmbeddedStep;
+#[cfg(feature = "diffusers")]
+pub(crate) use grouped::Part as GroupedPart;
 pub(crate) use single_step::Pair as EmbeddedPair;
 
 use std::fmt::Debug;

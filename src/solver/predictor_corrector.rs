@@ -53,6 +53,9 @@ pub(super) struct PredictorCorrector<'a> {
     /// The steps whose result is not corrected.
     pub(super) without: &'a [usize],
     pub(super) lowering: Lowering,
+    /// Whether the state at the end is corrected too, by one more evaluation: the last step of a
+    /// list that ends with the same level twice.
+    pub(super) corrects_end: bool,
 }
 
 impl PredictorCorrector<'_> {
@@ -90,7 +93,10 @@ impl PredictorCorrector<'_> {
                 Some(first) => update = self.after(&first, update, (from, to)),
                 None => {}
             }
-            let next = sizes.get(index + 1).copied().filter(|_| size.is_finite());
+            // Beyond the last step lies one of no length, if any.
+            let beyond = self.corrects_end.then_some(0.0);
+            let next = sizes.get(index + 1).copied().or(beyond);
+            let next = next.filter(|_| size.is_finite());
             // Onto a clean end nothing is left of the state but the estimate made on it.
             let matters = |next: f64| next.is_finite() || self.evaluates_twice;
             let corrected = next.is_some_and(matters)
@@ -117,6 +123,9 @@ impl PredictorCorrector<'_> {
             history.advance(size);
             stages.push(Stage::evaluating(from, update));
             steps.push(Step { from, to, stages });
+        }
+        if let (Some(last), Some(correction)) = (steps.last_mut(), correction) {
+            last.stages.push(Stage::evaluating(last.to, correction));
         }
         Ok(steps)
     }
@@ -147,7 +156,7 @@ impl PredictorCorrector<'_> {
             Corrector::OneMore => usize::MAX,
             Corrector::Nodes(nodes) => nodes,
         };
-        let left = steps - index;
+        let left = steps - index + usize::from(self.corrects_end);
         let (predicting, correcting) = match self.lowering {
             Lowering::Off => (usize::MAX, usize::MAX),
             Lowering::Steps => (left, left + 1),

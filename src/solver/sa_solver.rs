@@ -256,13 +256,9 @@ impl SaSolver {
             ..self
         }
     }
-}
 
-impl Solver for SaSolver {
-    /// # Errors
-    ///
-    /// [`Error::TimeWithoutSchedule`] where fractions of a schedule are asked for.
-    fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
+    /// The plan, with a correction of the state at the end by one more evaluation.
+    pub(crate) fn plan_to(&self, path: &Path<'_>, corrects_end: bool) -> Result<Plan, Error> {
         let within = self.within.on(path)?;
         let slope = if self.simple {
             Slope::Linear
@@ -286,6 +282,7 @@ impl Solver for SaSolver {
             evaluates_twice: self.evaluates_twice,
             without: &[],
             lowering,
+            corrects_end,
         };
         let tau = |(from, to)| {
             if within.contains(&from, &to) {
@@ -296,6 +293,15 @@ impl Solver for SaSolver {
         };
         let taus: Vec<f64> = path.edges().map(tau).collect();
         Plan::of_steps(rule.steps(path, &taus)?)
+    }
+}
+
+impl Solver for SaSolver {
+    /// # Errors
+    ///
+    /// [`Error::TimeWithoutSchedule`] where fractions of a schedule are asked for.
+    fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
+        self.plan_to(path, false)
     }
 
     fn order(&self) -> usize {

@@ -125,13 +125,9 @@ impl UniPc {
             ..self
         }
     }
-}
 
-impl Solver for UniPc {
-    /// # Errors
-    ///
-    /// None on a valid grid.
-    fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
+    /// The plan, with a correction of the state at the end by one more evaluation.
+    pub(crate) fn plan_to(&self, path: &Path<'_>, corrects_end: bool) -> Result<Plan, Error> {
         let slope = match self.basis {
             Basis::Bh1 => Slope::Linear,
             Basis::Bh2 => Slope::Midpoint,
@@ -154,8 +150,18 @@ impl Solver for UniPc {
             evaluates_twice: false,
             without: &self.without,
             lowering,
+            corrects_end,
         };
         Plan::of_steps(rule.steps(path, &vec![0.0; path.edges().len()])?)
+    }
+}
+
+impl Solver for UniPc {
+    /// # Errors
+    ///
+    /// None on a valid grid.
+    fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
+        self.plan_to(path, false)
     }
 
     /// p + 1, and p without the corrector; at most 2 with a lower order at the end.

@@ -3,4 +3,9 @@
 mod common;
 mod golden;
 mod lists;
+mod multistep;
+mod multistep_common;
+mod multistep_flows;
+mod multistep_orders;
+mod multistep_refusals;
 mod wide;

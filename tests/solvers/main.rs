@@ -12,6 +12,7 @@ mod er_sde;
 mod exponential;
 mod few_steps;
 mod flow_maps;
+mod from_pure_noise;
 mod grouped;
 mod heavy_ball;
 mod heun;

@@ -1,0 +1,31 @@
+//! What the network of a class predicts that knows tables and flows.
+
+use super::common;
+use super::reading::Reading;
+use super::recipe::State;
+use crate::error::Error;
+use crate::prediction::Prediction;
+
+/// `prediction_type`, on a table or on a flow.
+pub(super) fn prediction(reading: &Reading<'_>, state: State) -> Result<Prediction, Error> {
+    let choices: &[&[&str]] = &[
+        &["epsilon"],
+        &["sample", "original_sample"],
+        &["v_prediction"],
+        &["flow_prediction"],
+    ];
+    let kind = reading.choice("prediction_type", "epsilon", choices)?;
+    match (kind, state) {
+        ("flow_prediction", State::Same | State::OverAlpha) => Err(reading.unsupported(
+            "prediction_type",
+            "a flow's velocity says nothing on the noise levels of a table of betas",
+            "use_flow_sigmas, or another prediction_type",
+        )),
+        ("v_prediction", State::Flow) => Err(reading.unsupported(
+            "prediction_type",
+            "the velocity of a variance-preserving schedule says nothing on a flow",
+            "\"flow_prediction\"",
+        )),
+        _ => common::prediction(reading),
+    }
+}

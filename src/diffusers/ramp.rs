@@ -1,0 +1,175 @@
+//! Ramps of ρ between the ends of a table: Karras's, exponential, beta, and Lu's.
+
+use super::reading::Reading;
+use super::times::linspace;
+use crate::error::Error;
+use crate::level::NoiseLevel;
+use crate::schedule::{LambdaRange, NoiseSchedule, TableSchedule};
+use crate::special::beta_quantile;
+
+/// A ramp of ρ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ramp {
+    /// Uniform in ρ^(1/7) (Karras et al. 2022).
+    Karras,
+    /// Uniform in ln ρ; its times are rounded (Lu et al. 2022).
+    Lu,
+    /// Uniform in ln ρ.
+    Exponential,
+    /// Quantiles of Beta(0.6, 0.6) (Lee et al. 2024).
+    Beta,
+}
+
+/// The ramp that is switched on, if any.
+pub(super) fn read(reading: &Reading<'_>, lu: bool) -> Result<Option<Ramp>, Error> {
+    let karras = reading.flag("use_karras_sigmas", false)?;
+    let lu = lu && reading.flag("use_lu_lambdas", false)?;
+    let exponential = reading.flag("use_exponential_sigmas", false)?;
+    let beta = reading.flag("use_beta_sigmas", false)?;
+    let on = [karras, exponential, beta].into_iter().filter(|&on| on);
+    if on.count() > 1 {
+        let field = match karras {
+            true => "use_karras_sigmas",
+            false => "use_exponential_sigmas",
+        };
+        return Err(reading.unsupported(
+            field,
+            "another ramp of sigma is switched on too",
+            "one of use_karras_sigmas, use_exponential_sigmas and use_beta_sigmas",
+        ));
+    }
+    Ok(match (karras, lu, exponential, beta) {
+        (true, ..) => Some(Ramp::Karras),
+        (_, true, ..) => Some(Ramp::Lu),
+        (_, _, true, _) => Some(Ramp::Exponential),
+        (.., true) => Some(Ramp::Beta),
+        _ => None,
+    })
+}
+
+impl Ramp {
+    /// Whether the times are rounded to the nearest, not truncated.
+    pub(super) fn is_rounded(self) -> bool {
+        matches!(self, Self::Karras | Self::Lu)
+    }
+
+    /// K values of ρ from the noisy end of the table, or of the file, to the clean one.
+    pub(super) fn rhos(
+        self,
+        reading: &Reading<'_>,
+        scale: &Scale,
+        steps: usize,
+    ) -> Result<Vec<f64>, Error> {
+        let (mut min, mut max) = (scale.min(), scale.max());
+        if self != Self::Lu {
+            min = reading.optional_number("sigma_min")?.unwrap_or(min);
+            max = reading.optional_number("sigma_max")?.unwrap_or(max);
+        }
+        LambdaRange::of_rhos(max, min)?;
+        let shares = linspace(0.0, 1.0, steps);
+        let mut rhos: Vec<f64> = match self {
+            Self::Karras => {
+                let root = |rho: f64| libm::pow(rho, 1.0 / 7.0);
+                let (first, last) = (root(max), root(min));
+                let power = |share: f64| libm::pow(first + share * (last - first), 7.0);
+                shares.map(power).collect()
+            }
+            Self::Lu | Self::Exponential => {
+                let logs = linspace(libm::log(max), libm::log(min), steps);
+                logs.map(libm::exp).collect()
+            }
+            Self::Beta => {
+                let quantile = |share: f64| beta_quantile(1.0 - share, 0.6, 0.6);
+                shares
+                    .map(|share| min + (max - min) * quantile(share))
+                    .collect()
+            }
+        };
+        // Both ends exactly: a root's power need not give them back.
+        if let [.., last] = rhos.as_mut_slice() {
+            *last = min;
+        }
+        if let [first, ..] = rhos.as_mut_slice() {
+            *first = max;
+        }
+        Ok(rhos)
+    }
+}
+
+/// ln ρ at the indices of a table.
+#[derive(Debug)]
+pub(super) struct Scale {
+    logs: Vec<f64>,
+    ends: [NoiseLevel; 2],
+}
+
+impl Scale {
+    pub(super) fn of(table: &TableSchedule) -> Result<Self, Error> {
+        let length = table.table_len().unwrap_or(1);
+        let log = |index: usize| Ok(-table.level(index as f64)?.lambda());
+        let logs = (1..=length).map(log).collect::<Result<Vec<_>, Error>>()?;
+        let ends = [table.level(1.0)?, table.level(length as f64)?];
+        Ok(Self { logs, ends })
+    }
+
+    /// The same with another level at its noisy end.
+    pub(super) fn ending_at(mut self, end: NoiseLevel) -> Self {
+        if let Some(last) = self.logs.last_mut() {
+            *last = -end.lambda();
+        }
+        self.ends[1] = end;
+        self
+    }
+
+    fn min(&self) -> f64 {
+        self.ends[0].rho()
+    }
+
+    fn max(&self) -> f64 {
+        self.ends[1].rho()
+    }
+
+    /// The index at which the table has this ρ: linear in ln ρ between two, within the table.
+    pub(super) fn index(&self, rho: f64) -> f64 {
+        let log = libm::log(rho);
+        let low = self.logs.iter().rposition(|&entry| entry <= log);
+        let low = low.unwrap_or(0).min(self.logs.len().saturating_sub(2));
+        match (self.logs.get(low), self.logs.get(low + 1)) {
+            (Some(&first), Some(&second)) => {
+                let share = (log - first) / (second - first);
+                low as f64 + share.clamp(0.0, 1.0)
+            }
+            _ => low as f64,
+        }
+    }
+
+    /// The level of the table with this ρ; or where it lies beyond the table's ends, a level of no
+    /// table, and true.
+    pub(super) fn level(
+        &self,
+        table: &TableSchedule,
+        rho: f64,
+    ) -> Result<(NoiseLevel, bool), Error> {
+        for end in self.ends {
+            if rho == end.rho() {
+                return Ok((end, false));
+            }
+        }
+        let outside = !(self.min()..=self.max()).contains(&rho);
+        let time = match outside {
+            true => self.index(rho) + 1.0,
+            false => table.time_of_lambda(-libm::log(rho))?,
+        };
+        let level = NoiseLevel::variance_preserving(time, -libm::log1p(rho * rho))?;
+        Ok((level, outside))
+    }
+}
+
+/// ⌊t⌋, of an index that is whole to rounding the whole number.
+pub(super) fn truncated(index: f64) -> f64 {
+    let nearest = index.round();
+    match (index - nearest).abs() < 1e-6 {
+        true => nearest,
+        false => index.floor(),
+    }
+}
