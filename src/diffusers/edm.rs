@@ -29,7 +29,10 @@ impl Noise {
         let max = reading.number("sigma_max", max)?;
         let ramps: &[&[&str]] = &[&["karras"], &["exponential"]];
         let exponent = match reading.choice("sigma_schedule", ramp, ramps)? {
-            "karras" => Some(reading.number("rho", 7.0)?),
+            "karras" => {
+                let valid = |rho: f64| rho.is_finite() && rho != 0.0;
+                Some(reading.number_where("rho", 7.0, valid, "finite and not 0")?)
+            }
             _ => None,
         };
         LambdaRange::of_rhos(max, min)?;
@@ -89,7 +92,7 @@ pub(super) fn steps(reading: &Reading<'_>) -> Result<usize, Error> {
 
 /// The network: F of EDM's preconditioning, or −F.
 pub(super) fn prediction(reading: &Reading<'_>) -> Result<Prediction, Error> {
-    let data_std = reading.number("sigma_data", 0.5)?;
+    let data_std = reading.positive("sigma_data", 0.5)?;
     let choices: &[&[&str]] = &[&["epsilon"], &["v_prediction"], &["sample"]];
     let reversed = match reading.choice("prediction_type", "epsilon", choices)? {
         "epsilon" => false,

@@ -66,7 +66,7 @@ pub(super) fn below_one(reading: &Reading<'_>, may_be_dynamic: bool) -> Result<V
 }
 
 fn table(reading: &Reading<'_>) -> Result<usize, Error> {
-    reading.count("num_train_timesteps", 1000)
+    reading.training_times(usize::MAX)
 }
 
 fn shape(reading: &Reading<'_>) -> Result<&'static str, Error> {

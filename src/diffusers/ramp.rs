@@ -132,8 +132,14 @@ impl Scale {
     /// The index at which the table has this ρ: linear in ln ρ between two, within the table.
     pub(super) fn index(&self, rho: f64) -> f64 {
         let log = libm::log(rho);
-        let low = self.logs.iter().rposition(|&entry| entry <= log);
-        let low = low.unwrap_or(0).min(self.logs.len().saturating_sub(2));
+        // They rise, but for the last, which may be another.
+        let cells = self.logs.len().saturating_sub(1);
+        let rising = self.logs.get(..cells).unwrap_or_default();
+        let low = rising.partition_point(|&entry| entry <= log);
+        let low = match self.logs.last() {
+            Some(&last) if last <= log => cells.saturating_sub(1),
+            _ => low.saturating_sub(1),
+        };
         match (self.logs.get(low), self.logs.get(low + 1)) {
             (Some(&first), Some(&second)) => {
                 let share = (log - first) / (second - first);

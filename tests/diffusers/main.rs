@@ -2,6 +2,9 @@
 
 mod common;
 mod golden;
+mod hostile;
+mod hostile_fields;
+mod hostile_requests;
 mod lists;
 mod multistep;
 mod multistep_common;
