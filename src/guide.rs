@@ -14,10 +14,19 @@
     feature = "proptest",
     doc = "- [`testing`]: checks for your own samplers, and three famous bugs that they find."
 )]
+#![cfg_attr(
+    feature = "diffusers",
+    doc = "- [`checkpoints`]: 27 published configuration files, beside the library that wrote them."
+)]
 
 // A page's links to other pages are reference links. The definitions here come before those of the
 // file, and the first one counts: the same page links to modules here and to files in the
 // repository.
+
+#[cfg(feature = "diffusers")]
+pub mod checkpoints {
+    #![doc = include_str!("../docs/checkpoints.md")]
+}
 
 pub mod choosing {
     //! [mathematics-guidance]: super::mathematics#7-guidance

@@ -24,9 +24,11 @@
 //! Most programs need the names at the root; the modules hold the rest.
 //!
 //! *What is sampled*
-//! - [`schedule`]: α and σ over time: tables of betas, continuous VP and VE, EDM, rectified flow.
+//! - [`schedule`]: α and σ over time: tables of betas, continuous VP and VE, EDM, rectified flow
+//!   with its shifts and the network's times.
 //! - [`grid`]: the knots of a run: trailing, leading, linspace, uniform λ, Karras, SGM-uniform, beta,
-//!   KL-optimal, Align Your Steps and two dozen more, by name too; lists; parts; other schedules.
+//!   KL-optimal, Align Your Steps and two dozen more, by name too; lists, those of flows as the
+//!   libraries make them; parts; other schedules.
 //! - [`prediction`]: what a network predicts (ε, x₀, v, score, flow, EDM), and conversions.
 //! - [`posterior`]: q(x_s | x_t, x₀) between any two levels, its κ policies, forward transitions.
 //!

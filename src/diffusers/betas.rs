@@ -43,15 +43,7 @@ pub(super) fn table(reading: &Reading<'_>, defaults: Betas) -> Result<TableSched
         let exact = TableSchedule::from_betas(betas).map_err(of_trained_betas)?;
         return made(reading, exact, || betas.to_vec());
     }
-    let choices: &[&[&str]] = &[
-        &["linear"],
-        &["scaled_linear"],
-        &["squaredcos_cap_v2"],
-        &["sigmoid"],
-        &["exp"],
-        &["laplace"],
-    ];
-    match reading.choice("beta_schedule", defaults.schedule, choices)? {
+    match schedule(reading, defaults)? {
         "squaredcos_cap_v2" => made(reading, TableSchedule::cosine(steps)?, || {
             of_alpha_bar(steps, cosine)
         }),
@@ -84,6 +76,19 @@ pub(super) fn table(reading: &Reading<'_>, defaults: Betas) -> Result<TableSched
             }
         }
     }
+}
+
+/// `beta_schedule`.
+pub(super) fn schedule(reading: &Reading<'_>, defaults: Betas) -> Result<&'static str, Error> {
+    let choices: &[&[&str]] = &[
+        &["linear"],
+        &["scaled_linear"],
+        &["squaredcos_cap_v2"],
+        &["sigmoid"],
+        &["exp"],
+        &["laplace"],
+    ];
+    reading.choice("beta_schedule", defaults.schedule, choices)
 }
 
 /// The table, or the one that the library has in `f32`, of betas made in it.

@@ -53,14 +53,15 @@ pub struct Configured {
 
 impl Configured {
     pub(super) fn new(recipe: Recipe, reading: Reading<'_>) -> Result<Self, Error> {
-        let mut grid = recipe.grid;
-        if let Some(strength) = reading.request().strength {
+        // As the pipelines of flow matching have it, and all others.
+        let mut grid = match (reading.request().strength, reading.class()) {
+            (Some(strength), class) if class.starts_with("FlowMatch") => {
+                last_steps(&recipe.grid, strength)?
+            }
+            _ => reading.cut(&recipe.grid)?,
+        };
+        if reading.request().strength.is_some() {
             reading.uses("strength");
-            // As the pipelines of flow matching have it, and all others.
-            grid = match reading.class().starts_with("FlowMatch") {
-                true => last_steps(&grid, strength)?,
-                false => grid.by_strength(strength)?,
-            };
         }
         let init = recipe.init_noise_sigma;
         let variance = recipe.state.start_variance(init, &grid.start());

@@ -75,7 +75,7 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
         }
     };
     let (ours, theirs) = (solver(adams), solver(adams.unbounded()));
-    let shown = multistep::cut(reading, &grid)?;
+    let shown = reading.cut(&grid)?;
     let free =
         multistep::differ(&shown, &ours, &theirs)? && reading.defect(Defect::ExtrapolatesFreely);
     Ok(Recipe {

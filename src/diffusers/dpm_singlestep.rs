@@ -70,8 +70,8 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     let grid = knots.grid()?;
     if form.tau > 0.0 {
         reading.note(
-            "each step of a group starts at the group's first state with fresh noise, which that of \
-             the estimates within the group has nothing to do with",
+            "each step of a group starts at the group's first state with fresh noise, independent \
+             of that under which the group's estimates were made",
         );
     }
     let order = multistep::order(reading)?;
@@ -112,8 +112,8 @@ fn orders(
     }
     if clean || !steps.is_multiple_of(order) {
         reading.note(
-            "lower_order_final is on all the same: the steps end at sigma = 0, or their number is no \
-             multiple of the order",
+            "lower_order_final is on all the same: the steps end at sigma = 0, or their number is \
+             no multiple of the order",
         );
     }
     Ok(solver)
@@ -137,7 +137,7 @@ impl Grouped {
         reading: &Reading<'_>,
         grid: &Grid,
     ) -> Result<Arc<dyn Solver>, Error> {
-        let grid = multistep::cut(reading, grid)?;
+        let grid = reading.cut(grid)?;
         let mut theirs = self.clone();
         theirs.part.unbounded = true;
         if multistep::differ(&grid, &self, &theirs)? && reading.defect(Defect::ExtrapolatesFreely) {

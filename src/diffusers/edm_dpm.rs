@@ -82,6 +82,7 @@ pub(super) fn grid(reading: &Reading<'_>, levels: Vec<NoiseLevel>) -> Result<(Gr
         ));
     }
     if idle {
+        reading.ends_idle();
         reading.note(knots::IDLE);
     }
     Ok((Grid::from_levels(levels, 1.0)?, idle))

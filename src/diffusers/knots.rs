@@ -133,12 +133,8 @@ fn variance_preserving(
     }
     let steps = plain_steps(reading, &table, "a ramp of sigma makes its own list")?;
     let rhos = ramp.rhos(reading, &scale, steps)?;
-    let cosine = traits.truncates_cosine
-        && reading.choice(
-            "beta_schedule",
-            "linear",
-            &[&["linear"], &["scaled_linear"], &["squaredcos_cap_v2"]],
-        )? == "squaredcos_cap_v2";
+    let cosine =
+        traits.truncates_cosine && betas::schedule(reading, Betas::LINEAR)? == "squaredcos_cap_v2";
     let rounded = ramp.is_rounded() && !cosine;
     let mut levels = Vec::with_capacity(steps + 1);
     let mut bare = false;
@@ -306,14 +302,8 @@ fn joined(
             "its steps do not end at sigma = 0, and the only one would end where it begins",
         ));
     }
-    if idle && let Some(strength) = reading.request().strength {
-        let kept = |steps: usize| (steps as f64 * strength) as usize;
-        if kept(levels.len()) != kept(levels.len() - 1) + 1 {
-            reading.note(
-                "a strength is a share of the steps here; the library counts its last one, which \
-                 changes nothing, and starts at another level",
-            );
-        }
+    if idle {
+        reading.ends_idle();
     }
     if let [one, two, ..] = levels.as_slice()
         && one.model_time() == two.model_time()

@@ -61,7 +61,7 @@ impl Multistep {
         reading: &Reading<'_>,
         grid: &Grid,
     ) -> Result<Arc<dyn Solver>, Error> {
-        let grid = cut(reading, grid)?;
+        let grid = reading.cut(grid)?;
         type Switch = fn(&mut Multistep);
         let switches: [(Switch, Defect); 3] = [
             (|solver| solver.free = true, Defect::ExtrapolatesFreely),
@@ -180,14 +180,6 @@ fn turn_second_differences(steps: &mut [Step], half: bool) {
     }
 }
 
-/// The grid that a run takes: a strength leaves out its noisy end.
-pub(super) fn cut(reading: &Reading<'_>, grid: &Grid) -> Result<Grid, Error> {
-    match reading.request().strength {
-        Some(strength) => grid.by_strength(strength),
-        None => Ok(grid.clone()),
-    }
-}
-
 /// Whether two solvers differ on a grid.
 pub(super) fn differ(grid: &Grid, one: &dyn Solver, other: &dyn Solver) -> Result<bool, Error> {
     let path = Path::without_schedule(grid);
@@ -257,8 +249,8 @@ pub(super) fn learned_variance(reading: &Reading<'_>) -> Result<(), Error> {
     };
     if value.starts_with("learned") {
         reading.note(
-            "variance_type: the network has twice the channels, and the second half, its variance, is \
-             not used: hand over the first half",
+            "variance_type: the network has twice the channels, and the second half, its variance, \
+             is not used: hand over the first half",
         );
     }
     Ok(())

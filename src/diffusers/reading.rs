@@ -1,11 +1,12 @@
 //! A configuration while it is read: typed fields, and a record of what was asked for.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use super::request::Request;
 use super::{Defect, FieldRead, Ignored, Report, Value};
 use crate::error::Error;
+use crate::grid::Grid;
 
 /// The longest table: one of a thousand times the usual length, and of 8 MB.
 pub(super) const MAX_TABLE: usize = 1 << 20;
@@ -19,6 +20,7 @@ pub(super) struct Reading<'a> {
     request: &'a Request,
     report: RefCell<Report>,
     used: RefCell<Vec<&'static str>>,
+    idle_end: Cell<bool>,
 }
 
 impl<'a> Reading<'a> {
@@ -38,6 +40,7 @@ impl<'a> Reading<'a> {
                 ..Report::default()
             }),
             used: RefCell::default(),
+            idle_end: Cell::new(false),
         }
     }
 
@@ -54,6 +57,32 @@ impl<'a> Reading<'a> {
     /// Notes that an optional part of the request has an effect.
     pub(super) fn uses(&self, part: &'static str) {
         self.used.borrow_mut().push(part);
+    }
+
+    /// Notes that the library has one step more than the grid, from its last level to itself. It
+    /// counts where a strength leaves out steps.
+    pub(super) fn ends_idle(&self) {
+        self.idle_end.set(true);
+    }
+
+    /// The part of a grid that the request's strength leaves.
+    pub(super) fn cut(&self, grid: &Grid) -> Result<Grid, Error> {
+        let Some(strength) = self.request.strength else {
+            return Ok(grid.clone());
+        };
+        let steps = grid.steps();
+        if !self.idle_end.get() || !(0.0..=1.0).contains(&strength) {
+            return grid.by_strength(strength);
+        }
+        let kept = ((steps + 1) as f64 * strength) as usize;
+        match kept.min(steps + 1).saturating_sub(1) {
+            0 => Err(Error::StepCount {
+                steps: 0,
+                min: 1,
+                max: steps,
+            }),
+            kept => grid.section(steps - kept..steps),
+        }
     }
 
     /// A defect that makes a difference for this run: whether it is to be reproduced. Asked only

@@ -77,7 +77,7 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
         idle: knots.idle,
     };
     let (ours, theirs) = (corrected(solver), corrected(solver.unbounded()));
-    let shown = multistep::cut(reading, &grid)?;
+    let shown = reading.cut(&grid)?;
     let free =
         multistep::differ(&shown, &ours, &theirs)? && reading.defect(Defect::ExtrapolatesFreely);
     Ok(Recipe {
@@ -99,11 +99,11 @@ fn solver(reading: &Reading<'_>, grid: &Grid) -> Result<SaSolver, Error> {
     let algorithms: &[&[&str]] = &[&["data_prediction"], &["noise_prediction"]];
     let data =
         reading.choice("algorithm_type", "data_prediction", algorithms)? == "data_prediction";
-    let predictor = reading.count("predictor_order", 2)?;
-    let corrector = reading.count("corrector_order", 2)?;
-    if corrector == 0 {
-        return Err(reading.invalid("corrector_order", &0.into(), "1 to 4"));
-    }
+    let order = |field: &'static str| match reading.count(field, 2)? {
+        order @ 1..=4 => Ok(order),
+        order => Err(reading.invalid(field, &order.into(), "1 to 4")),
+    };
+    let (predictor, corrector) = (order("predictor_order")?, order("corrector_order")?);
     // By ρ at the end of a step: the network may be told other times than those of the list.
     let noisy = grid
         .edges()

@@ -86,6 +86,12 @@ pub(super) fn spaced(
             let time = |i: usize| (reach as f64 - i as f64 * stride).round_ties_even() - 1.0;
             // Over fewer indices there are fewer of them.
             let count = (reach as f64 / stride).ceil() as usize;
+            if count > steps {
+                reading.note(
+                    "for this number of steps the library's list has one time more, -1, by rounding; \
+                     it is left out",
+                );
+            }
             return Ok((0..steps.min(count)).map(time).collect());
         }
     };

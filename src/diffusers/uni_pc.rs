@@ -85,7 +85,7 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
         solver: solver.solver.clone().unbounded(),
         ..solver.clone()
     };
-    let shown = multistep::cut(reading, &grid)?;
+    let shown = reading.cut(&grid)?;
     let free =
         multistep::differ(&shown, &solver, &theirs)? && reading.defect(Defect::ExtrapolatesFreely);
     if grid.end().is_clean() {
@@ -120,6 +120,9 @@ fn basis(reading: &Reading<'_>) -> Result<Basis, Error> {
 
 fn unipc(reading: &Reading<'_>, data: bool, basis: Basis) -> Result<UniPc, Error> {
     let order = reading.count("solver_order", 2)?;
+    if order == 0 {
+        return Err(reading.invalid("solver_order", &0.into(), "1, 2 or 3"));
+    }
     if order > 3 {
         return Err(reading.unsupported("solver_order", "UniPC is here up to order 3", "3"));
     }
@@ -152,10 +155,12 @@ fn without(reading: &Reading<'_>, grid: &Grid) -> Result<Vec<usize>, Error> {
 
 /// What the library's last step onto σ = 0 makes of its infinite weights.
 fn note_clean_end(reading: &Reading<'_>, data: bool, bh1: bool) -> Result<(), Error> {
-    if !data || bh1 || !reading.flag("lower_order_final", true)? {
+    let first_order =
+        reading.flag("lower_order_final", true)? || reading.count("solver_order", 2)? == 1;
+    if !data || bh1 || !first_order {
         reading.note(
-            "the library's last step onto sigma = 0 is not a number with these fields; here it returns \
-             the estimate of x0",
+            "the library's last step onto sigma = 0 is not a number with these fields; here it \
+             returns the estimate of x0",
         );
     }
     Ok(())

@@ -5,13 +5,13 @@ use crate::error::{Error, require, require_all, require_positive};
 use crate::schedule::NoiseSchedule;
 use crate::special::linspace;
 
-/// A list of a flow's σ, from the noisy end, without the clean 0: what pipelines hand to a scheduler
-/// (`sigmas`), and what its own rules make.
+/// A list of a flow's σ, from the noisy end, without the clean 0: what pipelines hand to a
+/// scheduler (`sigmas`), and what its own rules make.
 ///
 /// A rule gives a list, shifts and the stretch change it, [`grid`](Self::grid) takes it to a
-/// schedule. On an unshifted [`RectifiedFlow`](crate::schedule::RectifiedFlow) the grid's σ are those
-/// of the list to the bit; a list that is shifted must not meet a shifted schedule for that, though it
-/// is never shifted again.
+/// schedule. On an unshifted [`RectifiedFlow`](crate::schedule::RectifiedFlow) the grid's σ are
+/// those of the list to the bit; a list that is shifted must not meet a shifted schedule for that,
+/// though it is never shifted again.
 ///
 /// | rule, K steps, T training times | list | scheduler |
 /// |---|---|---|
@@ -31,7 +31,8 @@ use crate::special::linspace;
 ///
 /// // Wan: UniPC with shift 3.
 /// let time = ModelTime::sigma().times(1000.0)?.truncated();
-/// let grid = FlowSigmas::uni_pc(4, 1000)?.shifted(3.0)?.grid(&RectifiedFlow::new().with_model_time(time))?;
+/// let flow = RectifiedFlow::new().with_model_time(time);
+/// let grid = FlowSigmas::uni_pc(4, 1000)?.shifted(3.0)?.grid(&flow)?;
 /// let times: Vec<f64> = grid.edges().map(|(from, _)| from.model_time()).collect();
 /// assert_eq!(times, [1000.0, 900.0, 750.0, 500.0]);
 /// # Ok::<(), diffusion_sampler::Error>(())
@@ -74,8 +75,8 @@ impl FlowSigmas {
     ///
     /// # Errors
     ///
-    /// [`Error::StepCount`] unless 1 ≤ `count` ≤ 2²⁴ + 1, [`Error::InvalidEntry`] for an end outside
-    /// 0 to 1.
+    /// [`Error::StepCount`] unless 1 ≤ `count` ≤ 2²⁴ + 1, [`Error::InvalidEntry`] for an end
+    /// outside 0 to 1.
     pub fn linspace(first: f64, last: f64, count: usize) -> Result<Self, Error> {
         let max = MAX_STEPS + 1;
         check_steps(count, max)?;
@@ -96,8 +97,8 @@ impl FlowSigmas {
         Self::linspace(1.0, 1.0 / steps as f64, steps)
     }
 
-    /// linspace(1, 1/T, K), FlowMatchEuler's own rule for T training times, where the shift comes by
-    /// resolution (`use_dynamic_shifting`), or there is none. Computed as linspace(T, 1, K)/T.
+    /// linspace(1, 1/T, K), FlowMatchEuler's own rule for T training times, where the shift comes
+    /// by resolution (`use_dynamic_shifting`), or there is none. Computed as linspace(T, 1, K)/T.
     ///
     /// # Errors
     ///
@@ -111,8 +112,8 @@ impl FlowSigmas {
     /// end: linspace(1, σ_min, K) with σ_min = s/(T + s − 1), the *shifted* 1/T, and all of it
     /// shifted.
     ///
-    /// It is what that program does without σ given by the pipeline, and what Stable Diffusion 3 was
-    /// published with: for s = 3, T = 1000 the last σ before 0 is 0.00893, not 0.00299. Shifted
+    /// It is what that program does without σ given by the pipeline, and what Stable Diffusion 3
+    /// was published with: for s = 3, T = 1000 the last σ before 0 is 0.00893, not 0.00299. Shifted
     /// once is `euler(…)?.shifted(…)`.
     ///
     /// ```
@@ -135,13 +136,13 @@ impl FlowSigmas {
         Self::down_to(shifted(shift, least(table)?), steps, table)?.shifted(shift)
     }
 
-    /// linspace(1, σ_min, K), computed in T training times as linspace(T, σ_min T, K)/T: the general
-    /// form of [`euler`](Self::euler), for a σ_min that was rounded to f32 in a table.
+    /// linspace(1, σ_min, K), computed in T training times as linspace(T, σ_min T, K)/T: the
+    /// general form of [`euler`](Self::euler), for a σ_min that was rounded to f32 in a table.
     ///
     /// # Errors
     ///
-    /// [`Error::StepCount`] unless 1 ≤ K ≤ 2²⁴, [`Error::InvalidParameter`] unless 0 < `sigma_min` ≤
-    /// 1 and 1 ≤ T.
+    /// [`Error::StepCount`] unless 1 ≤ K ≤ 2²⁴, [`Error::InvalidParameter`] unless 0 < `sigma_min`
+    /// ≤ 1 and 1 ≤ T.
     pub fn down_to(sigma_min: f64, steps: usize, table: usize) -> Result<Self, Error> {
         check_steps(steps, MAX_STEPS)?;
         let within = sigma_min > 0.0 && sigma_min <= 1.0;
@@ -167,9 +168,9 @@ impl FlowSigmas {
         Self::new(values)
     }
 
-    /// 1 − linspace(1, 1/T, K + 1), reversed, without its 0: the rule of diffusers' DPM-Solver, DEIS
-    /// and SA-Solver (`use_flow_sigmas`). It starts at 1 − 1/T, not at pure noise, from which the
-    /// run nevertheless comes.
+    /// 1 − linspace(1, 1/T, K + 1), reversed, without its 0: the rule of diffusers' DPM-Solver,
+    /// DEIS and SA-Solver (`use_flow_sigmas`). It starts at 1 − 1/T, not at pure noise, from which
+    /// the run nevertheless comes.
     ///
     /// # Errors
     ///
@@ -233,8 +234,8 @@ impl FlowSigmas {
     /// Stretched so that the last σ is τ: 1 − σ' = (1 − σ)(1 − τ)/(1 − σ_last). 1 stays 1
     /// (`shift_terminal`; LTX-Video 0.1, Qwen-Image 0.02).
     ///
-    /// Where the last σ is 1, which then is the only one, nothing can be stretched, and the list stays
-    /// as it is; the formula has 0/0 there.
+    /// Where the last σ is 1, which then is the only one, nothing can be stretched, and the list
+    /// stays as it is; the formula has 0/0 there.
     ///
     /// Lightricks (2024), LTX-Video, its inference code.
     ///
@@ -265,8 +266,8 @@ impl FlowSigmas {
         self.map(|sigma| r(1.0 - r(r(1.0 - sigma) / scale)).max(0.0))
     }
 
-    /// With a first σ that is within `gap` of 1 made smaller by `gap`: 10⁻⁶ in diffusers' UniPC, whose
-    /// Wan starts at time 999 for this reason.
+    /// With a first σ that is within `gap` of 1 made smaller by `gap`: 10⁻⁶ in diffusers' UniPC,
+    /// whose Wan starts at time 999 for this reason.
     ///
     /// No solver here needs it; it is for the same picture as there.
     ///
@@ -284,8 +285,8 @@ impl FlowSigmas {
         Ok(self)
     }
 
-    /// Without its last value: linspace(1, 0, K + 1) without its 0, as HunyuanVideo's pipeline gives
-    /// it.
+    /// Without its last value: linspace(1, 0, K + 1) without its 0, as HunyuanVideo's pipeline
+    /// gives it.
     ///
     /// # Errors
     ///

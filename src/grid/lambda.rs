@@ -92,8 +92,8 @@ impl Grid {
         Self::from_lambdas(schedule, &lambdas)
     }
 
-    /// Any σ/(α + σ) of the schedule, strictly decreasing, in 0..1: what flow models call sigma. 1 is
-    /// pure noise, 0 is clean. The list need not be a flow's schedule's: ρ = s/(1 − s).
+    /// Any σ/(α + σ) of the schedule, strictly decreasing, in 0..1: what flow models call sigma. 1
+    /// is pure noise, 0 is clean. The list need not be a flow's schedule's: ρ = s/(1 − s).
     ///
     /// On an unshifted flow the levels have the given σ to the bit, and α = 1 − σ: give lists that
     /// are shifted already to [`RectifiedFlow::new`](crate::schedule::RectifiedFlow::new). On any

@@ -8,12 +8,13 @@ use crate::schedule::NoiseSchedule;
 use crate::special::linspace;
 
 impl Grid {
-    /// The given network indices of a table, 0-based and strictly decreasing, then clean; between two
-    /// knots ρ = σ/α is linear in the index, which is the network's time.
+    /// The given network indices of a table, 0-based and strictly decreasing, then clean; between
+    /// two knots ρ = σ/α is linear in the index, which is the network's time.
     ///
-    /// So diffusers' Euler, Euler ancestral, Heun, KDPM2 and LMS interpolate their table. In k-diffusion
-    /// and ComfyUI ln ρ is linear: [`from_indices`](Self::from_indices). In the last cell of a table
-    /// with zero terminal SNR, where ρ is infinite on one side, the two are the same.
+    /// So diffusers' Euler, Euler ancestral, Heun, KDPM2 and LMS interpolate their table. In
+    /// k-diffusion and ComfyUI ln ρ is linear: [`from_indices`](Self::from_indices). In the last
+    /// cell of a table with zero terminal SNR, where ρ is infinite on one side, the two are the
+    /// same.
     ///
     /// ```
     /// use diffusion_sampler::{Grid, schedule::{NoiseSchedule, TableSchedule}};
@@ -40,8 +41,8 @@ impl Grid {
         Self::of_levels(schedule, levels.chain(clean))
     }
 
-    /// Network indices linspace(T − 1, 0, K), not rounded, with ρ linear between two knots, then clean:
-    /// "linspace" of diffusers' Euler, Euler ancestral, Heun, KDPM2 and LMS.
+    /// Network indices linspace(T − 1, 0, K), not rounded, with ρ linear between two knots, then
+    /// clean: "linspace" of diffusers' Euler, Euler ancestral, Heun, KDPM2 and LMS.
     ///
     /// The indices are numpy's to the bit. With ln ρ linear it is [`normal`](Self::normal), with
     /// rounded indices [`linspace`](Self::linspace).

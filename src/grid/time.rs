@@ -78,8 +78,8 @@ impl Grid {
         Self::of_indices(schedule, indices.rev().map(f64::round_ties_even))
     }
 
-    /// Network indices k⌊T/(K + 1)⌋ + `offset`, k = K..1, then clean: [`leading`](Self::leading) for K +
-    /// 1 steps, of which the least index is left out.
+    /// Network indices k⌊T/(K + 1)⌋ + `offset`, k = K..1, then clean: [`leading`](Self::leading)
+    /// for K + 1 steps, of which the least index is left out.
     ///
     /// "Leading" of diffusers' DPM-Solver, UniPC, DEIS and SA-Solver.
     ///
@@ -196,9 +196,10 @@ impl Grid {
     }
 
     /// The given network indices of a table, 0-based and strictly decreasing, then clean: the list
-    /// that other libraries call `timesteps`. An index may be fractional; it is the network's time, and
-    /// λ lies linearly between its neighbours' ([`knot_level`](NoiseSchedule::knot_level)); with ρ
-    /// linear instead it is [`from_indices_linear_in_rho`](Self::from_indices_linear_in_rho).
+    /// that other libraries call `timesteps`. An index may be fractional; it is the network's time,
+    /// and λ lies linearly between its neighbours' ([`knot_level`](NoiseSchedule::knot_level));
+    /// with ρ linear instead it is
+    /// [`from_indices_linear_in_rho`](Self::from_indices_linear_in_rho).
     ///
     /// For a grid that stops at the last index, as checkpoints without a clean end want it, see
     /// [`without_clean_end`](Self::without_clean_end).

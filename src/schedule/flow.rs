@@ -9,11 +9,11 @@ use crate::level::NoiseLevel;
 /// Liu, Gong and Liu (2022), "Flow Straight and Fast"; the shift is Esser et al.'s (2024, "Scaling
 /// Rectified Flow Transformers for High-Resolution Image Synthesis"). A shift multiplies ρ = σ/α by
 /// s, that is λ → λ − ln s. Time is the unshifted t: a grid uniform in time is a uniform grid of
-/// the shifted schedule, and the shift is applied exactly once, here. Without a shift σ is t and α is
-/// 1 − t to the bit. λ is infinite at both ends, so that grids in λ or ρ need an explicit cut.
+/// the shifted schedule, and the shift is applied exactly once, here. Without a shift σ is t and α
+/// is 1 − t to the bit. λ is infinite at both ends, so that grids in λ or ρ need an explicit cut.
 ///
-/// The network's [`model_time`](NoiseLevel::model_time) is the shifted σ; a network that was trained
-/// with another time says so by [`with_model_time`](Self::with_model_time).
+/// The network's [`model_time`](NoiseLevel::model_time) is the shifted σ; a network that was
+/// trained with another time says so by [`with_model_time`](Self::with_model_time).
 ///
 /// ```
 /// use diffusion_sampler::schedule::{NoiseSchedule, RectifiedFlow};

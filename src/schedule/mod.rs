@@ -37,8 +37,8 @@ use crate::level::NoiseLevel;
 /// | [`Edm`] | 1 | t | 0..σ_max |
 /// | [`RectifiedFlow`] | 1 − σ | shifted t | 0..1 |
 ///
-/// [`Sublevels`] gives a continuous one a table of its levels, [`UnitVariance`] takes any to α² + σ² =
-/// 1.
+/// [`Sublevels`] gives a continuous one a table of its levels, [`UnitVariance`] takes any to α² +
+/// σ² = 1.
 ///
 /// The extending guide in `docs/` shows a custom schedule; these four methods are all it needs.
 #[doc(alias("scheduler", "sigma"))]
@@ -94,8 +94,9 @@ pub trait NoiseSchedule: std::fmt::Debug + Send + Sync {
     }
 
     /// The time of knot `knot` of the table, 0 (clean) to T. Between two knots: where λ = ln(α/σ),
-    /// interpolated linearly between theirs, has its value, as the tables of k-diffusion and ComfyUI
-    /// have it; in the cells at the ends, where one of the two is infinite, the time linearly.
+    /// interpolated linearly between theirs, has its value, as the tables of k-diffusion and
+    /// ComfyUI have it; in the cells at the ends, where one of the two is infinite, the time
+    /// linearly.
     ///
     /// Only a schedule with a [`table_len`](Self::table_len) is asked. As provided, times are knot
     /// numbers.

@@ -18,7 +18,8 @@ use crate::error::{Error, require_positive};
 /// ```
 /// use diffusion_sampler::schedule::{ModelTime, NoiseSchedule, RectifiedFlow};
 ///
-/// let wan = RectifiedFlow::shifted(3.0)?.with_model_time(ModelTime::sigma().times(1000.0)?.truncated());
+/// let integers = ModelTime::sigma().times(1000.0)?.truncated();
+/// let wan = RectifiedFlow::shifted(3.0)?.with_model_time(integers);
 /// // σ = 6/7.
 /// assert_eq!(wan.level(2.0 / 3.0)?.model_time(), 857.0);
 /// assert_eq!(ModelTime::one_minus_sigma().at(0.75), 0.25);

@@ -1,9 +1,9 @@
 //! μ, from which a flow's shift is made, by the size of the image and the number of steps.
 //!
 //! A model whose shift depends on the resolution states a rule for μ. What μ is depends on the
-//! model too: the shift is s = e^μ
-//! ([`shifted_by_mu`](super::RectifiedFlow::shifted_by_mu); `time_shift_type` "exponential"), or s =
-//! μ itself ([`shifted_linearly`](super::RectifiedFlow::shifted_linearly); "linear").
+//! model too: the shift is s = e^μ ([`shifted_by_mu`](super::RectifiedFlow::shifted_by_mu);
+//! `time_shift_type` "exponential"), or s = μ itself
+//! ([`shifted_linearly`](super::RectifiedFlow::shifted_linearly); "linear").
 //!
 //! | rule | μ | models |
 //! |---|---|---|

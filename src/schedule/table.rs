@@ -14,10 +14,10 @@ use crate::level::NoiseLevel;
 /// t. Where ᾱ ends at exactly 0 (zero terminal SNR), α² is linear in t over the last interval
 /// instead.
 ///
-/// Between two knots the network's time is the index linear in λ = ln(α/σ), as the libraries have it
-/// that ask a network between them (k-diffusion's and diffusers' `sigma_to_t`, over ln σ there): it is
-/// the inverse of [`knot_time`](NoiseSchedule::knot_time), and differs from t − 1 by up to 0.1 at the
-/// clean end. In the cells at the ends, where λ is infinite on one side, it is t − 1.
+/// Between two knots the network's time is the index linear in λ = ln(α/σ), as the libraries have
+/// it that ask a network between them (k-diffusion's and diffusers' `sigma_to_t`, over ln σ there):
+/// it is the inverse of [`knot_time`](NoiseSchedule::knot_time), and differs from t − 1 by up to
+/// 0.1 at the clean end. In the cells at the ends, where λ is infinite on one side, it is t − 1.
 ///
 /// ```
 /// use diffusion_sampler::schedule::{NoiseSchedule, TableSchedule};
@@ -214,8 +214,8 @@ impl TableSchedule {
         })
     }
 
-    /// The same table with the signal-to-noise ratio ᾱ/(1 − ᾱ) of every knot divided by `scale`: ᾱ' =
-    /// ᾱ/(s + (1 − s)ᾱ), which is λ − ½ ln s.
+    /// The same table with the signal-to-noise ratio ᾱ/(1 − ᾱ) of every knot divided by `scale`: ᾱ'
+    /// = ᾱ/(s + (1 − s)ᾱ), which is λ − ½ ln s.
     ///
     /// CogVideoX has s = 3 (2 billion parameters) or 1 (5 billion), `snr_shift_scale` of its
     /// configuration, and *then* [zero terminal SNR](Self::zero_terminal_snr); the two do not

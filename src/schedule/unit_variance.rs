@@ -10,8 +10,7 @@ use crate::special::softplus;
 ///
 /// A network that was trained variance-preserving sees x' = x/√(α² + σ²): what diffusers' Euler
 /// classes call scaling the model's input. As a schedule of its own, predictions and guidance need
-/// no further scaling, and the run starts from N(0, I) at the last time: its variance is 1 there up
-/// to that of the data, as for any such schedule.
+/// no further scaling, and a run starts from N(0, I).
 ///
 /// Stable Video Diffusion is `UnitVariance::of(Edm::new(0.002, 700.0)?).with_edm_noise()`, a v
 /// prediction: ρ to 700, time ¼ ln ρ.
@@ -45,8 +44,8 @@ impl<S: NoiseSchedule> UnitVariance<S> {
     }
 
     /// The same with the network's time ¼ ln ρ = −λ/4, EDM's c_noise
-    /// ([`Prediction::edm_noise`](crate::Prediction::edm_noise)); it is −∞ at the clean end, where no
-    /// network is asked. `timestep_type` "continuous" of configuration files.
+    /// ([`Prediction::edm_noise`](crate::Prediction::edm_noise)); it is −∞ at the clean end, where
+    /// no network is asked. `timestep_type` "continuous" of configuration files.
     #[must_use]
     pub fn with_edm_noise(self) -> Self {
         Self {

@@ -114,8 +114,8 @@ impl<'a> Path<'a> {
         schedule.level(time)
     }
 
-    /// The level at a fraction of the schedule from its least noisy level to the noisiest: in index on
-    /// a table, in λ where α is 1, elsewhere in time.
+    /// The level at a fraction of the schedule from its least noisy level to the noisiest: in index
+    /// on a table, in λ where α is 1, elsewhere in time.
     pub(super) fn at_fraction(&self, fraction: f64) -> Result<NoiseLevel, Error> {
         let schedule = self.schedule()?;
         if let Some(knots) = schedule.table_len() {
@@ -131,8 +131,8 @@ impl<'a> Path<'a> {
         schedule.level(fraction * schedule.last_time())
     }
 
-    /// The network's times: their number on a table, elsewhere the largest one, which a network that
-    /// counts from noise to data has at the clean end.
+    /// The network's times: their number on a table, elsewhere the largest one, which a network
+    /// that counts from noise to data has at the clean end.
     pub(super) fn model_times(&self) -> Result<f64, Error> {
         let schedule = self.schedule()?;
         match schedule.table_len() {

@@ -154,7 +154,7 @@ impl Run {
         let mut states = Vec::new();
         let mut calls = 0;
         // Of a long run the first states are kept, and the last.
-        let kept = golden["states"].as_array().expect("a list").len();
+        let kept = golden["states"].as_array().map_or(usize::MAX, Vec::len);
         let whole = sampler.plan().evaluations() < kept;
         for step in sampler.plan().steps() {
             let evaluated = step.stages.iter().filter(|stage| stage.evaluate.is_some());

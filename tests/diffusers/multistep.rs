@@ -300,3 +300,44 @@ fn edms_classes_tell_the_network_a_function_of_sigma() {
     assert!(audio.sampler().plan().is_stochastic() && mentions(&audio, "BrownianPath"));
     assert!(!in_steps(EDM, &[], 12).sampler().plan().is_stochastic());
 }
+
+#[test]
+fn a_strength_counts_the_last_step_that_is_left_out() {
+    let karras = [("use_karras_sigmas", Value::from(true))];
+    for (steps, strength) in [(10usize, 0.34), (10, 0.8), (7, 0.5), (9, 1.0)] {
+        let request = Request::steps(steps).strength(strength);
+        let kept = (steps as f64 * strength) as usize;
+        for class in [DEIS, SA] {
+            let (whole, cut) = (
+                in_steps(class, &karras, steps),
+                read(class, &karras, &request),
+            );
+            // The last of the kept steps is the one that changes nothing.
+            assert_eq!(
+                cut.sigmas(),
+                whole.sigmas()[steps - kept..],
+                "{class} {steps}"
+            );
+        }
+    }
+    let error = refused(DEIS, &karras, &Request::steps(10).strength(0.1));
+    assert!(
+        matches!(error, Error::StepCount { steps: 0, .. }),
+        "{error}"
+    );
+    let error = refused(DEIS, &karras, &Request::steps(10).strength(1.5));
+    assert!(matches!(error, Error::InvalidParameter { .. }), "{error}");
+}
+
+#[test]
+fn a_trailing_list_has_no_time_below_the_table() {
+    // 15 strides of 1100/15 do not quite reach 1100.
+    let fields = [
+        ("num_train_timesteps", Value::from(1100)),
+        ("timestep_spacing", "trailing".into()),
+    ];
+    let configured = in_steps(DPM, &fields, 15);
+    assert_eq!(configured.times().len(), 15);
+    assert!(mentions(&configured, "one time more"));
+    assert!(!mentions(&in_steps(DPM, &fields, 11), "one time more"));
+}

@@ -3,6 +3,7 @@
 use diffusion_sampler::Error;
 use diffusion_sampler::diffusers::{Defect, Request, Value};
 
+use super::common::{golden, numbers};
 use super::multistep_common::{
     DEIS, DPM, SA, SINGLE, TABLES, UNIPC, close, in_steps, read, refused,
 };
@@ -175,4 +176,27 @@ fn in_float32_rounds_each_sigma_once() {
         assert_eq!(rounded.sigmas(), expected, "{class}");
         assert_eq!(rounded.times(), exact.times());
     }
+}
+
+#[test]
+fn in_float32_a_flows_sigmas_are_the_librarys_to_the_last_bit() {
+    let mut compared = 0;
+    for run in golden() {
+        if ![DPM, UNIPC].contains(&run.class.as_str()) || run.config["use_flow_sigmas"] != true {
+            continue;
+        }
+        let request = run.request().as_published().in_float32();
+        let configured = run.configured(&request).expect("it is read");
+        let stock = numbers(&run.whole["stock_f32"]["sigmas"]);
+        let stock: Vec<f64> = stock.iter().map(|&sigma| f64::from(sigma as f32)).collect();
+        assert_eq!(
+            configured.sigmas(),
+            stock,
+            "{} in {} steps",
+            run.name,
+            run.steps
+        );
+        compared += 1;
+    }
+    assert!(compared >= 4, "{compared}");
 }

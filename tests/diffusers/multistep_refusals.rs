@@ -90,7 +90,13 @@ fn what_cannot_be_had_is_refused_by_its_field() {
             other => panic!("{class} {fields:?}: {other}"),
         }
     }
-    for (class, field) in [(DPM, "solver_order"), (SA, "corrector_order")] {
+    for (class, field) in [
+        (DPM, "solver_order"),
+        (DEIS, "solver_order"),
+        (UNIPC, "solver_order"),
+        (SA, "predictor_order"),
+        (SA, "corrector_order"),
+    ] {
         let error = refused(class, &[(field, 0.into())], &Request::steps(5));
         assert!(matches!(error, Error::InvalidField { field: of, .. } if of == field));
     }

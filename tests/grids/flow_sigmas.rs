@@ -13,8 +13,11 @@ const T: usize = 1000;
 /// A list by its number of steps.
 type Rule = fn(usize) -> Result<FlowSigmas, Error>;
 
+/// σ of step k of K.
+type Definition = fn(f64, f64) -> f64;
+
 /// Every rule that has no shift, with its value at step k of K.
-const RULES: [(&str, Rule, fn(f64, f64) -> f64); 4] = [
+const RULES: [(&str, Rule, Definition); 4] = [
     ("uniform", FlowSigmas::uniform, |k, all| 1.0 - k / all),
     (
         "Euler",
@@ -149,8 +152,8 @@ fn lists_have_the_bits_of_numpy() -> Outcome {
 
 #[test]
 fn the_networks_integers_are_those_of_the_library_at_every_number_of_steps() -> Outcome {
-    // Σ_K Σ_k k t_k over the 500500 times that diffusers 0.42.1 lists for K = 1 to 1000, k from 1. At
-    // shift 1 an exact product would give 1261 of them otherwise.
+    // Σ_K Σ_k k t_k over the 500500 times that diffusers 0.42.1 lists for K = 1 to 1000, k from 1.
+    // At shift 1 an exact product would give 1261 of them otherwise.
     let time = ModelTime::sigma().times(1000.0)?.truncated();
     let flow = RectifiedFlow::new().with_model_time(time);
     let uni_pc: Rule = |steps| FlowSigmas::uni_pc(steps, T);

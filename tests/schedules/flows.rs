@@ -46,11 +46,14 @@ fn the_time_of_a_flow_sigma_is_where_the_level_has_it() -> Outcome {
     Ok(())
 }
 
+/// The network's time at a σ.
+type Definition = fn(f64) -> f64;
+
 #[test]
 fn the_network_is_told_its_own_function_of_the_shifted_sigma() -> Outcome {
     let thousand = ModelTime::sigma().times(1000.0)?;
     let mochi = ModelTime::one_minus_sigma().times(1000.0)?;
-    let cases: [(ModelTime, fn(f64) -> f64, &str); 6] = [
+    let cases: [(ModelTime, Definition, &str); 6] = [
         (ModelTime::default(), |s| s, "sigma"),
         (thousand, |s| 1000.0 * s, "1000 sigma"),
         (ModelTime::one_minus_sigma(), |s| 1.0 - s, "1 - sigma"),

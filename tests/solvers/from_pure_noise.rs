@@ -173,8 +173,8 @@ fn stochastic_sampling_of_flow_euler_is_the_estimate_with_fresh_noise() -> Outco
 
 #[test]
 fn the_ancestral_euler_of_ltx_is_the_flows_eta() -> Outcome {
-    // LTXEulerAncestralRFScheduler: down to σ_d = σ'(1 + (σ'/σ − 1)η) by an Euler step, then noise; its
-    // 1e-12 beside a divisor is left out.
+    // LTXEulerAncestralRFScheduler: down to σ_d = σ'(1 + (σ'/σ − 1)η) by an Euler step, then noise;
+    // its 1e-12 beside a divisor is left out.
     let flow = RectifiedFlow::new();
     for eta in [0.0, 0.4, 1.0] {
         for steps in [1, 4, 9] {

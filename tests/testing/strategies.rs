@@ -63,6 +63,7 @@ fn schedules_cover_every_family_and_both_ends() {
         "TableSchedule::linear",
         "TableSchedule::scaled_linear",
         "TableSchedule::sigmoid",
+        "UnitVariance::of",
         "VarianceExploding::new",
         "VariancePreserving::new",
     ]);
@@ -224,8 +225,8 @@ fn plans_come_from_the_whole_catalogue() {
             !plan.start().is_clean() || name.ends_with("inversion"),
             "{name}"
         );
-        // LCM misses the mean by its boundary scalings, by design; the other one's weights do not sum to
-        // one.
+        // LCM misses the mean by its boundary scalings, by design; the other one's weights do not
+        // sum to one.
         let misses = ["LCM", "iPNDM-v 4, as published"].contains(name);
         assert!(
             misses || plan.mean_defect().iter().all(|defect| *defect < 1e-9),

@@ -4,7 +4,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::error::Error;
-use crate::schedule::{Edm, RectifiedFlow, TableSchedule, VarianceExploding, VariancePreserving};
+use crate::schedule::{
+    Edm, RectifiedFlow, TableSchedule, UnitVariance, VarianceExploding, VariancePreserving,
+};
 use crate::testing::AnySchedule;
 
 /// Tables of betas and ᾱ: linear, scaled linear, cosine, sigmoid, free lists of betas and of ᾱ;
@@ -40,8 +42,8 @@ pub fn tables() -> BoxedStrategy<AnySchedule> {
         .boxed()
 }
 
-/// Every schedule of the crate: [`tables`], variance preserving, variance exploding, EDM, and
-/// rectified flow with shifts.
+/// Every schedule of the crate: [`tables`], variance preserving, variance exploding, EDM, EDM
+/// rescaled to unit variance, and rectified flow with shifts.
 ///
 /// λ is infinite at the noisy end of a flow and of a table with zero terminal SNR, and at the clean
 /// end of all but VE and EDM.
@@ -76,6 +78,11 @@ pub fn schedules() -> BoxedStrategy<AnySchedule> {
         1 => edges().prop_filter_map("EDM", |(min, max)| {
             let recipe = format!("Edm::new({min:?}, {max:?})?");
             named(recipe, Edm::new(min, max)).map(|(recipe, edm)| AnySchedule::new(recipe, edm))
+        }),
+        1 => edges().prop_filter_map("rescaled EDM", |(min, max)| {
+            let recipe = format!("UnitVariance::of(Edm::new({min:?}, {max:?})?)");
+            let rescaled = Edm::new(min, max).map(UnitVariance::of);
+            named(recipe, rescaled).map(|(recipe, edm)| AnySchedule::new(recipe, edm))
         }),
         1 => Just(AnySchedule::new("RectifiedFlow::new()", RectifiedFlow::new())),
         1 => (0.1..15.0).prop_filter_map("flow", |shift| {
