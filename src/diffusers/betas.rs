@@ -58,16 +58,32 @@ pub(super) fn table(reading: &Reading<'_>, defaults: Betas) -> Result<TableSched
                 end("beta_start", defaults.start)?,
                 end("beta_end", defaults.end)?,
             );
+            // Of a ramp between valid ends a beta is refused that is too small beside its neighbours.
+            let of_end = |error: Error| match error {
+                Error::InvalidEntry { index, .. } => {
+                    let (name, value) = match index {
+                        0 => ("beta_start", start),
+                        _ => ("beta_end", end),
+                    };
+                    let requirement = "such that each beta of the ramp adds noise";
+                    reading.invalid(name, &value.into(), requirement)
+                }
+                other => other,
+            };
             match schedule {
-                "linear" => made(reading, TableSchedule::linear(steps, start, end)?, || {
-                    single::linspace(start, end, steps)
-                }),
-                "sigmoid" => made(reading, TableSchedule::sigmoid(steps, start, end)?, || {
-                    single::sigmoid(start, end, steps)
-                }),
+                "linear" => made(
+                    reading,
+                    TableSchedule::linear(steps, start, end).map_err(of_end)?,
+                    || single::linspace(start, end, steps),
+                ),
+                "sigmoid" => made(
+                    reading,
+                    TableSchedule::sigmoid(steps, start, end).map_err(of_end)?,
+                    || single::sigmoid(start, end, steps),
+                ),
                 _ => made(
                     reading,
-                    TableSchedule::scaled_linear(steps, start, end)?,
+                    TableSchedule::scaled_linear(steps, start, end).map_err(of_end)?,
                     || {
                         let roots = single::linspace(start.sqrt(), end.sqrt(), steps);
                         roots.into_iter().map(|root| root * root).collect()

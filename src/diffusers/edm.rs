@@ -1,9 +1,9 @@
 //! What the EDM classes share: their list of σ, the network's time, its kind.
 
-use super::Defect;
 use super::reading::Reading;
 use super::request::Length;
 use super::times::linspace;
+use super::{Defect, ends};
 use crate::error::Error;
 use crate::level::NoiseLevel;
 use crate::prediction::Prediction;
@@ -30,12 +30,13 @@ impl Noise {
         let ramps: &[&[&str]] = &[&["karras"], &["exponential"]];
         let exponent = match reading.choice("sigma_schedule", ramp, ramps)? {
             "karras" => {
-                let valid = |rho: f64| rho.is_finite() && rho != 0.0;
-                Some(reading.number_where("rho", 7.0, valid, "finite and not 0")?)
+                let valid = |rho: f64| (0.1..=1000.0).contains(&rho.abs());
+                let requirement = "of a size from 0.1 to 1000";
+                Some(reading.number_where("rho", 7.0, valid, requirement)?)
             }
             _ => None,
         };
-        LambdaRange::of_rhos(max, min)?;
+        ends::check(reading, max, min)?;
         Ok(Self { min, max, exponent })
     }
 

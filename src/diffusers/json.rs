@@ -25,7 +25,11 @@ fn syntax(error: &serde_json::Error, text: &str) -> Error {
     let (line, column) = (error.line(), error.column());
     let place = format!(" at line {line} column {column}");
     let problem = error.to_string();
-    let problem = problem.strip_suffix(&place).unwrap_or(&problem);
+    let problem = match error.is_data() {
+        // JSON, of anything else.
+        true => "expected an object, {...}",
+        false => problem.strip_suffix(&place).unwrap_or(&problem),
+    };
     Error::ConfigurationSyntax {
         line,
         column: column_of(text, line, column),

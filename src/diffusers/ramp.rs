@@ -1,10 +1,11 @@
 //! Ramps of ρ between the ends of a table: Karras's, exponential, beta, and Lu's.
 
+use super::ends;
 use super::reading::Reading;
 use super::times::linspace;
 use crate::error::Error;
 use crate::level::NoiseLevel;
-use crate::schedule::{LambdaRange, NoiseSchedule, TableSchedule};
+use crate::schedule::{NoiseSchedule, TableSchedule};
 use crate::special::beta_quantile;
 
 /// A ramp of ρ.
@@ -65,7 +66,7 @@ impl Ramp {
             min = reading.optional_number("sigma_min")?.unwrap_or(min);
             max = reading.optional_number("sigma_max")?.unwrap_or(max);
         }
-        LambdaRange::of_rhos(max, min)?;
+        ends::check(reading, max, min)?;
         let shares = linspace(0.0, 1.0, steps);
         let mut rhos: Vec<f64> = match self {
             Self::Karras => {

@@ -105,6 +105,11 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// Whether the class has this field.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.known.contains(&name)
+    }
+
     /// Whether the file has this field, and not as `null`.
     pub(super) fn has(&self, name: &str) -> bool {
         !matches!(self.fields.get(name), None | Some(Value::Null))
@@ -267,6 +272,15 @@ impl<'a> Reading<'a> {
             value: value.to_string(),
             requirement,
         }
+    }
+
+    /// The same of the value that the file has.
+    pub(super) fn invalid_as_given(&self, name: &'static str, requirement: &'static str) -> Error {
+        self.invalid(
+            name,
+            self.fields.get(name).unwrap_or(&Value::Null),
+            requirement,
+        )
     }
 
     /// The error of a request that leaves out what this configuration needs.

@@ -70,19 +70,22 @@ pub(super) fn spaced(
     let mut rising: Vec<f64> = match spacing {
         "linspace" => linspace(0.0, last, count).collect(),
         "leading" => {
-            let offset = reading.count("steps_offset", 0)? as f64;
+            let offset = match reading.knows("steps_offset") {
+                true => reading.count("steps_offset", 0)?,
+                false => 0,
+            };
             let stride = reach / count;
+            let first = ((count - 1) * stride).saturating_add(offset);
+            if offset > 0 && first >= length {
+                let requirement = "such that the first time lies within the table";
+                return Err(reading.invalid("steps_offset", &offset.into(), requirement));
+            }
+            let offset = offset as f64;
             (0..count).map(|i| (i * stride) as f64 + offset).collect()
         }
         _ => {
             let stride = length as f64 / steps as f64;
             // numpy's arange has ⌈T/(T/K)⌉ values, which rounding makes K + 1 for some K.
-            if (length as f64 / stride).ceil() > steps as f64 {
-                reading.note(
-                    "for this number of steps the library's list has one time more, -1; it is left \
-                     out",
-                );
-            }
             let time = |i: usize| (reach as f64 - i as f64 * stride).round_ties_even() - 1.0;
             // Over fewer indices there are fewer of them.
             let count = (reach as f64 / stride).ceil() as usize;
