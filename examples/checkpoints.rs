@@ -2,6 +2,8 @@
 //!
 //! `cargo run --features diffusers --example checkpoints [FILE]`
 
+#![allow(clippy::expect_used, clippy::panic)]
+
 #[path = "../tests/diffusers/common.rs"]
 mod common;
 #[path = "../tests/diffusers/page.rs"]

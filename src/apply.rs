@@ -3,7 +3,8 @@
 use ndarray::{ArrayRef, Dimension};
 
 use crate::error::Error;
-use crate::kernel::{self, FillNoise, Form, Forms};
+use crate::kernel::{self, FillNoise, Form, Forms, Places};
+use crate::level::{Levels, NoiseLevel};
 use crate::noise::{Demand, NoiseSource, StepNoise, Stream};
 use crate::real::Real;
 
@@ -27,6 +28,106 @@ pub(crate) fn apply<A: Real, D: Dimension>(
         many => Forms::PerSample(many),
     };
     kernel::update(forms, x, None, inputs, noise)
+}
+
+/// Applies the form of each level; what is clean (α = 1, σ = 0) along an axis stays as it is.
+pub(crate) fn apply_levels<A: Real, D: Dimension>(
+    levels: Levels<'_>,
+    form: impl Fn(&NoiseLevel) -> Form,
+    x: &mut ArrayRef<A, D>,
+    inputs: &[&ArrayRef<A, D>],
+    noise: Option<FillNoise<'_, A>>,
+) -> Result<(), Error> {
+    if levels.axis() == 0 {
+        let forms: Vec<_> = levels.list().iter().map(form).collect();
+        return apply(&forms, x, inputs, noise).map(drop);
+    }
+    let mut classes = Classes::default();
+    // 1·x + 0·ε is x only where ε is finite, and x not −0.
+    let given = |level: &NoiseLevel| level.alpha() == 1.0 && level.is_clean();
+    classes.set(levels.list().iter().copied(), |level| !given(level));
+    let moving = classes.different.iter().take(classes.moving);
+    let forms: Vec<_> = moving.map(form).collect();
+    let along = (levels.axis(), &classes.of[..]);
+    apply_along(&forms, along, x, inputs, noise).map(drop)
+}
+
+/// Applies the forms of positions along an axis, by the entry of each; a position with an entry
+/// beyond the last form stays as it is.
+pub(crate) fn apply_along<A: Real, D: Dimension>(
+    forms: &[Form],
+    (axis, of): (usize, &[u32]),
+    x: &mut ArrayRef<A, D>,
+    inputs: &[&ArrayRef<A, D>],
+    noise: Option<FillNoise<'_, A>>,
+) -> Result<bool, Error> {
+    let places = Places::new(x.shape(), axis, of)?;
+    kernel::update(Forms::Along(forms, places), x, None, inputs, noise)
+}
+
+/// So many different entries are looked through for one that a position shares.
+const LOOKED_THROUGH: usize = 64;
+
+/// The different ones of a list, and the index of each entry among them. Equal entries that lie far
+/// apart in a list of many different ones may be listed twice.
+#[derive(Clone, Debug)]
+pub(crate) struct Classes<T> {
+    pub(crate) different: Vec<T>,
+    pub(crate) of: Vec<u32>,
+    /// So many of the first ones move; the others stay.
+    pub(crate) moving: usize,
+    /// Where each class is before its turn comes.
+    places: Vec<u32>,
+}
+
+impl<T> Default for Classes<T> {
+    fn default() -> Self {
+        Self {
+            different: Vec::new(),
+            of: Vec::new(),
+            moving: 0,
+            places: Vec::new(),
+        }
+    }
+}
+
+impl<T: PartialEq + Copy> Classes<T> {
+    /// Those of a list, the ones that move before the others; in the memory of the ones before.
+    pub(crate) fn set(&mut self, list: impl Iterator<Item = T>, moves: impl Fn(&T) -> bool) {
+        let Self { different, of, .. } = self;
+        different.clear();
+        of.clear();
+        of.extend(list.map(|entry| {
+            let first = different.len().saturating_sub(LOOKED_THROUGH);
+            let known = different[first..].iter().rposition(|known| *known == entry);
+            let index = known.map_or(different.len(), |index| first + index);
+            if known.is_none() {
+                different.push(entry);
+            }
+            index as u32
+        }));
+        self.order(moves);
+    }
+
+    fn order(&mut self, moves: impl Fn(&T) -> bool) {
+        self.moving = self.different.iter().filter(|entry| moves(entry)).count();
+        let (mut moved, mut stayed) = (0, self.moving as u32);
+        self.places.clear();
+        self.places.extend(self.different.iter().map(|entry| {
+            let next = if moves(entry) {
+                &mut moved
+            } else {
+                &mut stayed
+            };
+            *next += 1;
+            *next - 1
+        }));
+        for index in &mut self.of {
+            *index = self.places.get(*index as usize).copied().unwrap_or(*index);
+        }
+        // Stable, and what moves comes first, as in the places above.
+        self.different.sort_by_key(|entry| !moves(entry));
+    }
 }
 
 /// The samples of an array and the elements of each.

@@ -6,7 +6,7 @@ use ndarray::{ArrayRef, Axis, Dimension};
 use crate::clip::Bounds;
 use crate::error::Error;
 use crate::guidance::{Combination, Evaluation, Guidance, Products};
-use crate::kernel::{self, Clipped, Form, Forms, Gram, MAX_INPUTS, Row};
+use crate::kernel::{self, Clipped, Form, Forms, Gram, MAX_INPUTS, Places, Row};
 use crate::level::NoiseLevel;
 use crate::plan::{Kept, Stage, Update, check_stage};
 use crate::prediction::Prediction;
@@ -415,20 +415,7 @@ pub(crate) fn combined<A: Real, D: Dimension>(
             .get(sample)
             .filter(|_| guidance.needs_products(&at))
             .map(|gram| products(gram, outputs));
-        let combination = guidance.combine(&at, products.as_ref())?;
-        let (prediction, level) = (at.prediction(), at.level());
-        if combination.noise().is_some() {
-            // One array cannot hold two estimates.
-            let guidance = guidance.name();
-            return Err(Error::StatefulGuidance { guidance });
-        }
-        Ok(Form {
-            x: own_row(prediction, level, &combination, outputs)?,
-            x_from_y: 0.0,
-            noise: 0.0,
-            y: None,
-            clip: None,
-        })
+        combined_form(guidance, &at, products.as_ref(), outputs)
     };
     out.assign(x);
     if one && grams.is_empty() {
@@ -437,5 +424,57 @@ pub(crate) fn combined<A: Real, D: Dimension>(
         let forms = (0..samples).map(form).collect::<Result<Vec<_>, _>>()?;
         kernel::update(Forms::PerSample(&forms), out, None, &inputs, None)?;
     }
+    Ok(())
+}
+
+/// The form that writes the guided output in the model's own terms.
+fn combined_form(
+    guidance: &impl Guidance,
+    at: &Evaluation,
+    products: Option<&Products>,
+    outputs: usize,
+) -> Result<Form, Error> {
+    let combination = guidance.combine(at, products)?;
+    let (prediction, level) = (at.prediction(), at.level());
+    if combination.noise().is_some() {
+        // One array cannot hold two estimates.
+        let guidance = guidance.name();
+        return Err(Error::StatefulGuidance { guidance });
+    }
+    Ok(Form {
+        x: own_row(prediction, level, &combination, outputs)?,
+        x_from_y: 0.0,
+        noise: 0.0,
+        y: None,
+        clip: None,
+    })
+}
+
+/// The same where levels differ along an axis: of the `entries` different ones that are asked about.
+/// At the other positions, whose output is not looked at, x itself is written.
+pub(crate) fn combined_along<A: Real, D: Dimension>(
+    guidance: &impl Guidance,
+    (at, entries): (impl Fn(usize) -> Evaluation, usize),
+    (axis, of): (usize, &[u32]),
+    x: &ArrayRef<A, D>,
+    (raw, outputs): (&ArrayRef<A, D>, usize),
+    out: &mut ArrayRef<A, D>,
+) -> Result<(), Error> {
+    let samples = x.shape().first().copied().unwrap_or(0);
+    let parts = raw.axis_chunks_iter(Axis(0), samples.max(1));
+    let parts: Vec<_> = parts.take(outputs).collect();
+    let inputs: Vec<&ArrayRef<A, D>> = parts.iter().map(|part| &**part).collect();
+    let form = |entry: usize| {
+        let at = at(entry);
+        if guidance.needs_products(&at) {
+            let name = guidance.name();
+            return Err(Error::NotPerPosition { name });
+        }
+        combined_form(guidance, &at, None, outputs)
+    };
+    let forms = (0..entries).map(form).collect::<Result<Vec<_>, _>>()?;
+    let places = Places::new(x.shape(), axis, of)?;
+    out.assign(x);
+    kernel::update(Forms::Along(&forms, places), out, None, &inputs, None)?;
     Ok(())
 }

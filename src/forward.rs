@@ -2,10 +2,9 @@
 
 use ndarray::{ArrayRef, Dimension};
 
-use crate::apply::{affine, apply, filler};
+use crate::apply::{affine, apply, apply_levels, filler};
 use crate::error::{Error, require};
-use crate::kernel::Form;
-use crate::level::NoiseLevel;
+use crate::level::{Levels, NoiseLevel};
 use crate::noise::{NoiseSource, Stream};
 use crate::posterior::Transition;
 use crate::real::Real;
@@ -36,7 +35,8 @@ pub fn fill_normal<A: Real, D: Dimension, N: NoiseSource<A>>(
     apply(&[affine(0.0, 0.0, 1.0)], out, &[], Some(&mut fill)).map(drop)
 }
 
-/// Samples q(x_t | x₀) in place: x ← αx + σz, with one level for the batch or one per sample.
+/// Samples q(x_t | x₀) in place: x ← αx + σz, with one level for the batch, one per sample, or one
+/// per position along an axis ([`Levels::along`]: tokens, frames).
 ///
 /// `step` keys the noise: the same (seed, step) gives the same noise.
 ///
@@ -55,40 +55,35 @@ pub fn fill_normal<A: Real, D: Dimension, N: NoiseSource<A>>(
 ///
 /// # Errors
 ///
-/// [`Error::NoSampleAxis`]; [`Error::WrongLength`] unless there is one level, or one per sample;
-/// what the source's [`check`](NoiseSource::check) refuses.
+/// [`Error::NoSampleAxis`]; [`Error::WrongLength`] unless there is one level, or one per sample, or
+/// as many as [`Levels::along`] says; [`Error::WrongAxis`] for an axis that `x` does not have; what
+/// the source's [`check`](NoiseSource::check) refuses.
 #[doc(alias = "add_noise")]
 #[doc(alias = "q_sample")]
-pub fn diffuse<A: Real, D: Dimension, N: NoiseSource<A>>(
+pub fn diffuse<'l, A: Real, D: Dimension, N: NoiseSource<A>>(
     x: &mut ArrayRef<A, D>,
-    levels: &[NoiseLevel],
+    levels: impl Into<Levels<'l>>,
     noise: &mut N,
     step: u32,
 ) -> Result<(), Error> {
-    let forms: Vec<Form> = levels
-        .iter()
-        .map(|level| affine(level.alpha(), 0.0, level.sigma()))
-        .collect();
+    let form = |level: &NoiseLevel| affine(level.alpha(), 0.0, level.sigma());
     let mut fill = filler(x, noise, step, Stream::Forward)?;
-    apply(&forms, x, &[], Some(&mut fill)).map(drop)
+    apply_levels(levels.into(), form, x, &[], Some(&mut fill))
 }
 
-/// x_t = αx₀ + σε in place for a given ε, with one level for the batch or one per sample: the input
-/// of training.
+/// x_t = αx₀ + σε in place for a given ε, with one level for the batch, one per sample, or one per
+/// position along an axis ([`Levels::along`]): the input of training.
 ///
 /// # Errors
 ///
 /// As [`diffuse`], and [`Error::ShapeMismatch`].
-pub fn diffuse_with<A: Real, D: Dimension>(
+pub fn diffuse_with<'l, A: Real, D: Dimension>(
     x: &mut ArrayRef<A, D>,
     noise: &ArrayRef<A, D>,
-    levels: &[NoiseLevel],
+    levels: impl Into<Levels<'l>>,
 ) -> Result<(), Error> {
-    let forms: Vec<Form> = levels
-        .iter()
-        .map(|level| affine(level.alpha(), level.sigma(), 0.0))
-        .collect();
-    apply(&forms, x, &[noise], None).map(drop)
+    let form = |level: &NoiseLevel| affine(level.alpha(), level.sigma(), 0.0);
+    apply_levels(levels.into(), form, x, &[noise], None)
 }
 
 impl Transition {

@@ -1,7 +1,10 @@
 //! A noise level: one forward marginal q(x_t | x₀) = N(α x₀, σ² I).
 
+mod along;
 #[cfg(feature = "serde")]
 mod stored;
+
+pub use along::Levels;
 
 use crate::error::Error;
 

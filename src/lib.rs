@@ -127,7 +127,7 @@ pub use denoiser::{Denoiser, Query, from_fn, try_from_fn};
 pub use element::ModelElement;
 pub use error::{Error, RunError};
 pub use grid::Grid;
-pub use level::NoiseLevel;
+pub use level::{Levels, NoiseLevel};
 pub use noise::KeyedNoise;
 pub use prediction::Prediction;
 pub use real::Real;

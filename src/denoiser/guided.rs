@@ -68,7 +68,8 @@ impl<M, G: Guidance> Guided<M, G> {
     ///
     /// # Errors
     ///
-    /// [`Error::StatefulGuidance`] for guidance with a memory; [`Error::ShapeMismatch`],
+    /// [`Error::StatefulGuidance`] for guidance with a memory; [`Error::NotPerPosition`] for guidance
+    /// by inner products where levels differ along an axis; [`Error::ShapeMismatch`],
     /// [`Error::NoSampleAxis`]; what the guidance refuses; the model's own error.
     pub fn estimate<A, D>(
         &mut self,
@@ -100,7 +101,7 @@ impl<M, G: Guidance> Guided<M, G> {
             return Ok(());
         }
         let levels = query.levels().len();
-        if levels != 1 && levels != samples {
+        if query.axis().is_none() && levels != 1 && levels != samples {
             return Err(Error::WrongLength {
                 name: "levels",
                 expected: samples,
@@ -109,7 +110,7 @@ impl<M, G: Guidance> Guided<M, G> {
             .into());
         }
         let mut outputs = 1;
-        for sample in 0..query.levels().len() {
+        for sample in 0..query.entries() {
             let at = query.evaluation(sample, prediction);
             outputs = outputs.max(self.guidance.wanted(&at)?);
         }
@@ -129,6 +130,12 @@ impl<M, G: Guidance> Guided<M, G> {
             .denoise(x, &raw, &mut view)
             .map_err(RunError::Denoiser)?;
         let at = |sample: usize| query.evaluation(sample, prediction);
+        if let Some((axis, of)) = query.places() {
+            let asked = (at, query.entries());
+            let raw = (&*view, outputs);
+            fold::combined_along(&self.guidance, asked, (axis, &of), x, raw, out)?;
+            return Ok(());
+        }
         let one = query.levels().len() == 1;
         fold::combined(&self.guidance, (at, one), x, &view, outputs, out)?;
         Ok(())
@@ -192,6 +199,10 @@ where
 
     fn outputs(&self) -> Option<usize> {
         self.model.outputs()
+    }
+
+    fn reads_positions(&self) -> bool {
+        self.model.reads_positions()
     }
 
     fn guidance(&self) -> Result<&dyn Guidance, Error> {

@@ -4,6 +4,7 @@ mod classifier;
 mod closure;
 mod guided;
 mod models;
+mod per_position;
 mod query;
 mod slices;
 
@@ -11,6 +12,7 @@ pub use classifier::{Classifier, WithClassifier};
 pub use closure::{from_fn, from_query_fn, try_from_fn};
 pub use guided::Guided;
 pub use models::Models;
+pub use per_position::PerPosition;
 pub use query::Query;
 pub use slices::{SliceModel, from_slice_fn, from_slice_query_fn};
 
@@ -89,6 +91,13 @@ pub trait Denoiser<A: Real, D: Dimension> {
         None
     }
 
+    /// Whether the model reads the level of each position ([`Query::level_at`]), where levels differ
+    /// along an axis: tokens, frames. By default it does not, and a run in which they differ refuses
+    /// it rather than show it one level for all. [`PerPosition`] says that a closure does.
+    fn reads_positions(&self) -> bool {
+        false
+    }
+
     /// How the model's outputs combine. A wrapper that calls a model inside leaves the default:
     /// [`Query::combined`] then gives it the guided output.
     ///
@@ -122,6 +131,10 @@ macro_rules! forward {
 
             fn outputs(&self) -> Option<usize> {
                 (**self).outputs()
+            }
+
+            fn reads_positions(&self) -> bool {
+                (**self).reads_positions()
             }
 
             fn guidance(&self) -> Result<&dyn Guidance, Error> {

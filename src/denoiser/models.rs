@@ -72,6 +72,10 @@ macro_rules! models {
                 Some([$first_index, $($index),+].len())
             }
 
+            fn reads_positions(&self) -> bool {
+                self.0.$first_index.reads_positions() $(&& self.0.$index.reads_positions())+
+            }
+
             fn guidance(&self) -> Result<&dyn Guidance, Error> {
                 let expected = self.0.$first_index.prediction();
                 self.0.$first_index.guidance()?;

@@ -1,20 +1,53 @@
 //! What a model is asked.
 
+use std::borrow::Cow;
+
 use crate::error::Error;
 use crate::guidance::Evaluation;
-use crate::level::NoiseLevel;
+use crate::kernel;
+use crate::level::{Levels, NoiseLevel};
 use crate::prediction::Prediction;
 
-/// What a model is asked: the level of each sample, how many outputs, and where in a run it is.
+/// What a model is asked: the level of each sample, or of each position of it along an axis, how
+/// many outputs, and where in a run it is.
+///
+/// Tokens or frames with levels of their own are asked about by [`along`](Self::along) and by a
+/// [`PositionRun`](crate::run::PositionRun). [`axis`](Self::axis) says which axis it is, and
+/// [`level_at`](Self::level_at) what the level of a position is, in every kind of query.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<'a> {
-    /// One, or one for each sample; never empty.
+    /// One, or one for each sample, or the different ones of the positions; never empty.
     levels: &'a [NoiseLevel],
     /// As `levels`, in a run.
     targets: Option<&'a [NoiseLevel]>,
     step: Option<usize>,
     /// `None` asks for the model's one answer, guided if the model is.
     separate: Option<usize>,
+    along: Option<Along<'a>>,
+}
+
+/// Which of the levels each position along an axis has.
+#[derive(Clone, Copy, Debug)]
+struct Along<'a> {
+    axis: usize,
+    positions: usize,
+    /// What lies between the entries of one sample and of the next.
+    stride: usize,
+    /// The level's index; the entry's own place where it is none.
+    of: Option<&'a [u32]>,
+}
+
+impl Along<'_> {
+    fn entry(&self, sample: usize, position: usize) -> Option<usize> {
+        if position >= self.positions {
+            return None;
+        }
+        let place = sample.checked_mul(self.stride)?.checked_add(position)?;
+        match self.of {
+            Some(of) => of.get(place).map(|&entry| entry as usize),
+            None => Some(place),
+        }
+    }
 }
 
 impl<'a> Query<'a> {
@@ -25,6 +58,7 @@ impl<'a> Query<'a> {
             targets: None,
             step: None,
             separate: None,
+            along: None,
         }
     }
 
@@ -44,6 +78,63 @@ impl<'a> Query<'a> {
         Ok(Self {
             levels,
             ..Self::new(first)
+        })
+    }
+
+    /// One level for each position along an axis, for arrays of this shape, otherwise as
+    /// [`new`](Self::new). Along axis 0 it is [`per_sample`](Self::per_sample).
+    ///
+    /// ```
+    /// use diffusion_sampler::{Levels, NoiseLevel, Query};
+    ///
+    /// // Two samples of three tokens, the first of which is given.
+    /// let (clean, noisy) = (NoiseLevel::clean(), NoiseLevel::new(0.5, 0.8, 0.6)?);
+    /// let levels = [clean, noisy, noisy];
+    /// let query = Query::along(Levels::along(1, &levels), &[2, 3, 64])?;
+    /// assert_eq!((query.axis(), query.level_at(1, 0)), (Some(1), Some(clean)));
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongAxis`]; [`Error::WrongLength`] unless there is one level for each position, or
+    /// for each position of each sample, and at least one.
+    pub fn along(levels: Levels<'a>, shape: &[usize]) -> Result<Self, Error> {
+        let query = Self::per_sample(levels.list())?;
+        if levels.axis() == 0 {
+            return Ok(query);
+        }
+        query.placed(levels.axis(), shape, levels.list().len(), None)
+    }
+
+    /// The same query, whose levels are the different ones of the positions, by the index of each.
+    pub(crate) fn by_position(
+        self,
+        axis: usize,
+        of: &'a [u32],
+        shape: &[usize],
+    ) -> Result<Self, Error> {
+        self.placed(axis, shape, of.len(), Some(of))
+    }
+
+    fn placed(
+        self,
+        axis: usize,
+        shape: &[usize],
+        entries: usize,
+        of: Option<&'a [u32]>,
+    ) -> Result<Self, Error> {
+        let positions = kernel::positions(shape, axis)?;
+        let samples = shape.first().copied().unwrap_or(0);
+        let along = Along {
+            axis,
+            positions,
+            stride: kernel::stride(entries, samples, positions)?,
+            of,
+        };
+        Ok(Self {
+            along: Some(along),
+            ..self
         })
     }
 
@@ -79,17 +170,31 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// The level of the batch: of the first sample where each has its own.
+    /// The level of the batch: of the first sample where each has its own, and of its first position
+    /// where levels differ along an axis.
     pub fn level(&self) -> NoiseLevel {
-        self.levels[0]
+        self.level_at(0, 0).unwrap_or(self.levels[0])
     }
 
-    /// The level of one sample; `None` past the last of a list.
+    /// The level of one sample, of its first position where they differ; `None` past the last of a
+    /// list.
     pub fn level_of(&self, sample: usize) -> Option<NoiseLevel> {
-        one_of(self.levels, sample)
+        self.level_at(sample, 0)
     }
 
-    /// The levels: one for the batch, or one for each sample.
+    /// The axis along which the levels differ; `None` where each sample has one.
+    pub fn axis(&self) -> Option<usize> {
+        self.along.map(|along| along.axis)
+    }
+
+    /// The level of a position of a sample along [`axis`](Self::axis): of the sample, or the batch,
+    /// where it has one level. `None` past the last of a list.
+    pub fn level_at(&self, sample: usize, position: usize) -> Option<NoiseLevel> {
+        self.entry_of(self.levels, sample, position)
+    }
+
+    /// The levels: one for the batch, or one for each sample. Where they differ along an axis, those
+    /// that there are, in no order: [`level_at`](Self::level_at) says which has which.
     pub fn levels(&self) -> &'a [NoiseLevel] {
         self.levels
     }
@@ -100,9 +205,15 @@ impl<'a> Query<'a> {
         self.target_of(0)
     }
 
-    /// The target level of one sample.
+    /// The target level of one sample, of its first position where they differ.
     pub fn target_of(&self, sample: usize) -> Option<NoiseLevel> {
-        one_of(self.targets?, sample)
+        self.target_at(sample, 0)
+    }
+
+    /// The target level of a position of a sample, in a run: [`level_at`](Self::level_at) itself
+    /// where the position stays as it is, so that its output is not looked at.
+    pub fn target_at(&self, sample: usize, position: usize) -> Option<NoiseLevel> {
+        self.entry_of(self.targets?, sample, position)
     }
 
     /// The step, counted from 0, in a run.
@@ -120,20 +231,55 @@ impl<'a> Query<'a> {
         self.separate.is_some()
     }
 
-    /// What guidance may depend on, for one sample.
-    pub(crate) fn evaluation(&self, sample: usize, prediction: Prediction) -> Evaluation {
-        let level = self.level_of(sample).unwrap_or(self.levels[0]);
+    /// What guidance may depend on, for one sample, or for one of the different levels.
+    pub(crate) fn evaluation(&self, entry: usize, prediction: Prediction) -> Evaluation {
+        let level = one_of(self.levels, entry).unwrap_or(self.levels[0]);
         let evaluation = Evaluation::new(level, prediction);
-        match (self.step, self.target_of(sample)) {
+        let target = self.targets.and_then(|targets| one_of(targets, entry));
+        match (self.step, target) {
             (Some(step), Some(target)) => evaluation.in_step(step, target),
             _ => evaluation,
         }
     }
+
+    /// How many entries have levels that guidance is asked about: where levels differ along an axis,
+    /// those that move come first, and nothing is asked about the others.
+    pub(crate) fn entries(&self) -> usize {
+        match (self.along, self.targets) {
+            (Some(_), Some(targets)) => {
+                let moves = |(from, to): &(&NoiseLevel, &NoiseLevel)| from != to;
+                self.levels.iter().zip(targets).take_while(moves).count()
+            }
+            _ => self.levels.len(),
+        }
+    }
+
+    /// The axis along which levels differ, and which of the levels each position has.
+    pub(crate) fn places(&self) -> Option<(usize, Cow<'a, [u32]>)> {
+        let along = self.along?;
+        let of = match along.of {
+            Some(of) => Cow::Borrowed(of),
+            None => (0..self.levels.len() as u32).collect(),
+        };
+        Some((along.axis, of))
+    }
+
+    fn entry_of(
+        &self,
+        levels: &[NoiseLevel],
+        sample: usize,
+        position: usize,
+    ) -> Option<NoiseLevel> {
+        match &self.along {
+            Some(along) => levels.get(along.entry(sample, position)?).copied(),
+            None => one_of(levels, sample),
+        }
+    }
 }
 
-fn one_of(levels: &[NoiseLevel], sample: usize) -> Option<NoiseLevel> {
+fn one_of(levels: &[NoiseLevel], entry: usize) -> Option<NoiseLevel> {
     match levels {
         [one] => Some(*one),
-        many => many.get(sample).copied(),
+        many => many.get(entry).copied(),
     }
 }

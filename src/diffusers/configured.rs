@@ -8,7 +8,7 @@ use super::recipe::{Recipe, State};
 use super::request::NetworkTime;
 use super::{Report, retimed::Retimed};
 use crate::clip::Clip;
-use crate::error::{Error, require};
+use crate::error::Error;
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
 use crate::plan::Plan;
@@ -53,19 +53,16 @@ pub struct Configured {
 
 impl Configured {
     pub(super) fn new(recipe: Recipe, reading: Reading<'_>) -> Result<Self, Error> {
-        // As the pipelines of flow matching have it, and all others.
-        let mut grid = match (reading.request().strength, reading.class()) {
-            (Some(strength), class) if class.starts_with("FlowMatch") => {
-                last_steps(&recipe.grid, strength)?
-            }
-            _ => reading.cut(&recipe.grid)?,
-        };
+        let mut grid = reading.cut(&recipe.grid)?;
         if reading.request().strength.is_some() {
             reading.uses("strength");
         }
         let init = recipe.init_noise_sigma;
-        let variance = recipe.state.start_variance(init, &grid.start());
-        grid = grid.with_start_variance(variance)?;
+        // A run from an image starts at a level of the schedule, not from the library's pure noise.
+        if reading.request().strength.is_none() {
+            let variance = recipe.state.start_variance(init, &grid.start());
+            grid = grid.with_start_variance(variance)?;
+        }
         let planned = |schedule: &dyn NoiseSchedule, grid: &Grid| {
             let path = match recipe.bare {
                 true => Path::without_schedule(grid),
@@ -178,23 +175,6 @@ impl Configured {
     pub fn report(&self) -> &Report {
         &self.report
     }
-}
-
-/// The last ⌈K · strength⌉ steps, with the pipelines' arithmetic: K less the whole part of K less
-/// the product.
-fn last_steps(grid: &Grid, strength: f64) -> Result<Grid, Error> {
-    let steps = grid.steps();
-    let valid = (0.0..=1.0).contains(&strength);
-    require(valid, "strength", strength, "between 0 and 1")?;
-    let left_out = (steps as f64 - steps as f64 * strength) as usize;
-    if left_out >= steps {
-        return Err(Error::StepCount {
-            steps: 0,
-            min: 1,
-            max: steps,
-        });
-    }
-    grid.section(left_out..steps)
 }
 
 /// The network's time at each evaluation.

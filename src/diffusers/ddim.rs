@@ -117,10 +117,7 @@ pub(super) fn grid(
         return Ok(grid);
     }
     if times.last() == Some(&0.0) {
-        reading.note(
-            "the last call of the library, at index 0, changes nothing, since its steps end there; it \
-             is left out",
-        );
+        reading.leaves_out_idle_end();
         return grid.without_clean_end();
     }
     grid.ending_at(end)

@@ -104,7 +104,7 @@ impl AsWritten {
             false => self.end,
         };
         if from.is_clean() {
-            return Ok(self.from_clean(to));
+            return Ok(self.first_step(to));
         }
         let posterior = StridedPosterior::new(from, *to, Kappa::Ddim)?;
         let told = from.with_model_time(to.model_time());
@@ -116,7 +116,7 @@ impl AsWritten {
 
     /// α'x + σ'E, where the output itself is E, of a network that is asked at the clean state. At σ = 0
     /// x and D do not determine E; with D as if the state had the target's level they do.
-    fn from_clean(&self, to: &NoiseLevel) -> Stage {
+    fn first_step(&self, to: &NoiseLevel) -> Stage {
         let (state, data) = match self.prediction {
             // E = v at α = 1, and D = αx − σv.
             Prediction::Velocity => (2.0 * to.alpha(), -1.0),

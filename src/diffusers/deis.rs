@@ -60,7 +60,7 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     reading.choice("solver_type", "logrho", types)?;
     let knots = knots::knots(reading, TRAITS)?;
     if knots.idle {
-        reading.note(knots::IDLE);
+        reading.leaves_out_idle_end();
     }
     let grid = knots.grid()?;
     let lower = reading.flag("lower_order_final", true)? && knots.steps() < 15;

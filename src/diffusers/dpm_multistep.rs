@@ -61,7 +61,7 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     let knots = knots::knots(reading, TRAITS)?;
     let grid = knots.grid()?;
     if knots.idle {
-        reading.note(knots::IDLE);
+        reading.leaves_out_idle_end();
     }
     let solver = Multistep {
         idle: knots.idle,

@@ -151,7 +151,7 @@ impl Grouped {
             self = theirs;
         }
         if self.part.idle_end && !self.calls_at_end(&grid)? {
-            reading.note(knots::IDLE);
+            reading.leaves_out_idle_end();
         }
         Ok(Arc::new(self))
     }

@@ -82,8 +82,7 @@ pub(super) fn grid(reading: &Reading<'_>, levels: Vec<NoiseLevel>) -> Result<(Gr
         ));
     }
     if idle {
-        reading.ends_idle();
-        reading.note(knots::IDLE);
+        reading.leaves_out_idle_end();
     }
     Ok((Grid::from_levels(levels, 1.0)?, idle))
 }

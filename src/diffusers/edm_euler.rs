@@ -9,7 +9,6 @@ use super::request::Length;
 use super::{edm, published_churn};
 use crate::error::Error;
 use crate::grid::Grid;
-use crate::level::NoiseLevel;
 use crate::schedule::Edm;
 
 pub(super) const CLASS: Class = Class {
@@ -32,15 +31,16 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     if matches!(reading.request().length, Length::Sigmas(_)) {
         return Err(reading.refused(
             "list of sigmas",
-            "the library reads such a list as places on its ramp, from 0 to 1, and makes another of it",
+            "the library reads such a list as places on its ramp, from 0 to 1, and makes another of \
+             it; linspace(0, 1, K) is a number of steps",
         ));
     }
     let steps = edm::steps(reading)?;
-    let mut levels = edm::levels(&noise.ramp(reading, steps))?;
+    let mut sigmas = noise.ramp(reading, steps);
     let ends: &[&[&str]] = &[&["zero"], &["sigma_min"]];
     match reading.choice("final_sigmas_type", "zero", ends)? {
-        "zero" => levels.push(NoiseLevel::clean()),
-        _ if levels.len() < 2 => {
+        "zero" => sigmas.push(0.0),
+        _ if sigmas.len() < 2 => {
             return Err(reading.unsupported(
                 "final_sigmas_type",
                 "one step would end where it starts",
@@ -54,16 +54,14 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
                 "\"zero\", or no churn",
             ));
         }
-        _ => reading.note(
-            "the last call of the library, at the least sigma, changes nothing, since its step ends \
-             there; it is left out",
-        ),
+        _ => reading.leaves_out_idle_end(),
     }
-    let grid = Grid::from_levels(levels, noise.max * noise.max)?;
+    let schedule = edm::EdmTimes(Edm::new(noise.min, noise.max)?);
+    let grid = Grid::from_times(&schedule, &sigmas)?;
     let prediction = edm::prediction(reading)?;
-    let solver = published_churn::euler(reading, &grid, prediction, steps);
+    let solver = published_churn::euler(reading, (&schedule, &grid), prediction, steps);
     Ok(Recipe {
-        schedule: Arc::new(edm::EdmTimes(Edm::new(noise.min, noise.max)?)),
+        schedule: Arc::new(schedule),
         grid,
         solver,
         prediction,

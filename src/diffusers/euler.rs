@@ -4,7 +4,7 @@ use super::betas::{self, Betas};
 use super::classes::Class;
 use super::common;
 use super::reading::Reading;
-use super::recipe::{Recipe, State};
+use super::recipe::Recipe;
 use super::request::Length;
 use super::rhos::{self, End, Knot, List, Ramp, Rules};
 use super::{Defect, published_churn};
@@ -54,19 +54,15 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
         Length::Sigmas(sigmas) => given(reading, &table, sigmas)?,
         _ => own(reading, &table, continuous)?,
     };
-    let init_noise_sigma = rhos::init_noise_sigma(reading, &list.knots)?;
     let calls = list.calls;
-    let (schedule, grid) = rhos::grid(table, &list, continuous)?;
-    let solver = published_churn::euler(reading, &grid, prediction, calls);
-    Ok(Recipe {
-        schedule,
-        grid,
-        solver,
-        prediction,
-        clip: None,
-        state: State::OverAlpha,
-        init_noise_sigma,
-        bare: false,
+    let told = (prediction, continuous);
+    rhos::of_list(reading, table, &list, told, |schedule, grid| {
+        Ok(published_churn::euler(
+            reading,
+            (schedule, grid),
+            prediction,
+            calls,
+        ))
     })
 }
 
@@ -228,10 +224,7 @@ fn ended(
     if let Some(reason) = reason {
         return Err(reading.unsupported("final_sigmas_type", reason, "\"zero\""));
     }
-    reading.note(
-        "the last call of the library, at the least sigma, changes nothing, since its step ends \
-         there; it is left out",
-    );
+    reading.leaves_out_idle_end();
     knots.pop();
     Ok(List {
         knots,

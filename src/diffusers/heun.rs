@@ -7,10 +7,10 @@ use super::classes::Class;
 use super::common;
 use super::euler::predicted;
 use super::reading::Reading;
-use super::recipe::{Recipe, State};
+use super::recipe::Recipe;
 use super::rhos::{self, Rules};
 use crate::error::Error;
-use crate::solver::Heun;
+use crate::solver::{Heun, Solver};
 
 pub(super) const CLASS: Class = Class {
     names: &["HeunDiscreteScheduler"],
@@ -41,17 +41,10 @@ const RULES: Rules = Rules {
 
 fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     let table = betas::table(reading, Betas::LATENT_LINEAR)?;
-    let list = rhos::list(reading, &table, RULES)?;
-    let init_noise_sigma = rhos::init_noise_sigma(reading, &list.knots)?;
-    let (schedule, grid) = rhos::grid(table, &list, false)?;
+    let prediction = predicted(reading, true)?;
+    let heun = |_: &_| -> Result<Arc<dyn Solver>, Error> { Ok(Arc::new(Heun::new())) };
     Ok(Recipe {
-        schedule,
-        grid,
-        solver: Arc::new(Heun::new()),
-        prediction: predicted(reading, true)?,
         clip: common::static_clip(reading, false)?,
-        state: State::OverAlpha,
-        init_noise_sigma,
-        bare: false,
+        ..rhos::recipe(reading, table, RULES, prediction, heun)?
     })
 }

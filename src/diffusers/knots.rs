@@ -56,11 +56,7 @@ pub(super) enum End {
     TableOrAgain,
 }
 
-/// What is said where the library's last step changes nothing.
-pub(super) const IDLE: &str = "the library's last step leads from the last level to itself; it \
-     changes nothing (where it is not a number), and is left out";
-
-/// What is said where it corrects the state.
+/// What is said where the library's last step corrects the state.
 pub(super) const CORRECTED: &str = "the library's last step leads from the last level to itself: \
      what it does is to correct the state there, and so does the last step here";
 

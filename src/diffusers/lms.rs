@@ -6,9 +6,8 @@ use super::Defect;
 use super::betas::{self, Betas};
 use super::classes::Class;
 use super::euler::predicted;
-use super::published_churn::kept;
 use super::reading::Reading;
-use super::recipe::{Recipe, State};
+use super::recipe::Recipe;
 use super::rhos::{self, Rules};
 use crate::error::Error;
 use crate::grid::Grid;
@@ -46,29 +45,20 @@ const ORDER: usize = 4;
 
 fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     let table = betas::table(reading, Betas::LINEAR)?;
-    let list = rhos::list(reading, &table, RULES)?;
-    let init_noise_sigma = rhos::init_noise_sigma(reading, &list.knots)?;
-    let (schedule, grid) = rhos::grid(table, &list, false)?;
-    Ok(Recipe {
-        solver: solver(reading, &grid)?,
-        schedule,
-        grid,
-        prediction: predicted(reading, true)?,
-        clip: None,
-        state: State::OverAlpha,
-        init_noise_sigma,
-        bare: false,
+    let prediction = predicted(reading, true)?;
+    rhos::recipe(reading, table, RULES, prediction, |grid| {
+        solver(reading, grid)
     })
 }
 
 fn solver(reading: &Reading<'_>, grid: &Grid) -> Result<Arc<dyn Solver>, Error> {
     let all = grid.levels();
-    let first = grid.steps() - kept(reading, grid.steps());
-    let extrapolated_end =
-        first + 1 < grid.steps() && reading.defect(Defect::ExtrapolatesOntoTheEnd);
+    let first = grid.steps() - reading.kept_by_strength(grid.steps());
+    let before = first > 0 && reading.defect(Defect::SlopesBeforeTheStart);
+    let several = first + 1 < grid.steps() || before;
+    let extrapolated_end = several && reading.defect(Defect::ExtrapolatesOntoTheEnd);
     let free = close(all.get(first..).unwrap_or(all), extrapolated_end)
         && reading.defect(Defect::ExtrapolatesFreely);
-    let before = first > 0 && reading.defect(Defect::SlopesBeforeTheStart);
     if free || before {
         return Ok(Arc::new(Published {
             before: match before {

@@ -1,4 +1,6 @@
-//! Euler's step with churn as the library takes it.
+//! Euler's step with churn, and as the library takes it.
+
+use std::sync::Arc;
 
 use super::Defect;
 use super::reading::Reading;
@@ -6,14 +8,14 @@ use crate::error::Error;
 use crate::grid::Grid;
 use crate::plan::{Plan, Step, Update};
 use crate::prediction::Prediction;
+use crate::schedule::NoiseSchedule;
 use crate::solver::{Churn, Euler, FirstOrder, Path, Solver};
-use std::sync::Arc;
 
 /// Euler's method on a grid, with the request's churn where there is one. `calls` is the number of the
 /// library's calls, by which it divides S_churn.
 pub(super) fn euler(
     reading: &Reading<'_>,
-    grid: &Grid,
+    (schedule, grid): (&dyn NoiseSchedule, &Grid),
     prediction: Prediction,
     calls: usize,
 ) -> Arc<dyn Solver> {
@@ -21,8 +23,8 @@ pub(super) fn euler(
         return Arc::new(FirstOrder::ddim());
     };
     reading.uses("churn");
-    let churned = |rho: f64| churn.growth(rho, calls) > 0.0;
-    if !grid.edges().any(|(from, _)| churned(from.rho())) {
+    let churned = |rho: f64| churn.growth(rho, calls);
+    if !grid.edges().any(|(from, _)| churned(from.rho()) > 0.0) {
         return Arc::new(FirstOrder::ddim());
     }
     if reading.defect(Defect::ChurnAfterTheCall) {
@@ -32,17 +34,16 @@ pub(super) fn euler(
             prediction,
         });
     }
-    // The crate's divides by the steps of the run, which a strength makes fewer.
-    let run = kept(reading, grid.steps());
-    Arc::new(Euler::new().with_churn(churn.times(run as f64 / calls as f64)))
-}
-
-/// How many steps a strength leaves.
-pub(super) fn kept(reading: &Reading<'_>, steps: usize) -> usize {
-    match reading.request().strength {
-        Some(strength) => ((steps as f64 * strength) as usize).min(steps),
-        None => steps,
+    let most = libm::exp(-schedule.lambda_range().noisy());
+    if grid.edges().any(|(from, _)| {
+        let rho = from.rho();
+        rho.is_finite() && rho * (1.0 + churned(rho)) > most * (1.0 + 1e-12)
+    }) {
+        reading.note("churn goes up to the noisy end of the schedule and not beyond");
     }
+    // The crate's divides by the steps of the run, which a strength makes fewer.
+    let run = reading.kept_by_strength(grid.steps());
+    Arc::new(Euler::new().with_churn(churn.times(run as f64 / calls as f64)))
 }
 
 /// The noise is added after the network's call, whose output is then read as if it were of the noisier

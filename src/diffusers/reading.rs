@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::request::Request;
 use super::{Defect, FieldRead, Ignored, Report, Value};
-use crate::error::Error;
+use crate::error::{Error, require};
 use crate::grid::Grid;
 
 /// The longest table: one of a thousand times the usual length, and of 8 MB.
@@ -20,7 +20,8 @@ pub(super) struct Reading<'a> {
     request: &'a Request,
     report: RefCell<Report>,
     used: RefCell<Vec<&'static str>>,
-    idle_end: Cell<bool>,
+    /// How many of the library's last steps are no steps.
+    left_out: Cell<usize>,
 }
 
 impl<'a> Reading<'a> {
@@ -40,13 +41,8 @@ impl<'a> Reading<'a> {
                 ..Report::default()
             }),
             used: RefCell::default(),
-            idle_end: Cell::new(false),
+            left_out: Cell::default(),
         }
-    }
-
-    /// The class's name.
-    pub(super) fn class(&self) -> &'static str {
-        self.class
     }
 
     /// What the request always says.
@@ -57,32 +53,6 @@ impl<'a> Reading<'a> {
     /// Notes that an optional part of the request has an effect.
     pub(super) fn uses(&self, part: &'static str) {
         self.used.borrow_mut().push(part);
-    }
-
-    /// Notes that the library has one step more than the grid, from its last level to itself. It
-    /// counts where a strength leaves out steps.
-    pub(super) fn ends_idle(&self) {
-        self.idle_end.set(true);
-    }
-
-    /// The part of a grid that the request's strength leaves.
-    pub(super) fn cut(&self, grid: &Grid) -> Result<Grid, Error> {
-        let Some(strength) = self.request.strength else {
-            return Ok(grid.clone());
-        };
-        let steps = grid.steps();
-        if !self.idle_end.get() || !(0.0..=1.0).contains(&strength) {
-            return grid.by_strength(strength);
-        }
-        let kept = ((steps + 1) as f64 * strength) as usize;
-        match kept.min(steps + 1).saturating_sub(1) {
-            0 => Err(Error::StepCount {
-                steps: 0,
-                min: 1,
-                max: steps,
-            }),
-            kept => grid.section(steps - kept..steps),
-        }
     }
 
     /// A defect that makes a difference for this run: whether it is to be reproduced. Asked only
@@ -108,6 +78,53 @@ impl<'a> Reading<'a> {
     /// Whether the class has this field.
     pub(super) fn knows(&self, name: &str) -> bool {
         self.known.contains(&name)
+    }
+
+    /// The library's last step ends where it begins; the grid is one step shorter.
+    pub(super) fn ends_idle(&self) {
+        self.left_out.set(1);
+    }
+
+    /// The same, where that step changes nothing.
+    pub(super) fn leaves_out_idle_end(&self) {
+        self.ends_idle();
+        self.note(
+            "the last step of the library leads from the last level to itself; it changes nothing \
+             (where it is not a number), and is left out",
+        );
+    }
+
+    /// How many steps of a grid a strength keeps. It is a share of the library's steps, rounded down;
+    /// of a flow-matching scheduler up, as its pipelines have it.
+    pub(super) fn kept_by_strength(&self, steps: usize) -> usize {
+        let Some(strength) = self.request.strength else {
+            return steps;
+        };
+        let (left_out, all) = (self.left_out.get(), steps + self.left_out.get());
+        let share = all as f64 * strength;
+        let kept = match self.class.starts_with("FlowMatch") {
+            true => all - ((all as f64 - share) as usize).min(all),
+            false => (share as usize).min(all),
+        };
+        kept.saturating_sub(left_out)
+    }
+
+    /// The part of a grid that the request's strength leaves.
+    pub(super) fn cut(&self, grid: &Grid) -> Result<Grid, Error> {
+        let Some(strength) = self.request.strength else {
+            return Ok(grid.clone());
+        };
+        let valid = (0.0..=1.0).contains(&strength);
+        require(valid, "strength", strength, "between 0 and 1")?;
+        let steps = grid.steps();
+        match self.kept_by_strength(steps) {
+            0 => Err(Error::StepCount {
+                steps: 0,
+                min: 1,
+                max: steps,
+            }),
+            kept => grid.section(steps - kept..steps),
+        }
     }
 
     /// Whether the file has this field, and not as `null`.

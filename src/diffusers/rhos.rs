@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use super::Defect;
 use super::reading::Reading;
+use super::recipe::{Recipe, State};
 use super::request::Length;
 use super::times::{self, Points, linspace};
-use crate::error::Error;
+use crate::error::{Error, require_all};
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
+use crate::prediction::Prediction;
 use crate::schedule::{Edm, LambdaRange, NoiseSchedule, TableSchedule, UnitVariance};
+use crate::solver::Solver;
 use crate::special::beta_quantile;
 
 /// What distinguishes the classes' lists.
@@ -148,10 +151,27 @@ impl Ramp {
 pub(super) fn spaced(reading: &Reading<'_>, table: &TableSchedule) -> Result<Vec<Knot>, Error> {
     let times = match &reading.request().length {
         Length::Times(times) => times.clone(),
+        Length::Steps(1) if spacing(reading)? == "linspace" => {
+            match reading.defect(Defect::OneStepFromTheLeastNoise) {
+                true => vec![0.0],
+                false => vec![table.last_time() - 1.0],
+            }
+        }
         _ => times::fractional(reading, table, Points::Steps, "linspace")?,
     };
+    let last = table.last_time() - 1.0;
+    require_all(
+        "times",
+        &times,
+        |_, time| (0.0..=last).contains(&time),
+        "an index of the table, 0 to T - 1",
+    )?;
     let knots = times.into_iter().map(|time| interpolated(table, time));
     knots.collect()
+}
+
+fn spacing(reading: &Reading<'_>) -> Result<&'static str, Error> {
+    reading.choice("timestep_spacing", "linspace", times::SPACINGS)
 }
 
 /// ρ at a fractional index.
@@ -247,11 +267,7 @@ pub(super) fn between(
 }
 
 /// The list of a class whose last step ends clean.
-pub(super) fn list(
-    reading: &Reading<'_>,
-    table: &TableSchedule,
-    rules: Rules,
-) -> Result<List, Error> {
+fn list(reading: &Reading<'_>, table: &TableSchedule, rules: Rules) -> Result<List, Error> {
     refuse_lists(reading, rules.takes_times)?;
     let spaced = spaced(reading, table)?;
     let ramp = match rules.ramps {
@@ -302,17 +318,16 @@ pub(super) fn table_time(table: &TableSchedule, rho: f64) -> Result<f64, Error> 
 }
 
 /// What the library multiplies normals by to start: ρ_max, or √(ρ_max² + 1) for leading times.
-pub(super) fn init_noise_sigma(reading: &Reading<'_>, knots: &[Knot]) -> Result<f64, Error> {
+fn init_noise_sigma(reading: &Reading<'_>, knots: &[Knot]) -> Result<f64, Error> {
     let max = knots.iter().fold(0.0f64, |max, knot| max.max(knot.rho));
-    let spacing = reading.choice("timestep_spacing", "linspace", times::SPACINGS)?;
-    Ok(match spacing {
+    Ok(match spacing(reading)? {
         "leading" => libm::hypot(max, 1.0),
         _ => max,
     })
 }
 
 /// The schedule of a list and its grid. `continuous`: the network is told ¼ ln ρ.
-pub(super) fn grid(
+fn grid(
     table: TableSchedule,
     list: &List,
     continuous: bool,
@@ -370,6 +385,42 @@ pub(super) fn grid(
     Ok((schedule, grid))
 }
 
+/// What a class comes to whose states are x/α and whose solver is the same for every grid.
+pub(super) fn recipe(
+    reading: &Reading<'_>,
+    table: TableSchedule,
+    rules: Rules,
+    prediction: Prediction,
+    solver: impl FnOnce(&Grid) -> Result<Arc<dyn Solver>, Error>,
+) -> Result<Recipe, Error> {
+    let list = list(reading, &table, rules)?;
+    of_list(reading, table, &list, (prediction, false), |_, grid| {
+        solver(grid)
+    })
+}
+
+/// The same with a list of its own; `continuous`: the network is told ¼ ln ρ.
+pub(super) fn of_list(
+    reading: &Reading<'_>,
+    table: TableSchedule,
+    list: &List,
+    (prediction, continuous): (Prediction, bool),
+    solver: impl FnOnce(&dyn NoiseSchedule, &Grid) -> Result<Arc<dyn Solver>, Error>,
+) -> Result<Recipe, Error> {
+    let init_noise_sigma = init_noise_sigma(reading, &list.knots)?;
+    let (schedule, grid) = grid(table, list, continuous)?;
+    Ok(Recipe {
+        solver: solver(&schedule, &grid)?,
+        schedule,
+        grid,
+        prediction,
+        clip: None,
+        state: State::OverAlpha,
+        init_noise_sigma,
+        bare: false,
+    })
+}
+
 /// The table's level with ρ = σ/α.
 fn at_rho(table: &TableSchedule, rho: f64) -> Result<NoiseLevel, Error> {
     let range = table.lambda_range();
@@ -417,5 +468,24 @@ pub(super) fn zero_terminal_snr(
     if !reading.defect(Defect::NearlyZeroTerminalSnr) {
         return Ok(exact);
     }
-    exact.with_last_alpha_cumprod(1.0 / 16_777_216.0)
+    match exact.with_last_alpha_cumprod(NEARLY_ZERO) {
+        // Knots before the last have less: they are raised to just above it.
+        Err(_) => raised(&exact),
+        nearly => nearly,
+    }
+}
+
+/// The library's ᾱ_T, 2⁻²⁴.
+const NEARLY_ZERO: f64 = 1.0 / 16_777_216.0;
+
+/// The table with no ᾱ below 2⁻²⁴, to 2⁻³⁰ of itself, so that the noise still grows.
+fn raised(exact: &TableSchedule) -> Result<TableSchedule, Error> {
+    const STEP: f64 = 1.0 / 1_073_741_824.0;
+    let knots = exact.table_len().unwrap_or(1);
+    let products = (1..=knots).map(|knot| {
+        let alpha = exact.level(knot as f64)?.alpha();
+        let least = NEARLY_ZERO * (1.0 + (knots - knot) as f64 * STEP);
+        Ok((alpha * alpha).max(least))
+    });
+    TableSchedule::from_alphas_cumprod(&products.collect::<Result<Vec<_>, Error>>()?)
 }

@@ -6,7 +6,7 @@ use super::betas::{self, Betas};
 use super::classes::Class;
 use super::euler::predicted;
 use super::reading::Reading;
-use super::recipe::{Recipe, State};
+use super::recipe::Recipe;
 use super::rhos::{self, Rules};
 use crate::error::Error;
 use crate::solver::DpmPlusPlusSde;
@@ -39,17 +39,8 @@ const RULES: Rules = Rules {
 
 fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     let table = betas::table(reading, Betas::LATENT_LINEAR)?;
-    let list = rhos::list(reading, &table, RULES)?;
-    let init_noise_sigma = rhos::init_noise_sigma(reading, &list.knots)?;
-    let (schedule, grid) = rhos::grid(table, &list, false)?;
-    Ok(Recipe {
-        schedule,
-        grid,
-        solver: Arc::new(DpmPlusPlusSde::new()),
-        prediction: predicted(reading, false)?,
-        clip: None,
-        state: State::OverAlpha,
-        init_noise_sigma,
-        bare: false,
+    let prediction = predicted(reading, false)?;
+    rhos::recipe(reading, table, RULES, prediction, |_| {
+        Ok(Arc::new(DpmPlusPlusSde::new()))
     })
 }

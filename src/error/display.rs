@@ -312,6 +312,31 @@ impl fmt::Display for Error {
                 f,
                 "a 0-dimensional array has no sample axis; axis 0 is the sample"
             ),
+            Self::WrongAxis { axis, axes } => write!(
+                f,
+                "axis {axis} has no positions: of {axes} axes the first is the sample's, and positions lie along another"
+            ),
+            Self::PositionGoesBack {
+                position,
+                step,
+                from,
+                to,
+            } => write!(
+                f,
+                "step {step} would take position {position} back from knot {from} to knot {to}: knots never fall"
+            ),
+            Self::PositionNeedsData { position, time } => write!(
+                f,
+                "position {position} begins at time {time}, below the noise that a run starts from: give the data"
+            ),
+            Self::NotPerPosition { name } => write!(
+                f,
+                "{name} looks at whole samples, which has no meaning where their positions have different levels"
+            ),
+            Self::PositionsNotRead { axis } => write!(
+                f,
+                "the levels differ along axis {axis}, and the model does not say that it reads them: wrap it in PerPosition if it does"
+            ),
             Self::LayoutChanged { name } => write!(
                 f,
                 "the run's {name} no longer has its shape or standard layout"

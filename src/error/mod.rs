@@ -328,6 +328,32 @@ pub enum Error {
     },
     /// A 0-dimensional array has no sample axis.
     NoSampleAxis,
+    /// Levels of positions along an axis that the arrays do not have, or along that of the samples.
+    WrongAxis {
+        axis: usize => "The axis requested.",
+        axes: usize => "The number of axes.",
+    },
+    /// A position that would go back to a noisier knot.
+    PositionGoesBack {
+        position: usize => "The position.",
+        step: usize => "The step.",
+        from: usize => "The knot that it leaves.",
+        to: usize => "The knot that it would reach.",
+    },
+    /// A position that does not begin with noise alone, in a run that is given no data.
+    PositionNeedsData {
+        position: usize => "The position.",
+        time: f64 => "The time of the level at which it begins.",
+    },
+    /// What looks at whole samples has no meaning where their positions have different levels.
+    NotPerPosition {
+        name: &'static str => "What looks at whole samples.",
+    },
+    /// The model does not say that it reads the level of each position
+    /// ([`Denoiser::reads_positions`](crate::Denoiser::reads_positions)).
+    PositionsNotRead {
+        axis: usize => "The axis along which the levels differ.",
+    },
     /// A run's own array no longer has its shape or standard layout: somebody who was lent it has
     /// changed them.
     LayoutChanged {

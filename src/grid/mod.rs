@@ -139,6 +139,28 @@ impl Grid {
         self.start_variances[0]
     }
 
+    /// The first knot with less noise than `level`, any level; `None` where no knot has less: where a
+    /// sample, or a token with a level of its own, goes next.
+    ///
+    /// A knot whose ρ = σ/α is that of the level to one millionth counts as the level itself: a σ that
+    /// has been a network's time in f32 does not stay where it is.
+    ///
+    /// ```
+    /// use diffusion_sampler::{Grid, NoiseLevel, schedule::RectifiedFlow};
+    ///
+    /// let grid = Grid::trailing(&RectifiedFlow::new(), 4)?;
+    /// let between = NoiseLevel::new(0.6, 0.4, 0.6)?;
+    /// assert_eq!(grid.next_below(&between), Some(grid.levels()[2]));
+    /// assert_eq!(grid.next_below(&grid.levels()[2]), Some(grid.levels()[3]));
+    /// assert_eq!(grid.next_below(&grid.end()), None);
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    pub fn next_below(&self, level: &NoiseLevel) -> Option<NoiseLevel> {
+        let lambda = level.lambda() + SAME_KNOT;
+        let first = self.levels.partition_point(|knot| knot.lambda() <= lambda);
+        self.levels.get(first).copied()
+    }
+
     /// The steps as edges (from, to), from the noisy to the clean end.
     ///
     /// ```
@@ -181,6 +203,9 @@ impl Grid {
         Self::checked(levels, start_variances)
     }
 }
+
+/// Two levels whose λ differ by less are one knot, rounded.
+const SAME_KNOT: f64 = 1e-6;
 
 /// The most steps of a grid of a continuous schedule: a plan of more does not fit into memory, and
 /// the count comes from the caller.

@@ -13,6 +13,9 @@ pub trait Input<A: Real>: Copy + Send + Sync {
     /// A range of it.
     fn part(self, range: Range<usize>) -> Self;
 
+    /// One element of it.
+    fn at(self, index: usize) -> A;
+
     /// Applies a form to slices, of which the inputs are of this kind. Returns whether all that came
     /// out is finite.
     fn apply(operands: Operands<'_, A, Self>) -> bool;
@@ -24,6 +27,11 @@ impl<A: Real> Input<A> for &[A] {
     #[inline(always)]
     fn part(self, range: Range<usize>) -> Self {
         &self[range]
+    }
+
+    #[inline(always)]
+    fn at(self, index: usize) -> A {
+        self[index]
     }
 
     #[inline(always)]

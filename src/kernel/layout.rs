@@ -7,8 +7,8 @@
 //!   row that is contiguous in every operand is a slice; other rows are gathered and scattered in
 //!   blocks.
 //!
-//! Noise is defined by the element's place in its sample, in row-major order, so with noise the
-//! axes stay as they are; with one form per sample the sample axis stays outermost.
+//! Noise and positions are defined by the element's place in its sample, in row-major order, so
+//! with them the axes stay as they are; with one form per sample the sample axis stays outermost.
 
 use ndarray::iter::{Iter, LanesIter};
 use ndarray::{ArrayRef, ArrayView, ArrayViewMut, Axis, Dimension};
@@ -143,7 +143,7 @@ fn strided<A: Real, D: Dimension, const N: usize>(
     match (&run.noise, run.forms) {
         (None, Forms::Same(_)) => views.sort(0),
         (None, Forms::PerSample(_)) => views.sort(1),
-        (Some(_), _) => {}
+        (Some(_), _) | (None, Forms::Along(..)) => {}
     }
     views.merge();
     if views.all(|shape, strides| match (shape.last(), strides.last()) {

@@ -34,6 +34,14 @@ impl<A: Real, O: ModelElement<A>> Input<A> for Mixed<'_, A, O> {
         }
     }
 
+    #[inline(always)]
+    fn at(self, index: usize) -> A {
+        match self {
+            Self::Wide(slice) => slice[index],
+            Self::Half(slice) => slice[index].widened(),
+        }
+    }
+
     #[inline]
     fn apply(operands: Operands<'_, A, Self>) -> bool {
         let Operands {

@@ -64,7 +64,9 @@
 //!   vector, which do not hide behind the memory of L3: with them a step took 1.45 times as long as
 //!   with an f32 output, with F16C 0.77 times.
 //! - *Pieces* (`pieces.rs`): slices are cut where a new sample with a form of its own or a new
-//!   block of noise begins.
+//!   block of noise begins; and where the forms go by positions along an axis (`places.rs`), where a
+//!   position with another form begins. Where hardly two neighbours have one form, as along the last
+//!   axis, elements are taken one by one (`single.rs`).
 //! - *Threads* (`threads.rs`, feature `rayon`): long slices are cut into pieces, each of which
 //!   takes the same path.
 //! - *Small calls*: the path to the loop is inlined, and the room for many inputs, for noise and
@@ -92,7 +94,9 @@ mod mixed;
 #[cfg(test)]
 mod naive;
 mod pieces;
+mod places;
 mod reduce;
+mod single;
 mod slices;
 #[cfg(test)]
 mod tests;
@@ -107,6 +111,7 @@ pub use linear::linear_combination;
 #[cfg(feature = "half")]
 pub(crate) use mixed::Mixed;
 pub(crate) use pieces::NOISE;
+pub(crate) use places::{Places, positions, stride};
 pub(crate) use reduce::{find_non_finite, scaled_distance, squared_residuals};
 
 use ndarray::{ArrayRef, Dimension};
@@ -222,20 +227,35 @@ fn require_fits<A: Real>(name: &'static str, value: f64) -> Result<(), Error> {
     crate::error::require(fits::<A>(value), name, value, FITS)
 }
 
-/// The forms of a batch: one for all samples, or one per sample.
+/// The forms of a batch: one for all samples, one per sample, or by positions along an axis.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Forms<'a> {
     Same(&'a Form),
     PerSample(&'a [Form]),
+    /// The entries of the places are the forms' indices; a position with an entry beyond the last
+    /// stays as it is, bit for bit.
+    Along(&'a [Form], Places<'a>),
 }
 
 impl<'a> Forms<'a> {
-    /// The form of a sample, if it has one.
+    /// What is done from an element of a sample on, and up to how many elements, `most` or the
+    /// rest of the sample at most; `None` where the forms do not say.
     #[inline(always)]
-    fn of(self, sample: usize) -> Option<&'a Form> {
+    fn of(
+        self,
+        (sample, element): (usize, usize),
+        per_sample: usize,
+        most: usize,
+    ) -> Option<(Part<'a>, usize)> {
+        let rest = most.min(per_sample - element);
         match self {
-            Self::Same(form) => Some(form),
-            Self::PerSample(forms) => forms.get(sample),
+            Self::Same(form) => Some((Part::Update(form), rest)),
+            Self::PerSample(forms) => Some((Part::Update(forms.get(sample)?), rest)),
+            Self::Along(forms, places) => {
+                let (entry, len) = places.run(sample, element, rest)?;
+                let part = forms.get(entry).map_or(Part::Stay, Part::Update);
+                Some((part, len.min(rest)))
+            }
         }
     }
 
@@ -244,9 +264,18 @@ impl<'a> Forms<'a> {
     fn noisy(self) -> bool {
         match self {
             Self::Same(form) => form.noise != 0.0,
-            Self::PerSample(forms) => forms.iter().any(|form| form.noise != 0.0),
+            Self::PerSample(forms) | Self::Along(forms, _) => {
+                forms.iter().any(|form| form.noise != 0.0)
+            }
         }
     }
+}
+
+/// What is done to a piece.
+#[derive(Clone, Copy, Debug)]
+enum Part<'a> {
+    Update(&'a Form),
+    Stay,
 }
 
 /// Noise for the kernels: requested in pieces of at most 1024 elements, in ascending order unless
@@ -274,7 +303,7 @@ pub(crate) fn update<A: Real, D: Dimension>(
     check(forms, x, y.as_deref(), inputs)?;
     match forms {
         Forms::Same(form) => form.require_fits::<A>(inputs.len())?,
-        Forms::PerSample(forms) => forms
+        Forms::PerSample(forms) | Forms::Along(forms, _) => forms
             .iter()
             .try_for_each(|form| form.require_fits::<A>(inputs.len()))?,
     }

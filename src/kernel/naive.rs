@@ -73,23 +73,29 @@ pub(super) fn update<A: Real, D: Dimension>(
     let mut ys = y.map(|y| y.iter_mut());
     let mut values = vec![A::zero(); inputs.len()];
     let mut z = vec![A::zero(); per_sample];
+    let mut drawn = None;
     for (index, x) in x.iter_mut().enumerate() {
         let (sample, element) = (index / per_sample, index % per_sample);
         let form = match forms {
-            Forms::Same(form) => form,
-            Forms::PerSample(forms) => &forms[sample],
+            Forms::Same(form) => Some(form),
+            Forms::PerSample(forms) => Some(&forms[sample]),
+            Forms::Along(forms, places) => forms.get(places.entry(sample, element)),
         };
-        let noisy = form.noise != 0.0 && noise.is_some();
-        if element == 0
-            && noisy
+        let noisy = form.is_some_and(|form| form.noise != 0.0) && noise.is_some();
+        if noisy
+            && drawn != Some(sample)
             && let Some(fill) = &mut noise
         {
             fill.fill(sample, 0, &mut z);
+            drawn = Some(sample);
         }
         for (value, reader) in values.iter_mut().zip(&mut readers) {
             *value = reader.next().map_or(A::nan(), |&input| input);
         }
         let y = ys.as_mut().and_then(Iterator::next);
+        let Some(form) = form else {
+            continue;
+        };
         let old_y = y.as_ref().map(|y| **y);
         let z = noisy.then_some(z[element]);
         let (new_x, new_y, all) = Scalars { form }.apply(*x, old_y, &values, z);

@@ -1,7 +1,9 @@
 //! From slices to pieces of one form and at most one block of noise.
 
+use super::places::Walk;
+use super::single::{SHORT_RUN, STRETCH, single};
 use super::slices::Operands;
-use super::{FillNoise, Forms, Input, MAX_INPUTS};
+use super::{FillNoise, Form, Forms, Input, MAX_INPUTS, Part};
 use crate::real::Real;
 
 /// The noise is requested in pieces of this length, short enough for L1. A stochastic step of 64 Ki
@@ -60,7 +62,7 @@ impl<'r, 'n, A: Real> Run<'r, 'n, A> {
         }
     }
 
-    /// The same cut where a new sample or a new block of noise begins.
+    /// The same cut where a new sample, a position with another form or a new block of noise begins.
     #[inline(never)]
     fn pieces<S: Input<A>>(
         &mut self,
@@ -73,39 +75,88 @@ impl<'r, 'n, A: Real> Run<'r, 'n, A> {
         let mut element = start % self.per_sample;
         let mut done = 0;
         let mut parts = [S::EMPTY; MAX_INPUTS];
+        // No run of one form is looked at beyond the block of noise that ends the piece.
+        let longest = if self.noise.is_some() {
+            NOISE
+        } else {
+            usize::MAX
+        };
         while done < x.len() {
             // Always there: a form for each sample is what the callers have checked. If it were
             // not, the rest would stay as it is, which must not pass for a finished update.
-            let Some(form) = self.forms.of(sample) else {
+            let at = (sample, element);
+            let most = longest.min(x.len() - done);
+            let Some((part, mut len)) = self.forms.of(at, self.per_sample, most) else {
                 debug_assert!(false, "sample {sample} has no form");
                 self.finite = false;
                 return;
             };
-            let mut len = (self.per_sample - element).min(x.len() - done);
-            let z = match &mut self.noise {
-                Some(noise) if form.noise != 0.0 => {
-                    let z = noise.from(sample, element, self.per_sample);
-                    len = len.min(z.len());
-                    Some(&z[..len])
+            if let (Forms::Along(forms, places), true) = (self.forms, len < SHORT_RUN) {
+                let most = STRETCH.min(self.per_sample - element);
+                let stretch = done..x.len().min(done + most);
+                len = stretch.len();
+                let y = y.as_deref_mut().map(|y| &mut y[stretch.clone()]);
+                let entries = places.walk(sample, element);
+                let x = &mut x[stretch];
+                self.one_by_one((forms, entries), at, (x, y), (inputs, done));
+            } else if let Part::Update(form) = part {
+                let z = match &mut self.noise {
+                    Some(noise) if form.noise != 0.0 => {
+                        let z = noise.from(sample, element, self.per_sample);
+                        len = len.min(z.len());
+                        Some(&z[..len])
+                    }
+                    _ => None,
+                };
+                let piece = done..done + len;
+                for (part, input) in parts.iter_mut().zip(inputs) {
+                    *part = input.part(piece.clone());
                 }
-                _ => None,
-            };
-            let piece = done..done + len;
-            for (part, input) in parts.iter_mut().zip(inputs) {
-                *part = input.part(piece.clone());
+                self.finite &= S::apply(Operands {
+                    form,
+                    x: &mut x[piece.clone()],
+                    y: y.as_deref_mut().map(|y| &mut y[piece]),
+                    inputs: &parts[..inputs.len()],
+                    z,
+                });
             }
-            self.finite &= S::apply(Operands {
-                form,
-                x: &mut x[piece.clone()],
-                y: y.as_deref_mut().map(|y| &mut y[piece]),
-                inputs: &parts[..inputs.len()],
-                z,
-            });
             done += len;
             element += len;
             if element == self.per_sample {
                 (sample, element) = (sample + 1, 0);
             }
+        }
+    }
+}
+
+impl<A: Real> Run<'_, '_, A> {
+    /// Elements from `at` on, each with a form of its own; the inputs' begin at `done`.
+    #[inline(never)]
+    fn one_by_one<S: Input<A>>(
+        &mut self,
+        (forms, mut entries): (&[Form], Walk<'_>),
+        (sample, element): (usize, usize),
+        (x, mut y): (&mut [A], Option<&mut [A]>),
+        (inputs, done): (&[S], usize),
+    ) {
+        for (index, x) in x.iter_mut().enumerate() {
+            let Some(entry) = entries.next() else {
+                debug_assert!(false, "sample {sample} has no form");
+                self.finite = false;
+                return;
+            };
+            let Some(form) = forms.get(entry) else {
+                continue;
+            };
+            let z = match &mut self.noise {
+                Some(noise) if form.noise != 0.0 => {
+                    let z = noise.from(sample, element + index, self.per_sample);
+                    Some(z[0])
+                }
+                _ => None,
+            };
+            let y = y.as_deref_mut().map(|y| &mut y[index]);
+            self.finite &= single(form, x, y, (inputs, done + index), z);
         }
     }
 }

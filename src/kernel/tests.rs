@@ -3,13 +3,14 @@
 
 #[cfg(feature = "half")]
 mod halves;
+mod places;
 mod refusals;
 
 use ndarray::{Array, ArrayBase, ArrayD, ArrayViewD, Axis, IxDyn, RawData, Slice};
 use proptest::prelude::*;
 
 use super::{
-    Clipped, Form, Forms, MAX_INPUTS, Row, linear_combination, naive, update, update_slices,
+    Clipped, Form, Forms, MAX_INPUTS, Places, Row, linear_combination, naive, update, update_slices,
 };
 use crate::error::Error;
 use crate::noise::{NoiseKey, RowNoise, Stream};
@@ -196,6 +197,8 @@ struct Case {
     noise: bool,
     special: usize,
     seed: u64,
+    /// The forms go by positions along an axis, where there is one.
+    along: bool,
 }
 
 fn case() -> impl Strategy<Value = Case> {
@@ -220,11 +223,12 @@ fn case() -> impl Strategy<Value = Case> {
         any::<bool>(),
         prop::bool::weighted(0.3),
         prop::bool::weighted(0.4),
+        prop::bool::weighted(0.4),
     );
     let special = prop_oneof![Just(0usize), Just(3), Just(500)];
     let inputs = prop_oneof![8 => 0usize..=8, 1 => Just(MAX_INPUTS)];
     (shape, layouts, inputs, flags, special, any::<u64>()).prop_map(
-        |(shape, mut layouts, inputs, (second, clip, per_sample, noise), special, seed)| {
+        |(shape, mut layouts, inputs, (second, clip, per_sample, noise, along), special, seed)| {
             for layout in &mut layouts[..2] {
                 if *layout == Layout::Broadcast {
                     *layout = Layout::Standard;
@@ -240,6 +244,7 @@ fn case() -> impl Strategy<Value = Case> {
                 noise,
                 special,
                 seed,
+                along,
             }
         },
     )
@@ -274,7 +279,11 @@ fn fast_equals_naive<A: Real>(case: &Case) -> Result<(), TestCaseError> {
     let samples = shape[0];
     let same = mix.form(case);
     let each: Vec<_> = (0..samples).map(|_| mix.form(case)).collect();
-    let forms = if case.per_sample {
+    let axis = 1 + mix.below(4) % (shape.len() - 1).max(1);
+    let of = places::entries(shape, axis, samples, &mut mix);
+    let forms = if case.along && shape.len() > 1 {
+        Forms::Along(&each, Places::new(shape, axis, &of).unwrap())
+    } else if case.per_sample {
         Forms::PerSample(&each)
     } else {
         Forms::Same(&same)
@@ -335,6 +344,9 @@ fn fast_equals_naive<A: Real>(case: &Case) -> Result<(), TestCaseError> {
             prop_assert_eq!(&got.1, &expected.1, "bits, at {:?}", level);
             // The pieces: those of the noisy rows, from the first element to the last, none of more
             // than 1024.
+            if let Forms::Along(..) = forms {
+                return places::blocks_of_noise(&got.2, per_sample);
+            }
             let mut pieces = got.2.iter();
             for &(row, _, _) in &expected.2 {
                 let mut next = 0;
@@ -394,6 +406,7 @@ fn slices_are_updated_like_arrays() {
         noise: true,
         special: 0,
         seed: 5,
+        along: false,
     };
     for round in 0..50 {
         let each = [(); 3].map(|()| mix.form(&case));

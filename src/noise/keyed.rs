@@ -151,6 +151,10 @@ impl<A: NormalElement> NoiseSource<A> for KeyedNoise {
         self.draw(key, first, out);
     }
 
+    fn reads_intervals(&self) -> bool {
+        false
+    }
+
     fn as_pure(&self) -> Option<&dyn PureNoise<A>> {
         Some(self)
     }

@@ -5,6 +5,11 @@
 //! [`fill_batch`](KeyedNoise::fill_batch)), and so does every [`NoiseSource`]; no array type is
 //! needed. [`PerSample`] gives each sample of a batch the noise of its own request.
 //!
+//! [`KeyedNoise`] is the one to take, and what `Sampler::sample` draws from. [`TorchNoise`] is there
+//! for compatibility alone: it reproduces what torch's generators ([`TorchCpu`], [`TorchCuda`]) give
+//! a run, so that a picture made in Python comes out again. Its samples depend on the batch and on
+//! every draw before.
+//!
 //! # The layout: from key to normal
 //!
 //! What a program in another language or on another device needs to draw the same normals. A
@@ -105,6 +110,7 @@ mod sample;
 mod source;
 #[cfg(feature = "serde")]
 mod stored;
+mod torch;
 
 pub use brownian::BrownianPath;
 pub use demand::Demand;
@@ -117,3 +123,4 @@ pub use rng::RngNoise;
 pub(crate) use rows::{RowNoise, StepNoise};
 pub use sample::SampleNoise;
 pub use source::NoiseSource;
+pub use torch::{TorchCpu, TorchCuda, TorchGenerator, TorchNoise};

@@ -21,6 +21,7 @@ use rand::Rng;
 
 use super::block::{Block, LANES, ROWS_F32, ROWS_F64, keyed_block};
 use super::buffers::Buffers;
+use super::torch::TorchElement;
 use crate::simd::{Task, dispatch_wide};
 
 /// Lanes computed for a piece that needs no more.
@@ -33,7 +34,7 @@ const FEW: usize = 8;
 /// deviations.
 ///
 /// The trait is sealed.
-pub trait NormalElement: Copy + Send + Sync + sealed::Sealed {
+pub trait NormalElement: Copy + Send + Sync + TorchElement + sealed::Sealed {
     /// Writes the elements `first..` of the row of `counter` to `out`.
     #[doc(hidden)]
     fn keyed(key: u64, counter: [u32; 3], first: u64, out: &mut [Self]);

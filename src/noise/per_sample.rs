@@ -73,6 +73,11 @@ impl<A: NormalElement, S: PureNoise<A>> NoiseSource<A> for PerSample<S> {
         self.draw(key, first, out);
     }
 
+    fn reads_intervals(&self) -> bool {
+        let reads = |sample: &SampleNoise<S>| sample.source.reads_intervals();
+        self.samples.iter().any(reads)
+    }
+
     fn check(&self, demand: &Demand<'_>) -> Result<(), Error> {
         let end = usize::try_from(demand.rows.end).unwrap_or(usize::MAX);
         if demand.whole || end > self.samples.len() {

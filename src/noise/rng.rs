@@ -58,4 +58,8 @@ impl<A: NormalElement, R: Rng> NoiseSource<A> for RngNoise<R> {
     fn fill(&mut self, _key: NoiseKey, _first: u64, out: &mut [A]) {
         A::drawn(&mut self.rng, &mut self.buffers, out);
     }
+
+    fn reads_intervals(&self) -> bool {
+        false
+    }
 }

@@ -3,6 +3,7 @@
 #[cfg(feature = "rayon")]
 use super::PureNoise;
 use super::{Interval, NoiseKey, NoiseSource, Stream};
+use crate::kernel::Places;
 
 /// Rows of standard normals.
 pub(crate) trait RowNoise<A> {
@@ -28,6 +29,8 @@ pub(crate) struct StepNoise<'i, N> {
     /// None outside a step, one for the batch, or one per sample.
     intervals: &'i [Interval],
     path: Option<u8>,
+    /// By the entry of each position; none where nothing is drawn.
+    along: Option<(&'i [Option<Interval>], Places<'i>)>,
 }
 
 impl<'i, N> StepNoise<'i, N> {
@@ -38,7 +41,14 @@ impl<'i, N> StepNoise<'i, N> {
             stream,
             intervals,
             path: None,
+            along: None,
         }
+    }
+
+    /// The same in an interval of each position's own: only positions that have one draw.
+    pub(crate) fn along(self, intervals: &'i [Option<Interval>], places: Places<'i>) -> Self {
+        let along = Some((intervals, places));
+        Self { along, ..self }
     }
 
     /// The same on another path than the stream's.
@@ -64,7 +74,25 @@ impl<N> StepNoise<'_, N> {
 impl<A, N: NoiseSource<A>> RowNoise<A> for StepNoise<'_, N> {
     fn fill(&mut self, row: usize, first: usize, out: &mut [A]) {
         let key = self.key_of(row);
-        self.source.fill(key, first as u64, out);
+        let along = self.along.filter(|_| self.source.reads_intervals());
+        let Some((intervals, places)) = along else {
+            self.source.fill(key, first as u64, out);
+            return;
+        };
+        let mut done = 0;
+        while done < out.len() {
+            let most = out.len() - done;
+            let Some((entry, len)) = places.run(row, first + done, most) else {
+                return;
+            };
+            let len = len.min(most);
+            if let Some(Some(interval)) = intervals.get(entry) {
+                let key = key.with_interval(*interval);
+                let part = &mut out[done..done + len];
+                self.source.fill(key, (first + done) as u64, part);
+            }
+            done += len;
+        }
     }
 
     fn key(&self, row: usize) -> NoiseKey {
@@ -74,7 +102,13 @@ impl<A, N: NoiseSource<A>> RowNoise<A> for StepNoise<'_, N> {
     #[cfg(feature = "rayon")]
     fn shared(&self) -> Option<StepNoise<'_, &dyn PureNoise<A>>> {
         let source = self.source.as_pure()?;
-        let Self { step, stream, .. } = *self;
-        Some(StepNoise::new(source, step, stream, self.intervals).on_path(self.path))
+        Some(StepNoise {
+            source,
+            step: self.step,
+            stream: self.stream,
+            intervals: self.intervals,
+            path: self.path,
+            along: self.along,
+        })
     }
 }

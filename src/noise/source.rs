@@ -24,6 +24,14 @@ pub trait NoiseSource<A> {
         Ok(())
     }
 
+    /// Whether the normals depend on the interval of the key, as those of a
+    /// [`BrownianPath`](super::BrownianPath) do. Where positions along an axis step between levels of
+    /// their own, such a source is asked for the elements of one interval at a time, and one that
+    /// says no for whole blocks. The default is yes, which is always right.
+    fn reads_intervals(&self) -> bool {
+        true
+    }
+
     /// This source as a pure function of the key, if it is one: the same bits, in any order and by
     /// any thread. Such a source implements [`PureNoise`] and returns `Some(self)`.
     ///
@@ -86,6 +94,10 @@ macro_rules! forward {
                 (**self).check(demand)
             }
 
+            fn reads_intervals(&self) -> bool {
+                (**self).reads_intervals()
+            }
+
             fn as_pure(&self) -> Option<&dyn PureNoise<A>> {
                 (**self).as_pure()
             }
@@ -115,6 +127,10 @@ impl<A, S: PureNoise<A> + ?Sized> NoiseSource<A> for &S {
 
     fn check(&self, demand: &Demand<'_>) -> Result<(), Error> {
         (**self).check(demand)
+    }
+
+    fn reads_intervals(&self) -> bool {
+        (**self).reads_intervals()
     }
 
     fn as_pure(&self) -> Option<&dyn PureNoise<A>> {

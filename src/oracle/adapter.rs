@@ -37,7 +37,8 @@ use crate::real::Real;
 ///
 /// [`Error::NoSampleAxis`] for a 0-dimensional array; [`Error::ShapeMismatch`] when a sample has
 /// not the oracle's number of elements or `out` not the shape of `x`; [`Error::WrongLength`] unless
-/// the query has one level or one per sample; [`Error::TooManyTerms`] when more than one output is
+/// the query has one level or one per sample, [`Error::PositionsNotRead`] for levels along another
+/// axis ([`PositionDenoiser`](super::PositionDenoiser) takes them); [`Error::TooManyTerms`] when more than one output is
 /// asked for; [`Error::PredictionUndefined`] as above; and the errors of the [`Oracle`].
 #[derive(Clone, Debug)]
 pub struct ExactDenoiser<O> {
@@ -87,7 +88,7 @@ impl<A: Real, D: Dimension, O: Oracle> Denoiser<A, D> for ExactDenoiser<O> {
 /// D and E follow from each other by x = αD + σE. The one that is divided by the smaller
 /// coefficient is computed by the oracle: E from the score where σ ≤ α, D where σ > α. The other
 /// then has no cancellation.
-fn predict(
+pub(super) fn predict(
     oracle: &impl Oracle,
     prediction: &Prediction,
     x: &[f64],
@@ -252,6 +253,9 @@ fn check_shapes<A, D: Dimension>(
             expected: vec![samples, dim],
             found: x.shape().to_vec(),
         });
+    }
+    if let Some(axis) = query.axis() {
+        return Err(Error::PositionsNotRead { axis });
     }
     if query.outputs() != 1 {
         return Err(Error::TooManyTerms {

@@ -9,6 +9,7 @@ mod empirical;
 mod gaussian;
 mod mixture;
 mod moments;
+mod positions;
 mod softmax;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub use empirical::Empirical;
 pub use gaussian::Gaussian;
 pub use mixture::GaussianMixture;
 pub use moments::sample_moments;
+pub use positions::PositionDenoiser;
 
 use crate::error::Error;
 use crate::level::NoiseLevel;
@@ -150,6 +152,15 @@ pub trait Oracle {
         Self: Sized,
     {
         ExactDenoiser::new(self, prediction)
+    }
+
+    /// This oracle as a denoiser of arrays whose positions along `axis` are independent draws of its
+    /// data, each at a level of its own: of tokens, of frames.
+    fn position_denoiser(self, axis: usize, prediction: Prediction) -> PositionDenoiser<Self>
+    where
+        Self: Sized,
+    {
+        PositionDenoiser::new(self, axis, prediction)
     }
 }
 

@@ -5,7 +5,7 @@ use super::instruction::Instruction;
 use super::outputs::Combine;
 use crate::clip::{Bounds, Clip};
 use crate::denoiser::Query;
-use crate::error::Error;
+use crate::error::{Error, require_length};
 use crate::fold::Estimate;
 use crate::guidance::{Combination, Evaluation, Guidance, Products};
 use crate::prediction::Prediction;
@@ -24,6 +24,9 @@ pub(super) struct Known {
 /// The combination of the outputs of one evaluation.
 pub(super) struct Combiner<'a> {
     query: Query<'a>,
+    /// Whether stages go by positions, and how many there are.
+    by_position: bool,
+    entries: usize,
     prediction: Prediction,
     combine: Combine<'a>,
     outputs: Known,
@@ -46,8 +49,11 @@ impl<'a> Combiner<'a> {
             return Ok(None);
         };
         crate::guidance::output_count(outputs.count)?;
+        let by_position = instruction.along().is_some();
         let mut combiner = Self {
             query,
+            by_position,
+            entries: instruction.stages.len(),
             prediction,
             combine,
             outputs,
@@ -63,15 +69,22 @@ impl<'a> Combiner<'a> {
                     found: outputs.count,
                 });
             }
-            let asked = query.levels().len().min(outputs.samples);
+            let asked = match by_position {
+                true => combiner.entries,
+                false => query.levels().len().min(outputs.samples),
+            };
             combiner.products =
                 (0..asked).any(|sample| guidance.needs_products(&combiner.at(sample)));
         }
         Ok(Some(combiner))
     }
 
-    /// The number of estimates: one for the batch, or one for each sample.
+    /// The number of estimates: one for the batch, for each sample, or for each of the different
+    /// stages of positions.
     pub(super) fn entries(&self) -> usize {
+        if self.by_position {
+            return self.entries;
+        }
         let shared = self.query.levels().len() == 1;
         let many = matches!(self.combine, Combine::Given(given) if given.len() > 1);
         if shared && !many && !self.products && self.dynamic.is_none() {
@@ -81,7 +94,7 @@ impl<'a> Combiner<'a> {
         }
     }
 
-    /// The combination of one sample.
+    /// The combination of one entry.
     pub(super) fn combination(
         &self,
         sample: usize,
@@ -90,6 +103,10 @@ impl<'a> Combiner<'a> {
         let count = self.outputs.count;
         let combination = match self.combine {
             Combine::By(guidance) => guidance.combine(&self.at(sample), products)?,
+            Combine::Given(given) if self.by_position => {
+                require_length("combinations", 1, given.len())?;
+                given_of(given, 0, self.outputs)?
+            }
             Combine::Given(given) => given_of(given, sample, self.outputs)?,
         };
         if combination.memory() != 0.0 && !self.outputs.memory {
@@ -107,7 +124,7 @@ impl<'a> Combiner<'a> {
         Ok(combination)
     }
 
-    /// The estimate of x₀ that a combination makes for one sample; `bounds` are those of dynamic
+    /// The estimate of x₀ that a combination makes for one entry; `bounds` are those of dynamic
     /// thresholding.
     pub(super) fn estimate(
         &self,
@@ -150,7 +167,7 @@ pub(super) fn wanted(
     prediction: Prediction,
 ) -> Result<usize, Error> {
     let mut wanted = 1;
-    for sample in 0..query.levels().len() {
+    for sample in 0..query.entries() {
         wanted = wanted.max(guidance.wanted(&query.evaluation(sample, prediction))?);
     }
     Ok(wanted)

@@ -2,12 +2,13 @@
 
 use ndarray::{ArrayRef, Dimension};
 
-use super::instruction::Instruction;
+use super::instruction::{Along, Instruction};
 use super::machine::Machine;
+use crate::apply::Classes;
 use crate::clip::Clip;
 use crate::denoiser::Denoiser;
 use crate::element::ModelElement;
-use crate::error::{Error, RunError};
+use crate::error::{Error, RunError, require_length};
 use crate::guidance::Combination;
 use crate::level::NoiseLevel;
 use crate::noise::NoiseSource;
@@ -16,8 +17,8 @@ use crate::posterior::{Kappa, ReverseVariance, StridedPosterior};
 use crate::prediction::Prediction;
 use crate::real::Real;
 
-/// One DDIM step (or DDPM, or any other κ) between two levels, for the whole batch or with levels
-/// of each sample's own.
+/// One DDIM step (or DDPM, or any other κ) between two levels, for the whole batch, with levels of
+/// each sample's own, or of each position's along an axis.
 ///
 /// x_s = (σ_s/σ_t) κ x_t + α_s (1 − κ r) D + √v_p z, as in
 /// [`FirstOrder`](crate::solver::FirstOrder). A [`Trajectory`](crate::Trajectory) runs whole plans;
@@ -45,6 +46,23 @@ pub struct DdimStep {
     from: Vec<NoiseLevel>,
     to: Vec<NoiseLevel>,
     clip: Option<Clip>,
+    positions: Option<Positions>,
+}
+
+/// The axis of the positions, and the stage of each.
+#[derive(Clone, Debug, PartialEq)]
+struct Positions {
+    axis: usize,
+    of: Vec<u32>,
+}
+
+impl Positions {
+    fn along(&self) -> Along<'_> {
+        Along {
+            axis: self.axis,
+            of: &self.of,
+        }
+    }
 }
 
 impl DdimStep {
@@ -64,19 +82,72 @@ impl DdimStep {
     /// [`Error::WrongLength`] unless both lists have the same length, at least 1; as
     /// [`StridedPosterior::new`].
     pub fn per_sample(from: &[NoiseLevel], to: &[NoiseLevel], kappa: Kappa) -> Result<Self, Error> {
-        if from.is_empty() {
-            return Err(Error::EmptyList { name: "levels" });
-        }
-        if from.len() != to.len() {
-            return Err(Error::WrongLength {
-                name: "target levels",
-                expected: from.len(),
-                found: to.len(),
-            });
-        }
-        let posteriors = from
-            .iter()
-            .zip(to)
+        check_lists(from, to)?;
+        Self::of_edges((from.to_vec(), to.to_vec()), from.len(), kappa)
+    }
+
+    /// The steps of positions along an axis, tokens or frames, each between levels of its own: as
+    /// many as [`Levels::along`](crate::Levels::along) says, in the same order for `to`.
+    ///
+    /// A position whose two levels are the same stays as it is, bit for bit, whatever the model says
+    /// of it: a frame that is given (σ = 0, or a constant small noise), a token that waits. The model
+    /// is shown the level of each position ([`Query::level_at`](crate::Query::level_at)); one that
+    /// does not [read them](Denoiser::reads_positions) is refused, unless all are the same. Guidance
+    /// has its weights at the level of each position; what looks at whole samples (inner products, a
+    /// memory, dynamic thresholding) is refused.
+    ///
+    /// ```
+    /// use diffusion_sampler::{Grid, KeyedNoise, NoiseLevel, Prediction, posterior::Kappa};
+    /// use diffusion_sampler::{run::{DdimStep, Machine}, schedule::RectifiedFlow};
+    /// use ndarray::array;
+    ///
+    /// // Three tokens of one sample, each on its way to the next knot below its own level.
+    /// let grid = Grid::trailing(&RectifiedFlow::new(), 4)?;
+    /// let from = [NoiseLevel::clean(), grid.levels()[2], grid.levels()[0]];
+    /// let to = from.map(|level| grid.next_below(&level).unwrap_or(level));
+    /// let step = DdimStep::along(1, &from, &to, Kappa::Ddim)?;
+    /// let mut machine = Machine::new(array![[[1.0f64], [2.0], [3.0]]], 0)?;
+    /// let velocity = array![[[9.0], [4.0], [8.0]]];
+    /// step.tell(&mut machine, Prediction::Flow, &velocity, &mut KeyedNoise::new(0), 0)?;
+    /// // x − (σ_t − σ_s) u with σ from 0.5 to 0.25 and from 1 to 0.75.
+    /// assert_eq!(*machine.state(), array![[[1.0], [1.0], [1.0]]]);
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EmptyList`] and [`Error::WrongLength`] unless both lists have the same length, at
+    /// least 1; as [`StridedPosterior::new`] where the levels differ. When the step is taken:
+    /// [`Error::WrongAxis`] and [`Error::WrongLength`] for arrays with other positions,
+    /// [`Error::NotPerPosition`], [`Error::PositionsNotRead`].
+    #[doc(alias = "per_token_timesteps")]
+    pub fn along(
+        axis: usize,
+        from: &[NoiseLevel],
+        to: &[NoiseLevel],
+        kappa: Kappa,
+    ) -> Result<Self, Error> {
+        check_lists(from, to)?;
+        let mut classes = Classes::default();
+        let edges = from.iter().copied().zip(to.iter().copied());
+        classes.set(edges, |(from, to)| from != to);
+        let edges = classes.different.into_iter().unzip();
+        let step = Self::of_edges(edges, classes.moving, kappa)?;
+        let of = classes.of;
+        Ok(Self {
+            positions: Some(Positions { axis, of }),
+            ..step
+        })
+    }
+
+    /// The steps on the first `moving` edges; the others are those of positions that stay.
+    fn of_edges(
+        (from, to): (Vec<NoiseLevel>, Vec<NoiseLevel>),
+        moving: usize,
+        kappa: Kappa,
+    ) -> Result<Self, Error> {
+        let edges = from.iter().zip(&to).take(moving);
+        let posteriors = edges
             .map(|(&from, &to)| StridedPosterior::new(from, to, kappa))
             .collect::<Result<Vec<_>, _>>()?;
         let stages = posteriors
@@ -88,9 +159,10 @@ impl DdimStep {
         Ok(Self {
             posteriors,
             stages,
-            from: from.to_vec(),
-            to: to.to_vec(),
+            from,
+            to,
             clip: None,
+            positions: None,
         })
     }
 
@@ -115,7 +187,8 @@ impl DdimStep {
         }
     }
 
-    /// The posteriors, one for the batch or one for each sample.
+    /// The posteriors, one for the batch or one for each sample; of positions, one for each pair of
+    /// levels that differ.
     pub fn posteriors(&self) -> &[StridedPosterior] {
         &self.posteriors
     }
@@ -210,7 +283,12 @@ impl DdimStep {
         machine.take(&self.instruction(step), model, noise)
     }
 
-    fn instruction(&self, step: u32) -> Instruction<'_> {
+    /// The stages: of each pair of levels that differ.
+    pub(super) fn stages(&self) -> &[Stage] {
+        &self.stages
+    }
+
+    pub(super) fn instruction(&self, step: u32) -> Instruction<'_> {
         Instruction {
             stages: &self.stages,
             levels: &self.from,
@@ -220,6 +298,15 @@ impl DdimStep {
             step: step as usize,
             stage: 0,
             clip: self.clip,
+            positions: self.positions.as_ref().map(Positions::along),
         }
     }
+}
+
+/// Refuses lists of levels of which one is empty or longer than the other.
+fn check_lists(from: &[NoiseLevel], to: &[NoiseLevel]) -> Result<(), Error> {
+    if from.is_empty() {
+        return Err(Error::EmptyList { name: "levels" });
+    }
+    require_length("target levels", from.len(), to.len())
 }

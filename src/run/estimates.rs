@@ -7,6 +7,7 @@ use super::combiner::{self, Combiner};
 use super::instruction::Instruction;
 use super::machine::{Machine, forms_of};
 use super::outputs::{Combine, Outputs};
+use super::positions;
 use crate::clip::{Bounds, Clip};
 use crate::denoiser::Query;
 use crate::element::ModelElement;
@@ -79,6 +80,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         };
         let count = outputs.count();
         let samples = self.x.shape()[0];
+        positions::check_combine(instruction, combine, prediction)?;
         if let Combine::By(guidance) = combine {
             self.remember(guidance, &query, prediction, outputs)?;
         }
@@ -259,7 +261,10 @@ fn reads_elements(
     let (Combine::By(guidance), Some(query)) = (combine, instruction.query()) else {
         return false;
     };
-    let samples = query.levels().len();
+    let entries = match instruction.along() {
+        Some(_) => instruction.stages.len(),
+        None => query.levels().len(),
+    };
     guidance.is_stateful()
-        || (0..samples).any(|sample| guidance.needs_products(&query.evaluation(sample, prediction)))
+        || (0..entries).any(|sample| guidance.needs_products(&query.evaluation(sample, prediction)))
 }

@@ -3,18 +3,20 @@
 use crate::clip::Clip;
 use crate::denoiser::Query;
 use crate::error::Error;
+use crate::kernel::Places;
 use crate::level::NoiseLevel;
 use crate::noise::{Demand, Interval, NoiseSource, Stream};
 use crate::plan::{self, Stage, Step};
 
-/// One stage of one step, for the whole batch or with one stage for each sample: what a
-/// [`Machine`](super::Machine) takes.
+/// One stage of one step, for the whole batch, with one stage for each sample, or with stages by
+/// positions along an axis: what a [`Machine`](super::Machine) takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Instruction<'a> {
     pub(super) stages: &'a [Stage],
     /// Where the model is evaluated: empty, one level, or one for each stage.
     pub(super) levels: &'a [NoiseLevel],
-    /// The levels that the step leaves and reaches, as many as stages.
+    /// The levels that the step leaves and reaches, as many as stages; by positions, behind them
+    /// those of the positions that stay.
     pub(super) from: &'a [NoiseLevel],
     pub(super) to: &'a [NoiseLevel],
     /// The interval and path of the noise of a step's stage; by from, to and stage where it is none.
@@ -22,6 +24,15 @@ pub struct Instruction<'a> {
     pub(super) step: usize,
     pub(super) stage: usize,
     pub(super) clip: Option<Clip>,
+    pub(super) positions: Option<Along<'a>>,
+}
+
+/// Which of the different stages each position along an axis has; with an index beyond the last it
+/// stays as it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Along<'a> {
+    pub(super) axis: usize,
+    pub(super) of: &'a [u32],
 }
 
 impl<'a> Instruction<'a> {
@@ -54,6 +65,7 @@ impl<'a> Instruction<'a> {
             step: index,
             stage,
             clip: None,
+            positions: None,
         })
     }
 
@@ -68,6 +80,32 @@ impl<'a> Instruction<'a> {
         Query::of_run(self.levels, self.to, self.step).ok()
     }
 
+    /// The same for arrays of this shape, which say where positions lie.
+    pub(super) fn query_for(&self, shape: &[usize]) -> Result<Option<Query<'a>>, Error> {
+        match (self.query(), self.along()) {
+            (Some(query), Some(along)) => query.by_position(along.axis, along.of, shape).map(Some),
+            (query, _) => Ok(query),
+        }
+    }
+
+    /// Which stage each position has, where they are not all one.
+    pub(super) fn along(&self) -> Option<Along<'a>> {
+        self.positions.filter(|_| self.from.len() > 1)
+    }
+
+    /// The places of the positions in arrays of this shape, where not all have one stage.
+    pub(super) fn places(&self, shape: &[usize]) -> Result<Option<Places<'a>>, Error> {
+        let places = |along: Along<'a>| Places::new(shape, along.axis, along.of);
+        self.along().map(places).transpose()
+    }
+
+    /// Refuses arrays of another shape than that of the positions.
+    pub(super) fn check_positions(&self, shape: &[usize]) -> Result<(), Error> {
+        let places = |along: Along<'a>| Places::new(shape, along.axis, along.of);
+        self.positions
+            .map_or(Ok(()), |along| places(along).map(drop))
+    }
+
     /// The interval of each stage's noise.
     pub(super) fn intervals(&self) -> impl Iterator<Item = Interval> + 'a {
         let (own, edges) = (self.noise, self.from.iter().zip(self.to));
@@ -75,6 +113,16 @@ impl<'a> Instruction<'a> {
             Some((interval, _)) => interval,
             None => Interval::new(from.lambda(), to.lambda()),
         })
+    }
+
+    /// The interval of each stage that draws noise, to `out`.
+    pub(super) fn drawn(&self, out: &mut Vec<Option<Interval>>) {
+        let stages = self.stages.iter().zip(self.intervals());
+        out.clear();
+        out.extend(stages.map(|(stage, interval)| {
+            let draws = stage.update.noise != 0.0;
+            draws.then_some(interval)
+        }));
     }
 
     /// The path of the stage's noise, where it is not the stage's number.
@@ -97,8 +145,8 @@ impl<'a> Instruction<'a> {
             if stage.update.noise == 0.0 {
                 continue;
             }
-            let demand = match self.stages {
-                [_] => batch(steps.clone()),
+            let demand = match (self.stages, self.positions) {
+                ([_], _) | (_, Some(_)) => batch(steps.clone()),
                 _ => Demand::row(row, elements as u64, steps.clone(), stream),
             };
             noise.check(&demand.with_intervals(&[interval]))?;

@@ -6,6 +6,7 @@ use super::buffers::{self, Inputs, Slots};
 use super::combiner;
 use super::instruction::Instruction;
 use super::outputs::{Combine, Outputs};
+use super::positions;
 use crate::apply::batch_of;
 use crate::denoiser::{Denoiser, Query};
 use crate::element::ModelElement;
@@ -66,6 +67,8 @@ pub(super) struct Work<A> {
     pub(super) grams: Vec<Gram>,
     pub(super) values: Vec<A>,
     pub(super) intervals: Vec<Interval>,
+    /// The intervals of the different stages of positions; none where nothing is drawn.
+    pub(super) drawn: Vec<Option<Interval>>,
     /// Whether the current stage has changed the guidance memory.
     pub(super) remembered: bool,
 }
@@ -78,6 +81,7 @@ impl<A> Default for Work<A> {
             grams: Vec::new(),
             values: Vec::new(),
             intervals: Vec::new(),
+            drawn: Vec::new(),
             remembered: false,
         }
     }
@@ -264,11 +268,11 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         N: NoiseSource<A>,
     {
         self.check_lengths(instruction)?;
-        if self.x.is_empty() {
+        if self.x.is_empty() || instruction.stages.is_empty() {
             return Ok(());
         }
         let prediction = model.prediction();
-        let Some(query) = instruction.query() else {
+        let Some(query) = instruction.query_for(self.x.shape())? else {
             let outputs = Outputs::<A, D>::Told(&[]);
             self.apply(
                 instruction,
@@ -280,7 +284,8 @@ impl<A: Real, D: Dimension> Machine<A, D> {
             )?;
             return Ok(());
         };
-        let outputs = self.evaluate(model, &query)?;
+        positions::check_model::<A, D, M>(instruction, model)?;
+        let outputs = self.evaluate(model, instruction, &query)?;
         let guidance = model.guidance()?;
         let outputs = Outputs::<A, D>::Buffer(outputs);
         let combine = Combine::By(guidance);
@@ -298,7 +303,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
     ) -> Result<(), Error> {
         self.check_lengths(instruction)?;
         self.check_told(outputs)?;
-        if self.x.is_empty() {
+        if self.x.is_empty() || instruction.stages.is_empty() {
             return Ok(());
         }
         // Without an evaluation the history comes first among the kernel's inputs.
@@ -325,6 +330,10 @@ impl<A: Real, D: Dimension> Machine<A, D> {
 
     fn check_lengths(&self, instruction: &Instruction<'_>) -> Result<(), Error> {
         let (samples, found) = (self.x.shape()[0], instruction.stages.len());
+        if instruction.positions.is_some() {
+            instruction.check_positions(self.x.shape())?;
+            return instruction.check_slots(self.slots.len());
+        }
         if found == 1 || found == samples {
             return instruction.check_slots(self.slots.len());
         }
@@ -339,6 +348,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
     fn evaluate<M: Denoiser<A, D> + ?Sized>(
         &mut self,
         model: &mut M,
+        instruction: &Instruction<'_>,
         query: &Query<'_>,
     ) -> Result<usize, RunError<M::Error>> {
         let prediction = model.prediction();
@@ -355,7 +365,13 @@ impl<A: Real, D: Dimension> Machine<A, D> {
             stale => stale.insert(buffers::unwritten(shape)?),
         };
         let rows = wanted * samples;
-        buffers::mark_unwritten(buffer, rows);
+        match instruction.places(self.x.shape())? {
+            Some(places) => {
+                let moving = instruction.stages.len();
+                positions::mark_unwritten(buffer, rows, (samples, moving), places);
+            }
+            None => buffers::mark_unwritten(buffer, rows),
+        }
         // A plain model gives its one answer: a wrapper hands the query on to what it wraps. A form
         // that weighs one output reads it bare.
         let query = if plain {
@@ -400,7 +416,13 @@ impl<A: Real, D: Dimension> Machine<A, D> {
             self.write_data(data, own)?;
         }
         let forms = std::mem::take(&mut self.work.forms);
-        let result = self.apply_forms(instruction, forms_of(&forms), outputs, noise);
+        let result = match instruction.places(self.x.shape())? {
+            Some(places) => {
+                let forms = Forms::Along(&forms, places);
+                self.apply_forms(instruction, forms, outputs, noise)
+            }
+            None => self.apply_forms(instruction, forms_of(&forms), outputs, noise),
+        };
         self.work.forms = forms;
         if result.is_err() {
             self.forget_stage();
@@ -454,6 +476,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         // The interval of a whole batch needs no memory, so that not even the first step told allocates.
         let single;
         let intervals: &[Interval] = match instruction.stages {
+            _ if instruction.along().is_some() => &[],
             [_] => {
                 single = instruction.intervals().next();
                 single.as_slice()
@@ -466,6 +489,11 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         };
         let step = instruction.step as u32;
         let mut fill = StepNoise::new(noise, step, stream, intervals).on_path(instruction.path());
+        if let Some(places) = instruction.places(self.x.shape())? {
+            let intervals = &mut self.work.drawn;
+            instruction.drawn(intervals);
+            fill = fill.along(intervals, places);
+        }
         let update = &instruction.stages[0].update;
         let stored = update.store.map(|store| store.slot);
         let (y, others) = Slots::split(&mut self.slots, stored);

@@ -76,7 +76,8 @@ pub struct Question<'a, X: ?Sized> {
 }
 
 impl<X: ?Sized> Question<'_, X> {
-    /// The level, the same for every sample.
+    /// The level, the same for every sample; in a [`PositionRun`](super::PositionRun) that of the first
+    /// position.
     pub fn level(&self) -> NoiseLevel {
         self.query.level()
     }

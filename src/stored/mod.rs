@@ -113,6 +113,9 @@
 //! | [`BrownianPath`](crate::noise::BrownianPath) | `normals`: keyed noise; `interval`; `tau_squared`: number |
 //! | [`SampleNoise`](crate::noise::SampleNoise) | `source`: a source of noise; `sample`, `joined`, `taken`: integers |
 //! | [`PerSample`](crate::noise::PerSample) | `samples`: list of samples' noise |
+//! | [`TorchCpu`](crate::noise::TorchCpu) | `words`: list of the 624 integers of MT19937's state; `used`: how many of them were given out, 624 where new ones are due; `kept`: number?, the sine that comes next |
+//! | [`TorchCuda`](crate::noise::TorchCuda) | `seed`, `tensors`: integers |
+//! | [`TorchNoise`](crate::noise::TorchNoise) | `generators`: list of {`generator`; `next_step`: integer}, one or one for each sample; `samples`, `elements`: integers; `every_step`: boolean. Refused on the way out within a tensor |
 //! | [`Interval`](crate::noise::Interval) | `from` ∞, `to` ∞: numbers |
 //! | [`NoiseKey`](crate::noise::NoiseKey) | `row`, `step`: integers; `stream`: `"start"`, `{"step": n}`, `"forward"` or `{"user": n}`; `interval`: interval?; `path`: integer |
 //! | [`GuidanceWeight`](crate::guidance::GuidanceWeight) | `{"constant": number}` or `{"interval": {"weight": number, "rho_low": number, "rho_high": number ∞}}`; one by a function is refused on the way out |

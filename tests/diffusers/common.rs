@@ -39,6 +39,7 @@ pub(crate) fn golden() -> Vec<Run> {
 pub(crate) fn numbers(value: &Value) -> Vec<f64> {
     match value {
         Value::Array(list) => list.iter().flat_map(numbers).collect(),
+        Value::String(name) if name == "Infinity" => vec![f64::INFINITY],
         number => vec![number.as_f64().expect("a number")],
     }
 }
@@ -190,30 +191,6 @@ impl Run {
         }
         largest
     }
-
-    /// The largest difference of the times that the network sees from the library's.
-    pub(crate) fn error_of_times(&self, configured: &Configured) -> f64 {
-        difference(
-            &configured.network_times(),
-            &numbers(&self.whole["f64"]["network_times"]),
-        )
-    }
-}
-
-/// The largest difference of two lists, relative to the entry or 1; of the entries that the first
-/// has. Infinite where the second is shorter.
-pub(crate) fn difference(ours: &[f64], theirs: &[f64]) -> f64 {
-    if ours.len() > theirs.len() {
-        return f64::INFINITY;
-    }
-    let errors = ours.iter().zip(theirs).map(|(a, b)| match a == b {
-        true => 0.0,
-        false => (a - b).abs() / b.abs().max(1.0),
-    });
-    errors.fold(
-        0.0,
-        |largest, error| if error <= largest { largest } else { error },
-    )
 }
 
 /// Whether each step calls the network once; the last may call it twice.

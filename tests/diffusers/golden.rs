@@ -3,6 +3,7 @@
 use diffusion_sampler::diffusers::{Configured, classes};
 
 use super::common::{Run, golden};
+use super::compare::error_of_times;
 
 /// The runs of the classes that are read, with all defects.
 fn published() -> Vec<(Run, Configured)> {
@@ -21,7 +22,7 @@ fn published() -> Vec<(Run, Configured)> {
 #[test]
 fn the_network_sees_the_times_that_the_library_gives_it() {
     for (run, configured) in published() {
-        let error = run.error_of_times(&configured);
+        let error = error_of_times(&run, &configured);
         assert!(
             error < 1e-11,
             "{} in {} steps: {error:e}",

@@ -3,7 +3,8 @@
 use diffusion_sampler::diffusers::Configured;
 use serde_json::Value;
 
-use super::common::{Run, difference, golden, numbers};
+use super::common::{Run, golden, numbers};
+use super::compare::difference;
 use super::page::float_steps;
 
 fn configured(run: &Run, float32: bool) -> Configured {

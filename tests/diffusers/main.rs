@@ -1,6 +1,10 @@
 //! The reader of configuration files, against what the library that they come from computes.
 
+#![allow(clippy::expect_used, clippy::panic)]
+
 mod common;
+mod compare;
+mod euler;
 mod golden;
 mod hostile;
 mod hostile_fields;

@@ -158,7 +158,11 @@ fn steps_end_where_the_class_and_the_file_say() {
     let least = ("final_sigmas_type", Value::from("sigma_min"));
     for class in [DPM, SINGLE, UNIPC] {
         assert_eq!(last(class, &[]), 0.0);
-        close(&[last(class, &[least.clone()])], &[first], 1e-13);
+        close(
+            &[last(class, std::slice::from_ref(&least))],
+            &[first],
+            1e-13,
+        );
     }
     for class in [DEIS, SA] {
         close(&[last(class, &[])], &[first], 1e-13);
@@ -212,7 +216,7 @@ fn a_list_that_ends_with_one_level_twice_is_corrected_there_or_ends_before() {
     }
     // Of one step nothing would be left.
     for class in [DEIS, SA] {
-        let error = refused(class, &[karras.clone()], &Request::steps(1));
+        let error = refused(class, std::slice::from_ref(&karras), &Request::steps(1));
         assert!(
             matches!(
                 error,

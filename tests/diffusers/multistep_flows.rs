@@ -154,7 +154,7 @@ fn unipc_takes_a_list_of_sigma_and_shifts_it() {
 fn unipcs_karras_ramp_is_one_of_rho_also_on_a_flow() {
     let karras = ("use_karras_sigmas", Value::from(true));
     let (on_flow, on_table) = (
-        in_steps(UNIPC, &flow(&[karras.clone()]), 6),
+        in_steps(UNIPC, &flow(std::slice::from_ref(&karras)), 6),
         in_steps(UNIPC, &[karras], 6),
     );
     for (sigma, rho) in on_flow.sigmas().iter().zip(on_table.sigmas()) {

@@ -73,12 +73,15 @@ fn single_steps_have_the_orders_of_their_list() {
     assert_eq!(orders(&[], 6), [1, 2, 1, 2, 1, 1]);
     assert_eq!(orders(&[], 5), [1, 2, 1, 2, 1]);
     let third = ("solver_order", Value::from(3));
-    assert_eq!(orders(&[third.clone()], 6), [1, 2, 3, 1, 2, 1]);
-    assert_eq!(orders(&[third.clone()], 7), [1, 2, 3, 1, 2, 3, 1]);
+    assert_eq!(orders(std::slice::from_ref(&third), 6), [1, 2, 3, 1, 2, 1]);
+    assert_eq!(
+        orders(std::slice::from_ref(&third), 7),
+        [1, 2, 3, 1, 2, 3, 1]
+    );
     // The last of these leads onto σ = 0.
-    assert_eq!(orders(&[third.clone()], 5), [1, 2, 3, 1, 1]);
+    assert_eq!(orders(std::slice::from_ref(&third), 5), [1, 2, 3, 1, 1]);
     let end = ("final_sigmas_type", Value::from("sigma_min"));
-    assert_eq!(orders(&[end.clone()], 6), [1, 2, 1, 2, 1, 2]);
+    assert_eq!(orders(std::slice::from_ref(&end), 6), [1, 2, 1, 2, 1, 2]);
     assert_eq!(orders(&[end.clone(), third.clone()], 5), [1, 2, 3, 1, 2]);
     let lower = [end.clone(), ("lower_order_final", true.into())];
     assert_eq!(orders(&lower, 6), [1, 2, 1, 2, 1, 1]);

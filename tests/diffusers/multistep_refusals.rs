@@ -6,10 +6,13 @@ use diffusion_sampler::diffusers::{Request, Value};
 
 use super::multistep_common::*;
 
+/// A class, fields, and the one that is refused.
+type Case<'a> = (&'a str, &'a [(&'a str, Value)], &'a str);
+
 #[test]
 fn what_cannot_be_had_is_refused_by_its_field() {
     let (yes, flow) = (Value::from(true), ("use_flow_sigmas", Value::from(true)));
-    let fields: &[(&str, &[(&str, Value)], &str)] = &[
+    let fields: &[Case<'_>] = &[
         (
             DPM,
             &[("algorithm_type", "dpmsolver".into())],

@@ -12,6 +12,7 @@ mod guided;
 mod lent;
 mod non_finite;
 mod own;
+mod positions;
 mod refusals;
 mod restart;
 mod shapes;

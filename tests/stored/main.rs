@@ -19,3 +19,4 @@ mod round_trips;
 mod snapshots;
 mod specimens;
 mod strategies;
+mod torch;

@@ -8,7 +8,7 @@ use diffusion_sampler::{
         OnInterval, PerpendicularNegative, Perturbed, PlusPlus, Projected, Rescaled, Tangential,
         Unguided, WeightedSum, ZeroStar,
     },
-    noise::{BrownianPath, Interval, NoiseKey, SampleNoise, Stream},
+    noise::{BrownianPath, Interval, NoiseKey, SampleNoise, Stream, TorchCuda, TorchNoise},
     plan::{Kept, Plan, Stage, Step, Store, Update},
     posterior::{Kappa, ReverseVariance},
     run::Snapshot,
@@ -192,6 +192,8 @@ pub(crate) fn all() -> Vec<Specimen> {
     let flow = RectifiedFlow::shifted(3.0).unwrap();
     let trailing = Grid::trailing(&flow, 3).unwrap();
     let path = BrownianPath::new(u64::MAX).with_tau(0.7).unwrap();
+    let torch = [1, u64::MAX].map(|seed| TorchCuda::new(seed).after(3));
+    let torch = TorchNoise::per_sample(torch, &[2, 9]).unwrap();
     let sample = SampleNoise::new(path).joining_at(3);
     let around = OnInterval::new(projected, 0.25, f64::INFINITY).unwrap();
     let churn = Churn::new(0.5).unwrap();
@@ -348,6 +350,7 @@ pub(crate) fn all() -> Vec<Specimen> {
         specimen("keyed noise", &KeyedNoise::new(1 << 60), nothing),
         specimen("noise of a sample", &sample, nothing),
         specimen("path", &path, nothing),
+        specimen("torch's noise", &torch, nothing),
         specimen(
             "key",
             &NoiseKey::new(3, 4, Stream::Step(200))

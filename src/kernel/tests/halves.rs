@@ -4,8 +4,8 @@ use half::{bf16, f16};
 use ndarray::{ArrayD, IxDyn};
 use proptest::prelude::*;
 
-use super::super::{Forms, Mixed, naive, update_slices};
-use super::{Case, Layout, Mix, bits, case, fake_normal};
+use super::super::{Forms, Mixed, Places, naive, update_slices};
+use super::{Case, Layout, Mix, bits, case, fake_normal, places};
 use crate::element::ModelElement;
 use crate::simd::at_each_level;
 
@@ -29,7 +29,11 @@ fn halves_are_read_as_if_widened<O: ModelElement<f32>>(
     let (samples, len) = (shape[0], shape.iter().product::<usize>());
     let same = mix.form(case);
     let each: Vec<_> = (0..samples).map(|_| mix.form(case)).collect();
-    let forms = if case.per_sample {
+    let axis = 1 + mix.below(4) % (shape.len() - 1).max(1);
+    let of = places::entries(shape, axis, samples, &mut mix);
+    let forms = if case.along && shape.len() > 1 {
+        Forms::Along(&each, Places::new(shape, axis, &of).unwrap())
+    } else if case.per_sample {
         Forms::PerSample(&each)
     } else {
         Forms::Same(&same)
