@@ -50,7 +50,7 @@ pub(super) fn mu(reading: &Reading<'_>, name: &'static str, default: f64) -> Res
 pub(super) fn terminal(reading: &Reading<'_>) -> Result<Option<f64>, Error> {
     let name = "shift_terminal";
     match reading.optional_number(name)? {
-        Some(terminal) if terminal == 0.0 => Ok(None),
+        Some(0.0) => Ok(None),
         Some(terminal) if !(0.0..=0.999).contains(&terminal) => Err(reading.invalid(
             name,
             &Value::Number(terminal),
