@@ -84,8 +84,8 @@ defects! {
         "A linear multistep run that starts in the middle weighs its slopes as if those before its start were there."
         "Its order grows from one.";
     OneStepFromTheLeastNoise
-        "An exponential list of one σ is the least one."
-        "It is the greatest one.";
+        "A linspace or an exponential list of one step starts at the least noisy end."
+        "It starts at the noisiest.";
 }
 
 impl fmt::Display for Defect {

@@ -122,7 +122,8 @@ pub(super) fn levels(sigmas: &[f64]) -> Result<Vec<NoiseLevel>, Error> {
     levels.collect()
 }
 
-/// α = 1 and σ. The network is told ln(σ)/4; the clean end, of which it is told nothing, has time 0.
+/// α = 1 and σ. The network is told ln(σ)/4; the clean end, of which it is told nothing, has time
+/// 0.
 pub(super) fn level(sigma: f64) -> Result<NoiseLevel, Error> {
     NoiseLevel::new(sigma, 1.0, sigma).map(told)
 }

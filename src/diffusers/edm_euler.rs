@@ -31,8 +31,8 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     if matches!(reading.request().length, Length::Sigmas(_)) {
         return Err(reading.refused(
             "list of sigmas",
-            "the library reads such a list as places on its ramp, from 0 to 1, and makes another of \
-             it; linspace(0, 1, K) is a number of steps",
+            "the library reads such a list as places on its ramp, from 0 to 1; linspace(0, 1, K) \
+             is a number of steps",
         ));
     }
     let steps = edm::steps(reading)?;

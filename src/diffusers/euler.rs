@@ -6,7 +6,8 @@ use super::common;
 use super::reading::Reading;
 use super::recipe::Recipe;
 use super::request::Length;
-use super::rhos::{self, End, Knot, List, Ramp, Rules};
+use super::rho_ramp::Ramp;
+use super::rhos::{self, End, Knot, List, Rules};
 use super::{Defect, published_churn};
 use crate::error::{Error, require_all};
 use crate::prediction::Prediction;
@@ -172,8 +173,8 @@ fn whole(table: &TableSchedule) -> Result<(Knot, Knot), Error> {
     Ok((Knot::of_index(table, last)?, Knot::of_index(table, 0.0)?))
 }
 
-/// One σ more than there are steps; the network is told the times of the spacing, unless it is told ¼
-/// ln ρ: then there is one step more.
+/// One σ more than there are steps; the network is told the times of the spacing, unless it is told
+/// ¼ ln ρ: then there is one step more.
 fn published_log_linear(
     reading: &Reading<'_>,
     table: &TableSchedule,

@@ -55,8 +55,8 @@ fn read(reading: &Reading<'_>, solver: Dpm2) -> Result<Recipe, Error> {
     })
 }
 
-/// The second call of a step is told the schedule's time, also where it is made at a knot, of which the
-/// list has another time: the ancestral form's midpoint is the next knot.
+/// The second call of a step is told the schedule's time, also where it is made at a knot, of which
+/// the list has another time: the ancestral form's midpoint is the next knot.
 #[derive(Clone, Debug)]
 struct TimesBetween(Dpm2);
 

@@ -91,8 +91,8 @@ fn close(levels: &[NoiseLevel], extrapolated_end: bool) -> bool {
     })
 }
 
-/// The same without a bound on the distance of knots. With knots `before` the start, the order is that of
-/// a run that began with them, though their slopes do not enter.
+/// The same without a bound on the distance of knots. With knots `before` the start, the order is
+/// that of a run that began with them, though their slopes do not enter.
 #[derive(Clone, Debug)]
 struct Published {
     before: Vec<f64>,
@@ -137,8 +137,8 @@ impl Solver for Published {
     }
 }
 
-/// The integrals from the first node to `end` of the Lagrange basis on the nodes: of degree 3 at most,
-/// which Gauss's two points integrate exactly.
+/// The integrals from the first node to `end` of the Lagrange basis on the nodes: of degree 3 at
+/// most, which Gauss's two points integrate exactly.
 fn integrals(nodes: &[f64], end: f64) -> Vec<f64> {
     let start = nodes.first().copied().unwrap_or(end);
     let (middle, half) = (0.5 * (end + start), 0.5 * (end - start));

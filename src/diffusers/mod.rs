@@ -67,6 +67,7 @@ mod repaint;
 mod report;
 mod request;
 mod retimed;
+mod rho_ramp;
 mod rhos;
 mod sa_solver;
 mod sde;

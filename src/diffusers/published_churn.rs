@@ -11,8 +11,8 @@ use crate::prediction::Prediction;
 use crate::schedule::NoiseSchedule;
 use crate::solver::{Churn, Euler, FirstOrder, Path, Solver};
 
-/// Euler's method on a grid, with the request's churn where there is one. `calls` is the number of the
-/// library's calls, by which it divides S_churn.
+/// Euler's method on a grid, with the request's churn where there is one. `calls` is the number of
+/// the library's calls, by which it divides S_churn.
 pub(super) fn euler(
     reading: &Reading<'_>,
     (schedule, grid): (&dyn NoiseSchedule, &Grid),
@@ -46,8 +46,9 @@ pub(super) fn euler(
     Arc::new(Euler::new().with_churn(churn.times(run as f64 / calls as f64)))
 }
 
-/// The noise is added after the network's call, whose output is then read as if it were of the noisier
-/// state: of v with the coefficients of the level before the noise, of the others with those after.
+/// The noise is added after the network's call, whose output is then read as if it were of the
+/// noisier state: of v with the coefficients of the level before the noise, of the others with
+/// those after.
 #[derive(Clone, Copy, Debug)]
 struct PublishedChurn {
     churn: Churn,
@@ -56,8 +57,8 @@ struct PublishedChurn {
 }
 
 impl PublishedChurn {
-    /// D of the noisier state as a x̂ + b D + c z', where D is that of the state before and z' the noise
-    /// added: (a, b, c).
+    /// D of the noisier state as a x̂ + b D + c z', where D is that of the state before and z' the
+    /// noise added: (a, b, c).
     fn data(&self, rho: f64, churned: f64) -> (f64, f64, f64) {
         match self.prediction {
             Prediction::Edm { data_std } | Prediction::EdmVelocity { data_std } => {

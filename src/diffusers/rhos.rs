@@ -6,14 +6,14 @@ use super::Defect;
 use super::reading::Reading;
 use super::recipe::{Recipe, State};
 use super::request::Length;
-use super::times::{self, Points, linspace};
+use super::rho_ramp::Ramp;
+use super::times::{self, Points};
 use crate::error::{Error, require_all};
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
 use crate::prediction::Prediction;
 use crate::schedule::{Edm, LambdaRange, NoiseSchedule, TableSchedule, UnitVariance};
 use crate::solver::Solver;
-use crate::special::beta_quantile;
 
 /// What distinguishes the classes' lists.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +72,15 @@ impl List {
         let calls = knots.len();
         Self { knots, end, calls }
     }
+
+    /// Every ρ, but for those of the ends that lie within the table.
+    fn rhos(&self) -> impl Iterator<Item = f64> + '_ {
+        let end = match self.end {
+            End::At(rho) => Some(rho),
+            End::Clean | End::Least => None,
+        };
+        self.knots.iter().map(|knot| knot.rho).chain(end)
+    }
 }
 
 /// Where the last step leads.
@@ -84,79 +93,10 @@ pub(super) enum End {
     At(f64),
 }
 
-/// The ramps' names: a field of the file each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ramp {
-    Karras,
-    Exponential,
-    Beta,
-}
-
-impl Ramp {
-    /// The one that the file switches on, if any.
-    pub(super) fn of(reading: &Reading<'_>) -> Result<Option<Self>, Error> {
-        let fields = [
-            ("use_karras_sigmas", Self::Karras),
-            ("use_exponential_sigmas", Self::Exponential),
-            ("use_beta_sigmas", Self::Beta),
-        ];
-        let mut found = None;
-        for (field, ramp) in fields {
-            if !reading.flag(field, false)? {
-                continue;
-            }
-            if found.is_some() {
-                return Err(reading.unsupported(
-                    field,
-                    "another ramp of sigma is switched on too",
-                    "one of use_karras_sigmas, use_exponential_sigmas and use_beta_sigmas",
-                ));
-            }
-            found = Some(ramp);
-        }
-        Ok(found)
-    }
-
-    pub(super) fn field(self) -> &'static str {
-        match self {
-            Self::Karras => "use_karras_sigmas",
-            Self::Exponential => "use_exponential_sigmas",
-            Self::Beta => "use_beta_sigmas",
-        }
-    }
-
-    /// K values from `max` to `min`, up to rounding.
-    fn values(self, (max, min): (f64, f64), steps: usize) -> Vec<f64> {
-        const EXPONENT: f64 = 7.0;
-        match self {
-            Self::Karras => {
-                let root = |rho: f64| libm::pow(rho, 1.0 / EXPONENT);
-                let roots = linspace(root(max), root(min), steps);
-                roots.map(|root| libm::pow(root, EXPONENT)).collect()
-            }
-            Self::Exponential => {
-                let logs = linspace(libm::log(max), libm::log(min), steps);
-                logs.map(libm::exp).collect()
-            }
-            Self::Beta => {
-                let places = linspace(0.0, 1.0, steps).map(|place| 1.0 - place);
-                let shares = places.map(|place| beta_quantile(place, 0.6, 0.6));
-                shares.map(|share| min + share * (max - min)).collect()
-            }
-        }
-    }
-}
-
 /// The list of the spacing, or of given times: each ρ linear between its neighbours in the table.
 pub(super) fn spaced(reading: &Reading<'_>, table: &TableSchedule) -> Result<Vec<Knot>, Error> {
     let times = match &reading.request().length {
         Length::Times(times) => times.clone(),
-        Length::Steps(1) if spacing(reading)? == "linspace" => {
-            match reading.defect(Defect::OneStepFromTheLeastNoise) {
-                true => vec![0.0],
-                false => vec![table.last_time() - 1.0],
-            }
-        }
         _ => times::fractional(reading, table, Points::Steps, "linspace")?,
     };
     let last = table.last_time() - 1.0;
@@ -328,61 +268,72 @@ fn init_noise_sigma(reading: &Reading<'_>, knots: &[Knot]) -> Result<f64, Error>
 
 /// The schedule of a list and its grid. `continuous`: the network is told ¼ ln ρ.
 fn grid(
+    reading: &Reading<'_>,
     table: TableSchedule,
     list: &List,
     continuous: bool,
 ) -> Result<(Arc<dyn NoiseSchedule>, Grid), Error> {
     let range = table.lambda_range();
     let (most, least) = (libm::exp(-range.noisy()), libm::exp(-range.clean()));
-    let ends = list.knots.iter().map(|knot| knot.rho);
-    let ends = ends.chain(match list.end {
-        End::At(rho) => Some(rho),
-        End::Clean | End::Least => None,
-    });
     // Rounding may put the ends of a ramp just past those of the table.
     let outside = |rho: f64| rho > most * (1.0 + 1e-12) || rho < least * (1.0 - 1e-12);
-    let beyond = ends.clone().any(outside);
-    if !(beyond || continuous) {
-        let mut levels = Vec::with_capacity(list.knots.len() + 1);
-        for knot in &list.knots {
-            let level = match knot.index {
-                Some(index) => table.level(index + 1.0)?,
-                None => at_rho(&table, knot.rho)?,
-            };
-            levels.push(level.with_model_time(knot.time));
-        }
-        levels.push(match list.end {
-            End::Clean => NoiseLevel::clean(),
-            End::Least => table.level(1.0)?,
-            End::At(rho) => at_rho(&table, rho)?,
-        });
-        let grid = Grid::from_levels(levels, 1.0)?;
+    if !(continuous || list.rhos().any(outside)) {
+        let grid = on_table(&table, list)?;
         return Ok((Arc::new(table), grid));
     }
-    let lowest = ends.clone().fold(least, f64::min);
-    let edm = Edm::new(lowest, ends.fold(most, f64::max))?;
-    let schedule: Arc<dyn NoiseSchedule> = match continuous {
-        true => Arc::new(UnitVariance::of(edm).with_edm_noise()),
-        false => Arc::new(Beyond {
-            levels: UnitVariance::of(edm),
-            table,
-        }),
+    let most = match most.is_finite() {
+        true => most,
+        false => table.level(table.last_time() - 1.0)?.rho(),
     };
-    let mut levels = Vec::with_capacity(list.knots.len() + 1);
-    for knot in &list.knots {
+    let (lowest, top) = (
+        list.rhos().fold(least, f64::min),
+        list.rhos().fold(most, f64::max),
+    );
+    if top.is_infinite() {
+        return Err(reading.unsupported(
+            "timestep_type",
+            "the network would be told the logarithm of infinite noise",
+            "\"discrete\", or Request::reproducing(Defect::NearlyZeroTerminalSnr)",
+        ));
+    }
+    let levels = UnitVariance::of(Edm::new(lowest, top)?);
+    let schedule: Arc<dyn NoiseSchedule> = match continuous {
+        true => Arc::new(levels.with_edm_noise()),
+        false => Arc::new(Beyond { levels, table }),
+    };
+    let knots = list.knots.iter().map(|knot| {
         let level = schedule.level(knot.rho)?;
-        levels.push(match continuous {
+        Ok(match continuous {
             true => level,
             false => level.with_model_time(knot.time),
-        });
-    }
-    levels.push(match list.end {
-        End::Clean => NoiseLevel::clean(),
-        End::Least => schedule.level(least)?,
-        End::At(rho) => schedule.level(rho)?,
+        })
     });
+    let end = match list.end {
+        End::Clean => schedule.level(0.0),
+        End::Least => schedule.level(least),
+        End::At(rho) => schedule.level(rho),
+    };
+    let levels = knots.chain([end]).collect::<Result<_, Error>>()?;
     let grid = Grid::from_levels(levels, 1.0)?;
     Ok((schedule, grid))
+}
+
+/// The grid of a list that lies within the table.
+fn on_table(table: &TableSchedule, list: &List) -> Result<Grid, Error> {
+    let knots = list.knots.iter().map(|knot| {
+        let level = match knot.index {
+            Some(index) => table.level(index + 1.0)?,
+            None => at_rho(table, knot.rho)?,
+        };
+        Ok(level.with_model_time(knot.time))
+    });
+    let end = match list.end {
+        End::Clean => Ok(NoiseLevel::clean()),
+        End::Least => table.level(1.0),
+        End::At(rho) => at_rho(table, rho),
+    };
+    let levels = knots.chain([end]).collect::<Result<_, Error>>()?;
+    Grid::from_levels(levels, 1.0)
 }
 
 /// What a class comes to whose states are x/α and whose solver is the same for every grid.
@@ -408,7 +359,7 @@ pub(super) fn of_list(
     solver: impl FnOnce(&dyn NoiseSchedule, &Grid) -> Result<Arc<dyn Solver>, Error>,
 ) -> Result<Recipe, Error> {
     let init_noise_sigma = init_noise_sigma(reading, &list.knots)?;
-    let (schedule, grid) = grid(table, list, continuous)?;
+    let (schedule, grid) = grid(reading, table, list, continuous)?;
     Ok(Recipe {
         solver: solver(&schedule, &grid)?,
         schedule,
@@ -428,8 +379,8 @@ fn at_rho(table: &TableSchedule, rho: f64) -> Result<NoiseLevel, Error> {
     table.level(table.time_of_lambda(lambda)?)
 }
 
-/// The levels of unit variance of all ρ, also of those that lie beyond a table. Time is ρ. The network
-/// is told the table's index, at most its ends.
+/// The levels of unit variance of all ρ, also of those that lie beyond a table. Time is ρ. The
+/// network is told the table's index, at most its ends.
 #[derive(Clone, Debug)]
 struct Beyond {
     levels: UnitVariance<Edm>,
@@ -458,8 +409,8 @@ impl NoiseSchedule for Beyond {
     }
 }
 
-/// The table that such a class makes for zero terminal SNR: it ends at α = 0, or in the library at ᾱ
-/// = 2⁻²⁴.
+/// The table that such a class makes for zero terminal SNR: it ends at α = 0, or in the library at
+/// ᾱ = 2⁻²⁴.
 pub(super) fn zero_terminal_snr(
     reading: &Reading<'_>,
     table: &TableSchedule,

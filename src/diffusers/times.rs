@@ -1,5 +1,6 @@
 //! The times of a list, as numpy computes them.
 
+use super::Defect;
 use super::reading::Reading;
 use super::request::Length;
 use crate::error::Error;
@@ -68,6 +69,8 @@ pub(super) fn spaced(
     let count = steps + extra;
     let last = reach.saturating_sub(1) as f64;
     let mut rising: Vec<f64> = match spacing {
+        // One point alone is the first.
+        "linspace" if count == 1 && !reading.defect(Defect::OneStepFromTheLeastNoise) => vec![last],
         "linspace" => linspace(0.0, last, count).collect(),
         "leading" => {
             let offset = match reading.knows("steps_offset") {
@@ -84,11 +87,13 @@ pub(super) fn spaced(
             (0..count).map(|i| (i * stride) as f64 + offset).collect()
         }
         _ => {
+            // numpy's arange from T down by T/K: its difference is that of its first two values.
             let stride = length as f64 / steps as f64;
-            // numpy's arange has ⌈T/(T/K)⌉ values, which rounding makes K + 1 for some K.
-            let time = |i: usize| (reach as f64 - i as f64 * stride).round_ties_even() - 1.0;
+            let first = reach as f64;
+            let difference = (first - stride) - first;
+            let time = |i: usize| (first + i as f64 * difference).round_ties_even() - 1.0;
             // Over fewer indices there are fewer of them.
-            let count = (reach as f64 / stride).ceil() as usize;
+            let count = (first / stride).ceil() as usize;
             if count > steps {
                 reading.note(
                     "for this number of steps the library's list has one time more, -1, by rounding; \

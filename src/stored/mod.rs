@@ -104,7 +104,7 @@
 //! | [`Step`](crate::plan::Step) | `from`, `to`: levels; `stages`: list of stages |
 //! | [`Stage`](crate::plan::Stage) | `evaluate`: level?; `update` |
 //! | [`Update`](crate::plan::Update) | `state`, `data`: numbers; `history`: list of {`slot`: integer, `weight`: number}; `noise`: number; `store`: {`slot`: integer, `kept`: `"data"`, `"noise"`, `"state"` or `{"linear": {"state": number, "data": number}}`}? |
-//! | [`Prediction`](crate::Prediction) | `"noise"`, `"data"`, `"velocity"`, `"score"`, `"flow"`, `{"edm": {"data_std": number}}` or `{"linear": {"data": number, "noise": number}}` |
+//! | [`Prediction`](crate::Prediction) | `"noise"`, `"data"`, `"velocity"`, `"score"`, `"flow"`, `{"edm": {"data_std": number}}`, `{"edm_velocity": {"data_std": number}}` or `{"linear": {"data": number, "noise": number}}` |
 //! | [`Clip`](crate::Clip) | `range`: `{"static": {"low": number, "high": number}}` or `{"dynamic": {"ratio": number, "max": number}}`; `noise`: `"recompute"` or `"keep"` |
 //! | [`Sampler`](crate::Sampler) | `version`: 1; `plan`; `start_variance`: number; `clip`: clip?; `checksum`: integer? |
 //! | [`Snapshot`](crate::run::Snapshot) | `version`: 1; `plan`: its fingerprint, an integer; `step`, `stage`: integers; `level`; `state`: array; `history`: list of arrays; `memory`: array?; `checksum`: integer? |

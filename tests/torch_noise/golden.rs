@@ -62,23 +62,23 @@ fn long_tensors_of_singles_have_torchs_bits_in_sum() {
     }
 }
 
-/// Where the C library below torch does not round to nearest, a double is its neighbour.
+/// Both call the platform's C library, whose last places differ from another's.
 #[test]
-fn doubles_have_torchs_bits_up_to_the_c_librarys_roundings() {
-    let (mut count, mut others) = (0, 0);
+fn doubles_have_torchs_bits_on_its_platform() {
+    let same = cfg!(all(target_os = "linux", target_env = "gnu"));
+    let most = if same { 0 } else { 2 };
+    let mut count = 0;
     tensors(&data(), |torchs, ours, single| {
         if single {
             return;
         }
         for (torchs, ours) in torchs.iter().zip(ours) {
             let places = torchs.to_bits().abs_diff(ours.to_bits());
-            assert!(places <= 2, "{torchs} {ours}");
+            assert!(places <= most, "{torchs} {ours}");
             count += 1;
-            others += u64::from(places != 0);
         }
     });
-    // 1.6 of 1000 are expected.
-    assert!(count > 1000 && others <= 3, "{others} of {count}");
+    assert!(count > 1000, "{count}");
 }
 
 #[test]

@@ -30,9 +30,9 @@ const BLOCK: u64 = 16;
 /// **Which bits.** An `f32` has those of torch on x86-64 with AVX2 or more, where logarithm, sine
 /// and cosine are Cephes' polynomials with fused multiply-adds (here on every machine). Torch
 /// without AVX2, or on another processor, calls the C library: its numbers differ from these by
-/// 2.3e-6 at most (four million elements). An `f64` has torch's bits where the C library rounds to
-/// nearest: with glibc 2.36, 1.6 of 1000 elements differ, by one or two last places. All this was
-/// compared with torch 2.15.
+/// 2.3e-6 at most (four million elements). An `f64` comes from the C library's functions there and
+/// here: its bits are those of torch on the same platform; with another C library one or two
+/// elements of a thousand differ by one or two last places. All this was compared with torch 2.15.
 ///
 /// Seeds count modulo 2³², as in torch. Torch's `float16` and `bfloat16` tensors are not
 /// reproduced. In torch 2.15 one of n elements is the `f32` tensor rounded where 16 divides n; else

@@ -10,7 +10,6 @@ mod single;
 mod source;
 #[cfg(feature = "serde")]
 mod stored;
-mod twofold;
 
 pub use cpu::TorchCpu;
 pub use cuda::TorchCuda;

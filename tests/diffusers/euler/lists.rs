@@ -247,6 +247,17 @@ fn zero_terminal_snr_starts_from_no_signal_at_all() -> Outcome {
         configured("EulerDiscrete", karras.clone(), &Request::steps(4)),
         "use_karras_sigmas",
     );
+    let mut continuous = json!({"rescale_betas_zero_snr": true, "timestep_spacing": "trailing",
+        "prediction_type": "v_prediction", "timestep_type": "continuous"});
+    names_field(
+        configured("EulerDiscrete", continuous.clone(), &Request::steps(4)),
+        "timestep_type",
+    );
+    // Leading times do not reach it.
+    continuous["timestep_spacing"] = json!("leading");
+    let leading = configured("EulerDiscrete", continuous, &Request::steps(4))?;
+    let start = leading.grid().start();
+    near(&[start.model_time()], &[0.25 * start.rho().ln()]);
     karras["sigma_max"] = json!(30.0);
     let cut = configured("EulerDiscrete", karras, &Request::steps(4))?;
     near(&cut.sigmas()[..1], &[30.0]);
