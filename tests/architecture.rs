@@ -177,7 +177,8 @@ fn coefficients_use_no_platform_transcendentals() -> Result<(), Box<dyn Error>> 
     ];
     for (path, _, code) in files()? {
         let code = code.split("#[cfg(test)]").next().unwrap_or_default();
-        if path.ends_with("tests.rs") {
+        // Torch calls the C library for its doubles, and its noise is to be the same.
+        if path.ends_with("tests.rs") || path.ends_with("torch/double.rs") {
             continue;
         }
         for name in FORBIDDEN {

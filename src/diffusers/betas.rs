@@ -1,6 +1,6 @@
 //! The table of betas.
 
-use super::reading::Reading;
+use super::reading::{MAX_TABLE, Reading};
 use crate::error::{Error, require_length};
 use crate::schedule::TableSchedule;
 
@@ -37,12 +37,11 @@ impl Betas {
 
 /// The table that the fields describe; the rescaling to zero terminal SNR is the class's own.
 pub(super) fn table(reading: &Reading<'_>, defaults: Betas) -> Result<TableSchedule, Error> {
-    let steps = reading.count("num_train_timesteps", 1000)?;
+    let steps = reading.training_times(MAX_TABLE)?;
     if let Some(betas) = reading.numbers("trained_betas")? {
         require_length("trained_betas", steps, betas.len())?;
-        return made(reading, TableSchedule::from_betas(betas)?, || {
-            betas.to_vec()
-        });
+        let exact = TableSchedule::from_betas(betas).map_err(of_trained_betas)?;
+        return made(reading, exact, || betas.to_vec());
     }
     match schedule(reading, defaults)? {
         "squaredcos_cap_v2" => made(reading, TableSchedule::cosine(steps)?, || {
@@ -51,18 +50,40 @@ pub(super) fn table(reading: &Reading<'_>, defaults: Betas) -> Result<TableSched
         "exp" => by_alpha_bar(reading, steps, |u| libm::exp(-12.0 * u)),
         "laplace" => by_alpha_bar(reading, steps, laplace),
         schedule => {
-            let start = reading.number("beta_start", defaults.start)?;
-            let end = reading.number("beta_end", defaults.end)?;
+            let end = |name, default| {
+                let within = |beta: f64| beta > 0.0 && beta <= 1.0;
+                reading.number_where(name, default, within, "above 0 and at most 1")
+            };
+            let (start, end) = (
+                end("beta_start", defaults.start)?,
+                end("beta_end", defaults.end)?,
+            );
+            // Of a ramp between valid ends a beta is refused that is too small beside its neighbours.
+            let of_end = |error: Error| match error {
+                Error::InvalidEntry { index, .. } => {
+                    let (name, value) = match index {
+                        0 => ("beta_start", start),
+                        _ => ("beta_end", end),
+                    };
+                    let requirement = "such that each beta of the ramp adds noise";
+                    reading.invalid(name, &value.into(), requirement)
+                }
+                other => other,
+            };
             match schedule {
-                "linear" => made(reading, TableSchedule::linear(steps, start, end)?, || {
-                    single::linspace(start, end, steps)
-                }),
-                "sigmoid" => made(reading, TableSchedule::sigmoid(steps, start, end)?, || {
-                    single::sigmoid(start, end, steps)
-                }),
+                "linear" => made(
+                    reading,
+                    TableSchedule::linear(steps, start, end).map_err(of_end)?,
+                    || single::linspace(start, end, steps),
+                ),
+                "sigmoid" => made(
+                    reading,
+                    TableSchedule::sigmoid(steps, start, end).map_err(of_end)?,
+                    || single::sigmoid(start, end, steps),
+                ),
                 _ => made(
                     reading,
-                    TableSchedule::scaled_linear(steps, start, end)?,
+                    TableSchedule::scaled_linear(steps, start, end).map_err(of_end)?,
                     || {
                         let roots = single::linspace(start.sqrt(), end.sqrt(), steps);
                         roots.into_iter().map(|root| root * root).collect()
@@ -99,13 +120,32 @@ fn made(
     TableSchedule::from_alphas_cumprod(&single::alphas_cumprod(&betas()))
 }
 
+/// The error with the name that the list has in the file.
+fn of_trained_betas(error: Error) -> Error {
+    match error {
+        Error::InvalidEntry {
+            index,
+            value,
+            requirement,
+            ..
+        } => Error::InvalidEntry {
+            name: "trained_betas",
+            index,
+            value,
+            requirement,
+        },
+        Error::EmptyList { .. } => Error::EmptyList {
+            name: "trained_betas",
+        },
+        other => other,
+    }
+}
+
 fn by_alpha_bar(
     reading: &Reading<'_>,
     steps: usize,
     alpha_bar: impl Fn(f64) -> f64,
 ) -> Result<TableSchedule, Error> {
-    // The count is checked before a list of its length is made.
-    TableSchedule::linear(steps, 0.1, 0.1)?;
     let betas = of_alpha_bar(steps, alpha_bar);
     made(reading, TableSchedule::from_betas(&betas)?, || betas)
 }

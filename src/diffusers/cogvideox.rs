@@ -75,8 +75,12 @@ fn read_dpm(reading: &Reading<'_>) -> Result<Recipe, Error> {
 
 /// ᾱ is shifted in its signal-to-noise ratio, and rescaled after it.
 fn table(reading: &Reading<'_>) -> Result<TableSchedule, Error> {
-    let scale = reading.number("snr_shift_scale", 3.0)?;
-    let table = betas::table(reading, Betas::LATENT)?.snr_shifted(scale)?;
+    let scale = reading.positive("snr_shift_scale", 3.0)?;
+    let shifted = betas::table(reading, Betas::LATENT)?.snr_shifted(scale);
+    let table = shifted.map_err(|_| {
+        let requirement = "such that noise still grows from index to index";
+        reading.invalid("snr_shift_scale", &scale.into(), requirement)
+    })?;
     match reading.flag("rescale_betas_zero_snr", false)? {
         true => table.zero_terminal_snr(),
         false => Ok(table),

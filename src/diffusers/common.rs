@@ -63,7 +63,7 @@ pub(super) fn static_clip(reading: &Reading<'_>, default: bool) -> Result<Option
     if !reading.flag("clip_sample", default)? {
         return Ok(None);
     }
-    let range = reading.number("clip_sample_range", 1.0)?;
+    let range = reading.positive("clip_sample_range", 1.0)?;
     Clip::new(-range, range).map(Some)
 }
 
@@ -72,7 +72,10 @@ pub(super) fn thresholding(reading: &Reading<'_>) -> Result<Option<Clip>, Error>
     if !reading.flag("thresholding", false)? {
         return Ok(None);
     }
-    let ratio = reading.number("dynamic_thresholding_ratio", 0.995)?;
-    let max = reading.number("sample_max_value", 1.0)?;
+    let within = |ratio| (0.0..=1.0).contains(&ratio);
+    let ratio = "dynamic_thresholding_ratio";
+    let ratio = reading.number_where(ratio, 0.995, within, "from 0 to 1")?;
+    let within = |max: f64| max.is_finite() && max >= 1.0;
+    let max = reading.number_where("sample_max_value", 1.0, within, "finite and at least 1")?;
     Clip::dynamic(ratio, max).map(Some)
 }

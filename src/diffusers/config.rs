@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::classes::{CLASSES, refused_class};
+use super::classes::{CLASSES, classes, refused_class};
 use super::reading::Reading;
 use super::{Configured, Request, Value, json};
 use crate::error::Error;
-use crate::names::nearest;
+use crate::names::{nearest, normalise};
 
 /// The field that names the class.
 const CLASS: &str = "_class_name";
@@ -109,6 +109,7 @@ impl SchedulerConfig {
         else {
             return Err(unknown_class(name));
         };
+        request.check()?;
         let reading = Reading::new(class.names[0], class.fields, &self.fields, request);
         let recipe = (class.read)(&reading)?;
         Configured::new(recipe, reading)
@@ -120,10 +121,21 @@ fn unknown_class(name: &str) -> Error {
     if let Some(refused) = refused_class(name) {
         return refused;
     }
-    let known = CLASSES.iter().flat_map(|class| class.names.iter().copied());
     Error::UnknownName {
         kind: "scheduler class",
         name: name.to_owned(),
-        nearest: nearest(name, known, 3),
+        nearest: proposals(name),
     }
+}
+
+/// The classes whose name contains this one ("Euler" of "EulerScheduler"), then the nearest others.
+fn proposals(name: &str) -> Vec<&'static str> {
+    const COUNT: usize = 4;
+    let stem = normalise(name.strip_suffix("Scheduler").unwrap_or(name));
+    let contains = |known: &str| !stem.is_empty() && normalise(known).contains(&stem);
+    let (containing, others): (Vec<_>, Vec<_>) = classes().partition(|known| contains(known));
+    let mut proposed = nearest(name, containing, COUNT);
+    let left = COUNT - proposed.len();
+    proposed.extend(nearest(name, others, left));
+    proposed
 }

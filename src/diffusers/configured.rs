@@ -80,7 +80,7 @@ impl Configured {
         let map = reading.request().time;
         if map != NetworkTime::Listed {
             reading.uses("network_time");
-            let table = reading.count("num_train_timesteps", 1000)? as f64;
+            let table = reading.training_times(usize::MAX)? as f64;
             grid = grid.with_model_times(|level| map.of(level.model_time(), table));
             schedule = Arc::new(Retimed {
                 inner: schedule,

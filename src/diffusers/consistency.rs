@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Value;
 use super::betas::{self, Betas};
 use super::classes::Class;
 use super::common::{clip, prediction};
@@ -51,7 +52,12 @@ const TCD_GAMMA: f64 = 0.3;
 
 fn read_lcm(reading: &Reading<'_>) -> Result<Recipe, Error> {
     let table = table(reading)?;
-    let scaling = reading.number("timestep_scaling", 10.0)?;
+    let scaling = reading.number_where(
+        "timestep_scaling",
+        10.0,
+        |scaling| scaling > 0.0 && scaling <= 1e6,
+        "positive and at most 1e6",
+    )?;
     Ok(Recipe {
         grid: grid(reading, &table)?,
         solver: Arc::new(Lcm::new().with_timestep_scaling(scaling)?),
@@ -99,6 +105,11 @@ fn grid(reading: &Reading<'_>, table: &TableSchedule) -> Result<Grid, Error> {
     match &reading.request().length {
         Length::Steps(steps) => {
             let trained = reading.count("original_inference_steps", 50)?;
+            if !(1..=table.table_len().unwrap_or(1)).contains(&trained) {
+                let requirement = "from 1 to num_train_timesteps";
+                let trained = Value::from(trained);
+                return Err(reading.invalid("original_inference_steps", &trained, requirement));
+            }
             Grid::lcm(table, *steps, trained)
         }
         Length::Times(times) => Grid::from_indices(table, times),

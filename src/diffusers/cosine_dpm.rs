@@ -72,7 +72,7 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
 
 /// The network: −F of EDM's preconditioning, or F.
 fn prediction(reading: &Reading<'_>) -> Result<Prediction, Error> {
-    let data_std = reading.number("sigma_data", 1.0)?;
+    let data_std = reading.positive("sigma_data", 1.0)?;
     let choices: &[&[&str]] = &[&["v_prediction"], &["epsilon"], &["sample"]];
     let reversed = match reading.choice("prediction_type", "v_prediction", choices)? {
         "v_prediction" => true,

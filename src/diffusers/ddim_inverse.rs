@@ -1,5 +1,6 @@
 //! DDIM inversion.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::Defect;
@@ -79,12 +80,20 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
 }
 
 /// The library's steps up from t − ⌊T/K⌋ to t, the network told t.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct AsWritten {
     stride: f64,
     end: NoiseLevel,
     prediction: Prediction,
     table: TableSchedule,
+}
+
+/// Without the table.
+impl fmt::Debug for AsWritten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("AsWritten");
+        shown.field("stride", &self.stride).finish_non_exhaustive()
+    }
 }
 
 impl AsWritten {

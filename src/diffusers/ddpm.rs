@@ -7,7 +7,7 @@ use super::betas::{self, Betas};
 use super::classes::Class;
 use super::common::{clip, prediction, static_clip};
 use super::last_noise::LastNoise;
-use super::reading::Reading;
+use super::reading::{MAX_TABLE, Reading};
 use super::recipe::{Recipe, State};
 use super::times::{self, Points};
 use crate::clip::Clip;
@@ -67,7 +67,7 @@ fn read_ddpm(reading: &Reading<'_>) -> Result<Recipe, Error> {
 }
 
 fn read_unclip(reading: &Reading<'_>) -> Result<Recipe, Error> {
-    let steps = reading.count("num_train_timesteps", 1000)?;
+    let steps = reading.training_times(MAX_TABLE)?;
     reading.choice(
         "beta_schedule",
         "squaredcos_cap_v2",

@@ -1,9 +1,9 @@
 //! What the EDM classes share: their list of σ, the network's time, its kind.
 
-use super::Defect;
 use super::reading::Reading;
 use super::request::Length;
 use super::times::linspace;
+use super::{Defect, ends};
 use crate::error::Error;
 use crate::level::NoiseLevel;
 use crate::prediction::Prediction;
@@ -29,10 +29,14 @@ impl Noise {
         let max = reading.number("sigma_max", max)?;
         let ramps: &[&[&str]] = &[&["karras"], &["exponential"]];
         let exponent = match reading.choice("sigma_schedule", ramp, ramps)? {
-            "karras" => Some(reading.number("rho", 7.0)?),
+            "karras" => {
+                let valid = |rho: f64| (0.1..=1000.0).contains(&rho.abs());
+                let requirement = "of a size from 0.1 to 1000";
+                Some(reading.number_where("rho", 7.0, valid, requirement)?)
+            }
             _ => None,
         };
-        LambdaRange::of_rhos(max, min)?;
+        ends::check(reading, max, min)?;
         Ok(Self { min, max, exponent })
     }
 
@@ -89,7 +93,7 @@ pub(super) fn steps(reading: &Reading<'_>) -> Result<usize, Error> {
 
 /// The network: F of EDM's preconditioning, or −F.
 pub(super) fn prediction(reading: &Reading<'_>) -> Result<Prediction, Error> {
-    let data_std = reading.number("sigma_data", 0.5)?;
+    let data_std = reading.positive("sigma_data", 0.5)?;
     let choices: &[&[&str]] = &[&["epsilon"], &["v_prediction"], &["sample"]];
     let reversed = match reading.choice("prediction_type", "epsilon", choices)? {
         "epsilon" => false,

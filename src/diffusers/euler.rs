@@ -145,6 +145,9 @@ fn own(reading: &Reading<'_>, table: &TableSchedule, continuous: bool) -> Result
             match ramp {
                 Some(ramp) => {
                     let ends = rhos::ends(reading, table, all, ramp, RULES)?;
+                    if steps > 1 {
+                        super::ends::check(reading, ends.0.rho, ends.1.rho)?;
+                    }
                     rhos::between(table, ends, steps, ramp)?
                 }
                 None if reading.defect(Defect::LogLinearList) && all.0.rho.is_finite() => {

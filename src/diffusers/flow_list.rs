@@ -1,9 +1,10 @@
 //! The lists of a flow's σ that the multistep classes make.
 
 use super::Defect;
+use super::ends;
 use super::reading::Reading;
 use super::request::{Length, Mu};
-use crate::error::Error;
+use crate::error::{Error, require};
 use crate::grid::FlowSigmas;
 use crate::schedule::mu;
 
@@ -30,10 +31,9 @@ pub(super) fn from_one(reading: &Reading<'_>) -> Result<Vec<f64>, Error> {
                 _ => given.shifted_linearly(mu)?,
             }
         }
-        false => given.shifted(reading.number("flow_shift", 1.0)?)?,
+        false => given.shifted(ends::shift(reading, "flow_shift")?)?,
     };
-    let terminal = reading.optional_number("shift_terminal")?;
-    let list = match terminal.filter(|&terminal| terminal != 0.0) {
+    let list = match ends::terminal(reading)? {
         Some(terminal) => shifted.stretched_to(terminal)?,
         None => shifted,
     };
@@ -51,7 +51,17 @@ pub(super) fn below_one(reading: &Reading<'_>, may_be_dynamic: bool) -> Result<V
         false => None,
     };
     let shift = match dynamic {
-        Some(mu) if shape(reading)? == "exponential" => libm::exp(mu),
+        Some(mu) if shape(reading)? == "exponential" => {
+            let shift = libm::exp(mu);
+            let usable = shift.is_finite() && shift > 0.0;
+            require(
+                usable,
+                "mu",
+                mu,
+                "finite, with a finite and positive exponential",
+            )?;
+            shift
+        }
         Some(_) => {
             return Err(reading.unsupported(
                 "time_shift_type",
@@ -60,13 +70,13 @@ pub(super) fn below_one(reading: &Reading<'_>, may_be_dynamic: bool) -> Result<V
             ));
         }
         // As in the library, also where the shift is dynamic and nothing is said of it.
-        None => reading.number("flow_shift", 1.0)?,
+        None => ends::shift(reading, "flow_shift")?,
     };
     Ok(list.shifted(shift)?.values().to_vec())
 }
 
 fn table(reading: &Reading<'_>) -> Result<usize, Error> {
-    reading.count("num_train_timesteps", 1000)
+    reading.training_times(usize::MAX)
 }
 
 fn shape(reading: &Reading<'_>) -> Result<&'static str, Error> {
@@ -105,8 +115,8 @@ fn dynamic(reading: &Reading<'_>, steps: usize) -> Result<Option<f64>, Error> {
     let base = || reading.count("base_image_seq_len", 256);
     let shifts = || {
         Ok::<_, Error>((
-            reading.number("base_shift", 0.5)?,
-            reading.number("max_shift", 1.15)?,
+            ends::mu(reading, "base_shift", 0.5)?,
+            ends::mu(reading, "max_shift", 1.15)?,
         ))
     };
     Ok(Some(match request.mu {

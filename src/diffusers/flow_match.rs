@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Defect;
 use super::classes::Class;
 use super::common::signed;
+use super::ends;
 use super::reading::Reading;
 use super::recipe::{Recipe, State};
 use super::request::{Length, Mu};
@@ -120,7 +121,7 @@ fn read_heun(reading: &Reading<'_>) -> Result<Recipe, Error> {
         _ => return Err(reading.refused("list of sigmas or times", "it makes its list itself")),
     };
     let table = table(reading)?;
-    let shift = reading.number("shift", 1.0)?;
+    let shift = ends::shift(reading, "shift")?;
     let sigmas = statically(reading, steps, table, shift)?;
     let list = List::of(sigmas, table);
     list.recipe(reading, Arc::new(Heun::in_flow_time()), false)
@@ -230,16 +231,14 @@ impl List {
 }
 
 fn table(reading: &Reading<'_>) -> Result<usize, Error> {
-    let table = reading.count("num_train_timesteps", 1000)?;
-    require(table > 0, "num_train_timesteps", table as f64, "at least 1")?;
-    Ok(table)
+    reading.training_times(usize::MAX)
 }
 
 /// FlowMatchEuler's list: σ given or its own → shift → stretch → ramp.
 fn matching(reading: &Reading<'_>) -> Result<List, Error> {
     let table = table(reading)?;
     let dynamic = reading.flag("use_dynamic_shifting", false)?;
-    let shift = || reading.number("shift", 1.0);
+    let shift = || ends::shift(reading, "shift");
     let (given, times) = given(reading, table)?;
     let sigmas = match (given, &reading.request().length) {
         (Some(sigmas), _) if dynamic => dynamically(reading, sigmas)?,
@@ -338,8 +337,8 @@ fn mu(reading: &Reading<'_>, steps: usize) -> Result<f64, Error> {
         reading.uses("mu");
     }
     let base_tokens = || reading.count("base_image_seq_len", 256);
-    let base_shift = || reading.number("base_shift", 0.5);
-    let max_shift = || reading.number("max_shift", 1.15);
+    let base_shift = || ends::mu(reading, "base_shift", 0.5);
+    let max_shift = || ends::mu(reading, "max_shift", 1.15);
     match request.mu {
         Mu::Flux2 => Ok(mu::flux2(tokens, steps)),
         Mu::QwenLayered => Ok(mu::qwen_layered(tokens)),
@@ -357,14 +356,14 @@ fn mu(reading: &Reading<'_>, steps: usize) -> Result<f64, Error> {
 
 /// Stretched to `shift_terminal`; nothing, false and 0 are none.
 pub(super) fn stretched(reading: &Reading<'_>, sigmas: FlowSigmas) -> Result<FlowSigmas, Error> {
-    match reading.optional_number("shift_terminal")? {
-        Some(terminal) if terminal != 0.0 => {
+    match ends::terminal(reading)? {
+        Some(terminal) => {
             if sigmas.values().last() == Some(&1.0) {
                 reading.note("the only sigma is 1, which cannot be stretched; the library has 0/0");
             }
             sigmas.stretched_to(terminal)
         }
-        _ => Ok(sigmas),
+        None => Ok(sigmas),
     }
 }
 
@@ -390,6 +389,7 @@ fn ramped(reading: &Reading<'_>, sigmas: FlowSigmas) -> Result<FlowSigmas, Error
     };
     let max = reading.optional_number("sigma_max")?.unwrap_or(first);
     let min = reading.optional_number("sigma_min")?.unwrap_or(last);
+    ends::check_flow(reading, max, min)?;
     let range = SigmaRange::flow(max, min)?;
     let flow = RectifiedFlow::new();
     let grid = if karras {

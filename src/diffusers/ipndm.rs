@@ -28,7 +28,8 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     let sigmas = sigmas(reading)?;
     let levels = sigmas
         .iter()
-        .map(|&sigma| level(sigma))
+        .enumerate()
+        .map(|(index, &sigma)| level(index, sigma))
         .collect::<Result<_, _>>()?;
     let solver: Arc<dyn Solver> = match reading.defect(Defect::IpndmAsWritten) {
         true => Arc::new(AsWritten),
@@ -70,11 +71,11 @@ fn sigmas(reading: &Reading<'_>) -> Result<Vec<f64>, Error> {
 }
 
 /// α² + σ² = 1; the network is told the angle, 1 at pure noise.
-fn level(sigma: f64) -> Result<NoiseLevel, Error> {
+fn level(index: usize, sigma: f64) -> Result<NoiseLevel, Error> {
     if !(0.0..=1.0).contains(&sigma) {
         return Err(Error::InvalidEntry {
             name: "trained_betas",
-            index: 0,
+            index,
             value: sigma,
             requirement: "between 0 and 1",
         });

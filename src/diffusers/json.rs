@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::Value;
-use crate::error::Error;
+use crate::error::{Error, Shortened};
 
 /// The numbers that Python's `json` module writes and reads beside those of the standard.
 const NOT_FINITE: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
@@ -15,13 +15,40 @@ pub(super) fn fields(text: &str) -> Result<BTreeMap<String, Value>, Error> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let parsed = serde_json::from_str(&standard(text));
     let parsed: serde_json::Map<String, serde_json::Value> =
-        parsed.map_err(|error| Error::ConfigurationSyntax {
-            line: error.line(),
-            column: error.column(),
-            problem: error.to_string(),
-        })?;
+        parsed.map_err(|error| syntax(&error, text))?;
     let fields = parsed.into_iter();
     Ok(fields.map(|(name, value)| (name, value.into())).collect())
+}
+
+/// The error of a text that is not the JSON of an object.
+fn syntax(error: &serde_json::Error, text: &str) -> Error {
+    let (line, column) = (error.line(), error.column());
+    let place = format!(" at line {line} column {column}");
+    let problem = error.to_string();
+    let problem = match error.is_data() {
+        // JSON, of anything else.
+        true => "expected an object, {...}",
+        false => problem.strip_suffix(&place).unwrap_or(&problem),
+    };
+    Error::ConfigurationSyntax {
+        line,
+        column: column_of(text, line, column),
+        problem: Shortened(problem).to_string(),
+    }
+}
+
+/// The column of `text` that is this column of its standard form.
+fn column_of(text: &str, line: usize, column: usize) -> usize {
+    let line = text.split('\n').nth(line.saturating_sub(1));
+    let mut column = column;
+    // Two quotes are put around each number that is not finite.
+    for (at, name) in line.map(not_finite).into_iter().flatten() {
+        if column <= at + 1 {
+            break;
+        }
+        column -= 1 + usize::from(column > at + name.len() + 1);
+    }
+    column
 }
 
 /// The same text with the numbers that are not finite as strings, which standard JSON can hold.
@@ -29,6 +56,22 @@ fn standard(text: &str) -> Cow<'_, str> {
     let mut changed = String::new();
     // How much of the text stands in `changed`.
     let mut copied = 0;
+    for (at, name) in not_finite(text) {
+        changed.push_str(text.get(copied..at).unwrap_or_default());
+        changed.extend(["\"", name, "\""]);
+        copied = at + name.len();
+    }
+    if copied == 0 {
+        return Cow::Borrowed(text);
+    }
+    changed.push_str(text.get(copied..).unwrap_or_default());
+    Cow::Owned(changed)
+}
+
+/// Where a number stands that is not finite, outside strings, and which. The name of a field must
+/// be a string.
+fn not_finite(text: &str) -> Vec<(usize, &'static str)> {
+    let mut found = Vec::new();
     let mut at = 0;
     while let Some(rest) = text.get(at..) {
         let Some(first) = rest.chars().next() else {
@@ -42,16 +85,13 @@ fn standard(text: &str) -> Cow<'_, str> {
             at += first.len_utf8();
             continue;
         };
-        changed.push_str(text.get(copied..at).unwrap_or_default());
-        changed.extend(["\"", name, "\""]);
+        let behind = rest.get(name.len()..).unwrap_or_default();
+        if !behind.trim_start().starts_with(':') {
+            found.push((at, *name));
+        }
         at += name.len();
-        copied = at;
     }
-    if copied == 0 {
-        return Cow::Borrowed(text);
-    }
-    changed.push_str(text.get(copied..).unwrap_or_default());
-    Cow::Owned(changed)
+    found
 }
 
 /// The bytes of the string with which `text` begins, its quotes included; all where it does not end.
@@ -92,7 +132,7 @@ impl From<serde_json::Value> for Value {
 
 #[cfg(test)]
 mod tests {
-    use super::{Value, fields, standard};
+    use super::{Error, Value, fields, standard};
 
     #[test]
     fn numbers_that_are_not_finite_are_read_as_python_writes_them() {
@@ -102,6 +142,32 @@ mod tests {
         assert_eq!(standard(text), expected);
         assert_eq!(standard("{}"), "{}");
         assert_eq!(standard("\"open NaN"), "\"open NaN");
+    }
+
+    #[test]
+    fn the_place_of_an_error_is_that_of_the_text_and_is_told_once() {
+        for text in [
+            r#"{"a": 1 "b"}"#,
+            r#"{"a": NaN "b"}"#,
+            "{\"a\": [NaN, -Infinity],\n\"b\": [NaN, -Infinity \"b\"}",
+        ] {
+            let wrong = text.rfind("\"b\"").expect("it is there");
+            let line_start = text[..wrong].rfind('\n').map_or(0, |at| at + 1);
+            match fields(text) {
+                Err(Error::ConfigurationSyntax {
+                    line,
+                    column,
+                    problem,
+                }) => {
+                    assert_eq!(line, text[..wrong].split('\n').count(), "{text}");
+                    assert_eq!(column, wrong - line_start + 1, "{text}");
+                    assert!(!problem.contains("column"), "{problem}");
+                }
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+        // A name is a string.
+        assert!(fields("{NaN : 1}").is_err());
     }
 
     #[test]

@@ -250,7 +250,7 @@ fn flow(reading: &Reading<'_>, traits: Traits, ramp: Option<Ramp>) -> Result<Kno
         (false, FlowList::FromOne) => flow_list::from_one(reading)?,
         (false, list) => flow_list::below_one(reading, list == FlowList::Below)?,
     };
-    let table = reading.count("num_train_timesteps", 1000)? as f64;
+    let table = reading.training_times(usize::MAX)? as f64;
     let flow = RectifiedFlow::new();
     let float32 = reading.request().float32;
     if float32 {

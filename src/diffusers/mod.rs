@@ -44,6 +44,7 @@ mod dpm_singlestep;
 mod edm;
 mod edm_dpm;
 mod edm_euler;
+mod ends;
 mod euler;
 mod euler_ancestral;
 mod flow_list;

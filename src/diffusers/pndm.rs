@@ -1,5 +1,6 @@
 //! PNDM and PLMS.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::Defect;
@@ -105,7 +106,7 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
 }
 
 /// The library's calls, with its steps from t to t − ⌊T/K⌋.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct AsWritten {
     table: TableSchedule,
     end: NoiseLevel,
@@ -116,6 +117,17 @@ struct AsWritten {
 
 /// The outputs kept: four of whole steps, and two within a Runge–Kutta step.
 const SLOTS: usize = 6;
+
+/// Without the table.
+impl fmt::Debug for AsWritten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsWritten")
+            .field("stride", &self.stride)
+            .field("plms", &self.plms)
+            .field("weighted", &self.weighted)
+            .finish_non_exhaustive()
+    }
+}
 
 impl AsWritten {
     /// The level of a network index; below 0 the end.

@@ -1,10 +1,11 @@
 //! Ramps of ρ between the ends of a table: Karras's, exponential, beta, and Lu's.
 
+use super::ends;
 use super::reading::Reading;
 use super::times::linspace;
 use crate::error::Error;
 use crate::level::NoiseLevel;
-use crate::schedule::{LambdaRange, NoiseSchedule, TableSchedule};
+use crate::schedule::{NoiseSchedule, TableSchedule};
 use crate::special::beta_quantile;
 
 /// A ramp of ρ.
@@ -65,7 +66,7 @@ impl Ramp {
             min = reading.optional_number("sigma_min")?.unwrap_or(min);
             max = reading.optional_number("sigma_max")?.unwrap_or(max);
         }
-        LambdaRange::of_rhos(max, min)?;
+        ends::check(reading, max, min)?;
         let shares = linspace(0.0, 1.0, steps);
         let mut rhos: Vec<f64> = match self {
             Self::Karras => {
@@ -132,8 +133,14 @@ impl Scale {
     /// The index at which the table has this ρ: linear in ln ρ between two, within the table.
     pub(super) fn index(&self, rho: f64) -> f64 {
         let log = libm::log(rho);
-        let low = self.logs.iter().rposition(|&entry| entry <= log);
-        let low = low.unwrap_or(0).min(self.logs.len().saturating_sub(2));
+        // They rise, but for the last, which may be another.
+        let cells = self.logs.len().saturating_sub(1);
+        let rising = self.logs.get(..cells).unwrap_or_default();
+        let low = rising.partition_point(|&entry| entry <= log);
+        let low = match self.logs.last() {
+            Some(&last) if last <= log => cells.saturating_sub(1),
+            _ => low.saturating_sub(1),
+        };
         match (self.logs.get(low), self.logs.get(low + 1)) {
             (Some(&first), Some(&second)) => {
                 let share = (log - first) / (second - first);

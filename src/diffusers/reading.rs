@@ -8,6 +8,9 @@ use super::{Defect, FieldRead, Ignored, Report, Value};
 use crate::error::{Error, require};
 use crate::grid::Grid;
 
+/// The longest table: one of a thousand times the usual length, and of 8 MB.
+pub(super) const MAX_TABLE: usize = 1 << 20;
+
 /// A configuration and a request while they are read.
 #[derive(Debug)]
 pub(super) struct Reading<'a> {
@@ -70,6 +73,11 @@ impl<'a> Reading<'a> {
         if !report.notes.contains(&note) {
             report.notes.push(note);
         }
+    }
+
+    /// Whether the class has this field.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.known.contains(&name)
     }
 
     /// The library's last step ends where it begins; the grid is one step shorter.
@@ -135,6 +143,27 @@ impl<'a> Reading<'a> {
         Ok(read)
     }
 
+    /// A number for which this holds, in code and in words.
+    pub(super) fn number_where(
+        &self,
+        name: &'static str,
+        default: f64,
+        valid: impl Fn(f64) -> bool,
+        requirement: &'static str,
+    ) -> Result<f64, Error> {
+        let read = self.number(name, default)?;
+        match valid(read) {
+            true => Ok(read),
+            false => Err(self.invalid(name, &Value::Number(read), requirement)),
+        }
+    }
+
+    /// A positive and finite number.
+    pub(super) fn positive(&self, name: &'static str, default: f64) -> Result<f64, Error> {
+        let valid = |number: f64| number.is_finite() && number > 0.0;
+        self.number_where(name, default, valid, "positive and finite")
+    }
+
     /// A number, or nothing: `null`, `false` or missing.
     pub(super) fn optional_number(&self, name: &'static str) -> Result<Option<f64>, Error> {
         let read = match self.fields.get(name) {
@@ -161,6 +190,20 @@ impl<'a> Reading<'a> {
         };
         self.record(name, Value::from(read), value.is_none());
         Ok(read)
+    }
+
+    /// `num_train_timesteps`, T: at least 1, and at most `max`.
+    pub(super) fn training_times(&self, max: usize) -> Result<usize, Error> {
+        let name = "num_train_timesteps";
+        let read = self.count(name, 1000)?;
+        if (1..=max).contains(&read) {
+            return Ok(read);
+        }
+        let requirement = match max {
+            MAX_TABLE => "a whole number from 1 to 2^20",
+            _ => "a whole number, at least 1",
+        };
+        Err(self.invalid(name, &Value::from(read), requirement))
     }
 
     /// True or false; `null` is false.
@@ -246,6 +289,15 @@ impl<'a> Reading<'a> {
             value: value.to_string(),
             requirement,
         }
+    }
+
+    /// The same of the value that the file has.
+    pub(super) fn invalid_as_given(&self, name: &'static str, requirement: &'static str) -> Error {
+        self.invalid(
+            name,
+            self.fields.get(name).unwrap_or(&Value::Null),
+            requirement,
+        )
     }
 
     /// The error of a request that leaves out what this configuration needs.

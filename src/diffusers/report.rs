@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Defect, Value};
+use crate::error::Shortened;
 
 /// What was read of a configuration, what was ignored, and which defects of the library make a
 /// difference.
@@ -117,7 +118,7 @@ fn section<'a, V: fmt::Display + 'a>(
         writeln!(f, "{title}:")?;
     }
     for (name, value) in fields {
-        writeln!(f, "  {name} = {value}")?;
+        writeln!(f, "  {} = {value}", Shortened(name))?;
     }
     Ok(())
 }

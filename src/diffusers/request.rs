@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Defect;
+use crate::error::{Error, require_all};
 use crate::solver::Churn;
 
 /// What a configuration does not say and only the caller knows: the number of steps, the size of
@@ -39,6 +40,9 @@ pub(super) enum Length {
     Sigmas(Vec<f64>),
     Times(Vec<f64>),
 }
+
+/// The most steps of a request: a plan of them takes some 30 MB, and no run is as long.
+const MAX_STEPS: usize = 100_000;
 
 /// Where μ of a dynamic shift comes from.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -91,7 +95,7 @@ impl Request {
         }
     }
 
-    /// K steps, on the scheduler's own list of times.
+    /// K steps, on the scheduler's own list of times; at most 100 000.
     #[doc(alias = "num_inference_steps")]
     pub fn steps(steps: usize) -> Self {
         Self::new(Length::Steps(steps))
@@ -256,6 +260,35 @@ impl Request {
             float32: true,
             ..self
         }
+    }
+
+    /// What must hold whatever the class: a number of steps for which there is memory, lists that
+    /// are not empty, and finite entries.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let given = match &self.length {
+            Length::Steps(_) => None,
+            Length::Sigmas(list) => Some(("sigmas", list)),
+            Length::Times(list) => Some(("times", list)),
+        };
+        let told = self.times.as_ref().map(|list| ("times", list));
+        for (name, list) in given.into_iter().chain(told) {
+            if list.is_empty() {
+                return Err(Error::EmptyList { name });
+            }
+            require_all(name, list, |_, value| value.is_finite(), "finite")?;
+        }
+        let steps = match (&self.length, given) {
+            (Length::Steps(steps), _) => *steps,
+            (_, list) => list.map_or(0, |(_, list)| list.len()),
+        };
+        if (1..=MAX_STEPS).contains(&steps) {
+            return Ok(());
+        }
+        Err(Error::StepCount {
+            steps,
+            min: 1,
+            max: MAX_STEPS,
+        })
     }
 
     /// The optional parts that are given.

@@ -144,6 +144,9 @@ pub(super) fn ramped(
         return Err(Error::EmptyList { name: "times" });
     };
     let ends = ends(reading, table, (first, last), ramp, rules)?;
+    if spaced.len() > 1 {
+        super::ends::check(reading, ends.0.rho, ends.1.rho)?;
+    }
     let mut knots = between(table, ends, spaced.len(), ramp)?;
     if rules.rounded_karras && ramp == Ramp::Karras {
         for knot in &mut knots {

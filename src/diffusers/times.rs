@@ -73,8 +73,17 @@ pub(super) fn spaced(
         "linspace" if count == 1 && !reading.defect(Defect::OneStepFromTheLeastNoise) => vec![last],
         "linspace" => linspace(0.0, last, count).collect(),
         "leading" => {
-            let offset = reading.count("steps_offset", 0)? as f64;
+            let offset = match reading.knows("steps_offset") {
+                true => reading.count("steps_offset", 0)?,
+                false => 0,
+            };
             let stride = reach / count;
+            let first = ((count - 1) * stride).saturating_add(offset);
+            if offset > 0 && first >= length {
+                let requirement = "such that the first time lies within the table";
+                return Err(reading.invalid("steps_offset", &offset.into(), requirement));
+            }
+            let offset = offset as f64;
             (0..count).map(|i| (i * stride) as f64 + offset).collect()
         }
         _ => {

@@ -9,6 +9,7 @@ use super::reading::Reading;
 use super::recipe::Recipe;
 use super::{Defect, Value, multistep, network};
 use crate::error::Error;
+use crate::grid::Grid;
 use crate::plan::Plan;
 use crate::solver::{Basis, Path, Solver, UniPc};
 
@@ -73,7 +74,7 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     let basis = basis(reading)?;
     let solver = Corrected {
         solver: unipc(reading, data, basis)?,
-        without: without(reading)?,
+        without: without(reading, &grid)?,
         steps: grid.steps(),
         idle: knots.idle,
     };
@@ -136,14 +137,20 @@ fn unipc(reading: &Reading<'_>, data: bool, basis: Basis) -> Result<UniPc, Error
 }
 
 /// `disable_corrector`.
-fn without(reading: &Reading<'_>) -> Result<Vec<usize>, Error> {
+fn without(reading: &Reading<'_>, grid: &Grid) -> Result<Vec<usize>, Error> {
     let steps = reading.numbers("disable_corrector")?.unwrap_or(&[]);
     let whole = |&step: &f64| step >= 0.0 && step.fract() == 0.0;
     if !steps.iter().all(whole) {
         let value = Value::Numbers(steps.to_vec());
         return Err(reading.invalid("disable_corrector", &value, "a list of step numbers from 0"));
     }
-    Ok(steps.iter().map(|&step| step as usize).collect())
+    // Each once, and only those of a run: each of its steps is looked up among them.
+    let most = grid.steps() as f64;
+    let within = steps.iter().filter(|&&step| step <= most);
+    let mut without: Vec<usize> = within.map(|&step| step as usize).collect();
+    without.sort_unstable();
+    without.dedup();
+    Ok(without)
 }
 
 /// What the library's last step onto σ = 0 makes of its infinite weights.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::error::{Number, Shortened};
+
 /// The value of a field of a configuration.
 ///
 /// ```
@@ -27,19 +29,22 @@ pub enum Value {
     Other(String),
 }
 
-/// As JSON.
+/// As JSON; what is long is shortened.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Null => f.write_str("null"),
             Self::Flag(flag) => write!(f, "{flag}"),
-            Self::Number(number) => write!(f, "{number}"),
-            Self::Text(text) => write!(f, "{text:?}"),
+            Self::Number(number) => write!(f, "{}", Number(*number)),
+            Self::Text(text) => write!(f, "{:?}", Shortened(text)),
             Self::Numbers(numbers) if numbers.len() > 8 => {
                 write!(f, "[{} numbers]", numbers.len())
             }
-            Self::Numbers(numbers) => write!(f, "{numbers:?}"),
-            Self::Other(text) => f.write_str(text),
+            Self::Numbers(numbers) => {
+                let numbers = numbers.iter().map(|&number| Number(number).to_string());
+                write!(f, "[{}]", numbers.collect::<Vec<_>>().join(", "))
+            }
+            Self::Other(text) => write!(f, "{}", Shortened(text)),
         }
     }
 }

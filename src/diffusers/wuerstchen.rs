@@ -41,7 +41,7 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     let levels = times.iter().map(level).collect::<Result<Vec<_>, _>>()?;
     reading.note("the last step ends above the clean level, at an alpha_cumprod of 0.9999");
     Ok(Recipe {
-        grid: Grid::from_levels(levels, 1.0)?,
+        grid: grid(reading, levels)?,
         solver: Arc::new(LastNoise {
             inner: FirstOrder::ddpm(),
             deviation: 0.0,
@@ -52,6 +52,22 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
         state: State::Same,
         init_noise_sigma: 1.0,
         bare: true,
+    })
+}
+
+/// The grid of the scheduler's own list; where noise does not fall along it, a field makes it so.
+fn grid(reading: &Reading<'_>, levels: Vec<NoiseLevel>) -> Result<Grid, Error> {
+    let grid = Grid::from_levels(levels, 1.0);
+    let own = matches!(reading.request().length, Length::Steps(_));
+    grid.map_err(|error| {
+        let requirement = "such that noise falls at every step";
+        let field = ["scaler", "s"].into_iter().find(|name| reading.has(name));
+        match (error, field) {
+            (Error::NoiseNotDecreasing { .. }, Some(field)) if own => {
+                reading.invalid_as_given(field, requirement)
+            }
+            (error, _) => error,
+        }
     })
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Error;
+use super::text::{Number, Shortened};
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -474,7 +475,7 @@ impl fmt::Display for Error {
                 name,
                 nearest,
             } => {
-                write!(f, "no {kind} is called {name:?}")?;
+                write!(f, "no {kind} is called {:?}", Shortened(name))?;
                 match nearest.as_slice() {
                     [] => Ok(()),
                     [one] => write!(f, "; the nearest is {one:?}"),
@@ -487,7 +488,8 @@ impl fmt::Display for Error {
                 reason,
             } => write!(
                 f,
-                "{name:?} is not a sampler here: {reason}; the closest is {closest:?}"
+                "{:?} is not a sampler here: {reason}; the closest is {closest:?}",
+                Shortened(name)
             ),
             Self::ConfigurationSyntax {
                 line,
@@ -538,20 +540,6 @@ impl fmt::Display for Error {
                 f,
                 "a covariance must be symmetric and positive semi-definite: off by {value} at index {index}"
             ),
-        }
-    }
-}
-
-/// A number, in scientific notation where it would be a long row of digits.
-struct Number(f64);
-
-impl fmt::Display for Number {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let size = self.0.abs();
-        if self.0.is_finite() && size != 0.0 && !(1e-6..1e17).contains(&size) {
-            write!(f, "{:e}", self.0)
-        } else {
-            write!(f, "{}", self.0)
         }
     }
 }

@@ -3,10 +3,13 @@
 mod check;
 mod display;
 mod run;
+mod text;
 
 pub use run::RunError;
 
 pub(crate) use check::*;
+#[cfg(feature = "diffusers")]
+pub(crate) use text::{Number, Shortened};
 
 /// The enum: its variants as they are written in Rust, but with what a value is behind the value.
 macro_rules! errors {
