@@ -9,7 +9,8 @@ use crate::registry;
 pub(super) struct Class {
     /// Its name, then those of classes that are the same here.
     pub(super) names: &'static [&'static str],
-    pub(super) fields: &'static [&'static str],
+    /// In groups.
+    pub(super) fields: &'static [&'static [&'static str]],
     pub(super) read: fn(&Reading<'_>) -> Result<Recipe, Error>,
 }
 

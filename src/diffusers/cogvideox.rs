@@ -6,6 +6,7 @@ use super::Defect;
 use super::betas::{self, Betas};
 use super::classes::Class;
 use super::ddim::{self, Strided};
+use super::fields;
 use super::reading::Reading;
 use super::recipe::Recipe;
 use crate::error::Error;
@@ -16,21 +17,17 @@ use crate::schedule::TableSchedule;
 use crate::solver::{DpmSolverPlusPlus, FirstOrder, Path, Solver};
 
 /// The fields of both classes.
-const FIELDS: &[&str] = &[
-    "num_train_timesteps",
-    "beta_start",
-    "beta_end",
-    "beta_schedule",
-    "trained_betas",
-    "clip_sample",
-    "set_alpha_to_one",
-    "steps_offset",
-    "prediction_type",
-    "clip_sample_range",
-    "sample_max_value",
-    "timestep_spacing",
-    "rescale_betas_zero_snr",
-    "snr_shift_scale",
+const FIELDS: &[&[&str]] = &[
+    fields::TABLE,
+    fields::SPACING,
+    fields::CLIP,
+    &[
+        "set_alpha_to_one",
+        "prediction_type",
+        "sample_max_value",
+        "rescale_betas_zero_snr",
+        "snr_shift_scale",
+    ],
 ];
 
 pub(super) const DDIM: Class = Class {

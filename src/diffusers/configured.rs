@@ -6,7 +6,10 @@ use std::sync::Arc;
 use super::reading::Reading;
 use super::recipe::{Recipe, State};
 use super::request::NetworkTime;
-use super::{Report, retimed::Retimed};
+use super::{
+    Report,
+    retimed::{Retimed, Told},
+};
 use crate::clip::Clip;
 use crate::error::Error;
 use crate::grid::Grid;
@@ -81,11 +84,11 @@ impl Configured {
         if map != NetworkTime::Listed {
             reading.uses("network_time");
             let table = reading.training_times(usize::MAX)? as f64;
-            grid = grid.with_model_times(|level| map.of(level.model_time(), table));
+            let told = Told::Listed { map, table };
+            grid = grid.with_model_times(|level| told.of(*level).model_time());
             schedule = Arc::new(Retimed {
                 inner: schedule,
-                map,
-                table,
+                told,
             });
             sampler = planned(&schedule, &grid)?;
         }

@@ -6,6 +6,7 @@ use super::Value;
 use super::betas::{self, Betas};
 use super::classes::Class;
 use super::common::{clip, prediction};
+use super::fields;
 use super::reading::Reading;
 use super::recipe::{Recipe, State};
 use super::request::Length;
@@ -15,24 +16,18 @@ use crate::schedule::{NoiseSchedule, TableSchedule};
 use crate::solver::{Lcm, Tcd};
 
 /// The fields of both classes.
-const FIELDS: &[&str] = &[
-    "num_train_timesteps",
-    "beta_start",
-    "beta_end",
-    "beta_schedule",
-    "trained_betas",
-    "original_inference_steps",
-    "clip_sample",
-    "clip_sample_range",
-    "set_alpha_to_one",
-    "steps_offset",
-    "prediction_type",
-    "thresholding",
-    "dynamic_thresholding_ratio",
-    "sample_max_value",
-    "timestep_spacing",
-    "timestep_scaling",
-    "rescale_betas_zero_snr",
+const FIELDS: &[&[&str]] = &[
+    fields::TABLE,
+    fields::SPACING,
+    fields::CLIP,
+    fields::THRESHOLDING,
+    &[
+        "original_inference_steps",
+        "set_alpha_to_one",
+        "prediction_type",
+        "timestep_scaling",
+        "rescale_betas_zero_snr",
+    ],
 ];
 
 pub(super) const LCM: Class = Class {

@@ -1,21 +1,18 @@
 //! SDE-DPM-Solver++ with EDM's network told arctan(σ): Stable Audio's.
 
-use std::sync::Arc;
-
 use super::classes::Class;
 use super::edm::{self, Noise};
 use super::edm_dpm;
 use super::multistep::{self, Form, Multistep};
 use super::reading::Reading;
 use super::recipe::{Recipe, State};
+use super::retimed::Told;
 use crate::error::Error;
 use crate::level::NoiseLevel;
-use crate::prediction::Prediction;
-use crate::schedule::{Edm, LambdaRange, NoiseSchedule};
 
 pub(super) const CLASS: Class = Class {
     names: &["CosineDPMSolverMultistepScheduler"],
-    fields: &[
+    fields: &[&[
         "sigma_min",
         "sigma_max",
         "sigma_data",
@@ -28,7 +25,7 @@ pub(super) const CLASS: Class = Class {
         "lower_order_final",
         "euler_at_final",
         "final_sigmas_type",
-    ],
+    ]],
     read,
 };
 
@@ -36,7 +33,10 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     let noise = Noise::of(reading, (0.3, 500.0), "exponential")?;
     let steps = edm::steps(reading)?;
     let levels = edm::levels(&noise.ramp(reading, steps))?;
-    let mut levels: Vec<NoiseLevel> = levels.into_iter().map(told).collect();
+    let mut levels: Vec<NoiseLevel> = {
+        let told = levels.into_iter().map(|level| Told::Angle.of(level));
+        told.collect()
+    };
     levels.push(edm_dpm::end(reading, noise.min)?);
     let (grid, idle) = edm_dpm::grid(reading, levels)?;
     if multistep::order(reading)? > 2 {
@@ -59,75 +59,13 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
          steps; here a path comes from noise::BrownianPath, given to Sampler::start",
     );
     Ok(Recipe {
-        schedule: Arc::new(CosineTimes(Edm::new(noise.min, noise.max)?)),
+        schedule: edm::schedule(noise, Told::Angle)?,
         solver: solver.solver(reading, &grid)?,
-        prediction: prediction(reading)?,
+        prediction: edm::prediction(reading, 1.0, "v_prediction")?,
         clip: None,
         state: State::Same,
         init_noise_sigma: noise.init_noise_sigma(),
         bare: false,
         grid,
     })
-}
-
-/// The network: −F of EDM's preconditioning, or F.
-fn prediction(reading: &Reading<'_>) -> Result<Prediction, Error> {
-    let data_std = reading.positive("sigma_data", 1.0)?;
-    let choices: &[&[&str]] = &[&["v_prediction"], &["epsilon"], &["sample"]];
-    let reversed = match reading.choice("prediction_type", "v_prediction", choices)? {
-        "v_prediction" => true,
-        "epsilon" => false,
-        _ => {
-            return Err(reading.unsupported(
-                "prediction_type",
-                "a network with EDM's preconditioning predicts F or -F",
-                "\"epsilon\" or \"v_prediction\"",
-            ));
-        }
-    };
-    let given = reading.request().reversed;
-    if given {
-        reading.uses("reversed_output");
-    }
-    Ok(match reversed != given {
-        true => Prediction::EdmVelocity { data_std },
-        false => Prediction::Edm { data_std },
-    })
-}
-
-/// The same level, of which the network is told (2/π) arctan σ.
-fn told(level: NoiseLevel) -> NoiseLevel {
-    match level.is_clean() {
-        true => level,
-        false => {
-            let time = libm::atan(level.sigma()) / std::f64::consts::PI * 2.0;
-            level.with_model_time(time)
-        }
-    }
-}
-
-/// EDM's schedule, whose network is told (2/π) arctan σ.
-#[derive(Clone, Debug)]
-struct CosineTimes(Edm);
-
-impl NoiseSchedule for CosineTimes {
-    fn level(&self, time: f64) -> Result<NoiseLevel, Error> {
-        Ok(told(self.0.level(time)?))
-    }
-
-    fn last_time(&self) -> f64 {
-        self.0.last_time()
-    }
-
-    fn time_of_lambda(&self, lambda: f64) -> Result<f64, Error> {
-        self.0.time_of_lambda(lambda)
-    }
-
-    fn lambda_range(&self) -> LambdaRange {
-        self.0.lambda_range()
-    }
-
-    fn start_variance(&self, level: &NoiseLevel) -> f64 {
-        self.0.start_variance(level)
-    }
 }

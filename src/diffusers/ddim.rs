@@ -7,6 +7,7 @@ use super::Defect;
 use super::betas::{self, Betas};
 use super::classes::Class;
 use super::common::{clip, prediction};
+use super::fields;
 use super::reading::Reading;
 use super::recipe::{Recipe, State};
 use super::request::Length;
@@ -23,21 +24,15 @@ use crate::solver::{FirstOrder, Path, Solver};
 pub(super) const CLASS: Class = Class {
     names: &["DDIMScheduler", "DDIMParallelScheduler"],
     fields: &[
-        "num_train_timesteps",
-        "beta_start",
-        "beta_end",
-        "beta_schedule",
-        "trained_betas",
-        "clip_sample",
-        "clip_sample_range",
-        "thresholding",
-        "dynamic_thresholding_ratio",
-        "sample_max_value",
-        "set_alpha_to_one",
-        "steps_offset",
-        "prediction_type",
-        "timestep_spacing",
-        "rescale_betas_zero_snr",
+        fields::TABLE,
+        fields::SPACING,
+        fields::CLIP,
+        fields::THRESHOLDING,
+        &[
+            "set_alpha_to_one",
+            "prediction_type",
+            "rescale_betas_zero_snr",
+        ],
     ],
     read,
 };

@@ -8,6 +8,7 @@ use super::betas::{self, Betas};
 use super::classes::Class;
 use super::common::{prediction, static_clip};
 use super::ddim;
+use super::fields;
 use super::reading::Reading;
 use super::recipe::{Recipe, State};
 use super::times::{self, Points};
@@ -22,18 +23,14 @@ use crate::solver::{DdimInversion, Path, Solver};
 pub(super) const CLASS: Class = Class {
     names: &["DDIMInverseScheduler"],
     fields: &[
-        "num_train_timesteps",
-        "beta_start",
-        "beta_end",
-        "beta_schedule",
-        "trained_betas",
-        "clip_sample",
-        "clip_sample_range",
-        "set_alpha_to_one",
-        "steps_offset",
-        "prediction_type",
-        "timestep_spacing",
-        "rescale_betas_zero_snr",
+        fields::TABLE,
+        fields::SPACING,
+        fields::CLIP,
+        &[
+            "set_alpha_to_one",
+            "prediction_type",
+            "rescale_betas_zero_snr",
+        ],
     ],
     read,
 };

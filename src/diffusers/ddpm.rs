@@ -6,6 +6,7 @@ use super::Defect;
 use super::betas::{self, Betas};
 use super::classes::Class;
 use super::common::{clip, prediction, static_clip};
+use super::fields;
 use super::last_noise::LastNoise;
 use super::reading::{MAX_TABLE, Reading};
 use super::recipe::{Recipe, State};
@@ -20,21 +21,11 @@ use crate::solver::{FirstOrder, Solver};
 pub(super) const DDPM: Class = Class {
     names: &["DDPMScheduler", "DDPMParallelScheduler"],
     fields: &[
-        "num_train_timesteps",
-        "beta_start",
-        "beta_end",
-        "beta_schedule",
-        "trained_betas",
-        "variance_type",
-        "clip_sample",
-        "clip_sample_range",
-        "prediction_type",
-        "thresholding",
-        "dynamic_thresholding_ratio",
-        "sample_max_value",
-        "timestep_spacing",
-        "steps_offset",
-        "rescale_betas_zero_snr",
+        fields::TABLE,
+        fields::SPACING,
+        fields::CLIP,
+        fields::THRESHOLDING,
+        &["variance_type", "prediction_type", "rescale_betas_zero_snr"],
     ],
     read: read_ddpm,
 };
@@ -42,12 +33,13 @@ pub(super) const DDPM: Class = Class {
 pub(super) const UNCLIP: Class = Class {
     names: &["UnCLIPScheduler"],
     fields: &[
-        "num_train_timesteps",
-        "variance_type",
-        "clip_sample",
-        "clip_sample_range",
-        "prediction_type",
-        "beta_schedule",
+        fields::CLIP,
+        &[
+            "num_train_timesteps",
+            "variance_type",
+            "prediction_type",
+            "beta_schedule",
+        ],
     ],
     read: read_unclip,
 };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Defect;
 use super::classes::Class;
 use super::common::thresholding;
+use super::fields;
 use super::knots::{self, End, FlowList, Traits};
 use super::reading::Reading;
 use super::recipe::Recipe;
@@ -16,28 +17,19 @@ use crate::solver::{ExponentialAdams, Path, Solver};
 pub(super) const CLASS: Class = Class {
     names: &["DEISMultistepScheduler"],
     fields: &[
-        "num_train_timesteps",
-        "beta_start",
-        "beta_end",
-        "beta_schedule",
-        "trained_betas",
-        "solver_order",
-        "prediction_type",
-        "thresholding",
-        "dynamic_thresholding_ratio",
-        "sample_max_value",
-        "algorithm_type",
-        "solver_type",
-        "lower_order_final",
-        "use_karras_sigmas",
-        "use_exponential_sigmas",
-        "use_beta_sigmas",
-        "use_flow_sigmas",
-        "flow_shift",
-        "timestep_spacing",
-        "steps_offset",
-        "use_dynamic_shifting",
-        "time_shift_type",
+        fields::TABLE,
+        fields::SPACING,
+        fields::THRESHOLDING,
+        fields::RAMPS,
+        fields::FLOW,
+        fields::DYNAMIC,
+        &[
+            "solver_order",
+            "prediction_type",
+            "algorithm_type",
+            "solver_type",
+            "lower_order_final",
+        ],
     ],
     read,
 };

@@ -2,6 +2,7 @@
 
 use super::classes::Class;
 use super::common::thresholding;
+use super::fields;
 use super::knots::{self, End, FlowList, Traits};
 use super::multistep::{self, Multistep};
 use super::network;
@@ -12,34 +13,25 @@ use crate::error::Error;
 pub(super) const CLASS: Class = Class {
     names: &["DPMSolverMultistepScheduler"],
     fields: &[
-        "num_train_timesteps",
-        "beta_start",
-        "beta_end",
-        "beta_schedule",
-        "trained_betas",
-        "solver_order",
-        "prediction_type",
-        "thresholding",
-        "dynamic_thresholding_ratio",
-        "sample_max_value",
-        "algorithm_type",
-        "solver_type",
-        "lower_order_final",
-        "euler_at_final",
-        "use_karras_sigmas",
-        "use_exponential_sigmas",
-        "use_beta_sigmas",
-        "use_lu_lambdas",
-        "use_flow_sigmas",
-        "flow_shift",
-        "final_sigmas_type",
-        "lambda_min_clipped",
-        "variance_type",
-        "timestep_spacing",
-        "steps_offset",
-        "rescale_betas_zero_snr",
-        "use_dynamic_shifting",
-        "time_shift_type",
+        fields::TABLE,
+        fields::SPACING,
+        fields::THRESHOLDING,
+        fields::RAMPS,
+        fields::FLOW,
+        fields::DYNAMIC,
+        &[
+            "solver_order",
+            "prediction_type",
+            "algorithm_type",
+            "solver_type",
+            "lower_order_final",
+            "euler_at_final",
+            "use_lu_lambdas",
+            "final_sigmas_type",
+            "lambda_min_clipped",
+            "variance_type",
+            "rescale_betas_zero_snr",
+        ],
     ],
     read,
 };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::classes::Class;
 use super::common::thresholding;
+use super::fields;
 use super::grouped_noise::GroupedNoise;
 use super::knots::{self, End, FlowList, Traits};
 use super::reading::Reading;
@@ -17,29 +18,21 @@ use crate::solver::{GroupedPart, GroupedSinglestep, Path, SecondOrderForm, Solve
 pub(super) const CLASS: Class = Class {
     names: &["DPMSolverSinglestepScheduler"],
     fields: &[
-        "num_train_timesteps",
-        "beta_start",
-        "beta_end",
-        "beta_schedule",
-        "trained_betas",
-        "solver_order",
-        "prediction_type",
-        "thresholding",
-        "dynamic_thresholding_ratio",
-        "sample_max_value",
-        "algorithm_type",
-        "solver_type",
-        "lower_order_final",
-        "use_karras_sigmas",
-        "use_exponential_sigmas",
-        "use_beta_sigmas",
-        "use_flow_sigmas",
-        "flow_shift",
-        "final_sigmas_type",
-        "lambda_min_clipped",
-        "variance_type",
-        "use_dynamic_shifting",
-        "time_shift_type",
+        fields::TABLE,
+        fields::THRESHOLDING,
+        fields::RAMPS,
+        fields::FLOW,
+        fields::DYNAMIC,
+        &[
+            "solver_order",
+            "prediction_type",
+            "algorithm_type",
+            "solver_type",
+            "lower_order_final",
+            "final_sigmas_type",
+            "lambda_min_clipped",
+            "variance_type",
+        ],
     ],
     read,
 };

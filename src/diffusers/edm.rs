@@ -1,13 +1,16 @@
 //! What the EDM classes share: their list of σ, the network's time, its kind.
 
+use std::sync::Arc;
+
 use super::reading::Reading;
 use super::request::Length;
+use super::retimed::{Retimed, Told};
 use super::times::linspace;
 use super::{Defect, ends};
 use crate::error::Error;
 use crate::level::NoiseLevel;
 use crate::prediction::Prediction;
-use crate::schedule::{Edm, LambdaRange, NoiseSchedule};
+use crate::schedule::{Edm, NoiseSchedule};
 
 /// The ends of the noise and the ramp between them.
 #[derive(Clone, Copy, Debug)]
@@ -92,10 +95,14 @@ pub(super) fn steps(reading: &Reading<'_>) -> Result<usize, Error> {
 }
 
 /// The network: F of EDM's preconditioning, or −F.
-pub(super) fn prediction(reading: &Reading<'_>) -> Result<Prediction, Error> {
-    let data_std = reading.positive("sigma_data", 0.5)?;
+pub(super) fn prediction(
+    reading: &Reading<'_>,
+    data_std: f64,
+    default: &'static str,
+) -> Result<Prediction, Error> {
+    let data_std = reading.positive("sigma_data", data_std)?;
     let choices: &[&[&str]] = &[&["epsilon"], &["v_prediction"], &["sample"]];
-    let reversed = match reading.choice("prediction_type", "epsilon", choices)? {
+    let reversed = match reading.choice("prediction_type", default, choices)? {
         "epsilon" => false,
         "v_prediction" => true,
         _ => {
@@ -125,38 +132,11 @@ pub(super) fn levels(sigmas: &[f64]) -> Result<Vec<NoiseLevel>, Error> {
 /// α = 1 and σ. The network is told ln(σ)/4; the clean end, of which it is told nothing, has time
 /// 0.
 pub(super) fn level(sigma: f64) -> Result<NoiseLevel, Error> {
-    NoiseLevel::new(sigma, 1.0, sigma).map(told)
-}
-
-fn told(level: NoiseLevel) -> NoiseLevel {
-    match level.is_clean() {
-        true => level,
-        false => level.with_model_time(Prediction::edm_noise(&level)),
-    }
+    NoiseLevel::new(sigma, 1.0, sigma).map(|level| Told::EdmNoise.of(level))
 }
 
 /// EDM's schedule, whose network is told ln(σ)/4.
-#[derive(Clone, Debug)]
-pub(super) struct EdmTimes(pub(super) Edm);
-
-impl NoiseSchedule for EdmTimes {
-    fn level(&self, time: f64) -> Result<NoiseLevel, Error> {
-        Ok(told(self.0.level(time)?))
-    }
-
-    fn last_time(&self) -> f64 {
-        self.0.last_time()
-    }
-
-    fn time_of_lambda(&self, lambda: f64) -> Result<f64, Error> {
-        self.0.time_of_lambda(lambda)
-    }
-
-    fn lambda_range(&self) -> LambdaRange {
-        self.0.lambda_range()
-    }
-
-    fn start_variance(&self, level: &NoiseLevel) -> f64 {
-        self.0.start_variance(level)
-    }
+pub(super) fn schedule(noise: Noise, told: Told) -> Result<Arc<dyn NoiseSchedule>, Error> {
+    let inner = Arc::new(Edm::new(noise.min, noise.max)?);
+    Ok(Arc::new(Retimed { inner, told }))
 }

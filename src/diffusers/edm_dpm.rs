@@ -1,38 +1,37 @@
 //! DPM-Solver++, multistep, with EDM's levels and network.
 
-use std::sync::Arc;
-
 use super::classes::Class;
 use super::common::thresholding;
-use super::edm::{self, EdmTimes, Noise};
+use super::edm::{self, Noise};
+use super::fields;
 use super::knots;
 use super::multistep::{Form, Multistep};
 use super::reading::Reading;
 use super::recipe::{Recipe, State, without_idle_end};
+use super::retimed::Told;
 use crate::error::Error;
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
-use crate::schedule::Edm;
 
 pub(super) const CLASS: Class = Class {
     names: &["EDMDPMSolverMultistepScheduler"],
     fields: &[
-        "sigma_min",
-        "sigma_max",
-        "sigma_data",
-        "sigma_schedule",
-        "num_train_timesteps",
-        "prediction_type",
-        "rho",
-        "solver_order",
-        "thresholding",
-        "dynamic_thresholding_ratio",
-        "sample_max_value",
-        "algorithm_type",
-        "solver_type",
-        "lower_order_final",
-        "euler_at_final",
-        "final_sigmas_type",
+        fields::THRESHOLDING,
+        &[
+            "sigma_min",
+            "sigma_max",
+            "sigma_data",
+            "sigma_schedule",
+            "num_train_timesteps",
+            "prediction_type",
+            "rho",
+            "solver_order",
+            "algorithm_type",
+            "solver_type",
+            "lower_order_final",
+            "euler_at_final",
+            "final_sigmas_type",
+        ],
     ],
     read,
 };
@@ -53,9 +52,9 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
         ..Multistep::read(reading, Form { noise: false, tau }, steps)?
     };
     Ok(Recipe {
-        schedule: Arc::new(EdmTimes(Edm::new(noise.min, noise.max)?)),
+        schedule: edm::schedule(noise, Told::EdmNoise)?,
         solver: solver.solver(reading, &grid)?,
-        prediction: edm::prediction(reading)?,
+        prediction: edm::prediction(reading, 0.5, "epsilon")?,
         clip: thresholding(reading)?,
         state: State::Same,
         init_noise_sigma: noise.init_noise_sigma(),

@@ -1,19 +1,17 @@
 //! Euler's method with EDM's noise and preconditioning.
 
-use std::sync::Arc;
-
 use super::classes::Class;
 use super::reading::Reading;
 use super::recipe::{Recipe, State};
 use super::request::Length;
+use super::retimed::Told;
 use super::{edm, published_churn};
 use crate::error::Error;
 use crate::grid::Grid;
-use crate::schedule::Edm;
 
 pub(super) const CLASS: Class = Class {
     names: &["EDMEulerScheduler"],
-    fields: &[
+    fields: &[&[
         "sigma_min",
         "sigma_max",
         "sigma_data",
@@ -22,7 +20,7 @@ pub(super) const CLASS: Class = Class {
         "prediction_type",
         "rho",
         "final_sigmas_type",
-    ],
+    ]],
     read,
 };
 
@@ -56,12 +54,12 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
         }
         _ => reading.leaves_out_idle_end(),
     }
-    let schedule = edm::EdmTimes(Edm::new(noise.min, noise.max)?);
+    let schedule = edm::schedule(noise, Told::EdmNoise)?;
     let grid = Grid::from_times(&schedule, &sigmas)?;
-    let prediction = edm::prediction(reading)?;
+    let prediction = edm::prediction(reading, 0.5, "epsilon")?;
     let solver = published_churn::euler(reading, (&schedule, &grid), prediction, steps);
     Ok(Recipe {
-        schedule: Arc::new(schedule),
+        schedule,
         grid,
         solver,
         prediction,

@@ -3,10 +3,11 @@
 use super::betas::{self, Betas};
 use super::classes::Class;
 use super::common;
+use super::fields;
+use super::ramp::Ramp;
 use super::reading::Reading;
 use super::recipe::Recipe;
 use super::request::Length;
-use super::rho_ramp::Ramp;
 use super::rhos::{self, End, Knot, List, Rules};
 use super::{Defect, published_churn};
 use crate::error::{Error, require_all};
@@ -16,23 +17,18 @@ use crate::schedule::{NoiseSchedule, TableSchedule};
 pub(super) const CLASS: Class = Class {
     names: &["EulerDiscreteScheduler"],
     fields: &[
-        "num_train_timesteps",
-        "beta_start",
-        "beta_end",
-        "beta_schedule",
-        "trained_betas",
-        "prediction_type",
-        "interpolation_type",
-        "use_karras_sigmas",
-        "use_exponential_sigmas",
-        "use_beta_sigmas",
-        "sigma_min",
-        "sigma_max",
-        "timestep_spacing",
-        "timestep_type",
-        "steps_offset",
-        "rescale_betas_zero_snr",
-        "final_sigmas_type",
+        fields::TABLE,
+        fields::SPACING,
+        fields::RAMPS,
+        &[
+            "prediction_type",
+            "interpolation_type",
+            "sigma_min",
+            "sigma_max",
+            "timestep_type",
+            "rescale_betas_zero_snr",
+            "final_sigmas_type",
+        ],
     ],
     read,
 };
@@ -128,7 +124,7 @@ fn given(reading: &Reading<'_>, table: &TableSchedule, sigmas: &[f64]) -> Result
 
 /// The list that the file describes.
 fn own(reading: &Reading<'_>, table: &TableSchedule, continuous: bool) -> Result<List, Error> {
-    let ramp = Ramp::of(reading)?;
+    let ramp = Ramp::of(reading, false)?;
     if let Some(ramp) = ramp {
         rhos::refuse_times(reading, ramp.field())?;
     }

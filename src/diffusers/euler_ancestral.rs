@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::betas::{self, Betas};
 use super::classes::Class;
 use super::euler::predicted;
+use super::fields;
 use super::reading::Reading;
 use super::recipe::Recipe;
 use super::rhos::{self, Rules};
@@ -14,15 +15,9 @@ use crate::solver::FirstOrder;
 pub(super) const CLASS: Class = Class {
     names: &["EulerAncestralDiscreteScheduler"],
     fields: &[
-        "num_train_timesteps",
-        "beta_start",
-        "beta_end",
-        "beta_schedule",
-        "trained_betas",
-        "prediction_type",
-        "timestep_spacing",
-        "steps_offset",
-        "rescale_betas_zero_snr",
+        fields::TABLE,
+        fields::SPACING,
+        &["prediction_type", "rescale_betas_zero_snr"],
     ],
     read,
 };

@@ -6,11 +6,13 @@ use super::Defect;
 use super::classes::Class;
 use super::common::signed;
 use super::ends;
+use super::fields;
+use super::ramp::Ramp;
 use super::reading::Reading;
 use super::recipe::{Recipe, State};
 use super::request::{Length, Mu};
 use crate::error::{Error, require, require_length};
-use crate::grid::{FlowSigmas, Grid, SigmaRange};
+use crate::grid::{FlowSigmas, Grid};
 use crate::plan::Plan;
 use crate::posterior::Kappa;
 use crate::prediction::Prediction;
@@ -18,21 +20,17 @@ use crate::schedule::{ModelTime, RectifiedFlow, mu};
 use crate::solver::{FirstOrder, Heun, Lcm, Path, Solver};
 
 /// The fields of the list of σ.
-const EULER_FIELDS: &[&str] = &[
-    "num_train_timesteps",
-    "shift",
-    "use_dynamic_shifting",
-    "base_shift",
-    "max_shift",
-    "base_image_seq_len",
-    "max_image_seq_len",
-    "invert_sigmas",
-    "shift_terminal",
-    "use_karras_sigmas",
-    "use_exponential_sigmas",
-    "use_beta_sigmas",
-    "time_shift_type",
-    "stochastic_sampling",
+const EULER_FIELDS: &[&[&str]] = &[
+    fields::RAMPS,
+    fields::DYNAMIC,
+    fields::TOKENS,
+    &[
+        "num_train_timesteps",
+        "shift",
+        "invert_sigmas",
+        "shift_terminal",
+        "stochastic_sampling",
+    ],
 ];
 
 pub(super) const EULER: Class = Class {
@@ -44,34 +42,30 @@ pub(super) const EULER: Class = Class {
 pub(super) const LCM: Class = Class {
     names: &["FlowMatchLCMScheduler"],
     fields: &[
-        "num_train_timesteps",
-        "shift",
-        "use_dynamic_shifting",
-        "base_shift",
-        "max_shift",
-        "base_image_seq_len",
-        "max_image_seq_len",
-        "invert_sigmas",
-        "shift_terminal",
-        "use_karras_sigmas",
-        "use_exponential_sigmas",
-        "use_beta_sigmas",
-        "time_shift_type",
-        "scale_factors",
-        "upscale_mode",
+        fields::RAMPS,
+        fields::DYNAMIC,
+        fields::TOKENS,
+        &[
+            "num_train_timesteps",
+            "shift",
+            "invert_sigmas",
+            "shift_terminal",
+            "scale_factors",
+            "upscale_mode",
+        ],
     ],
     read: read_lcm,
 };
 
 pub(super) const HEUN: Class = Class {
     names: &["FlowMatchHeunDiscreteScheduler"],
-    fields: &["num_train_timesteps", "shift"],
+    fields: &[&["num_train_timesteps", "shift"]],
     read: read_heun,
 };
 
 pub(super) const ANCESTRAL: Class = Class {
     names: &["LTXEulerAncestralRFScheduler"],
-    fields: &["num_train_timesteps", "eta", "s_noise"],
+    fields: &[&["num_train_timesteps", "eta", "s_noise"]],
     read: read_ancestral,
 };
 
@@ -369,19 +363,11 @@ pub(super) fn stretched(reading: &Reading<'_>, sigmas: FlowSigmas) -> Result<Flo
 
 /// A ramp between the ends of the list, in place of it.
 fn ramped(reading: &Reading<'_>, sigmas: FlowSigmas) -> Result<FlowSigmas, Error> {
-    let karras = reading.flag("use_karras_sigmas", false)?;
-    let exponential = reading.flag("use_exponential_sigmas", false)?;
-    let beta = reading.flag("use_beta_sigmas", false)?;
-    let several = [karras, exponential, beta].iter().filter(|&&on| on).count() > 1;
-    if several {
-        let field = match karras {
-            true => "use_karras_sigmas",
-            false => "use_exponential_sigmas",
-        };
-        return Err(reading.unsupported(field, "another ramp is switched on too", "one of them"));
-    }
+    let Some(ramp) = Ramp::of(reading, false)? else {
+        return Ok(sigmas);
+    };
     let steps = sigmas.values().len();
-    if steps < 2 || !(karras || exponential || beta) {
+    if steps < 2 {
         return Ok(sigmas);
     }
     let (Some(&first), Some(&last)) = (sigmas.values().first(), sigmas.values().last()) else {
@@ -390,17 +376,7 @@ fn ramped(reading: &Reading<'_>, sigmas: FlowSigmas) -> Result<FlowSigmas, Error
     let max = reading.optional_number("sigma_max")?.unwrap_or(first);
     let min = reading.optional_number("sigma_min")?.unwrap_or(last);
     ends::check_flow(reading, max, min)?;
-    let range = SigmaRange::flow(max, min)?;
-    let flow = RectifiedFlow::new();
-    let grid = if karras {
-        Grid::karras(&flow, steps, range, 7.0)?
-    } else if exponential {
-        Grid::exponential(&flow, steps, range, 1.0)?
-    } else {
-        Grid::beta_sigmas(&flow, steps, range, (0.6, 0.6))?
-    };
-    let levels = grid.levels().iter().take(steps);
-    FlowSigmas::new(levels.map(|level| level.sigma()).collect::<Vec<_>>())
+    FlowSigmas::new(ramp.values((max, min), steps))
 }
 
 /// A solver whose noise is multiplied by a factor.

@@ -6,6 +6,7 @@ use super::betas::{self, Betas};
 use super::classes::Class;
 use super::common;
 use super::euler::predicted;
+use super::fields;
 use super::reading::Reading;
 use super::recipe::Recipe;
 use super::rhos::{self, Rules};
@@ -15,19 +16,11 @@ use crate::solver::{Heun, Solver};
 pub(super) const CLASS: Class = Class {
     names: &["HeunDiscreteScheduler"],
     fields: &[
-        "num_train_timesteps",
-        "beta_start",
-        "beta_end",
-        "beta_schedule",
-        "trained_betas",
-        "prediction_type",
-        "use_karras_sigmas",
-        "use_exponential_sigmas",
-        "use_beta_sigmas",
-        "clip_sample",
-        "clip_sample_range",
-        "timestep_spacing",
-        "steps_offset",
+        fields::TABLE,
+        fields::SPACING,
+        fields::CLIP,
+        fields::RAMPS,
+        &["prediction_type"],
     ],
     read,
 };

@@ -20,7 +20,7 @@ use crate::solver::{Ipndm, Path, Solver};
 
 pub(super) const CLASS: Class = Class {
     names: &["IPNDMScheduler"],
-    fields: &["num_train_timesteps", "trained_betas"],
+    fields: &[&["num_train_timesteps", "trained_betas"]],
     read,
 };
 

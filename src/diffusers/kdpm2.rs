@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::betas::{self, Betas};
 use super::classes::Class;
 use super::euler::predicted;
+use super::fields;
 use super::reading::Reading;
 use super::recipe::Recipe;
 use super::rhos::{self, Rules};
@@ -14,18 +15,11 @@ use crate::posterior::Kappa;
 use crate::solver::{Dpm2, Path, Solver};
 
 /// The fields of both.
-const FIELDS: &[&str] = &[
-    "num_train_timesteps",
-    "beta_start",
-    "beta_end",
-    "beta_schedule",
-    "trained_betas",
-    "prediction_type",
-    "use_karras_sigmas",
-    "use_exponential_sigmas",
-    "use_beta_sigmas",
-    "timestep_spacing",
-    "steps_offset",
+const FIELDS: &[&[&str]] = &[
+    fields::TABLE,
+    fields::SPACING,
+    fields::RAMPS,
+    &["prediction_type"],
 ];
 
 pub(super) const CLASS: Class = Class {

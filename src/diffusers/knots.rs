@@ -84,7 +84,7 @@ impl Knots {
 
 /// The knots that the fields describe.
 pub(super) fn knots(reading: &Reading<'_>, traits: Traits) -> Result<Knots, Error> {
-    let ramp = ramp::read(reading, traits.lu)?;
+    let ramp = Ramp::of(reading, traits.lu)?;
     match reading.flag("use_flow_sigmas", false)? {
         true => flow(reading, traits, ramp),
         false => variance_preserving(reading, traits, ramp),

@@ -6,6 +6,7 @@ use super::Defect;
 use super::betas::{self, Betas};
 use super::classes::Class;
 use super::euler::predicted;
+use super::fields;
 use super::reading::Reading;
 use super::recipe::Recipe;
 use super::rhos::{self, Rules};
@@ -18,17 +19,10 @@ use crate::solver::{LinearMultistep, Path, Solver};
 pub(super) const CLASS: Class = Class {
     names: &["LMSDiscreteScheduler"],
     fields: &[
-        "num_train_timesteps",
-        "beta_start",
-        "beta_end",
-        "beta_schedule",
-        "trained_betas",
-        "use_karras_sigmas",
-        "use_exponential_sigmas",
-        "use_beta_sigmas",
-        "prediction_type",
-        "timestep_spacing",
-        "steps_offset",
+        fields::TABLE,
+        fields::SPACING,
+        fields::RAMPS,
+        &["prediction_type"],
     ],
     read,
 };

@@ -9,6 +9,7 @@ use super::betas::{self, Betas};
 use super::classes::Class;
 use super::common::prediction;
 use super::ddim;
+use super::fields;
 use super::reading::Reading;
 use super::recipe::{Recipe, State};
 use super::request::Length;
@@ -24,16 +25,9 @@ use crate::solver::{Path, Pndm, Solver};
 pub(super) const CLASS: Class = Class {
     names: &["PNDMScheduler"],
     fields: &[
-        "num_train_timesteps",
-        "beta_start",
-        "beta_end",
-        "beta_schedule",
-        "trained_betas",
-        "skip_prk_steps",
-        "set_alpha_to_one",
-        "prediction_type",
-        "timestep_spacing",
-        "steps_offset",
+        fields::TABLE,
+        fields::SPACING,
+        &["skip_prk_steps", "set_alpha_to_one", "prediction_type"],
     ],
     read,
 };

@@ -1,4 +1,4 @@
-//! Ramps of ρ between the ends of a table: Karras's, exponential, beta, and Lu's.
+//! Ramps of ρ: Karras's, exponential, beta, and Lu's.
 
 use super::ends;
 use super::reading::Reading;
@@ -21,37 +21,75 @@ pub(super) enum Ramp {
     Beta,
 }
 
-/// The ramp that is switched on, if any.
-pub(super) fn read(reading: &Reading<'_>, lu: bool) -> Result<Option<Ramp>, Error> {
-    let karras = reading.flag("use_karras_sigmas", false)?;
-    let lu = lu && reading.flag("use_lu_lambdas", false)?;
-    let exponential = reading.flag("use_exponential_sigmas", false)?;
-    let beta = reading.flag("use_beta_sigmas", false)?;
-    let on = [karras, exponential, beta].into_iter().filter(|&on| on);
-    if on.count() > 1 {
-        let field = match karras {
-            true => "use_karras_sigmas",
-            false => "use_exponential_sigmas",
-        };
-        return Err(reading.unsupported(
-            field,
-            "another ramp of sigma is switched on too",
-            "one of use_karras_sigmas, use_exponential_sigmas and use_beta_sigmas",
-        ));
-    }
-    Ok(match (karras, lu, exponential, beta) {
-        (true, ..) => Some(Ramp::Karras),
-        (_, true, ..) => Some(Ramp::Lu),
-        (_, _, true, _) => Some(Ramp::Exponential),
-        (.., true) => Some(Ramp::Beta),
-        _ => None,
-    })
-}
-
 impl Ramp {
+    /// The one that the file switches on, if any; where the class knows it, Lu's too, which Karras's
+    /// overrides.
+    pub(super) fn of(reading: &Reading<'_>, lu: bool) -> Result<Option<Self>, Error> {
+        let mut found = None;
+        for ramp in [Self::Karras, Self::Exponential, Self::Beta] {
+            if !reading.flag(ramp.field(), false)? {
+                continue;
+            }
+            if let Some(first) = found {
+                return Err(reading.unsupported(
+                    Self::field(first),
+                    "another ramp of sigma is switched on too",
+                    "one of use_karras_sigmas, use_exponential_sigmas and use_beta_sigmas",
+                ));
+            }
+            found = Some(ramp);
+        }
+        let lu = lu && reading.flag(Self::Lu.field(), false)?;
+        Ok(match found {
+            Some(Self::Karras) => found,
+            _ if lu => Some(Self::Lu),
+            _ => found,
+        })
+    }
+
+    pub(super) fn field(self) -> &'static str {
+        match self {
+            Self::Karras => "use_karras_sigmas",
+            Self::Lu => "use_lu_lambdas",
+            Self::Exponential => "use_exponential_sigmas",
+            Self::Beta => "use_beta_sigmas",
+        }
+    }
+
     /// Whether the times are rounded to the nearest, not truncated.
     pub(super) fn is_rounded(self) -> bool {
         matches!(self, Self::Karras | Self::Lu)
+    }
+
+    /// K values from `max` to `min`.
+    pub(super) fn values(self, (max, min): (f64, f64), steps: usize) -> Vec<f64> {
+        const EXPONENT: f64 = 7.0;
+        let shares = linspace(0.0, 1.0, steps);
+        let mut values: Vec<f64> = match self {
+            Self::Karras => {
+                let root = |value: f64| libm::pow(value, 1.0 / EXPONENT);
+                let (first, last) = (root(max), root(min));
+                let power = |share: f64| libm::pow(first + share * (last - first), EXPONENT);
+                shares.map(power).collect()
+            }
+            Self::Lu | Self::Exponential => {
+                let logs = linspace(libm::log(max), libm::log(min), steps);
+                logs.map(libm::exp).collect()
+            }
+            Self::Beta => {
+                let quantile = |share: f64| beta_quantile(1.0 - share, 0.6, 0.6);
+                let value = |share: f64| min + (max - min) * quantile(share);
+                shares.map(value).collect()
+            }
+        };
+        // Both ends exactly: a root's power need not give them back.
+        if let [.., last] = values.as_mut_slice() {
+            *last = min;
+        }
+        if let [first, ..] = values.as_mut_slice() {
+            *first = max;
+        }
+        values
     }
 
     /// K values of ρ from the noisy end of the table, or of the file, to the clean one.
@@ -67,33 +105,7 @@ impl Ramp {
             max = reading.optional_number("sigma_max")?.unwrap_or(max);
         }
         ends::check(reading, max, min)?;
-        let shares = linspace(0.0, 1.0, steps);
-        let mut rhos: Vec<f64> = match self {
-            Self::Karras => {
-                let root = |rho: f64| libm::pow(rho, 1.0 / 7.0);
-                let (first, last) = (root(max), root(min));
-                let power = |share: f64| libm::pow(first + share * (last - first), 7.0);
-                shares.map(power).collect()
-            }
-            Self::Lu | Self::Exponential => {
-                let logs = linspace(libm::log(max), libm::log(min), steps);
-                logs.map(libm::exp).collect()
-            }
-            Self::Beta => {
-                let quantile = |share: f64| beta_quantile(1.0 - share, 0.6, 0.6);
-                shares
-                    .map(|share| min + (max - min) * quantile(share))
-                    .collect()
-            }
-        };
-        // Both ends exactly: a root's power need not give them back.
-        if let [.., last] = rhos.as_mut_slice() {
-            *last = min;
-        }
-        if let [first, ..] = rhos.as_mut_slice() {
-            *first = max;
-        }
-        Ok(rhos)
+        Ok(self.values((max, min), steps))
     }
 }
 

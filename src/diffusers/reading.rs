@@ -15,7 +15,7 @@ pub(super) const MAX_TABLE: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Reading<'a> {
     class: &'static str,
-    known: &'static [&'static str],
+    known: &'static [&'static [&'static str]],
     fields: &'a BTreeMap<String, Value>,
     request: &'a Request,
     report: RefCell<Report>,
@@ -27,7 +27,7 @@ pub(super) struct Reading<'a> {
 impl<'a> Reading<'a> {
     pub(super) fn new(
         class: &'static str,
-        known: &'static [&'static str],
+        known: &'static [&'static [&'static str]],
         fields: &'a BTreeMap<String, Value>,
         request: &'a Request,
     ) -> Self {
@@ -77,7 +77,7 @@ impl<'a> Reading<'a> {
 
     /// Whether the class has this field.
     pub(super) fn knows(&self, name: &str) -> bool {
-        self.known.contains(&name)
+        knows(self.known, name)
     }
 
     /// The library's last step ends where it begins; the grid is one step shorter.
@@ -330,7 +330,7 @@ impl<'a> Reading<'a> {
             .map(|(name, value)| Ignored {
                 name: name.clone(),
                 value: value.clone(),
-                known: self.known.contains(&name.as_str()),
+                known: knows(self.known, name),
             })
             .collect();
         let used = self.used.into_inner();
@@ -363,6 +363,11 @@ impl<'a> Reading<'a> {
             nearest: crate::names::nearest(text, known, usize::MAX),
         }
     }
+}
+
+/// Whether a class with these fields has this one.
+fn knows(known: &[&[&str]], name: &str) -> bool {
+    known.iter().any(|group| group.contains(&name))
 }
 
 /// A number; one that is not finite is the string that stands for it in the text.

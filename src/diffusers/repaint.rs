@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::betas::{self, Betas};
 use super::classes::Class;
 use super::common::signed;
+use super::fields;
 use super::reading::Reading;
 use super::recipe::{Recipe, State};
 use super::times::{self, Points};
@@ -18,15 +19,7 @@ use crate::solver::{FirstOrder, RePaint};
 
 pub(super) const CLASS: Class = Class {
     names: &["RePaintScheduler"],
-    fields: &[
-        "num_train_timesteps",
-        "beta_start",
-        "beta_end",
-        "beta_schedule",
-        "eta",
-        "trained_betas",
-        "clip_sample",
-    ],
+    fields: &[fields::TABLE, &["eta", "clip_sample"]],
     read,
 };
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::Defect;
+use super::ramp::Ramp;
 use super::reading::Reading;
 use super::recipe::{Recipe, State};
 use super::request::Length;
-use super::rho_ramp::Ramp;
 use super::times::{self, Points};
 use crate::error::{Error, require_all};
 use crate::grid::Grid;
@@ -211,7 +211,7 @@ fn list(reading: &Reading<'_>, table: &TableSchedule, rules: Rules) -> Result<Li
     refuse_lists(reading, rules.takes_times)?;
     let spaced = spaced(reading, table)?;
     let ramp = match rules.ramps {
-        true => Ramp::of(reading)?,
+        true => Ramp::of(reading, false)?,
         false => None,
     };
     let knots = match ramp {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::classes::Class;
 use super::common::thresholding;
+use super::fields;
 use super::knots::{self, End, FlowList, Traits};
 use super::reading::Reading;
 use super::recipe::Recipe;
@@ -16,29 +17,21 @@ use crate::solver::{Path, SaSolver, Solver};
 pub(super) const CLASS: Class = Class {
     names: &["SASolverScheduler"],
     fields: &[
-        "num_train_timesteps",
-        "beta_start",
-        "beta_end",
-        "beta_schedule",
-        "trained_betas",
-        "predictor_order",
-        "corrector_order",
-        "prediction_type",
-        "tau_func",
-        "thresholding",
-        "dynamic_thresholding_ratio",
-        "sample_max_value",
-        "algorithm_type",
-        "lower_order_final",
-        "use_karras_sigmas",
-        "use_exponential_sigmas",
-        "use_beta_sigmas",
-        "use_flow_sigmas",
-        "flow_shift",
-        "lambda_min_clipped",
-        "variance_type",
-        "timestep_spacing",
-        "steps_offset",
+        fields::TABLE,
+        fields::SPACING,
+        fields::THRESHOLDING,
+        fields::RAMPS,
+        fields::FLOW,
+        &[
+            "predictor_order",
+            "corrector_order",
+            "prediction_type",
+            "tau_func",
+            "algorithm_type",
+            "lower_order_final",
+            "lambda_min_clipped",
+            "variance_type",
+        ],
     ],
     read,
 };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::betas::{self, Betas};
 use super::classes::Class;
 use super::euler::predicted;
+use super::fields;
 use super::reading::Reading;
 use super::recipe::Recipe;
 use super::rhos::{self, Rules};
@@ -14,18 +15,10 @@ use crate::solver::DpmPlusPlusSde;
 pub(super) const CLASS: Class = Class {
     names: &["DPMSolverSDEScheduler"],
     fields: &[
-        "num_train_timesteps",
-        "beta_start",
-        "beta_end",
-        "beta_schedule",
-        "trained_betas",
-        "prediction_type",
-        "use_karras_sigmas",
-        "use_exponential_sigmas",
-        "use_beta_sigmas",
-        "noise_sampler_seed",
-        "timestep_spacing",
-        "steps_offset",
+        fields::TABLE,
+        fields::SPACING,
+        fields::RAMPS,
+        &["prediction_type", "noise_sampler_seed"],
     ],
     read,
 };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::classes::Class;
 use super::common::thresholding;
+use super::fields;
 use super::knots::{self, End, FlowList, Traits};
 use super::reading::Reading;
 use super::recipe::Recipe;
@@ -16,35 +17,26 @@ use crate::solver::{Basis, Path, Solver, UniPc};
 pub(super) const CLASS: Class = Class {
     names: &["UniPCMultistepScheduler"],
     fields: &[
-        "num_train_timesteps",
-        "beta_start",
-        "beta_end",
-        "beta_schedule",
-        "trained_betas",
-        "solver_order",
-        "prediction_type",
-        "thresholding",
-        "dynamic_thresholding_ratio",
-        "sample_max_value",
-        "predict_x0",
-        "solver_type",
-        "lower_order_final",
-        "disable_corrector",
-        "solver_p",
-        "use_karras_sigmas",
-        "use_exponential_sigmas",
-        "use_beta_sigmas",
-        "use_flow_sigmas",
-        "flow_shift",
-        "timestep_spacing",
-        "steps_offset",
-        "final_sigmas_type",
-        "rescale_betas_zero_snr",
-        "use_dynamic_shifting",
-        "time_shift_type",
-        "sigma_min",
-        "sigma_max",
-        "shift_terminal",
+        fields::TABLE,
+        fields::SPACING,
+        fields::THRESHOLDING,
+        fields::RAMPS,
+        fields::FLOW,
+        fields::DYNAMIC,
+        &[
+            "solver_order",
+            "prediction_type",
+            "predict_x0",
+            "solver_type",
+            "lower_order_final",
+            "disable_corrector",
+            "solver_p",
+            "final_sigmas_type",
+            "rescale_betas_zero_snr",
+            "sigma_min",
+            "sigma_max",
+            "shift_terminal",
+        ],
     ],
     read,
 };

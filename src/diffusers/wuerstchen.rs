@@ -18,7 +18,7 @@ use crate::solver::FirstOrder;
 
 pub(super) const CLASS: Class = Class {
     names: &["DDPMWuerstchenScheduler"],
-    fields: &["scaler", "s"],
+    fields: &[&["scaler", "s"]],
     read,
 };
 
