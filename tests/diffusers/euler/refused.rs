@@ -11,7 +11,7 @@ fn what_a_class_cannot_do_is_refused_by_name() {
     let steps = Request::steps(4);
     for class in WITH_RAMPS {
         let two = json!({"use_karras_sigmas": true, "use_beta_sigmas": true});
-        names_field(configured(class, two, &steps), "use_beta_sigmas");
+        names_field(configured(class, two, &steps), "use_karras_sigmas");
     }
     for class in ALL {
         let flow = json!({"prediction_type": "flow_prediction"});
