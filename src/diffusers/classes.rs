@@ -42,6 +42,7 @@ pub(super) const CLASSES: &[&Class] = &[
     &super::kdpm2::ANCESTRAL,
     &super::kdpm2::CLASS,
     &super::lms::CLASS,
+    &super::minimax::CLASS,
     &super::pndm::CLASS,
     &super::repaint::CLASS,
     &super::sa_solver::CLASS,

@@ -76,6 +76,7 @@ impl Noise {
 
 /// K, where the request gives a number of steps.
 pub(super) fn steps(reading: &Reading<'_>) -> Result<usize, Error> {
+    reading.times_are_no_numbers_of_steps()?;
     const MAX: usize = 1 << 24;
     match reading.request().length {
         Length::Steps(steps) if (1..=MAX).contains(&steps) => Ok(steps),

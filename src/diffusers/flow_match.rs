@@ -140,10 +140,7 @@ fn read_ancestral(reading: &Reading<'_>) -> Result<Recipe, Error> {
     )?;
     let list = match &reading.request().length {
         // As they are, the end included.
-        Length::Sigmas(sigmas) => List {
-            with_end: true,
-            ..List::of(FlowSigmas::new(sigmas.clone())?, table)
-        },
+        Length::Sigmas(sigmas) => List::to_its_end(FlowSigmas::new(sigmas.clone())?, table),
         _ => matching(reading)?,
     };
     let inner = FirstOrder::new(Kappa::FlowEta(eta));
@@ -151,7 +148,7 @@ fn read_ancestral(reading: &Reading<'_>) -> Result<Recipe, Error> {
 }
 
 /// A list of σ, and the times where they do not follow from it.
-struct List {
+pub(super) struct List {
     sigmas: FlowSigmas,
     /// Whether the end is in it; else it is 0.
     with_end: bool,
@@ -169,7 +166,15 @@ impl List {
         }
     }
 
-    fn recipe(
+    /// A list that holds its end.
+    pub(super) fn to_its_end(sigmas: FlowSigmas, table: usize) -> Self {
+        Self {
+            with_end: true,
+            ..Self::of(sigmas, table)
+        }
+    }
+
+    pub(super) fn recipe(
         self,
         reading: &Reading<'_>,
         solver: Arc<dyn Solver>,

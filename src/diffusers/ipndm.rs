@@ -25,6 +25,7 @@ pub(super) const CLASS: Class = Class {
 };
 
 fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
+    reading.times_are_no_numbers_of_steps()?;
     let sigmas = sigmas(reading)?;
     let levels = sigmas
         .iter()

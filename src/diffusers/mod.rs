@@ -58,6 +58,7 @@ mod kdpm2;
 mod knots;
 mod last_noise;
 mod lms;
+mod minimax;
 mod multistep;
 mod network;
 pub mod pipelines;

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use super::request::Request;
+use super::request::{NetworkTime, Request};
 use super::{Defect, FieldRead, Ignored, Report, Value};
 use crate::error::{Error, require};
 use crate::grid::Grid;
@@ -48,6 +48,17 @@ impl<'a> Reading<'a> {
     /// What the request always says.
     pub(super) fn request(&self) -> &'a Request {
         self.request
+    }
+
+    /// Refuses a network's time in parts of T, for classes whose times are none of 1 to T.
+    pub(super) fn times_are_no_numbers_of_steps(&self) -> Result<(), Error> {
+        match self.request.time {
+            NetworkTime::Listed => Ok(()),
+            _ => Err(self.refused(
+                "network_time_from_one or network_time_to_one",
+                "its times do not count training steps, and are told as they are",
+            )),
+        }
     }
 
     /// Notes that an optional part of the request has an effect.

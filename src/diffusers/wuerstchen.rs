@@ -23,6 +23,7 @@ pub(super) const CLASS: Class = Class {
 };
 
 fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
+    reading.times_are_no_numbers_of_steps()?;
     let scaler = reading.number("scaler", 1.0)?;
     require_positive("scaler", scaler)?;
     let offset = reading.number("s", 0.008)?;
