@@ -121,6 +121,10 @@ impl Run {
                 .map(|call| noise[(2 * call).min(last)].clone())
                 .collect();
         }
+        if self.class == "DPMSolverSDEScheduler" {
+            let intervals = golden["brownian_intervals"].as_array().expect("a list");
+            apart(&mut noise, intervals);
+        }
         let calls = golden["network_times"].as_array().expect("a list").len();
         let noise = Replayed {
             // Where the library draws at every call, a step without noise draws too.
@@ -202,6 +206,23 @@ fn single_calls(configured: &Configured) -> bool {
         .skip(1)
         .map(|step| step.stages.iter())
         .all(|stages| stages.filter(|stage| stage.evaluate.is_some()).count() == 1)
+}
+
+/// Two noises of a step begin at one σ. The library takes both from one Brownian path over σ; the
+/// recorded ones are independent. Here the second is made of the first and of a part of its own, which
+/// is what is left of it.
+fn apart(noise: &mut [Vec<f64>], intervals: &[Value]) {
+    for (pair, ends) in noise.chunks_exact_mut(2).zip(intervals.chunks_exact(2)) {
+        let length = |interval: &Value| {
+            let ends = numbers(interval);
+            ends[0] - ends[1]
+        };
+        let share = length(&ends[0]) / length(&ends[1]);
+        let [first, second] = pair else { return };
+        for (second, first) in second.iter_mut().zip(first) {
+            *second = (*second - share.sqrt() * *first) / (1.0 - share).sqrt();
+        }
+    }
 }
 
 /// The normals of a recorded run, in order.

@@ -65,11 +65,6 @@ fn runs_of_many_configurations_are_the_librarys() {
             wrong.push(format!("{place}: times {times:e}"));
             continue;
         }
-        if run.class == "DPMSolverSDEScheduler" {
-            // Its two noises of a step are parts of one Brownian path here and there; these runs have
-            // independent ones.
-            continue;
-        }
         let states = run.states(&configured);
         let (_, ours) = states.last().expect("a step");
         let theirs = numbers(&run.whole["f64"]["last"]);
