@@ -142,11 +142,20 @@ fn published_stride(
 }
 
 /// The library's targets: t − ⌊T/K⌋, whatever the next knot is.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Strided {
     pub(super) stride: f64,
     pub(super) end: NoiseLevel,
     pub(super) table: TableSchedule,
+}
+
+/// Without the table, which is long.
+impl std::fmt::Debug for Strided {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Strided")
+            .field("stride", &self.stride)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Strided {

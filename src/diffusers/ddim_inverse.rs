@@ -79,12 +79,21 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
 }
 
 /// The library's steps up from t − ⌊T/K⌋ to t, the network told t.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct AsWritten {
     stride: f64,
     end: NoiseLevel,
     prediction: Prediction,
     table: TableSchedule,
+}
+
+/// Without the table, which is long.
+impl std::fmt::Debug for AsWritten {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AsWritten")
+            .field("stride", &self.stride)
+            .finish_non_exhaustive()
+    }
 }
 
 impl AsWritten {

@@ -10,7 +10,7 @@ use super::reading::Reading;
 use super::recipe::{Recipe, State};
 use super::request::Length;
 use super::times::free_steps;
-use crate::error::Error;
+use crate::error::{Error, require_all};
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
 use crate::plan::{Plan, Step};
@@ -26,6 +26,8 @@ pub(super) const CLASS: Class = Class {
 
 fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     let sigmas = sigmas(reading)?;
+    let within = |_, sigma: f64| (0.0..=1.0).contains(&sigma);
+    require_all("trained_betas", &sigmas, within, "between 0 and 1")?;
     let levels = sigmas
         .iter()
         .map(|&sigma| level(sigma))
@@ -71,14 +73,6 @@ fn sigmas(reading: &Reading<'_>) -> Result<Vec<f64>, Error> {
 
 /// α² + σ² = 1; the network is told the angle, 1 at pure noise.
 fn level(sigma: f64) -> Result<NoiseLevel, Error> {
-    if !(0.0..=1.0).contains(&sigma) {
-        return Err(Error::InvalidEntry {
-            name: "trained_betas",
-            index: 0,
-            value: sigma,
-            requirement: "between 0 and 1",
-        });
-    }
     let alpha = ((1.0 - sigma) * (1.0 + sigma)).sqrt();
     NoiseLevel::new(
         libm::atan2(sigma, alpha) * std::f64::consts::FRAC_2_PI,

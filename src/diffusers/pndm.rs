@@ -6,7 +6,7 @@ use super::Defect;
 use super::adams::{Base, Call, Weighted, weights};
 use super::betas::{self, Betas};
 use super::classes::Class;
-use super::common::prediction;
+use super::common::any_prediction;
 use super::ddim;
 use super::reading::Reading;
 use super::recipe::{Recipe, State};
@@ -45,9 +45,9 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     let times = times::whole(reading, &table, Points::Steps, "leading")?;
     let end = ddim::end(reading, &table, false)?;
     let plms = reading.flag("skip_prk_steps", false)?;
-    let prediction = prediction(reading)?;
+    let prediction = any_prediction(reading)?;
     let weighted = match prediction {
-        Prediction::Noise | Prediction::Linear { .. } => Weighted::Noise,
+        Prediction::Noise | Prediction::Linear { data: 0.0, .. } => Weighted::Noise,
         Prediction::Velocity => Weighted::Velocity,
         _ => {
             return Err(reading.unsupported(
@@ -105,13 +105,22 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
 }
 
 /// The library's calls, with its steps from t to t − ⌊T/K⌋.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct AsWritten {
     table: TableSchedule,
     end: NoiseLevel,
     stride: f64,
     plms: bool,
     weighted: Weighted,
+}
+
+/// Without the table, which is long.
+impl std::fmt::Debug for AsWritten {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AsWritten")
+            .field("stride", &self.stride)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The outputs kept: four of whole steps, and two within a Runge–Kutta step.

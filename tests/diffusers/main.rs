@@ -4,6 +4,7 @@
 
 mod common;
 mod compare;
+mod defaults;
 mod euler;
 mod golden;
 mod lists;
@@ -14,3 +15,4 @@ mod multistep_flows;
 mod multistep_orders;
 mod multistep_refusals;
 mod page;
+mod reported;
