@@ -5,8 +5,27 @@ use crate::clip::Clip;
 use crate::error::Error;
 use crate::prediction::Prediction;
 
-/// What the network predicts, of a class that keeps x = αx₀ + σε.
+/// What the network predicts, of a class that knows tables alone.
 pub(super) fn prediction(reading: &Reading<'_>) -> Result<Prediction, Error> {
+    match any_prediction(reading)? {
+        Prediction::Flow | Prediction::Linear { data: 1.0, .. } => {
+            Err(flow_on_table(reading, "another prediction_type"))
+        }
+        prediction => Ok(prediction),
+    }
+}
+
+/// The error of a flow's network on a table.
+pub(super) fn flow_on_table(reading: &Reading<'_>, closest: &'static str) -> Error {
+    reading.unsupported(
+        "prediction_type",
+        "a flow's velocity says nothing on the noise levels of a table of betas",
+        closest,
+    )
+}
+
+/// What the network predicts, of a class that keeps x = αx₀ + σε.
+pub(super) fn any_prediction(reading: &Reading<'_>) -> Result<Prediction, Error> {
     let choices: &[&[&str]] = &[
         &["epsilon"],
         &["sample", "original_sample"],

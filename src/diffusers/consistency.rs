@@ -97,6 +97,12 @@ fn table(reading: &Reading<'_>) -> Result<TableSchedule, Error> {
 
 /// The list of the steps that the model was distilled on, or the caller's times.
 fn grid(reading: &Reading<'_>, table: &TableSchedule) -> Result<Grid, Error> {
+    if reading.request().strength.is_some() {
+        reading.note(
+            "strength keeps the last steps of the list, as the general pipelines have it; those of \
+             consistency models choose all their steps from the cleaner part of the trained ones",
+        );
+    }
     match &reading.request().length {
         Length::Steps(steps) => {
             let trained = reading.count("original_inference_steps", 50)?;

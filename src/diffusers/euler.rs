@@ -65,7 +65,7 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
 
 /// What the network predicts; `data`: also x₀ itself.
 pub(super) fn predicted(reading: &Reading<'_>, data: bool) -> Result<Prediction, Error> {
-    let prediction = common::prediction(reading)?;
+    let prediction = common::any_prediction(reading)?;
     let reason = match prediction {
         Prediction::Flow | Prediction::Linear { data: 1.0, .. } => "this class has no such network",
         Prediction::Data | Prediction::Linear { noise: 0.0, .. } if !data => {

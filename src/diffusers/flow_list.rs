@@ -38,7 +38,10 @@ pub(super) fn from_one(reading: &Reading<'_>) -> Result<Vec<f64>, Error> {
         None => shifted,
     };
     let below = list.clone().starting_below(1e-6)?;
-    let lowered = below != list && reading.defect(Defect::StartsBelowOne);
+    // A strength may leave the first out.
+    let steps = list.values().len();
+    let starts = reading.kept_by_strength(steps) == steps;
+    let lowered = below != list && starts && reading.defect(Defect::StartsBelowOne);
     Ok(if lowered { below } else { list }.values().to_vec())
 }
 

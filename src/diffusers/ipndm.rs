@@ -10,7 +10,7 @@ use super::reading::Reading;
 use super::recipe::{Recipe, State};
 use super::request::Length;
 use super::times::free_steps;
-use crate::error::Error;
+use crate::error::{Error, require_all};
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
 use crate::plan::{Plan, Step};
@@ -27,10 +27,11 @@ pub(super) const CLASS: Class = Class {
 fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     reading.times_are_no_numbers_of_steps()?;
     let sigmas = sigmas(reading)?;
+    let within = |_, sigma: f64| (0.0..=1.0).contains(&sigma);
+    require_all("trained_betas", &sigmas, within, "between 0 and 1")?;
     let levels = sigmas
         .iter()
-        .enumerate()
-        .map(|(index, &sigma)| level(index, sigma))
+        .map(|&sigma| level(sigma))
         .collect::<Result<_, _>>()?;
     let solver: Arc<dyn Solver> = match reading.defect(Defect::IpndmAsWritten) {
         true => Arc::new(AsWritten),
@@ -72,15 +73,7 @@ fn sigmas(reading: &Reading<'_>) -> Result<Vec<f64>, Error> {
 }
 
 /// α² + σ² = 1; the network is told the angle, 1 at pure noise.
-fn level(index: usize, sigma: f64) -> Result<NoiseLevel, Error> {
-    if !(0.0..=1.0).contains(&sigma) {
-        return Err(Error::InvalidEntry {
-            name: "trained_betas",
-            index,
-            value: sigma,
-            requirement: "between 0 and 1",
-        });
-    }
+fn level(sigma: f64) -> Result<NoiseLevel, Error> {
     let alpha = ((1.0 - sigma) * (1.0 + sigma)).sqrt();
     NoiseLevel::new(
         libm::atan2(sigma, alpha) * std::f64::consts::FRAC_2_PI,

@@ -106,8 +106,10 @@ fn variance_preserving(
         let times = whole_times(reading, traits, &table)?;
         let index = |&time: &f64| knot(&table, time);
         let mut levels = times.iter().map(index).collect::<Result<Vec<_>, _>>()?;
+        let steps = levels.len();
         if let Some(first) = levels.first_mut()
             && first.alpha() == 0.0
+            && reading.kept_by_strength(steps) == steps
             && reading.defect(Defect::NearlyZeroTerminalSnr)
         {
             *first = nearly_zero(&table)?.with_model_time(first.model_time());

@@ -16,9 +16,8 @@ pub(super) fn prediction(reading: &Reading<'_>, state: State) -> Result<Predicti
     ];
     let kind = reading.choice("prediction_type", "epsilon", choices)?;
     match (kind, state) {
-        ("flow_prediction", State::Same | State::OverAlpha) => Err(reading.unsupported(
-            "prediction_type",
-            "a flow's velocity says nothing on the noise levels of a table of betas",
+        ("flow_prediction", State::Same | State::OverAlpha) => Err(common::flow_on_table(
+            reading,
             "use_flow_sigmas, or another prediction_type",
         )),
         ("v_prediction", State::Flow) => Err(reading.unsupported(
@@ -26,6 +25,6 @@ pub(super) fn prediction(reading: &Reading<'_>, state: State) -> Result<Predicti
             "the velocity of a variance-preserving schedule says nothing on a flow",
             "\"flow_prediction\"",
         )),
-        _ => common::prediction(reading),
+        _ => common::any_prediction(reading),
     }
 }

@@ -7,7 +7,7 @@ use super::Defect;
 use super::adams::{Base, Call, Weighted, weights};
 use super::betas::{self, Betas};
 use super::classes::Class;
-use super::common::prediction;
+use super::common::any_prediction;
 use super::ddim;
 use super::fields;
 use super::reading::Reading;
@@ -40,9 +40,9 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     let times = times::whole(reading, &table, Points::Steps, "leading")?;
     let end = ddim::end(reading, &table, false)?;
     let plms = reading.flag("skip_prk_steps", false)?;
-    let prediction = prediction(reading)?;
+    let prediction = any_prediction(reading)?;
     let weighted = match prediction {
-        Prediction::Noise | Prediction::Linear { .. } => Weighted::Noise,
+        Prediction::Noise | Prediction::Linear { data: 0.0, .. } => Weighted::Noise,
         Prediction::Velocity => Weighted::Velocity,
         _ => {
             return Err(reading.unsupported(

@@ -192,3 +192,20 @@ pub(super) fn truncated(index: f64) -> f64 {
         false => index.floor(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::truncated;
+
+    #[test]
+    fn an_index_that_is_whole_to_rounding_is_not_cut() {
+        for (index, expected) in [
+            (998.999_999_999, 999.0),
+            (999.000_000_001, 999.0),
+            (998.999, 998.0),
+            (998.5, 998.0),
+        ] {
+            assert_eq!(truncated(index), expected);
+        }
+    }
+}

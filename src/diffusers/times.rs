@@ -38,7 +38,10 @@ pub(super) fn whole(
     default: &'static str,
 ) -> Result<Vec<f64>, Error> {
     if let Length::Times(times) = &reading.request().length {
-        return Ok(times.clone());
+        return match times.is_empty() {
+            true => Err(Error::EmptyList { name: "times" }),
+            false => Ok(times.clone()),
+        };
     }
     let times = fractional(reading, table, points, default)?;
     Ok(times.into_iter().map(f64::round_ties_even).collect())
@@ -73,6 +76,12 @@ pub(super) fn spaced(
         "linspace" if count == 1 && !reading.defect(Defect::OneStepFromTheLeastNoise) => vec![last],
         "linspace" => linspace(0.0, last, count).collect(),
         "leading" => {
+            if count == 1 {
+                reading.note(
+                    "one step of leading times starts at the least noisy of them, in the library \
+                     too; \"trailing\" starts at the noisiest",
+                );
+            }
             let offset = match reading.knows("steps_offset") {
                 true => reading.count("steps_offset", 0)?,
                 false => 0,
@@ -118,7 +127,9 @@ pub(super) fn steps(reading: &Reading<'_>, table: &TableSchedule) -> Result<usiz
             "list of sigmas",
             "its steps are given by their number or by times",
         )),
-        Length::Times(ref times) => Ok(times.len()),
+        Length::Times(_) => {
+            Err(reading.refused("list of times", "its steps are given by their number"))
+        }
     }
 }
 

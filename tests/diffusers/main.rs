@@ -4,6 +4,7 @@
 
 mod common;
 mod compare;
+mod defaults;
 mod euler;
 mod golden;
 mod hostile;
@@ -19,3 +20,4 @@ mod multistep_refusals;
 mod page;
 mod pipelines;
 mod report;
+mod reported;

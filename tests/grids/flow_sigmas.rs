@@ -433,3 +433,18 @@ fn what_is_no_list_of_sigmas_is_refused_with_its_values() -> Outcome {
     ));
     Ok(())
 }
+
+#[test]
+fn a_shift_in_f32_takes_its_difference_from_one_before_the_cast() {
+    let list = FlowSigmas::uniform(300).expect("a list").in_f32();
+    let mut telling = 0;
+    for shift in [1.1f64, 1.3, 3.1, 7.3] {
+        let shifted = list.clone().shifted(shift).expect("a shift");
+        let by = |excess: f32, x: f32| f64::from(shift as f32 * x / (1.0 + excess * x));
+        for (x, y) in list.values().iter().zip(shifted.values()) {
+            assert_eq!(*y, by((shift - 1.0) as f32, *x as f32));
+            telling += usize::from(*y != by(shift as f32 - 1.0, *x as f32));
+        }
+    }
+    assert!(telling > 0);
+}
