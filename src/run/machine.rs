@@ -51,7 +51,7 @@ use crate::real::Real;
 #[derive(Clone, Debug)]
 pub struct Machine<A, D: Dimension> {
     pub(super) x: Array<A, D>,
-    slots: Vec<Array<A, D>>,
+    pub(super) slots: Vec<Array<A, D>>,
     pub(super) memory: Option<Array<A, D>>,
     /// The memory before the current stage, to go back to where the stage is refused.
     pub(super) memory_before: Option<Array<A, D>>,
@@ -409,7 +409,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         if let Err(error) = self.fold(instruction, prediction, combine, own) {
             self.forget_stage();
             // Weights from products of an output that is not finite say so of themselves only.
-            self.blame_outputs(outputs, instruction.step)?;
+            self.blame_outputs(instruction, outputs)?;
             return Err(error);
         }
         if let Some(data) = data {
@@ -542,55 +542,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         if finite {
             return Ok(());
         }
-        self.blame(outputs, instruction.step)
-    }
-
-    /// The error for the first of the outputs' values that is not finite.
-    #[cold]
-    fn blame_outputs<O: ModelElement<A>>(
-        &self,
-        outputs: Outputs<'_, O, D>,
-        step: usize,
-    ) -> Result<(), Error> {
-        match outputs {
-            Outputs::Told(outputs) => {
-                for output in outputs {
-                    kernel::find_non_finite::<A, _, _>(*output, step, "model output")?;
-                }
-            }
-            Outputs::Unread(_) => {}
-            Outputs::Buffer(count) => {
-                let samples = self.x.shape()[0];
-                let parts = self
-                    .outputs
-                    .iter()
-                    .flat_map(|buffer| buffer.axis_chunks_iter(Axis(0), samples));
-                for (index, output) in parts.take(count).enumerate() {
-                    buffers::find_unwritten(&output, step, index)?;
-                    kernel::find_non_finite::<A, _, _>(&*output, step, "model output")?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The error for the first value that is not finite: in the outputs, else in the state.
-    #[cold]
-    fn blame<O: ModelElement<A>>(
-        &self,
-        outputs: Outputs<'_, O, D>,
-        step: usize,
-    ) -> Result<(), Error> {
-        self.blame_outputs(outputs, step)?;
-        if let Some(memory) = &self.memory {
-            kernel::find_non_finite::<A, _, _>(&**memory, step, "guidance memory")?;
-        }
-        // None of these where only D overflowed and clipping has brought it back into its range.
-        kernel::find_non_finite::<A, _, _>(&*self.x, step, "state")?;
-        for slot in &self.slots {
-            kernel::find_non_finite::<A, _, _>(&**slot, step, "history")?;
-        }
-        Ok(())
+        self.blame(instruction, outputs)
     }
 }
 
