@@ -475,8 +475,12 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         let stream = Stream::Step(instruction.stage as u8);
         // The interval of a whole batch needs no memory, so that not even the first step told allocates.
         let single;
+        let along = match forms {
+            Forms::Along(_, places) => Some(places),
+            Forms::Same(_) | Forms::PerSample(_) => None,
+        };
         let intervals: &[Interval] = match instruction.stages {
-            _ if instruction.along().is_some() => &[],
+            _ if along.is_some() => &[],
             [_] => {
                 single = instruction.intervals().next();
                 single.as_slice()
@@ -489,7 +493,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         };
         let step = instruction.step as u32;
         let mut fill = StepNoise::new(noise, step, stream, intervals).on_path(instruction.path());
-        if let Some(places) = instruction.places(self.x.shape())? {
+        if let Some(places) = along {
             let intervals = &mut self.work.drawn;
             instruction.drawn(intervals);
             fill = fill.along(intervals, places);
