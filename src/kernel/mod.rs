@@ -112,7 +112,7 @@ pub use linear::linear_combination;
 pub(crate) use mixed::Mixed;
 pub(crate) use pieces::NOISE;
 pub(crate) use places::{Places, positions, stride};
-pub(crate) use reduce::{find_non_finite, scaled_distance, squared_residuals};
+pub(crate) use reduce::{find_non_finite, find_non_finite_of, scaled_distance, squared_residuals};
 
 use ndarray::{ArrayRef, Dimension};
 

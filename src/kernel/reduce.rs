@@ -38,13 +38,23 @@ pub(crate) fn find_non_finite<A: Real, O: ModelElement<A>, D: Dimension>(
     step: usize,
     name: &'static str,
 ) -> Result<(), Error> {
+    find_non_finite_of::<A, _, _>(array, step, name, |_, _| true)
+}
+
+/// The same among the elements that count, by sample and place in it.
+pub(crate) fn find_non_finite_of<A: Real, O: ModelElement<A>, D: Dimension>(
+    array: &ArrayRef<O, D>,
+    step: usize,
+    name: &'static str,
+    counts: impl Fn(usize, usize) -> bool,
+) -> Result<(), Error> {
     let samples = array.shape().first().copied().unwrap_or(0).max(1);
     let per_sample = (array.len() / samples).max(1);
     match array
         .iter()
         .enumerate()
         .map(|(index, value)| (index, value.widened()))
-        .find(|(_, value)| !value.is_finite())
+        .find(|(index, value)| !value.is_finite() && counts(index / per_sample, index % per_sample))
     {
         None => Ok(()),
         Some((index, value)) => Err(Error::NonFinite {

@@ -140,14 +140,19 @@ pub(super) fn mark_unwritten<A: Real, D: Dimension>(buffer: &mut Array<A, D>, ro
     }
 }
 
-/// The error for an element that no model has written.
+/// The error for an element that counts, by sample and place in it, and that no model has written.
 pub(super) fn find_unwritten<A: Real, D: Dimension>(
     output: &ArrayRef<A, D>,
     step: usize,
     index: usize,
+    counts: impl Fn(usize, usize) -> bool,
 ) -> Result<(), Error> {
     let per_sample = (output.len() / output.shape()[0].max(1)).max(1);
-    match output.iter().position(|value| value.is_unwritten()) {
+    let mut values = output.iter().enumerate();
+    let unwritten = values.find(|(place, value)| {
+        value.is_unwritten() && counts(place / per_sample, place % per_sample)
+    });
+    match unwritten.map(|(place, _)| place) {
         None => Ok(()),
         Some(place) => Err(Error::OutputNotWritten {
             step,

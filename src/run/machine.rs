@@ -51,7 +51,7 @@ use crate::real::Real;
 #[derive(Clone, Debug)]
 pub struct Machine<A, D: Dimension> {
     pub(super) x: Array<A, D>,
-    slots: Vec<Array<A, D>>,
+    pub(super) slots: Vec<Array<A, D>>,
     pub(super) memory: Option<Array<A, D>>,
     /// The memory before the current stage, to go back to where the stage is refused.
     pub(super) memory_before: Option<Array<A, D>>,
@@ -409,7 +409,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         if let Err(error) = self.fold(instruction, prediction, combine, own) {
             self.forget_stage();
             // Weights from products of an output that is not finite say so of themselves only.
-            self.blame_outputs(outputs, instruction.step)?;
+            self.blame_outputs(instruction, outputs)?;
             return Err(error);
         }
         if let Some(data) = data {
@@ -475,8 +475,12 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         let stream = Stream::Step(instruction.stage as u8);
         // The interval of a whole batch needs no memory, so that not even the first step told allocates.
         let single;
+        let along = match forms {
+            Forms::Along(_, places) => Some(places),
+            Forms::Same(_) | Forms::PerSample(_) => None,
+        };
         let intervals: &[Interval] = match instruction.stages {
-            _ if instruction.along().is_some() => &[],
+            _ if along.is_some() => &[],
             [_] => {
                 single = instruction.intervals().next();
                 single.as_slice()
@@ -489,7 +493,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         };
         let step = instruction.step as u32;
         let mut fill = StepNoise::new(noise, step, stream, intervals).on_path(instruction.path());
-        if let Some(places) = instruction.places(self.x.shape())? {
+        if let Some(places) = along {
             let intervals = &mut self.work.drawn;
             instruction.drawn(intervals);
             fill = fill.along(intervals, places);
@@ -542,55 +546,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         if finite {
             return Ok(());
         }
-        self.blame(outputs, instruction.step)
-    }
-
-    /// The error for the first of the outputs' values that is not finite.
-    #[cold]
-    fn blame_outputs<O: ModelElement<A>>(
-        &self,
-        outputs: Outputs<'_, O, D>,
-        step: usize,
-    ) -> Result<(), Error> {
-        match outputs {
-            Outputs::Told(outputs) => {
-                for output in outputs {
-                    kernel::find_non_finite::<A, _, _>(*output, step, "model output")?;
-                }
-            }
-            Outputs::Unread(_) => {}
-            Outputs::Buffer(count) => {
-                let samples = self.x.shape()[0];
-                let parts = self
-                    .outputs
-                    .iter()
-                    .flat_map(|buffer| buffer.axis_chunks_iter(Axis(0), samples));
-                for (index, output) in parts.take(count).enumerate() {
-                    buffers::find_unwritten(&output, step, index)?;
-                    kernel::find_non_finite::<A, _, _>(&*output, step, "model output")?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The error for the first value that is not finite: in the outputs, else in the state.
-    #[cold]
-    fn blame<O: ModelElement<A>>(
-        &self,
-        outputs: Outputs<'_, O, D>,
-        step: usize,
-    ) -> Result<(), Error> {
-        self.blame_outputs(outputs, step)?;
-        if let Some(memory) = &self.memory {
-            kernel::find_non_finite::<A, _, _>(&**memory, step, "guidance memory")?;
-        }
-        // None of these where only D overflowed and clipping has brought it back into its range.
-        kernel::find_non_finite::<A, _, _>(&*self.x, step, "state")?;
-        for slot in &self.slots {
-            kernel::find_non_finite::<A, _, _>(&**slot, step, "history")?;
-        }
-        Ok(())
+        self.blame(instruction, outputs)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Runs: a machine that follows a plan, and single steps.
 
 mod adaptive;
+mod blame;
 mod buffers;
 mod combiner;
 mod cursor;

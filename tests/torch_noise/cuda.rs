@@ -88,6 +88,15 @@ fn a_tensor_is_the_beginning_of_a_longer_one_and_each_call_has_its_own() {
     assert_eq!(second, tensor(&mut TorchCuda::new(11).after(1), 7));
 }
 
+/// The counter has 64 bits, and so has the seed.
+#[test]
+fn neither_the_tensors_nor_the_seed_count_modulo_two_to_the_thirty_second() {
+    let first = |generator| tensor(&mut { generator }, 4);
+    let low = first(TorchCuda::new(11));
+    assert_ne!(low, first(TorchCuda::new(11).after(1 << 32)));
+    assert_ne!(low, first(TorchCuda::new(11 + (1 << 32))));
+}
+
 #[test]
 fn normals_of_a_card_have_mean_zero_and_variance_one() {
     const N: usize = 1 << 18;

@@ -141,6 +141,31 @@ fn tensors_of_steps_without_noise_are_dropped_on_request() {
     }
 }
 
+/// Noise of the caller's between two steps, and a run that begins with a state, as image to image
+/// does: neither moves the steps that a library draws at.
+#[test]
+fn at_every_step_other_noise_is_one_tensor_more_and_a_second_run_begins_at_its_first_step() {
+    let mut noise = TorchNoise::new(TorchCpu::new(6), &[3, 5])
+        .unwrap()
+        .at_every_step();
+    let mut generator = TorchCpu::new(6);
+    let tensors: Vec<Vec<f32>> = (0..11).map(|_| randn(&mut generator, 15)).collect();
+    let draws = [
+        (0, Stream::Start, 0),
+        (2, Stream::Step(0), 3),
+        (2, Stream::Forward, 4),
+        (2, Stream::User(1), 5),
+        (4, Stream::Step(0), 7),
+        (2, Stream::Step(0), 10),
+    ];
+    for (step, stream, tensor) in draws {
+        let mut batch = [0.0f32; 15];
+        let key = NoiseKey::new(0, step, stream);
+        noise.fill_batch(key, 3, &mut batch).unwrap();
+        assert_eq!(batch[..], tensors[tensor], "{step} {stream:?}");
+    }
+}
+
 /// The snapshot holds the run, the source the generator's state.
 #[test]
 fn a_run_resumed_with_a_copy_of_its_source_goes_on_to_the_same_bits() {

@@ -132,6 +132,31 @@ fn samples_without_noise_leave_the_others_theirs() {
     }
 }
 
+/// What the first call has left out of its tensor is dropped, although the second has the same key.
+#[test]
+fn two_calls_of_one_step_draw_two_tensors() {
+    let schedule = RectifiedFlow::new();
+    let [clean, noisy] = [0.0, 0.5].map(|time| schedule.level(time).unwrap());
+    let mut noise = TorchNoise::new(TorchCpu::new(3), &[2, 20]).unwrap();
+    let mut generator = TorchCpu::new(3);
+    for _ in 0..3 {
+        let mut x = Array2::<f32>::zeros((2, 20));
+        diffuse(&mut x, &[noisy, clean], &mut noise, 0).unwrap();
+        let tensor = randn::<f32>(&mut generator, 40);
+        assert!(x.iter().zip(&tensor[..20]).all(|(x, z)| *x == 0.5 * z));
+    }
+}
+
+#[test]
+fn a_piece_without_elements_draws_nothing() {
+    let mut noise = TorchNoise::new(TorchCpu::new(3), &[2, 20]).unwrap();
+    let key = NoiseKey::new(0, 0, Stream::User(0));
+    noise.fill(key, 0, &mut [] as &mut [f32]);
+    let mut batch = [0.0f32; 40];
+    noise.fill_batch(key, 2, &mut batch).unwrap();
+    assert_eq!(batch[..], randn::<f32>(&mut TorchCpu::new(3), 40));
+}
+
 /// Where 16 does not divide the length, all but the last 16 elements are those of the longer tensor
 /// of whole blocks.
 #[test]

@@ -16,8 +16,10 @@ const BATCH: &str = "batch of torch's noise";
 /// on the number of elements as a whole; so the shape is told here, and a batch of another shape is
 /// refused when a run is started and before a single step or call draws. Elements that are left out
 /// (a sample whose noise has no weight, in a call with a level for each) are drawn and dropped; calls
-/// of that kind need a step of their own each, which tells the tensors apart. Going back within a
-/// tensor gives NaN; no run does that.
+/// of that kind need a step of their own each, which tells the tensors apart: two in which different
+/// samples are left out would share one tensor under the same step. Going back within a tensor gives
+/// NaN; no run does that. A [`DdimStep`](crate::run::DdimStep) with a level for each sample asks for
+/// each by itself, and takes a generator for each only.
 ///
 /// This is for compatibility: for pictures that a torch program made, or a comparison with one,
 /// number by number. A sample depends on its place in the batch, and one that is added or left out
@@ -158,14 +160,18 @@ impl<G> Tensors<G> {
         }
         self.next_step = match used_for {
             (step, Stream::Step(_)) => {
-                let between = self.next_step..if wanted.every_step { step } else { 0 };
+                // A step that was drawn before begins another run.
+                let next = Some(self.next_step).filter(|next| *next <= step);
+                let between = next.unwrap_or(0)..if wanted.every_step { step } else { 0 };
                 for _ in between {
                     self.pass::<A>(&mut tensor, length, length);
                     tensor.drawn = 0;
                 }
                 step.saturating_add(1)
             }
-            _ => 0,
+            (_, Stream::Start) => 0,
+            // A caller's own noise between two steps is no new run.
+            _ => self.next_step,
         };
         Some(tensor)
     }
@@ -257,7 +263,8 @@ impl<G> TorchNoise<G> {
 
     /// The same for a run of a library that draws at every step, also where ours needs no noise: the
     /// tensors of steps between two that draw are drawn and dropped. One for each, so that a solver
-    /// of two noises a step is beyond it.
+    /// of two noises a step is beyond it. Noise of the caller's in between is a tensor of its own, and
+    /// a step that is not after the last begins another run, at its step 0.
     #[must_use]
     pub fn at_every_step(self) -> Self {
         Self {
@@ -321,6 +328,11 @@ impl<A: NormalElement, G: TorchGenerator<A>> NoiseSource<A> for TorchNoise<G> {
         if self.draw(key, first, out) != Some(true) {
             out.fill(A::narrow(f64::NAN));
         }
+    }
+
+    /// Whole blocks are cheaper: a tensor depends on no interval.
+    fn reads_intervals(&self) -> bool {
+        false
     }
 
     fn check(&self, demand: &Demand<'_>) -> Result<(), Error> {

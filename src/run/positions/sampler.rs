@@ -151,7 +151,7 @@ impl PositionSampler {
     /// A run in which some positions are given by `data`: those with a level of their own
     /// ([`PositionSchedule::with_given`]), and those that begin below the first knot. They get the
     /// noise of that level; a clean one stays bit for bit. All others get the initial distribution,
-    /// and what `data` holds there does not matter.
+    /// and what `data` holds there does not matter, as long as it is finite: zeros will do.
     ///
     /// # Errors
     ///

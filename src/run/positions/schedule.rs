@@ -177,6 +177,12 @@ impl PositionSchedule {
     /// let grid = Grid::trailing(&RectifiedFlow::shifted(5.0)?, 30)?;
     /// let video = PositionSchedule::together(&grid, 13)?.with_given([0], NoiseLevel::clean())?;
     /// assert_eq!(video.level(7, 0), Some(NoiseLevel::clean()));
+    ///
+    /// // The same in a sequence of 13 × 880 tokens, frame by frame: those of the first are given.
+    /// let tokens = PositionSchedule::together(&grid, 13 * 880)?;
+    /// let tokens = tokens.with_given(0..880, NoiseLevel::clean())?;
+    /// assert_eq!(tokens.level(7, 879), Some(NoiseLevel::clean()));
+    /// assert_eq!(tokens.level(7, 880), Some(grid.levels()[7]));
     /// # Ok::<(), diffusion_sampler::Error>(())
     /// ```
     ///

@@ -1,5 +1,6 @@
 //! Positions along an axis (tokens, frames) at levels of their own: whole runs and single steps.
 
+mod corners;
 mod exact;
 mod given;
 mod guided;

@@ -9,7 +9,7 @@ use diffusion_sampler::{
     run::{DdimStep, Machine, PositionSchedule},
     schedule::RectifiedFlow,
 };
-use ndarray::{Array2, Array3, array};
+use ndarray::{Array2, Array3, Ix3, array, s};
 use std::convert::Infallible;
 
 use super::{Each, along, keyed, level};
@@ -255,6 +255,44 @@ fn values_that_are_not_finite_are_found_with_their_place() {
     run.tell(&output).unwrap();
     let wide = Array3::from_elem((2, 3, 6), 0.1);
     assert!(matches!(run.tell(&wide), Err(Error::ShapeMismatch { .. })));
+}
+
+/// What a model says, or leaves unwritten, at a position that waits is nothing to blame.
+#[test]
+fn the_value_to_blame_lies_at_a_position_that_moves() {
+    let stairs = PositionSchedule::staircase(&grid(4), 3, 2).unwrap();
+    let stairs = stairs.with_given([0], NoiseLevel::clean()).unwrap();
+    let sampler = along(stairs, 1, Kappa::Ddim);
+    let data = Array3::from_elem((2, 3, 5), 0.5f64);
+    let run = sampler.start_given(data, KIND, keyed()).unwrap();
+    let at = |sample, element| Error::NonFinite {
+        step: 2,
+        sample,
+        element,
+        array: "model output",
+        value: f64::INFINITY,
+    };
+    // The second position alone moves in the first step that is one.
+    let mut output = Array3::from_elem((2, 3, 5), f64::NAN);
+    output.slice_mut(s![.., 1, ..]).fill(0.1);
+    assert_eq!(run.clone().tell(&output), Ok(()));
+    output[[1, 1, 3]] = f64::INFINITY;
+    assert_eq!(run.clone().tell(&output), Err(at(1, 8)));
+    let half = |unwritten: usize| {
+        let model = from_query_fn::<f64, Ix3, Infallible>(KIND, 1, move |_, _, out| {
+            out.slice_mut(s![.., 1, unwritten..]).fill(f64::INFINITY);
+            Ok(())
+        });
+        run.clone().advance(&mut PerPosition(model)).unwrap_err()
+    };
+    assert_eq!(half(0), RunError::Sampler(at(0, 5)));
+    let unwritten = Error::OutputNotWritten {
+        step: 2,
+        output: 0,
+        sample: 0,
+        element: 5,
+    };
+    assert_eq!(half(1), RunError::Sampler(unwritten));
 }
 
 #[test]

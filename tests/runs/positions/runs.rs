@@ -131,11 +131,21 @@ fn on_a_brownian_path_a_position_draws_in_its_own_interval() {
     for (shape, axis) in SHAPES {
         let x = numbers::<f64>(shape);
         let (kappa, kind) = (Kappa::Ddpm, Prediction::Noise);
-        let alone = plain((x.clone(), kappa, kind), 5, BrownianPath::new(4));
         let stairs = PositionSchedule::staircase(&grid(5), shape[axis], 2).unwrap();
-        let mut run = along(stairs, axis, kappa)
-            .resume(x, 0, kind, BrownianPath::new(4))
+        let stairs = along(stairs, axis, kappa);
+        let alone = plain((x.clone(), kappa, kind), 5, BrownianPath::new(4));
+        let mut run = stairs
+            .resume(x.clone(), 0, kind, BrownianPath::new(4))
             .unwrap();
+        run.complete(&mut Each(kind, axis)).unwrap();
+        assert_eq!(bits(run.state()), bits(&alone), "{shape:?}");
+        // And so where each sample has a path of its own.
+        let own = || {
+            let paths = (0..shape[0] as u64).map(|row| SampleNoise::new(BrownianPath::new(row)));
+            PerSample::new(paths.collect())
+        };
+        let alone = plain((x.clone(), kappa, kind), 5, own());
+        let mut run = stairs.resume(x, 0, kind, own()).unwrap();
         run.complete(&mut Each(kind, axis)).unwrap();
         assert_eq!(bits(run.state()), bits(&alone), "{shape:?}");
     }
