@@ -23,10 +23,15 @@ fn what_a_user_should_know_is_noted_and_only_where_it_is_so() {
     let first_order = ("solver_order", 1.into());
     let cases: [(&str, Fields<'_>, usize, &str); 8] = [
         ("DDIMScheduler", &[ends_at_index_0], 10, idle),
-        ("EDMDPMSolverMultistepScheduler", std::slice::from_ref(&least), 20, idle),
+        (
+            "EDMDPMSolverMultistepScheduler",
+            std::slice::from_ref(&least),
+            20,
+            idle,
+        ),
         (
             "DPMSolverSinglestepScheduler",
-            &[least, karras, first_order],
+            &[least.clone(), karras, first_order],
             6,
             idle,
         ),
