@@ -322,7 +322,9 @@ impl Request {
         self
     }
 
-    /// With all known defects of the library: its own results, to rounding.
+    /// With all known defects of the library: its own results, to rounding, but where
+    /// [`Report::notes`](super::Report::notes) says otherwise (PNDM with a
+    /// [`strength`](Self::strength)).
     #[must_use]
     pub fn as_published(self) -> Self {
         Self {
