@@ -92,9 +92,13 @@ use crate::error::Error;
 /// The sampler that the text of a configuration file and a request describe:
 /// [`SchedulerConfig::from_json`], then [`SchedulerConfig::sampler`].
 ///
+/// It takes the text of the file, not its path. [`Configured::sampler`] of the result is what runs;
+/// the model must predict what [`Configured::prediction`] says.
+///
 /// # Errors
 ///
-/// As those.
+/// [`Error::ConfigurationSyntax`] for a text that is no JSON of an object, and those of
+/// [`SchedulerConfig::sampler`].
 #[doc(alias("scheduler_config.json", "from_pretrained"))]
 pub fn sampler(text: &str, request: &Request) -> Result<Configured, Error> {
     SchedulerConfig::from_json(text)?.sampler(request)

@@ -101,9 +101,11 @@ impl Request {
         Self::new(Length::Steps(steps))
     }
 
-    /// A list of σ in place of the scheduler's own, falling, without the end: one for each step. A
-    /// flow's are given unshifted, and the configuration's shift is applied.
-    #[doc(alias = "set_timesteps")]
+    /// A list of σ in place of the scheduler's own, falling: one for each step. A last 0 is the end
+    /// and counts for no step; the library's Align Your Steps have it. A flow's are given
+    /// unshifted, and the configuration's shift is applied. Classes that have no such list there
+    /// refuse it.
+    #[doc(alias("set_timesteps", "AysSchedules"))]
     pub fn of_sigmas(sigmas: &[f64]) -> Self {
         Self::new(Length::Sigmas(sigmas.to_vec()))
     }
@@ -183,7 +185,10 @@ impl Request {
 
     /// Image to image: the last ⌊K · strength⌋ steps
     /// ([`Grid::by_strength`](crate::Grid::by_strength)), of a flow-matching scheduler rounded up:
-    /// as the pipelines have it.
+    /// as the pipelines have it. The run must start from the image with the noise of
+    /// [`Configured::grid`](super::Configured::grid)`().start()`, by
+    /// [`diffuse`](crate::forward::diffuse) and
+    /// [`Sampler::start_from`](crate::Sampler::start_from): `sample` would start from noise alone.
     #[must_use]
     pub fn strength(self, strength: f64) -> Self {
         Self {
@@ -317,7 +322,9 @@ impl Request {
         self
     }
 
-    /// With all known defects of the library: its own results, to rounding.
+    /// With all known defects of the library: its own results, to rounding, but where
+    /// [`Report::notes`](super::Report::notes) says otherwise (PNDM with a
+    /// [`strength`](Self::strength)).
     #[must_use]
     pub fn as_published(self) -> Self {
         Self {

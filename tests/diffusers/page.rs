@@ -101,7 +101,8 @@ fn section(
         page,
         "let text = std::fs::read_to_string(\"scheduler_config.json\")?;\n\
          let request = {};\n\
-         let sampler = diffusers::sampler(&text, &request)?.sampler().clone();\n\
+         let configured = diffusers::sampler(&text, &request)?;\n\
+         println!(\"{{configured}}\");\n\
          # Ok::<(), Box<dyn std::error::Error>>(())\n```\n",
         chain(&runs[runs.len() - 1])
     )?;
