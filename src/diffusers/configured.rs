@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use ndarray::{Array, IntoDimension};
+
 use super::reading::Reading;
 use super::recipe::{Recipe, State};
 use super::request::NetworkTime;
@@ -11,11 +13,13 @@ use super::{
     retimed::{Retimed, Told},
 };
 use crate::clip::Clip;
-use crate::error::Error;
+use crate::denoiser::Denoiser;
+use crate::error::{Error, RunError};
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
 use crate::plan::Plan;
 use crate::prediction::Prediction;
+use crate::real::Real;
 use crate::sampler::Sampler;
 use crate::schedule::NoiseSchedule;
 use crate::solver::{Path, Solver};
@@ -51,6 +55,7 @@ pub struct Configured {
     state: State,
     init_noise_sigma: f64,
     times: Vec<f64>,
+    from_image: bool,
     report: Report,
 }
 
@@ -77,7 +82,8 @@ impl Configured {
         let mut sampler = planned(&schedule, &grid)?;
         // A network that says nothing at a level is refused here, and not when a run is started.
         for level in sampler.plan().stages().filter_map(|stage| stage.evaluate) {
-            recipe.prediction.data(&level)?;
+            let said = recipe.prediction.data(&level);
+            said.map_err(|error| reading.where_nothing_is_said(error))?;
         }
         let times = evaluated(sampler.plan());
         let map = reading.request().time;
@@ -104,6 +110,7 @@ impl Configured {
             state: recipe.state,
             init_noise_sigma: init,
             times,
+            from_image: reading.request().strength.is_some(),
             report: reading.into_report(),
         })
     }
@@ -174,6 +181,42 @@ impl Configured {
         self.state.factor(level)
     }
 
+    /// Samples of the given shape, axis 0 being the sample, with the keyed noise of `seed`:
+    /// [`Sampler::sample`], for a model that predicts what the configuration says.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RequestRefused`] for a model that predicts something else, and where the request has
+    /// a strength: such a run starts from an image
+    /// ([`Sampler::start_from`], with the noise of [`grid`](Self::grid)'s start). As
+    /// [`Sampler::sample`].
+    pub fn sample<A, S, M>(
+        &self,
+        model: &mut M,
+        shape: S,
+        seed: u64,
+    ) -> Result<Array<A, S::Dim>, RunError<M::Error>>
+    where
+        A: Real,
+        S: IntoDimension,
+        M: Denoiser<A, S::Dim> + ?Sized,
+    {
+        let refused = |what, reason| Error::RequestRefused {
+            class: self.report.class,
+            what,
+            reason,
+        };
+        if model.prediction() != self.prediction {
+            let reason = "the configuration's network predicts what Configured::prediction says";
+            return Err(refused("a model of another prediction", reason).into());
+        }
+        if self.from_image {
+            let reason = "with a strength it starts from an image: Sampler::start_from";
+            return Err(refused("a run from noise alone", reason).into());
+        }
+        self.sampler.sample(model, shape, seed)
+    }
+
     /// What was read, what was ignored, and what differs from the library.
     pub fn report(&self) -> &Report {
         &self.report
@@ -235,7 +278,13 @@ impl fmt::Display for Configured {
             writeln!(f, "  sigma             {first} to {last}{meaning}")?;
         }
         let deviation = Short(self.sampler.start_variance().sqrt());
-        writeln!(f, "  start             normals times {deviation}")?;
+        match self.from_image {
+            true => writeln!(
+                f,
+                "  start             an image, with noise to the grid's start"
+            )?,
+            false => writeln!(f, "  start             normals times {deviation}")?,
+        }
         writeln!(f, "  solver            {:?}", self.solver)?;
         match self.clip() {
             Some(clip) => writeln!(f, "  estimate of x0    {clip}")?,

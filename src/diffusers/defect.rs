@@ -42,7 +42,7 @@ defects! {
         "Where the signal-to-noise ratio is to end at zero, ᾱ_T is 2⁻²⁴."
         "It is zero.";
     ShiftedTwice
-        "The least σ of a flow's own list comes from a table that is shifted already, and is shifted again."
+        "The least σ of a flow's own list comes from a table that is shifted already, and is shifted again (as in Stable Diffusion 3's own code)."
         "It is 1/T, shifted once.";
     StartsBelowOne
         "A flow's first σ of 1 is lowered by 1e-6."
@@ -56,15 +56,12 @@ defects! {
     ExtrapolatesFreely
         "A multistep method extrapolates over any ratio of steps."
         "A step that is much shorter than the one before it is taken at lower order.";
-    ExtrapolatesOntoTheEnd
-        "The last step, onto the clean end, extrapolates in σ."
-        "It returns the estimate of x₀.";
     NoiseOnTheCleanEnd
         "A last step from a time above 0 onto the clean end adds noise: of variance 1e-20, or β."
         "It adds none.";
     PndmAsWritten
-        "PNDM steps from t to t − ⌊T/K⌋ whatever the next time is, rounds half steps down, converts velocity after it was weighted, and extrapolates onto the clean end."
-        "Steps lead to the next time and half steps to the middle, velocity is converted where the network saw it, and the last step returns the estimate of x₀.";
+        "PNDM steps from t to t − ⌊T/K⌋ whatever the next time is, rounds half steps down, and converts velocity after it was weighted."
+        "Steps lead to the next time and half steps to the middle, and velocity is converted where the network saw it.";
     IpndmAsWritten
         "iPNDM drops the estimate of x₀ in its first step, from α = 0, and extrapolates onto the clean end."
         "Its first step is DDIM's, and the last returns the estimate of x₀.";

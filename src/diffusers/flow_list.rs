@@ -2,11 +2,11 @@
 
 use super::Defect;
 use super::ends;
+use super::flow_match;
 use super::reading::Reading;
-use super::request::{Length, Mu};
+use super::request::Length;
 use crate::error::{Error, require};
 use crate::grid::FlowSigmas;
-use crate::schedule::mu;
 
 /// UniPC's: σ given, or uniform from 1; then the shift, and the stretch to a terminal σ.
 pub(super) fn from_one(reading: &Reading<'_>) -> Result<Vec<f64>, Error> {
@@ -19,24 +19,10 @@ pub(super) fn from_one(reading: &Reading<'_>) -> Result<Vec<f64>, Error> {
         _ => FlowSigmas::uni_pc(steps(reading)?, table(reading)?)?,
     };
     let shifted = match reading.flag("use_dynamic_shifting", false)? {
-        true => {
-            let mu = dynamic(reading, given.values().len())?.ok_or_else(|| {
-                reading.missing(
-                    "mu or image_tokens",
-                    "its shift is dynamic (use_dynamic_shifting)",
-                )
-            })?;
-            match shape(reading)? {
-                "exponential" => given.shifted_by_mu(mu)?,
-                _ => given.shifted_linearly(mu)?,
-            }
-        }
+        true => flow_match::dynamically(reading, given)?,
         false => given.shifted(ends::shift(reading, "flow_shift")?)?,
     };
-    let list = match ends::terminal(reading)? {
-        Some(terminal) => shifted.stretched_to(terminal)?,
-        None => shifted,
-    };
+    let list = flow_match::stretched(reading, shifted)?;
     let below = list.clone().starting_below(1e-6)?;
     // A strength may leave the first out.
     let steps = list.values().len();
@@ -50,7 +36,7 @@ pub(super) fn below_one(reading: &Reading<'_>, may_be_dynamic: bool) -> Result<V
     let steps = steps(reading)?;
     let list = FlowSigmas::dpm_solver(steps, table(reading)?)?;
     let dynamic = match may_be_dynamic && reading.flag("use_dynamic_shifting", false)? {
-        true => dynamic(reading, steps)?,
+        true => flow_match::requested_mu(reading, steps)?,
         false => None,
     };
     let shift = match dynamic {
@@ -99,40 +85,4 @@ fn steps(reading: &Reading<'_>) -> Result<usize, Error> {
             "a flow's list is one of sigma (use_flow_sigmas)",
         )),
     }
-}
-
-/// μ of the request, if it says anything of it.
-fn dynamic(reading: &Reading<'_>, steps: usize) -> Result<Option<f64>, Error> {
-    let request = reading.request();
-    if let Mu::Given(mu) = request.mu {
-        reading.uses("mu");
-        return Ok(Some(mu));
-    }
-    let Some(tokens) = request.image_tokens else {
-        return Ok(None);
-    };
-    reading.uses("image_tokens");
-    if request.mu != Mu::Linear {
-        reading.uses("mu");
-    }
-    let base = || reading.count("base_image_seq_len", 256);
-    let shifts = || {
-        Ok::<_, Error>((
-            ends::mu(reading, "base_shift", 0.5)?,
-            ends::mu(reading, "max_shift", 1.15)?,
-        ))
-    };
-    Ok(Some(match request.mu {
-        Mu::Flux2 => mu::flux2(tokens, steps),
-        Mu::QwenLayered => mu::qwen_layered(tokens),
-        Mu::CogView4 => {
-            let (base_shift, max_shift) = shifts()?;
-            mu::square_root(tokens, base()?, base_shift, max_shift)?
-        }
-        Mu::Linear | Mu::Given(_) => {
-            let (base_shift, max_shift) = shifts()?;
-            let high = reading.count("max_image_seq_len", 4096)?;
-            mu::linear(tokens, (base()?, base_shift), (high, max_shift))?
-        }
-    }))
 }

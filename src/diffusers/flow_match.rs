@@ -320,16 +320,23 @@ pub(super) fn dynamically(reading: &Reading<'_>, sigmas: FlowSigmas) -> Result<F
 
 /// μ of a dynamic shift.
 fn mu(reading: &Reading<'_>, steps: usize) -> Result<f64, Error> {
+    requested_mu(reading, steps)?.ok_or_else(|| {
+        reading.missing(
+            "image_tokens, or mu",
+            "its shift depends on the length of the network's sequence (use_dynamic_shifting)",
+        )
+    })
+}
+
+/// μ of the request, if it says anything of it.
+pub(super) fn requested_mu(reading: &Reading<'_>, steps: usize) -> Result<Option<f64>, Error> {
     let request = reading.request();
     if let Mu::Given(mu) = request.mu {
         reading.uses("mu");
-        return Ok(mu);
+        return Ok(Some(mu));
     }
     let Some(tokens) = request.image_tokens else {
-        return Err(reading.missing(
-            "image_tokens, or mu",
-            "its shift depends on the length of the network's sequence (use_dynamic_shifting)",
-        ));
+        return Ok(None);
     };
     reading.uses("image_tokens");
     if request.mu != Mu::Linear {
@@ -338,19 +345,19 @@ fn mu(reading: &Reading<'_>, steps: usize) -> Result<f64, Error> {
     let base_tokens = || reading.count("base_image_seq_len", 256);
     let base_shift = || ends::mu(reading, "base_shift", 0.5);
     let max_shift = || ends::mu(reading, "max_shift", 1.15);
-    match request.mu {
-        Mu::Flux2 => Ok(mu::flux2(tokens, steps)),
-        Mu::QwenLayered => Ok(mu::qwen_layered(tokens)),
-        Mu::CogView4 => mu::square_root(tokens, base_tokens()?, base_shift()?, max_shift()?),
-        _ => {
+    Ok(Some(match request.mu {
+        Mu::Flux2 => mu::flux2(tokens, steps),
+        Mu::QwenLayered => mu::qwen_layered(tokens),
+        Mu::CogView4 => mu::square_root(tokens, base_tokens()?, base_shift()?, max_shift()?)?,
+        Mu::Linear | Mu::Given(_) => {
             let most = reading.count("max_image_seq_len", 4096)?;
             mu::linear(
                 tokens,
                 (base_tokens()?, base_shift()?),
                 (most, max_shift()?),
-            )
+            )?
         }
-    }
+    }))
 }
 
 /// Stretched to `shift_terminal`; nothing, false and 0 are none.

@@ -28,6 +28,9 @@ fn syntax(error: &serde_json::Error, text: &str) -> Error {
     let problem = match error.is_data() {
         // JSON, of anything else.
         true => "expected an object, {...}",
+        false if looks_like_a_path(text) => {
+            "expected the text of a file, found what looks like its path: read it first"
+        }
         false => problem.strip_suffix(&place).unwrap_or(&problem),
     };
     Error::ConfigurationSyntax {
@@ -35,6 +38,12 @@ fn syntax(error: &serde_json::Error, text: &str) -> Error {
         column: column_of(text, line, column),
         problem: Shortened(problem).to_string(),
     }
+}
+
+/// Whether the text may be the name of a file.
+fn looks_like_a_path(text: &str) -> bool {
+    let text = text.trim();
+    text.ends_with(".json") && !text.contains(['{', '\n'])
 }
 
 /// The column of `text` that is this column of its standard form.

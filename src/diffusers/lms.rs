@@ -50,7 +50,8 @@ fn solver(reading: &Reading<'_>, grid: &Grid) -> Result<Arc<dyn Solver>, Error> 
     let first = grid.steps() - reading.kept_by_strength(grid.steps());
     let before = first > 0 && reading.defect(Defect::SlopesBeforeTheStart);
     let several = first + 1 < grid.steps() || before;
-    let extrapolated_end = several && reading.defect(Defect::ExtrapolatesOntoTheEnd);
+    // Onto the clean end too, where that is nearer to the data than the estimate alone.
+    let extrapolated_end = several;
     let free = close(all.get(first..).unwrap_or(all), extrapolated_end)
         && reading.defect(Defect::ExtrapolatesFreely);
     if free || before {

@@ -56,7 +56,7 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     let even = times
         .windows(2)
         .all(|pair| pair[0] - pair[1] == stride as f64);
-    let same = even && !end.is_clean() && weighted == Weighted::Noise && times.len() > 1;
+    let same = even && weighted == Weighted::Noise && times.len() > 1;
     let written = !(same && (plms || stride % 2 == 0)) && reading.defect(Defect::PndmAsWritten);
     let grid = match written && times.last() == Some(&0.0) {
         // The library's last call changes nothing, but it is one.
@@ -84,8 +84,8 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
             plms,
             weighted,
         }),
-        (false, true) => Arc::new(Pndm::plms()),
-        (false, false) => Arc::new(Pndm::new()),
+        (false, true) => Arc::new(Pndm::plms().extrapolated_end()),
+        (false, false) => Arc::new(Pndm::new().extrapolated_end()),
     };
     Ok(Recipe {
         prediction,

@@ -129,10 +129,10 @@ impl<'a> Reading<'a> {
         require(valid, "strength", strength, "between 0 and 1")?;
         let steps = grid.steps();
         match self.kept_by_strength(steps) {
-            0 => Err(Error::StepCount {
-                steps: 0,
-                min: 1,
-                max: steps,
+            0 => Err(Error::InvalidParameter {
+                name: "strength",
+                value: strength,
+                requirement: "so large that a step of the list is left",
             }),
             kept => grid.section(steps - kept..steps),
         }
@@ -311,6 +311,21 @@ impl<'a> Reading<'a> {
         )
     }
 
+    /// The error of a network that says nothing at a level, where the file's table is the reason.
+    pub(super) fn where_nothing_is_said(&self, error: Error) -> Error {
+        let zero = self.fields.get("rescale_betas_zero_snr") == Some(&Value::Flag(true));
+        match error {
+            Error::PredictionUndefined { .. } if zero => self.unsupported(
+                "rescale_betas_zero_snr",
+                "the network predicts noise, which says nothing where the signal-to-noise ratio is \
+                 zero",
+                "\"v_prediction\", or Request::reproducing(Defect::NearlyZeroTerminalSnr) for Euler, \
+                 DPM-Solver and UniPC",
+            ),
+            error => error,
+        }
+    }
+
     /// The error of a request that leaves out what this configuration needs.
     pub(super) fn missing(&self, what: &'static str, reason: &'static str) -> Error {
         Error::RequestIncomplete {
@@ -342,6 +357,10 @@ impl<'a> Reading<'a> {
                 name: name.clone(),
                 value: value.clone(),
                 known: knows(self.known, name),
+                nearest: match knows(self.known, name) {
+                    true => None,
+                    false => slip_of(self.known, name),
+                },
             })
             .collect();
         let used = self.used.into_inner();
@@ -374,6 +393,17 @@ impl<'a> Reading<'a> {
             nearest: crate::names::nearest(text, known, usize::MAX),
         }
     }
+}
+
+/// The field that differs from a name by a slip of the finger.
+fn slip_of(known: &[&[&'static str]], name: &str) -> Option<&'static str> {
+    let fields = known.iter().flat_map(|group| group.iter().copied());
+    // Two fields may differ in a third of their letters; a slip is one letter or two.
+    let close = crate::names::close(name, fields);
+    close
+        .first()
+        .filter(|(distance, _)| *distance <= 2)
+        .map(|(_, field)| *field)
 }
 
 /// Whether a class with these fields has this one.

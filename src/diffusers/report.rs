@@ -47,6 +47,8 @@ pub struct Ignored {
     pub value: Value,
     /// Whether the class has such a field, which has no effect beside the others.
     pub known: bool,
+    /// Of an unknown one: the field of the class that it may be a slip of.
+    pub nearest: Option<&'static str>,
 }
 
 impl Report {
@@ -58,6 +60,12 @@ impl Report {
         let (idle, unknown): (Vec<_>, Vec<_>) = self.ignored.iter().partition(|field| field.known);
         ignored(f, "in the file, without an effect here", &idle)?;
         ignored(f, "in the file, but no field of this class", &unknown)?;
+        for field in unknown {
+            if let Some(nearest) = field.nearest {
+                let name = Shortened(&field.name);
+                writeln!(f, "  (is {name} meant to be {nearest}?)")?;
+            }
+        }
         if !self.unused.is_empty() {
             let unused = self.unused.join(", ");
             writeln!(f, "requested, without an effect here:\n  {unused}")?;

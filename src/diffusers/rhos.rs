@@ -179,13 +179,15 @@ pub(super) fn ends(
             }
         }
     };
-    let (max, min) = (end("sigma_max", own.0)?, end("sigma_min", own.1)?);
+    let (mut max, min) = (end("sigma_max", own.0)?, end("sigma_min", own.1)?);
     if !max.rho.is_finite() {
-        return Err(reading.unsupported(
-            ramp.field(),
-            "the list starts at infinite noise, from which no ramp leads down",
-            "a sigma_max, or Request::reproducing(Defect::NearlyZeroTerminalSnr)",
-        ));
+        // ᾱ = 2⁻²⁴, as in the library.
+        const STEEPEST: f64 = 4_095.999_877_929_685_7;
+        reading.note(
+            "the signal-to-noise ratio ends at zero, where no ramp of sigma can start: it starts at \
+             4096, as in the library",
+        );
+        max = Knot::at(table, STEEPEST)?;
     }
     Ok((max, min))
 }

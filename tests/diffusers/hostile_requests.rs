@@ -139,7 +139,10 @@ fn a_strength_that_is_no_share_or_leaves_no_step_is_refused() {
                 .expect_err(class);
             let expected = matches!(
                 refused,
-                Error::StepCount { steps: 0, .. } | Error::RequestRefused { .. }
+                Error::InvalidParameter {
+                    name: "strength",
+                    ..
+                } | Error::RequestRefused { .. }
             );
             assert!(expected, "{class}: {refused:?}");
         }

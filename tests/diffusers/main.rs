@@ -21,3 +21,4 @@ mod page;
 mod pipelines;
 mod report;
 mod reported;
+mod sampled;

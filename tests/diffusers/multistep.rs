@@ -326,7 +326,14 @@ fn a_strength_counts_the_last_step_that_is_left_out() {
     }
     let error = refused(DEIS, &karras, &Request::steps(10).strength(0.1));
     assert!(
-        matches!(error, Error::StepCount { steps: 0, .. }),
+        matches!(
+            error,
+            Error::InvalidParameter {
+                name: "strength",
+                value: 0.1,
+                ..
+            }
+        ),
         "{error}"
     );
     let error = refused(DEIS, &karras, &Request::steps(10).strength(1.5));
