@@ -41,7 +41,7 @@ use crate::solver::{Path, Solver};
 ///     let time = level.model_time();
 ///     noise.zip_mut_with(x, |e, &x| *e = x * (1.0 + time as f32).recip());
 /// });
-/// let samples: Array2<f32> = configured.sampler().sample(&mut model, (4, 8), 42)?;
+/// let samples: Array2<f32> = configured.sample(&mut model, (4, 8), 42)?;
 /// println!("{configured}");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -50,6 +50,29 @@ more are left, since that subtracts nearly equal numbers.
 
 **States** are those of the library run in f64, so that no rounding hides a difference of method.
 
+**Beyond this table** 729 further configurations of all classes, each field in turn and at random,
+are compared in the same way (`tests/data/schedulers/more.json`). Those that differ, also as published,
+or are refused:
+
+| configuration | difference |
+|---|---|
+| `variance_type` learned, learned_range | refused: no plan reads a variance from the network; fixed_small with the first half of the channels runs |
+| `variance_type` fixed_large_log | refused: not a number in the library |
+| noise prediction with `rescale_betas_zero_snr` | refused where α = 0; as published it runs for Euler, DPM-Solver and UniPC |
+| trailing times for some K (61, 103, …) | the library's list has one time more, −1; left out, with a note |
+| a strength with PNDM | the library cuts its list of calls within a step; here the last steps are taken |
+| a strength with LCM and TCD | the last steps; their own pipelines choose among the first trained steps instead |
+| DDIM inversion from clean data, clipped | the first step's clip is not the library's; with `sample` prediction that is not a number there |
+| UniPC of order 4 | refused; 3 is the highest |
+| one step that ends where it begins (`final_sigmas_type` sigma_min, DEIS on a flow) | refused |
+| churn on an end that repeats the last σ | refused |
+| a list of σ for EDMEuler | refused: the library reads places on its ramp |
+| FlowMatchLCM with `invert_sigmas` or `scale_factors`; `invert_sigmas` with `stochastic_sampling` | refused: noise is added where it should be taken away, or the state changes its size |
+| LTX's ancestral flow | the library adds 1e-12 to divisors: 1e-9 |
+| KDPM2 on a cosine table | ρ up to 2e4, where the library cancels: 1e-10 |
+| flow prediction on a table, velocity on a flow | refused |
+| more than 100 000 steps, tables of more than 2^20 | refused |
+
 ";
 
 /// The page.
