@@ -202,7 +202,7 @@ fn policies_and_predictions_cover_every_kind() {
         .iter()
         .map(|p| p.name())
         .collect();
-    assert_eq!(kinds.len(), 7);
+    assert_eq!(kinds.len(), 8);
     assert_eq!(simplest(&predictions()), Prediction::Data);
     let policies: BTreeSet<String> = draws(&reverse_variances(), 100)
         .iter()
