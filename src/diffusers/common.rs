@@ -24,15 +24,22 @@ pub(super) fn flow_on_table(reading: &Reading<'_>, closest: &'static str) -> Err
     )
 }
 
+/// The words of `prediction_type`.
+const PREDICTIONS: &[&[&str]] = &[
+    &["epsilon"],
+    &["sample", "original_sample"],
+    &["v_prediction"],
+    &["flow_prediction"],
+];
+
+/// The word of `prediction_type`.
+pub(super) fn predicted(reading: &Reading<'_>) -> Result<&'static str, Error> {
+    reading.choice("prediction_type", "epsilon", PREDICTIONS)
+}
+
 /// What the network predicts, of a class that keeps x = αx₀ + σε.
 pub(super) fn any_prediction(reading: &Reading<'_>) -> Result<Prediction, Error> {
-    let choices: &[&[&str]] = &[
-        &["epsilon"],
-        &["sample", "original_sample"],
-        &["v_prediction"],
-        &["flow_prediction"],
-    ];
-    let prediction = match reading.choice("prediction_type", "epsilon", choices)? {
+    let prediction = match predicted(reading)? {
         "epsilon" => Prediction::Noise,
         "sample" => Prediction::Data,
         "v_prediction" => Prediction::Velocity,

@@ -48,7 +48,7 @@ use crate::solver::{Path, Solver};
 #[derive(Clone, Debug)]
 pub struct Configured {
     sampler: Sampler,
-    schedule: Arc<dyn NoiseSchedule>,
+    schedule: Option<Arc<dyn NoiseSchedule>>,
     grid: Grid,
     solver: Arc<dyn Solver>,
     prediction: Prediction,
@@ -103,7 +103,7 @@ impl Configured {
         }
         Ok(Self {
             sampler,
-            schedule,
+            schedule: (!recipe.bare).then_some(schedule),
             grid,
             solver: recipe.solver,
             prediction: recipe.prediction,
@@ -120,9 +120,10 @@ impl Configured {
         &self.sampler
     }
 
-    /// The noise schedule.
-    pub fn schedule(&self) -> &dyn NoiseSchedule {
-        &self.schedule
+    /// The noise schedule of the knots; `None` where they belong to none (the lists of iPNDM and
+    /// Würstchen, and knots of a multistep scheduler beyond its table).
+    pub fn schedule(&self) -> Option<&dyn NoiseSchedule> {
+        self.schedule.as_deref()
     }
 
     /// The knots.

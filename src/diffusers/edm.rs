@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::reading::Reading;
 use super::request::Length;
 use super::retimed::{Retimed, Told};
-use super::times::linspace;
 use super::{Defect, ends};
 use crate::error::Error;
 use crate::level::NoiseLevel;
 use crate::prediction::Prediction;
 use crate::schedule::{Edm, NoiseSchedule};
+use crate::special::linspace;
 
 /// The ends of the noise and the ramp between them.
 #[derive(Clone, Copy, Debug)]
@@ -77,14 +77,8 @@ impl Noise {
 /// K, where the request gives a number of steps.
 pub(super) fn steps(reading: &Reading<'_>) -> Result<usize, Error> {
     reading.times_are_no_numbers_of_steps()?;
-    const MAX: usize = 1 << 24;
     match reading.request().length {
-        Length::Steps(steps) if (1..=MAX).contains(&steps) => Ok(steps),
-        Length::Steps(steps) => Err(Error::StepCount {
-            steps,
-            min: 1,
-            max: MAX,
-        }),
+        Length::Steps(steps) => Ok(steps),
         Length::Sigmas(_) => {
             Err(reading.refused("list of sigmas", "its steps are given by their number"))
         }

@@ -9,7 +9,6 @@ use super::common::signed;
 use super::reading::Reading;
 use super::recipe::{Recipe, State};
 use super::request::Length;
-use super::times::free_steps;
 use crate::error::{Error, require_all};
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
@@ -54,7 +53,6 @@ fn sigmas(reading: &Reading<'_>) -> Result<Vec<f64>, Error> {
     let Length::Steps(steps) = reading.request().length else {
         return Err(reading.refused("list of sigmas or times", "its schedule is its own"));
     };
-    let steps = free_steps(steps)?;
     if let Some(sigmas) = reading.numbers("trained_betas")? {
         if sigmas.len() != steps + 1 {
             return Err(Error::WrongLength {

@@ -49,9 +49,9 @@ fn solver(reading: &Reading<'_>, grid: &Grid) -> Result<Arc<dyn Solver>, Error> 
     let all = grid.levels();
     let first = grid.steps() - reading.kept_by_strength(grid.steps());
     let before = first > 0 && reading.defect(Defect::SlopesBeforeTheStart);
-    let several = first + 1 < grid.steps() || before;
-    // Onto the clean end too, where that is nearer to the data than the estimate alone.
-    let extrapolated_end = several;
+    // Onto the clean end too: that is nearer to the data than the estimate alone. A step on its own
+    // has nothing to extrapolate from.
+    let extrapolated_end = first + 1 < grid.steps() || before;
     let free = close(all.get(first..).unwrap_or(all), extrapolated_end)
         && reading.defect(Defect::ExtrapolatesFreely);
     if free || before {

@@ -8,14 +8,7 @@ use crate::prediction::Prediction;
 
 /// `prediction_type`, on a table or on a flow.
 pub(super) fn prediction(reading: &Reading<'_>, state: State) -> Result<Prediction, Error> {
-    let choices: &[&[&str]] = &[
-        &["epsilon"],
-        &["sample", "original_sample"],
-        &["v_prediction"],
-        &["flow_prediction"],
-    ];
-    let kind = reading.choice("prediction_type", "epsilon", choices)?;
-    match (kind, state) {
+    match (common::predicted(reading)?, state) {
         ("flow_prediction", State::Same | State::OverAlpha) => Err(common::flow_on_table(
             reading,
             "use_flow_sigmas, or another prediction_type",

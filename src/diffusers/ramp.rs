@@ -2,11 +2,10 @@
 
 use super::ends;
 use super::reading::Reading;
-use super::times::linspace;
 use crate::error::Error;
 use crate::level::NoiseLevel;
 use crate::schedule::{NoiseSchedule, TableSchedule};
-use crate::special::beta_quantile;
+use crate::special::{beta_quantile, linspace};
 
 /// A ramp of ρ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

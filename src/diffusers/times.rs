@@ -5,6 +5,7 @@ use super::reading::Reading;
 use super::request::Length;
 use crate::error::Error;
 use crate::schedule::{NoiseSchedule, TableSchedule};
+use crate::special::linspace;
 
 /// How many points a class's spacing has for K steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,18 +14,6 @@ pub(super) enum Points {
     Steps,
     /// K + 1, of which the lowest is dropped.
     OneMore,
-}
-
-/// `count` values from `first` to `last`, with numpy's arithmetic: the step first, the last value
-/// exact.
-pub(super) fn linspace(first: f64, last: f64, count: usize) -> impl Iterator<Item = f64> {
-    let intervals = count.saturating_sub(1);
-    let step = (last - first) / intervals.max(1) as f64;
-    (0..count).map(move |i| match i {
-        0 => first,
-        i if i == intervals => last,
-        i => i as f64 * step + first,
-    })
 }
 
 /// The spacings' names, the class's default first.
@@ -38,10 +27,7 @@ pub(super) fn whole(
     default: &'static str,
 ) -> Result<Vec<f64>, Error> {
     if let Length::Times(times) = &reading.request().length {
-        return match times.is_empty() {
-            true => Err(Error::EmptyList { name: "times" }),
-            false => Ok(times.clone()),
-        };
+        return Ok(times.clone());
     }
     let times = fractional(reading, table, points, default)?;
     Ok(times.into_iter().map(f64::round_ties_even).collect())
@@ -130,18 +116,5 @@ pub(super) fn steps(reading: &Reading<'_>, table: &TableSchedule) -> Result<usiz
         Length::Times(_) => {
             Err(reading.refused("list of times", "its steps are given by their number"))
         }
-    }
-}
-
-/// K of a list that no table bounds.
-pub(super) fn free_steps(steps: usize) -> Result<usize, Error> {
-    const MAX: usize = 1 << 24;
-    match (1..=MAX).contains(&steps) {
-        true => Ok(steps),
-        false => Err(Error::StepCount {
-            steps,
-            min: 1,
-            max: MAX,
-        }),
     }
 }

@@ -8,13 +8,13 @@ use super::last_noise::LastNoise;
 use super::reading::Reading;
 use super::recipe::{Recipe, State};
 use super::request::Length;
-use super::times::{free_steps, linspace};
 use crate::error::{Error, require_positive};
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
 use crate::prediction::Prediction;
 use crate::schedule::VariancePreserving;
 use crate::solver::FirstOrder;
+use crate::special::linspace;
 
 pub(super) const CLASS: Class = Class {
     names: &["DDPMWuerstchenScheduler"],
@@ -29,7 +29,7 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     let offset = reading.number("s", 0.008)?;
     require_positive("s", offset)?;
     let times: Vec<f64> = match &reading.request().length {
-        Length::Steps(steps) => linspace(1.0, 0.0, free_steps(*steps)? + 1).collect(),
+        Length::Steps(steps) => linspace(1.0, 0.0, *steps + 1).collect(),
         Length::Times(times) => times.clone(),
         Length::Sigmas(_) => {
             return Err(reading.refused(

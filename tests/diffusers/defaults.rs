@@ -209,7 +209,8 @@ fn the_schedule_tells_the_network_what_the_grid_does() {
         (Request::steps(4).network_time_to_one(), 0.5),
     ] {
         let configured = read(FLOW, fields, &request);
-        let level = configured.schedule().level(0.5).expect("a level");
+        let schedule = configured.schedule().expect("a flow");
+        let level = schedule.level(0.5).expect("a level");
         assert_eq!(level.model_time(), expected);
         let first = configured.network_times()[0];
         let start = configured.grid().start();
@@ -217,9 +218,14 @@ fn the_schedule_tells_the_network_what_the_grid_does() {
     }
     let to_one = read(FLOW, fields, &Request::steps(4).network_time_to_one());
     assert_eq!(to_one.network_times()[0], 0.0);
-    assert_eq!(
-        to_one.schedule().level(0.25).expect("a level").model_time(),
-        0.75
+    let schedule = to_one.schedule().expect("a flow");
+    let level = schedule.level(0.25).expect("a level");
+    assert_eq!(level.model_time(), 0.75);
+    // A list that is its own belongs to none.
+    assert!(
+        read("IPNDMScheduler", &[], &Request::steps(4))
+            .schedule()
+            .is_none()
     );
 }
 
@@ -273,10 +279,8 @@ fn a_table_in_f32_is_torchs() {
         0.016_659_174,
     ];
     for (index, expected) in torch.into_iter().enumerate() {
-        let level = configured
-            .schedule()
-            .level(index as f64 + 1.0)
-            .expect("a level");
+        let schedule = configured.schedule().expect("a table");
+        let level = schedule.level(index as f64 + 1.0).expect("a level");
         assert_eq!(level.alpha().powi(2) as f32, expected, "{index}");
     }
 }

@@ -151,7 +151,7 @@ fn stable_video_diffusion_is_told_a_quarter_of_ln_sigma() -> Outcome {
     );
     near(&[svd.sampler().start_variance()], &[1.0]);
     // The schedule between the knots tells the same.
-    let between = svd.schedule().level(3.0)?;
+    let between = svd.schedule().expect("a schedule").level(3.0)?;
     near(
         &[between.rho(), between.model_time()],
         &[3.0, 0.25 * 3f64.ln()],
