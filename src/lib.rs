@@ -33,7 +33,7 @@
 //! - [`posterior`]: q(x_s | x_t, x₀) between any two levels, its κ policies, forward transitions.
 //!
 //! *How*
-//! - [`registry`]: samplers by the names of ComfyUI, AUTOMATIC1111, diffusers and others.
+//! - [`registry`]: samplers by the names of ComfyUI, AUTOMATIC1111, diffusers, candle and others.
 //! - [`solver`]: DDIM, DDPM and every κ between; DPM-Solver and DPM-Solver++, UniPC, SA-Solver, RES,
 //!   DEIS, LMS, iPNDM, ER-SDE, Heun, SEEDS, LCM, TCD, Restart, BELM and others; custom ones.
 //! - [`plan`]: a sampler as data: the scalars of every step.
@@ -53,8 +53,8 @@
 //! - [`oracle`]: exact models, for your tests and ours.
 //! - [`kernel`]: the linear combination in place.
 //!
-//! The [guide] has the pages choosing, samplers, recipes, extending, mathematics, verification,
-//! performance and known wrong samplers, and, with the feature `proptest`, testing.
+//! The [guide] has the pages choosing, migrating, samplers, recipes, extending, mathematics,
+//! verification, performance and known wrong samplers, and, with the feature `proptest`, testing.
 //!
 //! # Conventions
 //!

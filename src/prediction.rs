@@ -274,6 +274,7 @@ impl Prediction {
     /// [`Error::PredictionUndefined`]: EDM at α = 0, score and EDM at σ = 0.
     /// [`Error::InvalidParameter`] for an EDM data standard deviation that is not positive and
     /// finite.
+    #[doc(alias = "get_velocity")]
     pub fn target(&self, level: &NoiseLevel) -> Result<Target, Error> {
         let (alpha, sigma) = (level.alpha(), level.sigma());
         let target = |data: f64, noise: f64| Target { data, noise };

@@ -28,6 +28,7 @@ impl Grid {
     ///
     /// As [`uniform_lambda`](Self::uniform_lambda), and [`Error::InvalidParameter`] unless
     /// `exponent` is positive and finite.
+    #[doc(alias("get_sigmas_karras", "use_karras_sigmas"))]
     pub fn karras(
         schedule: &dyn NoiseSchedule,
         steps: usize,
@@ -54,7 +55,8 @@ impl Grid {
     /// # Errors
     ///
     /// As [`karras`](Self::karras).
-    #[doc(alias = "polyexponential")]
+    #[doc(alias("polyexponential", "use_exponential_sigmas"))]
+    #[doc(alias("get_sigmas_exponential", "get_sigmas_polyexponential"))]
     pub fn exponential(
         schedule: &dyn NoiseSchedule,
         steps: usize,
@@ -86,6 +88,7 @@ impl Grid {
     ///
     /// As [`from_lambdas`](Self::from_lambdas), and [`Error::InvalidEntry`] for a ρ that is
     /// negative or not a number.
+    #[doc(alias("sigmas", "append_zero"))]
     pub fn from_rhos(schedule: &dyn NoiseSchedule, rhos: &[f64]) -> Result<Self, Error> {
         require_all("rhos", rhos, |_, rho| rho >= 0.0, "at least 0")?;
         let lambdas: Vec<f64> = rhos.iter().map(|&rho| -libm::log(rho)).collect();

@@ -40,6 +40,7 @@ impl Grid {
     /// # Errors
     ///
     /// [`Error::EndNotBelow`] unless `end` has less noise than the knot before it.
+    #[doc(alias("set_alpha_to_one", "final_alpha_cumprod", "final_sigmas_type"))]
     pub fn ending_at(mut self, end: NoiseLevel) -> Result<Self, Error> {
         let last = self.steps();
         let before = self.levels[last - 1];
@@ -232,6 +233,7 @@ impl Grid {
     /// # Ok::<(), diffusion_sampler::Error>(())
     /// ```
     #[must_use]
+    #[doc(alias = "quantize")]
     pub fn with_rounded_model_times(self) -> Self {
         self.with_model_times(|level| level.model_time().round_ties_even())
     }

@@ -321,6 +321,7 @@ impl Grid {
     /// As [`beta_sigmas`](Self::beta_sigmas); [`Error::InvalidParameter`] unless 0 < `epsilon` < 1,
     /// [`Error::NoiseNotDecreasing`] or [`Error::LambdaOutOfRange`] for a narrow range, between whose
     /// ends the parabola rises first (ln(1 + ν_min²) above about 2ε ln(1 + ν_max²)).
+    #[doc(alias = "get_sigmas_vp")]
     pub fn edm_vp(
         schedule: &dyn NoiseSchedule,
         steps: usize,

@@ -42,6 +42,7 @@ impl Grid {
     /// [`Error::StepCount`] as [`trailing`](Self::trailing), [`Error::SpacingNeedsTable`] for a
     /// continuous schedule, [`Error::SpacingImpossible`] where the offset would need a knot beyond
     /// T.
+    #[doc(alias = "steps_offset")]
     pub fn leading(
         schedule: &dyn NoiseSchedule,
         steps: usize,

@@ -77,6 +77,7 @@ const PIECE: usize = 256;
 /// Kidger and others (2021), "Efficient and Accurate Gradients for Neural SDEs"; Li, Wong, Chen and
 /// Duvenaud (2020), "Scalable Gradients for Stochastic Differential Equations" (virtual Brownian
 /// tree).
+#[doc(alias("BrownianTreeNoiseSampler", "BrownianTree"))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BrownianPath {
     pub(super) normals: KeyedNoise,

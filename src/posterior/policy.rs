@@ -46,7 +46,7 @@ pub enum Kappa {
     /// is capped where it asks for more noise than the level has. [`Eta`](Self::Eta) refuses it
     /// there, and is the same everywhere else. (ComfyUI's `euler_ancestral` drops the noise where
     /// the cap is reached; k-diffusion and this policy add it.)
-    #[doc(alias = "euler_ancestral")]
+    #[doc(alias("euler_ancestral", "get_ancestral_step"))]
     CappedEta(f64),
     /// The ancestral step of rectified flows: ComfyUI's `sample_euler_ancestral_RF`, diffusers'
     /// `LTXEulerAncestralRFScheduler`.

@@ -78,18 +78,21 @@ pub enum Library {
     StableDiffusionCpp,
     /// The functions of k-diffusion.
     KDiffusion,
+    /// The schedulers of candle-transformers.
+    Candle,
     /// Names of papers, and what people type.
     Elsewhere,
 }
 
 impl Library {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::ComfyUi,
         Self::Automatic1111,
         Self::Diffusers,
         Self::StableDiffusionCpp,
         Self::KDiffusion,
+        Self::Candle,
         Self::Elsewhere,
     ];
 }
@@ -102,6 +105,7 @@ impl fmt::Display for Library {
             Self::Diffusers => "diffusers",
             Self::StableDiffusionCpp => "stable-diffusion.cpp",
             Self::KDiffusion => "k-diffusion",
+            Self::Candle => "candle",
             Self::Elsewhere => "elsewhere",
         })
     }

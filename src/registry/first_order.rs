@@ -16,6 +16,10 @@ pub(super) const ENTRIES: &[Entry] = &[
             "Its number of steps counts the clean knot too: one step less.",
         StableDiffusionCpp["euler", "ddim_trailing"],
         KDiffusion["sample_euler"],
+        Candle["DDIMScheduler"]
+            "It ends at index 0, above the clean level, and steps to t − ⌊T/K⌋; trailing has more \
+             steps than asked for where K does not divide T.",
+        Candle["FlowMatchEulerDiscreteScheduler", "euler_sample"],
         Elsewhere["DPM-Solver-1", "DPM-Solver++(1)", "Flow Euler"],
     ),
     entry!(
@@ -34,6 +38,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         Diffusers["EulerAncestralDiscreteScheduler", "LTXEulerAncestralRFScheduler"],
         StableDiffusionCpp["euler_a"],
         KDiffusion["sample_euler_ancestral"],
+        Candle["EulerAncestralDiscreteScheduler"],
         Elsewhere["Euler ancestral"],
     ),
     entry!(
@@ -51,6 +56,9 @@ pub(super) const ENTRIES: &[Entry] = &[
         Automatic1111["DDPM"],
         Diffusers["DDPMScheduler", "DDPMScheduler fixed_small", "DDPMScheduler fixed_small_log"],
         Diffusers["DDPMWuerstchenScheduler"]
+            "A cosine schedule is part of it; here the schedule is given.",
+        Candle["DDPMScheduler"],
+        Candle["DDPMWScheduler"]
             "A cosine schedule is part of it; here the schedule is given.",
     ),
     entry!(

@@ -1,8 +1,8 @@
 //! Samplers by the names that other libraries give them.
 //!
-//! [`sampler`] takes a name of ComfyUI, AUTOMATIC1111, diffusers, stable-diffusion.cpp or
-//! k-diffusion, alone or followed by the name of a spacing, and gives the same solver here, with
-//! that library's defaults:
+//! [`sampler`] takes a name of ComfyUI, AUTOMATIC1111, diffusers, stable-diffusion.cpp, k-diffusion or
+//! candle, alone or followed by the name of a spacing, and gives the same solver here, with that
+//! library's defaults:
 //!
 //! ```
 //! use diffusion_sampler::{registry, schedule::TableSchedule};
@@ -39,8 +39,9 @@
 //! ```
 //!
 //! Case, spaces and punctuation do not count, and "+" is "p". "Scheduler" and "Discrete" may be left
-//! out, and so may k-diffusion's "sample_" and "k_". Where two libraries mean different things by
-//! one name, the full name of the one decides: "LCM" is ComfyUI's, "LCMScheduler" diffusers'.
+//! out, and so may k-diffusion's "sample_" and "k_" and the "Config" of candle's types. Where two
+//! libraries mean different things by one name, the full name of the one decides: "LCM" is
+//! ComfyUI's, "LCMScheduler" diffusers'.
 //!
 //! A name gives defaults only. With options of your own take the type: [`Entry::code`] shows how the
 //! solver is made. [`Names::differs`] says where the method is not the library's: known defects are
@@ -215,11 +216,13 @@ static INDEX: LazyLock<HashMap<String, Meaning>> = LazyLock::new(|| {
     index
 });
 
-/// The form in which names are looked up: their normal form without k-diffusion's prefixes.
+/// The form in which names are looked up: their normal form without k-diffusion's prefixes and
+/// candle's suffix.
 fn key(name: &str) -> String {
     let name = normalise(name);
     let stripped = name.strip_prefix("sample").or(name.strip_prefix('k'));
-    stripped.unwrap_or(&name).to_owned()
+    let stripped = stripped.unwrap_or(&name);
+    stripped.strip_suffix("config").unwrap_or(stripped).to_owned()
 }
 
 /// What is left of a class's key without the words that may be left out.

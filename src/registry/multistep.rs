@@ -110,6 +110,9 @@ pub(super) const ENTRIES: &[Entry] = &[
         "UniPC 2, bh1", UniPc::order(2)?.with_basis(Basis::Bh1).lower_order_final(),
         "Zhao et al. 2023";
         Diffusers["UniPCMultistepScheduler bh1"],
+        Candle["EdmDpmMultistepScheduler", "UniPCScheduler"]
+            "Its predictor weighs the history by the times of one step before, which loses an order; \
+             it ends at its σ_min; σ of its own, not of a table, are part of it.",
     ),
     entry!(
         "SA-Solver",

@@ -103,6 +103,7 @@ pub struct StepReport<'a, A, D: Dimension> {
     pub x: ArrayViewMut<'a, A, D>,
     /// The estimate of x₀ from the step's first evaluation: guided, and clipped where the sampler
     /// clips. A step without an evaluation shows the last one (zeros before the first).
+    #[doc(alias("pred_original_sample", "denoised"))]
     pub data: &'a ArrayRef<A, D>,
 }
 
@@ -408,6 +409,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     /// # Errors
     ///
     /// As [`advance`](Self::advance).
+    #[doc(alias("callback", "callback_on_step_end"))]
     pub fn complete_with<M, F>(
         &mut self,
         model: &mut M,
@@ -439,6 +441,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     }
 
     /// The state.
+    #[doc(alias = "prev_sample")]
     pub fn state(&self) -> &ArrayRef<A, D> {
         self.machine.state()
     }

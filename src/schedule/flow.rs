@@ -48,6 +48,7 @@ impl RectifiedFlow {
     /// # Errors
     ///
     /// [`Error::InvalidParameter`] unless `shift` is positive and finite.
+    #[doc(alias("shift", "flow_shift", "time_snr_shift"))]
     pub fn shifted(shift: f64) -> Result<Self, Error> {
         require_positive("shift", shift)?;
         Ok(Self::of(shift))
@@ -58,6 +59,7 @@ impl RectifiedFlow {
     /// # Errors
     ///
     /// [`Error::InvalidParameter`] unless `mu` is finite and e^μ does not overflow or vanish.
+    #[doc(alias("time_shift", "use_dynamic_shifting"))]
     pub fn shifted_by_mu(mu: f64) -> Result<Self, Error> {
         let shift = libm::exp(mu);
         require(

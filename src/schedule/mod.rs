@@ -60,6 +60,7 @@ pub trait NoiseSchedule: std::fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// [`Error::LambdaOutOfRange`] for a λ that the schedule does not reach.
+    #[doc(alias = "sigma_to_t")]
     fn time_of_lambda(&self, lambda: f64) -> Result<f64, Error>;
 
     /// The time at which σ/(α + σ), a flow's σ, has the given value; 0 is clean, 1 is pure noise.
@@ -124,6 +125,7 @@ pub trait NoiseSchedule: std::fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// As [`knot_time`](Self::knot_time).
+    #[doc(alias = "t_to_sigma")]
     fn knot_level(&self, knot: f64) -> Result<NoiseLevel, Error> {
         self.level(self.knot_time(knot)?)
     }

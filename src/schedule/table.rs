@@ -77,6 +77,7 @@ impl TableSchedule {
     /// # Errors
     ///
     /// [`Error::StepCount`] unless 1 ≤ T ≤ 2²⁴.
+    #[doc(alias("squaredcos_cap_v2", "SquaredcosCapV2", "betas_for_alpha_bar"))]
     pub fn cosine(steps: usize) -> Result<Self, Error> {
         const OFFSET: f64 = 0.008;
         const MAX_BETA: f64 = 0.999;

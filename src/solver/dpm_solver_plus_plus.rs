@@ -113,6 +113,7 @@ impl DpmSolverPlusPlus {
     /// # Errors
     ///
     /// [`Error::InvalidParameter`] for any other order.
+    #[doc(alias = "solver_order")]
     pub fn multistep(order: usize) -> Result<Self, Error> {
         require((1..=3).contains(&order), "order", order as f64, "1, 2 or 3")?;
         Ok(Self {
@@ -141,6 +142,7 @@ impl DpmSolverPlusPlus {
 
     /// The same solver with another weight of the second-order term.
     #[must_use]
+    #[doc(alias = "solver_type")]
     pub fn with_form(self, form: SecondOrderForm) -> Self {
         Self { form, ..self }
     }

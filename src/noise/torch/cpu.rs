@@ -47,6 +47,7 @@ const BLOCK: u64 = 16;
 /// generator.randn(&mut z);
 /// assert_eq!(z, [1.5409961, -0.2934289, -2.1787894]);
 /// ```
+#[doc(alias("manual_seed", "Generator"))]
 #[derive(Clone, Debug, PartialEq)]
 pub struct TorchCpu {
     pub(super) words: Mt19937,

@@ -70,6 +70,7 @@ const BATCH: &str = "batch of torch's noise";
 /// assert!(sampler.start::<f32, _, _>((1, 4, 3, 3), Prediction::Noise, noise).is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias("generator", "randn_tensor"))]
 #[derive(Clone, Debug, PartialEq)]
 pub struct TorchNoise<G> {
     /// One for the whole batch, or one for each sample.
