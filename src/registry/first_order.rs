@@ -17,9 +17,11 @@ pub(super) const ENTRIES: &[Entry] = &[
         StableDiffusionCpp["euler", "ddim_trailing"],
         KDiffusion["sample_euler"],
         Candle["DDIMScheduler"]
-            "It ends at index 0, above the clean level, and steps to t − ⌊T/K⌋; trailing has more \
-             steps than asked for where K does not divide T.",
-        Candle["FlowMatchEulerDiscreteScheduler", "euler_sample"],
+            "It ends at index 0, above the clean level; \"trailing\" has more steps than requested, \
+             unless their number divides T.",
+        Candle["FlowMatchEulerDiscreteScheduler"]
+            "It tells the network unshifted times, or shifts nothing.",
+        Candle["euler_sample"],
         Elsewhere["DPM-Solver-1", "DPM-Solver++(1)", "Flow Euler"],
     ),
     entry!(

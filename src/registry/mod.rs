@@ -222,7 +222,10 @@ fn key(name: &str) -> String {
     let name = normalise(name);
     let stripped = name.strip_prefix("sample").or(name.strip_prefix('k'));
     let stripped = stripped.unwrap_or(&name);
-    stripped.strip_suffix("config").unwrap_or(stripped).to_owned()
+    stripped
+        .strip_suffix("config")
+        .unwrap_or(stripped)
+        .to_owned()
 }
 
 /// What is left of a class's key without the words that may be left out.

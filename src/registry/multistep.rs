@@ -111,8 +111,8 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Zhao et al. 2023";
         Diffusers["UniPCMultistepScheduler bh1"],
         Candle["EdmDpmMultistepScheduler", "UniPCScheduler"]
-            "Its predictor weighs the history by the times of one step before, which loses an order; \
-             it ends at its σ_min; σ of its own, not of a table, are part of it.",
+            "Its predictor gives the history the times of one step before, so that order 2 is first \
+             order and order 3 is NaN; it ends at a σ_min, and its σ are its own, not a table's.",
     ),
     entry!(
         "SA-Solver",

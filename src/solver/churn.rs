@@ -28,7 +28,8 @@ use crate::posterior::step_size;
 /// assert!(Churn::new(-1.0).is_err() && churn.between(2.0, 1.0).is_err());
 /// # Ok::<(), diffusion_sampler::Error>(())
 /// ```
-#[doc(alias("S_churn", "s_churn", "S_noise", "s_noise", "S_tmin", "S_tmax"))]
+#[doc(alias("S_churn", "s_churn", "S_noise", "s_noise"))]
+#[doc(alias("S_tmin", "s_tmin", "S_tmax", "s_tmax"))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Churn {
     pub(super) amount: f64,

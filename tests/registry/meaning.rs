@@ -28,6 +28,59 @@ fn every_listed_name_means_its_own_entry() {
     }
 }
 
+/// candle-transformers' types and functions, and what they are here.
+const CANDLE: [(&str, &str); 12] = [
+    ("DDIMScheduler", "DDIM"),
+    ("DDIMSchedulerConfig", "DDIM"),
+    ("DDPMScheduler", "DDPM"),
+    ("DDPMSchedulerConfig", "DDPM"),
+    ("DDPMWScheduler", "DDPM"),
+    ("DDPMWSchedulerConfig", "DDPM"),
+    ("EdmDpmMultistepScheduler", "UniPC 2, bh1"),
+    ("EulerAncestralDiscreteScheduler", "Euler a"),
+    ("EulerAncestralDiscreteSchedulerConfig", "Euler a"),
+    ("FlowMatchEulerDiscreteScheduler", "DDIM"),
+    ("UniPCSchedulerConfig", "UniPC 2, bh1"),
+    ("euler_sample", "DDIM"),
+];
+
+/// diffusers-rs' types, which are diffusers' classes, and what they are here.
+const DIFFUSERS_RS: [(&str, &str); 20] = [
+    ("DDIMScheduler", "DDIM"),
+    ("DDIMSchedulerConfig", "DDIM"),
+    ("DDPMScheduler", "DDPM"),
+    ("DDPMSchedulerConfig", "DDPM"),
+    ("DPMSolverMultistepScheduler", "DPM++ 2M"),
+    ("DPMSolverMultistepSchedulerConfig", "DPM++ 2M"),
+    ("EulerAncestralDiscreteScheduler", "Euler a"),
+    ("EulerAncestralDiscreteSchedulerConfig", "Euler a"),
+    ("EulerDiscreteScheduler", "DDIM"),
+    ("EulerDiscreteSchedulerConfig", "DDIM"),
+    ("HeunDiscreteScheduler", "Heun"),
+    ("HeunDiscreteSchedulerConfig", "Heun"),
+    ("KDPM2AncestralDiscreteScheduler", "DPM2 a"),
+    ("KDPM2AncestralDiscreteSchedulerConfig", "DPM2 a"),
+    ("KDPM2DiscreteScheduler", "DPM2"),
+    ("KDPM2DiscreteSchedulerConfig", "DPM2"),
+    ("LMSDiscreteScheduler", "LMS"),
+    ("LMSDiscreteSchedulerConfig", "LMS"),
+    // diffusers' meaning; without its skip_prk_steps this library's is PLMS.
+    ("PNDMScheduler", "PNDM"),
+    ("PNDMSchedulerConfig", "PNDM"),
+];
+
+#[test]
+fn rust_libraries_types_are_found_with_and_without_config() {
+    for (name, ours) in CANDLE.into_iter().chain(DIFFUSERS_RS) {
+        assert_eq!(name_of(name), Some(ours), "{name}");
+    }
+    // The suffix alone is no name, and none is left of a spacing's.
+    assert_eq!(
+        (name_of("Config"), name_of("SchedulerConfig")),
+        (None, None)
+    );
+}
+
 #[test]
 fn entries_have_different_names_and_different_solvers() {
     let mut seen: HashMap<String, &str> = HashMap::new();
