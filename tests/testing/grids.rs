@@ -120,6 +120,31 @@ fn one_knot_too_many_is_found() {
     }
 }
 
+/// From T down by ⌊T/K⌋ for as long as something is left, and 0 behind it.
+fn whole_strides(steps: usize) -> Vec<f64> {
+    let knots = (0..1000).step_by(1000 / steps);
+    knots
+        .map(|down| (1000 - down) as f64)
+        .chain([0.0])
+        .collect()
+}
+
+#[test]
+fn trailing_by_whole_strides_is_found() {
+    let check = |steps: usize| {
+        check_spacing([steps], 1000.0, 0.0, |steps| match steps {
+            0 => Err("no steps"),
+            _ => Ok(whole_strides(steps)),
+        })
+    };
+    let wrong: Vec<usize> = (1..=1000).filter(|&steps| check(steps).is_err()).collect();
+    // All but the 16 divisors of 1000.
+    assert_eq!(wrong.len(), 984);
+    for (steps, found) in [(30, 32), (300, 335), (600, 1001)] {
+        assert_eq!(check(steps), Err(Failure::KnotCount { steps, found }));
+    }
+}
+
 #[test]
 fn the_crates_trailing_grids_pass_for_every_number_of_steps() -> Outcome {
     for length in [1, 2, 7, 50, 1000] {
