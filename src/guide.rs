@@ -7,8 +7,10 @@
     feature = "diffusers",
     doc = "- [`models`]: published checkpoints: what to type for each, complete."
 )]
-//! - [`migrating`]: from diffusers, k-diffusion, candle and diffusers-rs: their names, what shifts by
-//!   one, and what differs.
+#![cfg_attr(
+    feature = "diffusers",
+    doc = "- [`migrating`]: from diffusers, k-diffusion, candle and diffusers-rs: names, what shifts by one, what differs."
+)]
 //! - [`samplers`]: every sampler and spacing that has a name elsewhere, and what it is here.
 //! - [`recipes`]: image to image, inpainting, continuous batching, action sequences, flow maps,
 //!   parity tests.
@@ -59,11 +61,12 @@ pub mod mathematics {
     #![doc = include_str!("../docs/mathematics.md")]
 }
 
+#[cfg(feature = "diffusers")]
 pub mod migrating {
-    #![cfg_attr(feature = "diffusers", doc = "[checkpoints]: super::checkpoints")]
+    //! [checkpoints]: super::checkpoints
     //! [extending-tensors]: super::extending#a-tensor-library
     //! [known]: super::known_wrong_samplers
-    #![cfg_attr(feature = "diffusers", doc = "[models]: super::models")]
+    //! [models]: super::models
     //! [samplers-diffusers]: super::samplers#diffusers
     //! [samplers-k-diffusion]: super::samplers#k-diffusion
     #![doc = include_str!("../docs/migrating.md")]
