@@ -9,7 +9,7 @@
 )]
 #![cfg_attr(
     feature = "diffusers",
-    doc = "- [`migrating`]: from diffusers, k-diffusion, candle and diffusers-rs: names, what shifts by one, what differs."
+    doc = "- [`migrating`]: from diffusers, k-diffusion, candle, diffusers-rs: names and differences."
 )]
 //! - [`samplers`]: every sampler and spacing that has a name elsewhere, and what it is here.
 //! - [`recipes`]: image to image, inpainting, continuous batching, action sequences, flow maps,
