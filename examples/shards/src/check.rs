@@ -20,7 +20,10 @@ pub(crate) fn check(path: &Path) -> Result<String> {
     let missing = finished.missing(0..output.samples());
     if missing.len() > 0 {
         let missing = missing.ranges().to_vec();
-        return Err(Error::Unfinished { path: path.to_owned(), missing });
+        return Err(Error::Unfinished {
+            path: path.to_owned(),
+            missing,
+        });
     }
     let mut damaged = Vec::new();
     for entry in entries {
@@ -30,7 +33,10 @@ pub(crate) fn check(path: &Path) -> Result<String> {
     }
     if !damaged.is_empty() {
         let damaged: RowSet = damaged.into_iter().collect();
-        return Err(Error::Damaged { path: path.to_owned(), rows: damaged.ranges().to_vec() });
+        return Err(Error::Damaged {
+            path: path.to_owned(),
+            rows: damaged.ranges().to_vec(),
+        });
     }
     output.hash_of_all()
 }
@@ -46,9 +52,14 @@ pub(crate) fn verify(path: &Path, rows: Option<Range<u64>>, batch: u64) -> Resul
         let stored = output.read(&batch)?;
         let (samples, _) = sampling.rows(batch.clone())?;
         let again = npy::bytes(&samples);
-        let rows = stored.chunks(npy::ROW as usize).zip(again.chunks(npy::ROW as usize));
+        let rows = stored
+            .chunks(npy::ROW as usize)
+            .zip(again.chunks(npy::ROW as usize));
         if let Some((row, _)) = batch.zip(rows).find(|(_, (stored, again))| stored != again) {
-            return Err(Error::Differs { path: path.to_owned(), row });
+            return Err(Error::Differs {
+                path: path.to_owned(),
+                row,
+            });
         }
     }
     Ok(rows.len())

@@ -18,7 +18,12 @@ pub(crate) enum Error {
     /// What is wrong with the command line.
     Misuse(Misuse),
     /// The journal is that of another job.
-    AnotherJob { path: PathBuf, field: &'static str, stored: String, wanted: String },
+    AnotherJob {
+        path: PathBuf,
+        field: &'static str,
+        stored: String,
+        wanted: String,
+    },
     /// There is no job.
     NoJob { path: PathBuf },
     /// A job's file cannot be read.
@@ -26,13 +31,23 @@ pub(crate) enum Error {
     /// A file that is not ours would be overwritten.
     NotOurs { path: PathBuf },
     /// The file of samples is not as long as the job's must be.
-    WrongSize { path: PathBuf, expected: u64, found: u64 },
+    WrongSize {
+        path: PathBuf,
+        expected: u64,
+        found: u64,
+    },
     /// The file of samples does not begin as the job's must.
     WrongHeader { path: PathBuf },
     /// Rows that nobody has finished.
-    Unfinished { path: PathBuf, missing: Vec<Range<u64>> },
+    Unfinished {
+        path: PathBuf,
+        missing: Vec<Range<u64>>,
+    },
     /// Rows whose bytes are not those that were written.
-    Damaged { path: PathBuf, rows: Vec<Range<u64>> },
+    Damaged {
+        path: PathBuf,
+        rows: Vec<Range<u64>>,
+    },
     /// A row that comes out otherwise when it is sampled again.
     Differs { path: PathBuf, row: u64 },
     /// What is wrong among the ranks of MPI.
@@ -41,7 +56,11 @@ pub(crate) enum Error {
     /// A process that was started ended badly.
     Process { arguments: String, said: String },
     /// What the operating system refused.
-    Io { doing: &'static str, path: PathBuf, source: io::Error },
+    Io {
+        doing: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
     /// What the sampler or the run refused.
     Sampler(diffusion_sampler::Error),
     /// What the network refused.
@@ -52,7 +71,11 @@ impl Error {
     /// For `map_err`: what was being done, and to which file.
     pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io { doing, path, source }
+        move |source| Self::Io {
+            doing,
+            path,
+            source,
+        }
     }
 }
 
@@ -89,29 +112,55 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Misuse(misuse) => misuse.fmt(f),
-            Self::AnotherJob { path, field, stored, wanted } => write!(
+            Self::AnotherJob {
+                path,
+                field,
+                stored,
+                wanted,
+            } => write!(
                 f,
                 "{} holds another job: its {field} is {stored}, here it is {wanted}",
                 path.display()
             ),
             Self::NoJob { path } => write!(f, "{}: no job there", path.display()),
             Self::DamagedJob { path, line } => {
-                write!(f, "{}: \"{line}\" is not what a job's file says", path.display())
+                write!(
+                    f,
+                    "{}: \"{line}\" is not what a job's file says",
+                    path.display()
+                )
             }
             Self::NotOurs { path } => {
-                write!(f, "{} is there, and no job of ours: not overwritten", path.display())
+                write!(
+                    f,
+                    "{} is there, and no job of ours: not overwritten",
+                    path.display()
+                )
             }
-            Self::WrongSize { path, expected, found } => write!(
+            Self::WrongSize {
+                path,
+                expected,
+                found,
+            } => write!(
                 f,
                 "{} has {found} bytes, not the {expected} of its job; remove it and its journal to \
                  begin anew",
                 path.display()
             ),
             Self::WrongHeader { path } => {
-                write!(f, "{} does not begin with the header of its job", path.display())
+                write!(
+                    f,
+                    "{} does not begin with the header of its job",
+                    path.display()
+                )
             }
             Self::Unfinished { path, missing } => {
-                write!(f, "{}: rows not finished: {}", path.display(), Listed(missing))
+                write!(
+                    f,
+                    "{}: rows not finished: {}",
+                    path.display(),
+                    Listed(missing)
+                )
             }
             Self::Damaged { path, rows } => write!(
                 f,
@@ -120,12 +169,20 @@ impl fmt::Display for Error {
                 Listed(rows)
             ),
             Self::Differs { path, row } => {
-                write!(f, "{}: row {row} comes out otherwise when sampled again", path.display())
+                write!(
+                    f,
+                    "{}: row {row} comes out otherwise when sampled again",
+                    path.display()
+                )
             }
             #[cfg(feature = "mpi")]
             Self::Ranks(error) => error.fmt(f),
             Self::Process { arguments, said } => write!(f, "`shards {arguments}`: {said}"),
-            Self::Io { doing, path, source } => write!(f, "{doing} {}: {source}", path.display()),
+            Self::Io {
+                doing,
+                path,
+                source,
+            } => write!(f, "{doing} {}: {source}", path.display()),
             Self::Sampler(error) => error.fmt(f),
             Self::Network(error) => write!(f, "the network: {error}"),
         }

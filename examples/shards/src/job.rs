@@ -27,7 +27,9 @@ pub(crate) struct Job {
 }
 
 /// The fields of a stored job, in order.
-const FIELDS: [&str; 7] = ["samples", "sampler", "steps", "scale", "seed", "plan", "network"];
+const FIELDS: [&str; 7] = [
+    "samples", "sampler", "steps", "scale", "seed", "plan", "network",
+];
 
 /// The first line of a stored job.
 const TITLE: &str = "shards job, form 1";
@@ -100,7 +102,11 @@ impl Job {
 /// That two stored texts are of the same job; `path` is where the first stood.
 pub(crate) fn require_same(stored: &str, wanted: &str, path: &Path) -> Result<()> {
     let pairs = values(stored, path)?.into_iter().zip(values(wanted, path)?);
-    match FIELDS.into_iter().zip(pairs).find(|(_, (stored, wanted))| stored != wanted) {
+    match FIELDS
+        .into_iter()
+        .zip(pairs)
+        .find(|(_, (stored, wanted))| stored != wanted)
+    {
         None => Ok(()),
         Some((field, (stored, wanted))) => Err(Error::AnotherJob {
             path: path.to_owned(),
@@ -121,14 +127,19 @@ fn values<'t>(text: &'t str, path: &Path) -> Result<[&'t str; FIELDS.len()]> {
     let mut values = [""; FIELDS.len()];
     for (value, field) in values.iter_mut().zip(FIELDS) {
         let line = lines.next().unwrap_or_default();
-        let rest = line.strip_prefix(field).and_then(|rest| rest.strip_prefix(" = "));
+        let rest = line
+            .strip_prefix(field)
+            .and_then(|rest| rest.strip_prefix(" = "));
         *value = rest.ok_or_else(|| damaged(path, line))?;
     }
     Ok(values)
 }
 
 fn damaged(path: &Path, line: &str) -> Error {
-    Error::DamagedJob { path: path.to_owned(), line: line.to_owned() }
+    Error::DamagedJob {
+        path: path.to_owned(),
+        line: line.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -136,7 +147,13 @@ mod tests {
     use super::*;
 
     fn job() -> Job {
-        Job { samples: 10, sampler: "dpmpp_2m karras".into(), steps: 8, scale: 0.1, seed: u64::MAX }
+        Job {
+            samples: 10,
+            sampler: "dpmpp_2m karras".into(),
+            steps: 8,
+            scale: 0.1,
+            seed: u64::MAX,
+        }
     }
 
     #[test]
@@ -146,8 +163,16 @@ mod tests {
         let text = job.text("a", "b");
         assert_eq!(Job::read(&text, Path::new("x")).unwrap(), job);
         for line in 0..=FIELDS.len() {
-            let without: Vec<&str> = text.lines().enumerate().filter(|(at, _)| *at != line).map(|(_, line)| line).collect();
-            assert!(matches!(Job::read(&without.join("\n"), Path::new("x")), Err(Error::DamagedJob { .. })));
+            let without: Vec<&str> = text
+                .lines()
+                .enumerate()
+                .filter(|(at, _)| *at != line)
+                .map(|(_, line)| line)
+                .collect();
+            assert!(matches!(
+                Job::read(&without.join("\n"), Path::new("x")),
+                Err(Error::DamagedJob { .. })
+            ));
         }
     }
 
@@ -155,18 +180,49 @@ mod tests {
     fn jobs_that_differ_in_one_setting_are_not_the_same() {
         let (path, mine) = (Path::new("x"), job().text("a", "b"));
         let others = [
-            ("samples", Job { samples: 11, ..job() }.text("a", "b")),
-            ("sampler", Job { sampler: "DDIM".into(), ..job() }.text("a", "b")),
+            (
+                "samples",
+                Job {
+                    samples: 11,
+                    ..job()
+                }
+                .text("a", "b"),
+            ),
+            (
+                "sampler",
+                Job {
+                    sampler: "DDIM".into(),
+                    ..job()
+                }
+                .text("a", "b"),
+            ),
             ("steps", Job { steps: 9, ..job() }.text("a", "b")),
-            ("scale", Job { scale: 0.1f64.next_up(), ..job() }.text("a", "b")),
-            ("seed", Job { seed: u64::MAX - 1, ..job() }.text("a", "b")),
+            (
+                "scale",
+                Job {
+                    scale: 0.1f64.next_up(),
+                    ..job()
+                }
+                .text("a", "b"),
+            ),
+            (
+                "seed",
+                Job {
+                    seed: u64::MAX - 1,
+                    ..job()
+                }
+                .text("a", "b"),
+            ),
             ("plan", job().text("c", "b")),
             ("network", job().text("a", "c")),
         ];
         assert!(require_same(&mine, &mine, path).is_ok());
         for (name, other) in others {
             let refused = require_same(&mine, &other, path);
-            assert!(matches!(refused, Err(Error::AnotherJob { field, .. }) if field == name), "{name}");
+            assert!(
+                matches!(refused, Err(Error::AnotherJob { field, .. }) if field == name),
+                "{name}"
+            );
         }
     }
 }

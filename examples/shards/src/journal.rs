@@ -43,7 +43,10 @@ impl Entry {
         let start = words.next()?.parse().ok()?;
         let end = words.next()?.parse().ok()?;
         let hash = words.next()?.to_owned();
-        let entry = Self { rows: start..end, hash };
+        let entry = Self {
+            rows: start..end,
+            hash,
+        };
         (entry.line().strip_suffix('\n') == Some(line)).then_some(entry)
     }
 }
@@ -60,7 +63,10 @@ impl Journal {
     pub(crate) fn beside(samples: &Path) -> Self {
         let mut folder = OsString::from(samples);
         folder.push(".journal");
-        Self { folder: folder.into(), log: None }
+        Self {
+            folder: folder.into(),
+            log: None,
+        }
     }
 
     /// Where the job's settings are.
@@ -85,7 +91,9 @@ impl Journal {
     pub(crate) fn claim(&self, job: &str) -> Result<()> {
         fs::create_dir_all(&self.folder).map_err(Error::io("making", &self.folder))?;
         let (mut file, draft) = new_file(&self.folder, "job", "draft")?;
-        let written = file.write_all(job.as_bytes()).and_then(|()| file.sync_all());
+        let written = file
+            .write_all(job.as_bytes())
+            .and_then(|()| file.sync_all());
         written.map_err(Error::io("writing", &draft))?;
         let path = self.job_path();
         let linked = fs::hard_link(&draft, &path);
@@ -126,7 +134,9 @@ impl Journal {
                 log
             }
         };
-        let written = log.write_all(entry.line().as_bytes()).and_then(|()| log.sync_data());
+        let written = log
+            .write_all(entry.line().as_bytes())
+            .and_then(|()| log.sync_data());
         written.map_err(Error::io("writing a log in", &self.folder))
     }
 }
@@ -159,7 +169,10 @@ mod tests {
 
     #[test]
     fn a_line_that_is_cut_or_changed_anywhere_is_no_entry() {
-        let entry = Entry { rows: 128..256, hash: Hash::of(b"rows") };
+        let entry = Entry {
+            rows: 128..256,
+            hash: Hash::of(b"rows"),
+        };
         let line = entry.line();
         let line = line.trim_end();
         assert_eq!(Entry::read(line), Some(entry));

@@ -34,7 +34,10 @@ fn main() -> ExitCode {
         .skip(1)
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
-    match Command::read(&words).map_err(error::Error::from).and_then(run) {
+    match Command::read(&words)
+        .map_err(error::Error::from)
+        .and_then(run)
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("shards: {error}");
@@ -45,7 +48,12 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Sample { out, job, work, gather } => match work.part {
+        Command::Sample {
+            out,
+            job,
+            work,
+            gather,
+        } => match work.part {
             Part::Rank => ranks(&out, job, &work, gather),
             _ => sample(&out, job, &work),
         },
@@ -92,7 +100,11 @@ fn sample(out: &Path, job: Option<Job>, work: &Work) -> Result<()> {
     let (sampling, mut output, Job { samples, .. }) = prepare(out, job)?;
     let (name, rows, again) = match &work.part {
         Part::Rows(rows) if rows.start > rows.end || rows.end > samples => {
-            return Err(Misuse::NoSuchRows { rows: rows.clone(), samples }.into());
+            return Err(Misuse::NoSuchRows {
+                rows: rows.clone(),
+                samples,
+            }
+            .into());
         }
         Part::Rows(rows) => ("rows".to_owned(), rows.clone(), true),
         Part::Shard(shard) => (format!("shard {shard}"), shard.rows(samples), false),

@@ -11,15 +11,28 @@ pub(crate) enum Misuse {
     /// The command does not have this option, or has it once.
     UnknownOption { command: String, found: String },
     /// The command cannot do without this option.
-    MissingOption { command: String, option: &'static str },
+    MissingOption {
+        command: String,
+        option: &'static str,
+    },
     /// An option is the last word.
     MissingValue { option: &'static str },
     /// An option's value is not what it must be.
-    InvalidValue { option: &'static str, value: String, allowed: &'static str },
+    InvalidValue {
+        option: &'static str,
+        value: String,
+        allowed: &'static str,
+    },
     /// Two options that exclude each other.
-    Together { one: &'static str, other: &'static str },
+    Together {
+        one: &'static str,
+        other: &'static str,
+    },
     /// An option that works only with another.
-    Without { one: &'static str, other: &'static str },
+    Without {
+        one: &'static str,
+        other: &'static str,
+    },
     /// A shard's number is not below the number of shards.
     NoSuchShard { index: u64, count: u64 },
     /// Rows that the job does not have.
@@ -38,17 +51,27 @@ impl fmt::Display for Misuse {
                 write!(f, "no command \"{found}\"; `shards help` lists them")
             }
             Self::UnknownOption { command, found } => {
-                write!(f, "`{command}` takes no \"{found}\", or not twice; see `shards help`")
+                write!(
+                    f,
+                    "`{command}` takes no \"{found}\", or not twice; see `shards help`"
+                )
             }
             Self::MissingOption { command, option } => write!(f, "`{command}` needs {option}"),
             Self::MissingValue { option } => write!(f, "{option} needs a value behind it"),
-            Self::InvalidValue { option, value, allowed } => {
+            Self::InvalidValue {
+                option,
+                value,
+                allowed,
+            } => {
                 write!(f, "{option} \"{value}\": must be {allowed}")
             }
             Self::Together { one, other } => write!(f, "either {one} or {other}, not both"),
             Self::Without { one, other } => write!(f, "{one} works with {other} only"),
             Self::NoSuchShard { index, count } => {
-                write!(f, "--shard {index}/{count}: {index} must be below {count}, from 0 on")
+                write!(
+                    f,
+                    "--shard {index}/{count}: {index} must be below {count}, from 0 on"
+                )
             }
             Self::NoSuchRows { rows, samples } => write!(
                 f,

@@ -18,9 +18,8 @@ pub(crate) const MOST_ROWS: u64 = 1 << 53;
 
 /// The header of an array of `samples` rows of f32.
 pub(crate) fn header(samples: u64) -> Vec<u8> {
-    let dictionary = format!(
-        "{{'descr': '<f4', 'fortran_order': False, 'shape': ({samples}, {PIXELS}), }}"
-    );
+    let dictionary =
+        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({samples}, {PIXELS}), }}");
     let before = 10;
     let length = HEADER as usize - before;
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
@@ -36,7 +35,10 @@ pub(crate) fn offset(row: u64) -> u64 {
 
 /// The bytes of elements in order.
 pub(crate) fn bytes<'a>(elements: impl IntoIterator<Item = &'a f32>) -> Vec<u8> {
-    elements.into_iter().flat_map(|element| element.to_le_bytes()).collect()
+    elements
+        .into_iter()
+        .flat_map(|element| element.to_le_bytes())
+        .collect()
 }
 
 #[cfg(test)]

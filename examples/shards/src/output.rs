@@ -24,7 +24,9 @@ pub(crate) struct Output {
 /// The job of a file of samples.
 pub(crate) fn job_of(path: &Path) -> Result<(Job, String)> {
     let journal = Journal::beside(path);
-    let text = journal.job()?.ok_or_else(|| Error::NoJob { path: journal.job_path() })?;
+    let text = journal.job()?.ok_or_else(|| Error::NoJob {
+        path: journal.job_path(),
+    })?;
     Ok((Job::read(&text, &journal.job_path())?, text))
 }
 
@@ -34,14 +36,26 @@ impl Output {
         let journal = Journal::beside(path);
         // Whoever makes the file has a journal before. So the second look decides.
         if journal.job()?.is_none() && path.exists() && journal.job()?.is_none() {
-            return Err(Error::NotOurs { path: path.to_owned() });
+            return Err(Error::NotOurs {
+                path: path.to_owned(),
+            });
         }
         journal.claim(text)?;
         let begun = !journal.finished()?.is_empty();
         let mut options = OpenOptions::new();
-        let opened = options.read(true).write(true).create(!begun).truncate(false).open(path);
+        let opened = options
+            .read(true)
+            .write(true)
+            .create(!begun)
+            .truncate(false)
+            .open(path);
         let file = opened.map_err(Error::io("opening", path))?;
-        let mut output = Self { path: path.to_owned(), samples, file, journal };
+        let mut output = Self {
+            path: path.to_owned(),
+            samples,
+            file,
+            journal,
+        };
         if begun {
             output.require_size()?;
             output.require_header()?;
@@ -56,7 +70,12 @@ impl Output {
         let (job, _) = job_of(path)?;
         let file = File::open(path).map_err(Error::io("opening", path))?;
         let journal = Journal::beside(path);
-        let mut output = Self { path: path.to_owned(), samples: job.samples, file, journal };
+        let mut output = Self {
+            path: path.to_owned(),
+            samples: job.samples,
+            file,
+            journal,
+        };
         output.require_size()?;
         output.require_header()?;
         Ok(output)
@@ -74,19 +93,28 @@ impl Output {
     }
 
     fn require_size(&self) -> Result<()> {
-        let metadata = self.file.metadata().map_err(Error::io("reading", &self.path))?;
+        let metadata = self
+            .file
+            .metadata()
+            .map_err(Error::io("reading", &self.path))?;
         let (expected, found) = (npy::offset(self.samples), metadata.len());
         if expected == found {
             return Ok(());
         }
-        Err(Error::WrongSize { path: self.path.clone(), expected, found })
+        Err(Error::WrongSize {
+            path: self.path.clone(),
+            expected,
+            found,
+        })
     }
 
     fn require_header(&mut self) -> Result<()> {
         if self.read_at(0, npy::HEADER)? == npy::header(self.samples) {
             return Ok(());
         }
-        Err(Error::WrongHeader { path: self.path.clone() })
+        Err(Error::WrongHeader {
+            path: self.path.clone(),
+        })
     }
 
     /// The file.
@@ -113,7 +141,10 @@ impl Output {
     /// Writes a batch at its place, waits until it is on the disk, and only then notes it.
     pub(crate) fn finish(&mut self, rows: Range<u64>, bytes: &[u8]) -> Result<()> {
         self.write_at(npy::offset(rows.start), bytes)?;
-        self.journal.record(&Entry { rows, hash: Hash::of(bytes) })
+        self.journal.record(&Entry {
+            rows,
+            hash: Hash::of(bytes),
+        })
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {

@@ -39,11 +39,27 @@ impl Report {
         ((self.rows.end - self.rows.start) * npy::ROW) as f64 / 1024.0
     }
 
-    /// As numbers, all below 2⁵³.
+    /// As numbers, all below 2⁵³: what ranks send to each other.
+    #[cfg(any(test, feature = "mpi"))]
     pub(crate) fn numbers(&self) -> [f64; NUMBERS] {
-        let whole = [self.rows.start, self.rows.end, self.sampled, self.found, self.peak_kib];
+        let whole = [
+            self.rows.start,
+            self.rows.end,
+            self.sampled,
+            self.found,
+            self.peak_kib,
+        ];
         let [start, end, sampled, found, peak] = whole.map(|number| number as f64);
-        [start, end, sampled, found, self.seconds, self.network, self.writing, peak]
+        [
+            start,
+            end,
+            sampled,
+            found,
+            self.seconds,
+            self.network,
+            self.writing,
+            peak,
+        ]
     }
 
     /// From such numbers.
@@ -84,17 +100,37 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Range { start, end } = self.rows;
-        write!(f, "rows {start} to {end} sampled {} found {}", self.sampled, self.found)?;
-        write!(f, " seconds {:.3} network {:.3}", self.seconds, self.network)?;
-        write!(f, " sampler {:.3} writing {:.3}", self.sampler(), self.writing)?;
-        write!(f, " peak_kib {} share_kib {:.0}", self.peak_kib, self.share_kib())
+        write!(
+            f,
+            "rows {start} to {end} sampled {} found {}",
+            self.sampled, self.found
+        )?;
+        write!(
+            f,
+            " seconds {:.3} network {:.3}",
+            self.seconds, self.network
+        )?;
+        write!(
+            f,
+            " sampler {:.3} writing {:.3}",
+            self.sampler(),
+            self.writing
+        )?;
+        write!(
+            f,
+            " peak_kib {} share_kib {:.0}",
+            self.peak_kib,
+            self.share_kib()
+        )
     }
 }
 
 /// The most memory that this process ever held, in KiB, where Linux says so.
 pub(crate) fn peak_memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 

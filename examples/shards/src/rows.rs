@@ -136,7 +136,17 @@ mod tests {
         let refused = Misuse::NoSuchShard { index: 4, count: 4 };
         assert_eq!(Shard::parse("4/4"), Err(refused));
         assert!(Shard::parse("0/0").is_err() && Shard::parse("3/4").is_ok());
-        for text in ["", "1", "1/", "/2", "-1/2", "1/2/3", "a/b", "1.0/2", "0/99999999999999999999"] {
+        for text in [
+            "",
+            "1",
+            "1/",
+            "/2",
+            "-1/2",
+            "1/2/3",
+            "a/b",
+            "1.0/2",
+            "0/99999999999999999999",
+        ] {
             let refused = matches!(Shard::parse(text), Err(Misuse::InvalidValue { value, .. }) if value == text);
             assert!(refused, "{text}");
         }
@@ -144,7 +154,10 @@ mod tests {
 
     /// Every set of rows below 8, as a mask.
     fn set(mask: u32) -> RowSet {
-        (0..8).filter(|row| mask >> row & 1 == 1).map(|row| row..row + 1).collect()
+        (0..8)
+            .filter(|row| mask >> row & 1 == 1)
+            .map(|row| row..row + 1)
+            .collect()
     }
 
     fn members(set: &RowSet) -> u32 {
@@ -172,7 +185,11 @@ mod tests {
         for mask in 0..256 {
             for batch in 1..=9 {
                 let batches = set(mask).batches(batch);
-                assert!(batches.iter().all(|rows| rows.end - rows.start <= batch && !rows.is_empty()));
+                assert!(
+                    batches
+                        .iter()
+                        .all(|rows| rows.end - rows.start <= batch && !rows.is_empty())
+                );
                 let total: u64 = batches.iter().map(|rows| rows.end - rows.start).sum();
                 assert_eq!(total, set(mask).len());
                 assert_eq!(batches.into_iter().collect::<RowSet>(), set(mask));

@@ -40,9 +40,14 @@ impl Sampling {
     pub(crate) fn rows(&self, rows: Range<u64>) -> Result<(Array2<f32>, Duration)> {
         let noise = KeyedNoise::new(self.seed).with_first_sample(rows.start)?;
         let classes: Vec<usize> = rows.map(class).collect();
-        let network = Timed { model: self.network.denoiser(&classes)?, spent: Duration::ZERO };
+        let network = Timed {
+            model: self.network.denoiser(&classes)?,
+            spent: Duration::ZERO,
+        };
         let mut model = Guided::new(network, &*self.guidance);
-        let mut run = self.sampler.start((classes.len(), PIXELS), PREDICTION, noise)?;
+        let mut run = self
+            .sampler
+            .start((classes.len(), PIXELS), PREDICTION, noise)?;
         run.complete(&mut model)?;
         Ok((run.into_state(), model.model().spent))
     }
@@ -65,7 +70,8 @@ impl Sampling {
         let element = |(row, column)| (row * PIXELS + column) as f32 / 256.0 - 1.0;
         let x = Array2::from_shape_fn((classes.len(), PIXELS), element);
         let mut answers = Array2::zeros(x.raw_dim());
-        self.network.forward(x.view(), &lambdas, &classes, answers.view_mut())?;
+        self.network
+            .forward(x.view(), &lambdas, &classes, answers.view_mut())?;
         Ok(Hash::of(&npy::bytes(&answers)))
     }
 }

@@ -43,7 +43,11 @@ impl Work {
         output: &mut Output,
     ) -> Result<Report> {
         let begin = Instant::now();
-        let finished = if again { RowSet::default() } else { output.finished()? };
+        let finished = if again {
+            RowSet::default()
+        } else {
+            output.finished()?
+        };
         let missing = finished.missing(rows.clone());
         let found = rows.end - rows.start - missing.len();
         let (mut network, mut writing) = (Duration::ZERO, Duration::ZERO);
@@ -68,7 +72,8 @@ impl Work {
     fn batches(&self, rows: &RowSet) -> Vec<Range<u64>> {
         let mut batches = rows.batches(self.batch);
         if let Some(seed) = self.shuffle {
-            batches.sort_by_cached_key(|rows| Hash::of(format!("{seed} {}", rows.start).as_bytes()));
+            batches
+                .sort_by_cached_key(|rows| Hash::of(format!("{seed} {}", rows.start).as_bytes()));
         }
         batches
     }
