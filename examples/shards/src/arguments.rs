@@ -42,6 +42,13 @@ pub(crate) enum Command {
     Sample {
         out: PathBuf,
         job: Option<Job>,
+        part: Part,
+        work: Work,
+    },
+    /// The same at every rank of MPI.
+    Ranks {
+        out: PathBuf,
+        job: Option<Job>,
         work: Work,
         gather: bool,
     },
@@ -112,24 +119,29 @@ fn sample(words: &mut Words<'_>) -> Result<Command, Misuse> {
         "sample" => Some(job(words)?),
         _ => None,
     };
-    let gather = words.flag("--gather");
     let work = Work {
-        part: part(words)?,
         batch: words.batch()?,
         shuffle: words.whole("--shuffle")?,
     };
-    if gather && work.part != Part::Rank {
-        return Err(Misuse::Without {
+    let (part, gather) = (part(words)?, words.flag("--gather"));
+    match part {
+        None => Ok(Command::Ranks {
+            out,
+            job,
+            work,
+            gather,
+        }),
+        Some(_) if gather => Err(Misuse::Without {
             one: "--gather",
             other: "--mpi",
-        });
+        }),
+        Some(part) => Ok(Command::Sample {
+            out,
+            job,
+            part,
+            work,
+        }),
     }
-    Ok(Command::Sample {
-        out,
-        job,
-        work,
-        gather,
-    })
 }
 
 fn job(words: &mut Words<'_>) -> Result<Job, Misuse> {
@@ -149,13 +161,14 @@ fn job(words: &mut Words<'_>) -> Result<Job, Misuse> {
     })
 }
 
-fn part(words: &mut Words<'_>) -> Result<Part, Misuse> {
+/// What is asked for; `None` for the rank's.
+fn part(words: &mut Words<'_>) -> Result<Option<Part>, Misuse> {
     let shard = words.value("--shard")?;
     match (shard, words.rows()?, words.flag("--mpi")) {
-        (None, None, true) => Ok(Part::Rank),
-        (None, Some(rows), false) => Ok(Part::Rows(rows)),
-        (Some(shard), None, false) => Ok(Part::Shard(Shard::parse(&shard)?)),
-        (None, None, false) => Ok(Part::Shard(Shard::WHOLE)),
+        (None, None, true) => Ok(None),
+        (None, Some(rows), false) => Ok(Some(Part::Rows(rows))),
+        (Some(shard), None, false) => Ok(Some(Part::Shard(Shard::parse(&shard)?))),
+        (None, None, false) => Ok(Some(Part::Shard(Shard::WHOLE))),
         (Some(_), Some(_), _) => Err(Misuse::Together {
             one: "--shard",
             other: "--rows",
@@ -284,7 +297,8 @@ mod tests {
 
     #[test]
     fn a_whole_command_line_is_read_in_any_order() {
-        let line = "sample --seed 7 --out a.npy --shard 1/3 --steps 8 --batch 5 --samples 100 --scale -0.5 --sampler ddim --shuffle 4";
+        let line = "sample --seed 7 --out a.npy --shard 1/3 --steps 8 --batch 5 --samples 100 \
+                    --scale -0.5 --sampler ddim --shuffle 4";
         let job = Job {
             samples: 100,
             sampler: "ddim".into(),
@@ -292,18 +306,26 @@ mod tests {
             scale: -0.5,
             seed: 7,
         };
-        let work = Work {
-            part: Part::Shard(Shard::new(1, 3).unwrap()),
-            batch: 5,
-            shuffle: Some(4),
-        };
-        let expected = Command::Sample {
+        let sample = Command::Sample {
             out: "a.npy".into(),
             job: Some(job),
-            work,
-            gather: false,
+            part: Part::Shard(Shard::new(1, 3).unwrap()),
+            work: Work {
+                batch: 5,
+                shuffle: Some(4),
+            },
         };
-        assert_eq!(read(line), Ok(expected));
+        assert_eq!(read(line), Ok(sample));
+        let ranks = Command::Ranks {
+            out: "a".into(),
+            job: None,
+            work: Work {
+                batch: BATCH,
+                shuffle: None,
+            },
+            gather: true,
+        };
+        assert_eq!(read("resume --gather --mpi --out a"), Ok(ranks));
         let parts = vec!["b".into(), "c".into()];
         assert_eq!(
             read("merge --from b --out a --from c"),

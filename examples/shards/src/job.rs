@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use diffusion_sampler::Sampler;
 use diffusion_sampler::grid::Spacing;
 use diffusion_sampler::guidance::{ClassifierFree, Guidance, PlusPlus};
+use diffusion_sampler::registry::{self, Named};
 use diffusion_sampler::schedule::TableSchedule;
-use diffusion_sampler::{Sampler, registry};
 
 use crate::error::{Error, Result};
 use crate::misuse::Misuse;
@@ -35,30 +36,35 @@ const FIELDS: [&str; 7] = [
 const TITLE: &str = "shards job, form 1";
 
 impl Job {
-    /// The same job under its sampler's full name: two spellings are one job.
-    pub(crate) fn named(self) -> Result<Self> {
+    /// The same job under its sampler's full name, so that two spellings are one job.
+    pub(crate) fn with_full_name(self) -> Result<Self> {
         if self.samples > MOST_ROWS {
             let (samples, allowed) = (self.samples, MOST_ROWS);
             return Err(Misuse::TooManySamples { samples, allowed }.into());
         }
-        let named = registry::sampler(&self.sampler)?;
-        let spacing = named.spacing.unwrap_or(Spacing::Trailing);
+        let (named, spacing) = self.registered()?;
         let sampler = format!("{} {}", named.entry.name, spacing.name());
         Ok(Self { sampler, ..self })
+    }
+
+    /// What the name stands for. A name without a spacing is meant on the trailing one.
+    fn registered(&self) -> Result<(Named, Spacing)> {
+        let named = registry::sampler(&self.sampler)?;
+        let spacing = named.spacing.unwrap_or(Spacing::Trailing);
+        Ok((named, spacing))
     }
 
     /// The sampler. The network reads λ, so that it works on any variance-preserving schedule.
     pub(crate) fn sampler(&self) -> Result<Sampler> {
         let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
-        let named = registry::sampler(&self.sampler)?;
-        let spacing = named.spacing.unwrap_or(Spacing::Trailing);
+        let (named, spacing) = self.registered()?;
         let steps = usize::try_from(self.steps).unwrap_or(usize::MAX);
         Ok(named.with_spacing(spacing).sampler(&schedule, steps)?)
     }
 
     /// The guidance that the sampler is meant for.
     pub(crate) fn guidance(&self) -> Result<Box<dyn Guidance>> {
-        Ok(if registry::sampler(&self.sampler)?.entry.plus_plus {
+        Ok(if self.registered()?.0.entry.plus_plus {
             Box::new(PlusPlus::new(self.scale)?)
         } else {
             Box::new(ClassifierFree::with_scale(self.scale)?)
@@ -158,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_stored_job_is_read_back() {
-        let job = job().named().unwrap();
+        let job = job().with_full_name().unwrap();
         assert_eq!(job.sampler, "DPM++ 2M karras");
         let text = job.text("a", "b");
         assert_eq!(Job::read(&text, Path::new("x")).unwrap(), job);

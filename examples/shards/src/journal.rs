@@ -1,8 +1,8 @@
 //! The journal of a job: its settings, and which batches are finished.
 //!
-//! It is a folder beside the file of samples. The file `job` in it holds the settings. Every process
-//! that finishes a batch has a `.log` of its own there, which nobody else ever writes: appending
-//! to one file from several machines is not safe on a network's file system. A line of it is
+//! It is a folder beside the file of samples. The file `job` in it holds the settings. Every
+//! process that finishes a batch has a `.log` of its own there, which nobody else ever writes: to
+//! append to one file from several machines is not safe on a network's file system. A line of it is
 //!
 //! ```text
 //! start end sha256-of-the-batch's-bytes first-8-digits-of-the-sha256-of-the-line-so-far

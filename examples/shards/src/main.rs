@@ -51,12 +51,20 @@ fn run(command: Command) -> Result<()> {
         Command::Sample {
             out,
             job,
+            part,
+            work,
+        } => {
+            let (sampling, mut output) = prepare(&out, job, &part)?;
+            let report = work.run(&part, &sampling, &mut output)?;
+            println!("{part}: {report}");
+            Ok(())
+        }
+        Command::Ranks {
+            out,
+            job,
             work,
             gather,
-        } => match work.part {
-            Part::Rank => ranks(&out, job, &work, gather),
-            _ => sample(&out, job, &work),
-        },
+        } => ranks(&out, job, work, gather),
         Command::Status { out } => status(&out),
         Command::Check { out } => {
             let hash = check::check(&out)?;
@@ -81,47 +89,29 @@ fn run(command: Command) -> Result<()> {
     }
 }
 
-/// All that a process needs to work on a job: the one given, or the one that is stored.
-fn prepare(out: &Path, job: Option<Job>) -> Result<(Sampling, Output, Job)> {
+/// All that a process needs to work on its part of a job: the one given, or the one that is stored.
+fn prepare(out: &Path, job: Option<Job>, part: &Part) -> Result<(Sampling, Output)> {
     let (job, stored) = match job {
-        Some(job) => (job.named()?, None),
+        Some(job) => (job.with_full_name()?, None),
         None => job_of(out).map(|(job, text)| (job, Some(text)))?,
     };
+    part.rows(job.samples)?;
     let sampling = Sampling::new(&job)?;
     let text = sampling.text(&job)?;
     if let Some(stored) = stored {
         require_same(&stored, &text, out)?;
     }
     let output = Output::create(out, job.samples, &text)?;
-    Ok((sampling, output, job))
-}
-
-fn sample(out: &Path, job: Option<Job>, work: &Work) -> Result<()> {
-    let (sampling, mut output, Job { samples, .. }) = prepare(out, job)?;
-    let (name, rows, again) = match &work.part {
-        Part::Rows(rows) if rows.start > rows.end || rows.end > samples => {
-            return Err(Misuse::NoSuchRows {
-                rows: rows.clone(),
-                samples,
-            }
-            .into());
-        }
-        Part::Rows(rows) => ("rows".to_owned(), rows.clone(), true),
-        Part::Shard(shard) => (format!("shard {shard}"), shard.rows(samples), false),
-        Part::Rank => return Ok(()),
-    };
-    let report = work.run(rows, again, &sampling, &mut output)?;
-    println!("{name}: {report}");
-    Ok(())
+    Ok((sampling, output))
 }
 
 #[cfg(feature = "mpi")]
-fn ranks(out: &Path, job: Option<Job>, work: &Work, gather: bool) -> Result<()> {
+fn ranks(out: &Path, job: Option<Job>, work: Work, gather: bool) -> Result<()> {
     ranks::run(out, job, work, gather)
 }
 
 #[cfg(not(feature = "mpi"))]
-fn ranks(_: &Path, _: Option<Job>, _: &Work, _: bool) -> Result<()> {
+fn ranks(_: &Path, _: Option<Job>, _: Work, _: bool) -> Result<()> {
     Err(Misuse::WithoutMpi.into())
 }
 

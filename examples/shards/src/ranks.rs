@@ -22,7 +22,7 @@ use crate::output::Output;
 use crate::prepare;
 use crate::report::{NUMBERS, Report};
 use crate::rows::Shard;
-use crate::work::Work;
+use crate::work::{Part, Work};
 
 /// What is wrong among the ranks.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl From<RankError> for Error {
 }
 
 /// A rank's part in the job; at rank 0 the hash of all is printed at the end.
-pub(crate) fn run(out: &Path, job: Option<Job>, work: &Work, gather: bool) -> Result<()> {
+pub(crate) fn run(out: &Path, job: Option<Job>, work: Work, gather: bool) -> Result<()> {
     let universe = mpi::initialize().ok_or(RankError::NotStarted)?;
     let world = universe.world();
     let (rank, size) = (world.rank(), world.size());
@@ -98,13 +98,12 @@ fn share(
     world: &SimpleCommunicator,
     out: &Path,
     job: Option<Job>,
-    work: &Work,
+    work: Work,
 ) -> Result<(Report, u64)> {
-    let (sampling, mut output, job) = prepare(out, job)?;
-    let (rank, size) = (world.rank() as u64, world.size() as u64);
-    let rows = Shard::new(rank, size)?.rows(job.samples);
-    let report = work.run(rows, false, &sampling, &mut output)?;
-    Ok((report, job.samples))
+    let part = Part::Shard(Shard::new(world.rank() as u64, world.size() as u64)?);
+    let (sampling, mut output) = prepare(out, job, &part)?;
+    let report = work.run(&part, &sampling, &mut output)?;
+    Ok((report, output.samples()))
 }
 
 /// Prints all reports at rank 0. An error at every rank if one has none.

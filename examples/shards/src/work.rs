@@ -1,21 +1,21 @@
 //! What one process does: the batches of its share that nobody has finished.
 
+use std::fmt;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::hash::Hash;
+use crate::misuse::Misuse;
 use crate::npy;
 use crate::output::Output;
 use crate::report::{Report, peak_memory};
 use crate::rows::{RowSet, Shard};
 use crate::sampling::Sampling;
 
-/// Which rows, and in which portions.
-#[derive(Clone, Debug, PartialEq)]
+/// In which portions a process works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Work {
-    /// Whose they are.
-    pub(crate) part: Part,
     /// The most rows at a time.
     pub(crate) batch: u64,
     /// Batches in an order that this number decides, instead of one after the other.
@@ -23,30 +23,51 @@ pub(crate) struct Work {
 }
 
 /// The rows that a process takes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     /// A shard's, as far as they are not finished.
     Shard(Shard),
     /// These, finished or not.
     Rows(Range<u64>),
-    /// Those of this process's rank, as far as they are not finished.
-    Rank,
+}
+
+impl Part {
+    /// Its rows in a job of so many samples.
+    pub(crate) fn rows(&self, samples: u64) -> Result<Range<u64>> {
+        match self {
+            Self::Shard(shard) => Ok(shard.rows(samples)),
+            Self::Rows(rows) if rows.start <= rows.end && rows.end <= samples => Ok(rows.clone()),
+            Self::Rows(rows) => Err(Misuse::NoSuchRows {
+                rows: rows.clone(),
+                samples,
+            }
+            .into()),
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shard(shard) => write!(f, "shard {shard}"),
+            Self::Rows(_) => f.write_str("again"),
+        }
+    }
 }
 
 impl Work {
-    /// Samples what is to be sampled of these rows; `again` takes finished ones too.
+    /// Samples what is to be sampled of a part.
     pub(crate) fn run(
-        &self,
-        rows: Range<u64>,
-        again: bool,
+        self,
+        part: &Part,
         sampling: &Sampling,
         output: &mut Output,
     ) -> Result<Report> {
         let begin = Instant::now();
-        let finished = if again {
-            RowSet::default()
-        } else {
-            output.finished()?
+        let rows = part.rows(output.samples())?;
+        let finished = match part {
+            Part::Shard(_) => output.finished()?,
+            Part::Rows(_) => RowSet::default(),
         };
         let missing = finished.missing(rows.clone());
         let found = rows.end - rows.start - missing.len();
@@ -69,7 +90,7 @@ impl Work {
         })
     }
 
-    fn batches(&self, rows: &RowSet) -> Vec<Range<u64>> {
+    fn batches(self, rows: &RowSet) -> Vec<Range<u64>> {
         let mut batches = rows.batches(self.batch);
         if let Some(seed) = self.shuffle {
             batches
