@@ -53,8 +53,8 @@ same "$(grep -c 'its steps is 8, here it is 9' other.log)" 2 "ranks that refuse"
 same "$(hash one.npy)" "$one" "the file after that"
 
 job=(--samples 2000 --steps 8 --seed 7)
-"$shards" sample --out one.npy "${job[@]}"
-one=$(hash one.npy)
+"$shards" sample --out more.npy "${job[@]}"
+one=$(hash more.npy)
 
 # Waits until rank 2 of 4 has finished a few batches, and kills it; $1: file, $2: log.
 kill_rank_2() {
@@ -85,15 +85,18 @@ cat > rank.sh <<'END'
 echo "rank $OMPI_COMM_WORLD_RANK is process $$"
 exec "$@" --shard "$OMPI_COMM_WORLD_RANK/$OMPI_COMM_WORLD_SIZE"
 END
-ranks 4 --enable-recovery bash rank.sh "$shards" sample --out alone.npy "${job[@]}" --batch 10 > alone.log 2>&1 &
-kill_rank_2 alone.npy alone.log
-wait $! && echo "mpirun says that all is well"
-grep '^shard' alone.log
-kept=$(finished alone.npy)
-"$shards" status --out alone.npy | tail -n 1 | grep '^missing = 1[0-9]*\.\.1500$' || fail "others lost rows too"
-"$shards" resume --out alone.npy --shard 2/4 | tee again.log
-same "$(sum again.log sampled)" $((2000 - kept)) "rows sampled by the lost rank"
-same "$(hash alone.npy)" "$one" "after the lost rank was redone"
+launched() {
+    ranks 4 --enable-recovery bash rank.sh "$shards" sample --out alone.npy "${job[@]}" --batch 10 > alone.log 2>&1 &
+    kill_rank_2 alone.npy alone.log
+    wait $! || fail "mpirun tells that a rank was killed, which it did not"
+    grep '^shard' alone.log
+    kept=$(finished alone.npy)
+    "$shards" status --out alone.npy | tail -n 1 | grep '^missing = 1[0-9]*\.\.1500$' || fail "others lost rows too"
+    "$shards" resume --out alone.npy --shard 2/4 | tee again.log
+    same "$(sum again.log sampled)" $((2000 - kept)) "rows sampled by the lost rank"
+    same "$(hash alone.npy)" "$one" "after the lost rank was redone"
+}
+if mpirun --version | grep -q 'Open MPI) 4'; then launched; else echo "not tried: the option is Open MPI 4's"; fi
 
 step "memory of a rank: its share where the batch is the share, else a batch"
 memory() { ranks "$1" "$shards" sample --out "memory-$*.npy" --samples "$2" --sampler DDIM --steps 1 --mpi --batch "$3" > memory.log; }
@@ -118,15 +121,15 @@ if [ $((20 * quarter)) -gt $((7 * alone)) ]; then fail "four ranks take $quarter
 if [ $((10 * batch)) -gt "$alone" ]; then fail "in batches $batch, at once $alone"; fi
 
 step "cost against samples and ranks, on $(nproc) cores"
-echo "| samples | ranks | seconds with mpirun's start | seconds of the slowest rank | ms a sample |"
+echo "| samples | ranks | seconds with mpirun's start | of the slowest rank's work | CPU ms a sample |"
 echo "|---|---|---|---|---|"
 for samples in 1000 4000; do
     for count in 1 2 4; do
         begin=$(date +%s%N)
         ranks "$count" "$shards" sample --out "cost-$samples-$count.npy" --samples "$samples" --steps 8 --mpi > cost.log
         wall=$(($(date +%s%N) - begin))
-        awk -v n="$samples" -v c="$count" -v w="$wall" -v s="$(largest cost.log seconds)" \
-            'BEGIN { printf "| %d | %d | %.2f | %.2f | %.3f |\n", n, c, w / 1e9, s, 1e3 * s / n }'
+        awk -v n="$samples" -v c="$count" -v w="$wall" -v s="$(largest cost.log seconds)" -v u="$(sum cost.log cpu)" \
+            'BEGIN { printf "| %d | %d | %.2f | %.2f | %.3f |\n", n, c, w / 1e9, s, 1e3 * u / n }'
     done
 done
 

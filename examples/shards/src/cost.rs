@@ -10,16 +10,21 @@ use crate::check::check;
 use crate::error::{Error, Result};
 use crate::report::Report;
 
-/// How the samples of these tables are made.
+/// Steps where time is measured. Memory does not depend on them.
 const STEPS: u64 = 8;
+
+/// Samples where memory is measured.
+const MANY: u64 = 16_000;
 
 /// Prints both tables.
 pub(crate) fn print() -> Result<()> {
     let folder = Folder::new()?;
     println!("{STEPS} steps of DPM++ 2M, guided; times to the end of the last process\n");
-    println!("| samples | processes | seconds | ms a sample | speed | network | sampler | disk |");
+    println!(
+        "| samples | processes | seconds | CPU ms a sample | speed | network | sampler | disk |"
+    );
     println!("|---|---|---|---|---|---|---|---|");
-    for samples in [1_000, 4_000, 16_000] {
+    for samples in [500, 2_000, 8_000] {
         times(samples, &folder)?;
     }
     println!("\n| samples | processes | batch | share of one, KiB | peak memory of one, KiB |");
@@ -33,7 +38,8 @@ pub(crate) fn print() -> Result<()> {
         (4, 16),
     ] {
         let run = Run {
-            samples: 16_000,
+            samples: MANY,
+            steps: 1,
             count,
             batch,
         };
@@ -48,6 +54,7 @@ fn times(samples: u64, folder: &Folder) -> Result<()> {
     for count in [1, 2, 4] {
         let run = Run {
             samples,
+            steps: STEPS,
             count,
             batch: 256,
         };
@@ -59,7 +66,8 @@ fn times(samples: u64, folder: &Folder) -> Result<()> {
             return Err(Error::Process { arguments, said });
         }
         let (seconds, speed) = (outcome.seconds, alone.seconds / outcome.seconds);
-        let each = 1e3 * seconds / samples as f64;
+        let cpu: f64 = outcome.reports.iter().map(|report| report.cpu).sum();
+        let each = 1e3 * cpu / samples as f64;
         let [network, sampler, disk] = outcome.parts().map(|part| format!("{:.1} %", 100.0 * part));
         print!("| {samples} | {count} | {seconds:.2} | {each:.3} | {speed:.2} ");
         println!("| {network} | {sampler} | {disk} |");
@@ -69,14 +77,13 @@ fn times(samples: u64, folder: &Folder) -> Result<()> {
 }
 
 /// A row of the second table.
-fn memory(
-    Run {
+fn memory(run: Run, outcome: &Outcome) {
+    let Run {
         samples,
         count,
         batch,
-    }: Run,
-    outcome: &Outcome,
-) {
+        ..
+    } = run;
     let reports = || outcome.reports.iter();
     let share = reports().map(Report::share_kib).fold(0.0, f64::max);
     let peak = reports().map(|report| report.peak_kib).max().unwrap_or(0);
@@ -87,6 +94,7 @@ fn memory(
 #[derive(Clone, Copy, Debug)]
 struct Run {
     samples: u64,
+    steps: u64,
     count: u64,
     batch: u64,
 }
@@ -114,12 +122,15 @@ impl Outcome {
 
 impl Run {
     fn go(self, folder: &Folder) -> Result<Outcome> {
-        let out = folder.0.join(format!(
-            "{}-{}-{}.npy",
-            self.samples, self.count, self.batch
-        ));
+        let Self {
+            samples,
+            count,
+            batch,
+            ..
+        } = self;
+        let out = folder.0.join(format!("{samples}-{count}-{batch}.npy"));
         let begin = Instant::now();
-        let shards = (0..self.count).map(|index| self.start(index, &out));
+        let shards = (0..count).map(|index| self.start(index, &out));
         let shards: Vec<_> = shards.collect::<Result<_>>()?;
         let reports = shards.into_iter().map(wait).collect::<Result<_>>()?;
         let seconds = begin.elapsed().as_secs_f64();
@@ -133,11 +144,12 @@ impl Run {
     fn start(self, index: u64, out: &Path) -> Result<(Child, String)> {
         let Self {
             samples,
+            steps,
             count,
             batch,
         } = self;
         let rest =
-            format!("--samples {samples} --steps {STEPS} --batch {batch} --shard {index}/{count}");
+            format!("--samples {samples} --steps {steps} --batch {batch} --shard {index}/{count}");
         let program =
             env::current_exe().map_err(Error::io("finding", Path::new("this program")))?;
         let mut command = Command::new(&program);

@@ -24,7 +24,6 @@ use std::process::ExitCode;
 use arguments::{Command, HELP};
 use error::{Listed, Result};
 use job::{Job, require_same};
-use misuse::Misuse;
 use output::{Output, job_of};
 use sampling::Sampling;
 use work::{Part, Work};
@@ -112,7 +111,7 @@ fn ranks(out: &Path, job: Option<Job>, work: Work, gather: bool) -> Result<()> {
 
 #[cfg(not(feature = "mpi"))]
 fn ranks(_: &Path, _: Option<Job>, _: Work, _: bool) -> Result<()> {
-    Err(Misuse::WithoutMpi.into())
+    Err(misuse::Misuse::WithoutMpi.into())
 }
 
 fn status(out: &Path) -> Result<()> {

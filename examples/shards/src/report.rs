@@ -21,12 +21,15 @@ pub(crate) struct Report {
     pub(crate) network: f64,
     /// Of these, in writing and waiting for the disk.
     pub(crate) writing: f64,
+    /// What the processor worked for this process, from its start; 0 where the system does not say.
+    /// Unlike the other times it does not grow when others use the machine too.
+    pub(crate) cpu: f64,
     /// The most memory that the process ever held; 0 where the system does not say.
     pub(crate) peak_kib: u64,
 }
 
 /// The numbers of a report.
-pub(crate) const NUMBERS: usize = 8;
+pub(crate) const NUMBERS: usize = 9;
 
 impl Report {
     /// What is neither the network nor the disk: the sampler, its noise, the bookkeeping.
@@ -58,13 +61,24 @@ impl Report {
             self.seconds,
             self.network,
             self.writing,
+            self.cpu,
             peak,
         ]
     }
 
     /// From such numbers.
     pub(crate) fn of_numbers(numbers: [f64; NUMBERS]) -> Self {
-        let [start, end, sampled, found, seconds, network, writing, peak] = numbers;
+        let [
+            start,
+            end,
+            sampled,
+            found,
+            seconds,
+            network,
+            writing,
+            cpu,
+            peak,
+        ] = numbers;
         Self {
             rows: start as u64..end as u64,
             sampled: sampled as u64,
@@ -72,6 +86,7 @@ impl Report {
             seconds,
             network,
             writing,
+            cpu,
             peak_kib: peak as u64,
         }
     }
@@ -92,6 +107,7 @@ impl Report {
             of("seconds")?,
             of("network")?,
             of("writing")?,
+            of("cpu")?,
             of("peak_kib")?,
         ]))
     }
@@ -100,6 +116,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Range { start, end } = self.rows;
+        let (sampler, share) = (self.sampler(), self.share_kib());
         write!(
             f,
             "rows {start} to {end} sampled {} found {}",
@@ -112,16 +129,10 @@ impl fmt::Display for Report {
         )?;
         write!(
             f,
-            " sampler {:.3} writing {:.3}",
-            self.sampler(),
-            self.writing
+            " sampler {sampler:.3} writing {:.3} cpu {:.3}",
+            self.writing, self.cpu
         )?;
-        write!(
-            f,
-            " peak_kib {} share_kib {:.0}",
-            self.peak_kib,
-            self.share_kib()
-        )
+        write!(f, " peak_kib {} share_kib {share:.0}", self.peak_kib)
     }
 }
 
@@ -132,6 +143,13 @@ pub(crate) fn peak_memory() -> Option<u64> {
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+/// What the processor has worked for this process's first thread, in seconds, where Linux says so.
+pub(crate) fn cpu_time() -> Option<f64> {
+    let schedule = fs::read_to_string("/proc/self/schedstat").ok()?;
+    let nanoseconds: u64 = schedule.split(' ').next()?.parse().ok()?;
+    Some(nanoseconds as f64 * 1e-9)
 }
 
 #[cfg(test)]
@@ -147,6 +165,7 @@ mod tests {
             seconds: 2.5,
             network: 2.25,
             writing: 0.125,
+            cpu: 2.5,
             peak_kib: 4096,
         };
         assert_eq!(Report::read(&report.to_string()), Some(report.clone()));

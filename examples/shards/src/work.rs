@@ -9,7 +9,7 @@ use crate::hash::Hash;
 use crate::misuse::Misuse;
 use crate::npy;
 use crate::output::Output;
-use crate::report::{Report, peak_memory};
+use crate::report::{Report, cpu_time, peak_memory};
 use crate::rows::{RowSet, Shard};
 use crate::sampling::Sampling;
 
@@ -86,6 +86,7 @@ impl Work {
             seconds: begin.elapsed().as_secs_f64(),
             network: network.as_secs_f64(),
             writing: writing.as_secs_f64(),
+            cpu: cpu_time().unwrap_or(0.0),
             peak_kib: peak_memory().unwrap_or(0),
         })
     }
