@@ -19,8 +19,8 @@ use crate::timed::Timed;
 /// The digits, 0 to 9.
 pub const CLASSES: usize = 10;
 
-/// Why sampling failed; it may have happened on another thread.
-pub type Failure = Box<dyn Error + Send + Sync>;
+/// Why sampling failed on a thread.
+type Failure = Box<dyn Error + Send + Sync>;
 
 /// A model of the digits with two outputs, with the class and without.
 #[derive(Clone, Debug)]
@@ -77,7 +77,7 @@ impl Studio<'_> {
     /// # Errors
     ///
     /// What the sampler, the guidance or the model refuses.
-    pub fn draw(&self, setting: Setting, done: impl Fn() + Sync) -> Result<Drawn, Failure> {
+    pub fn draw(&self, setting: Setting, done: impl Fn() + Sync) -> Result<Drawn, Box<dyn Error>> {
         // The classes are parts of one batch, each for a thread: a sample's noise depends on its
         // place alone.
         let done = &done;
@@ -97,7 +97,8 @@ impl Studio<'_> {
         });
         let mut ordered = Vec::with_capacity(CLASSES);
         for part in parts {
-            ordered.extend(part.map_err(|_| "a thread panicked")??);
+            let part = part.map_err(|_| "a thread panicked")?;
+            ordered.extend(part.map_err(|error| -> Box<dyn Error> { error })?);
         }
         ordered.sort_by_key(|(label, _)| *label);
         let views: Vec<_> = ordered
@@ -165,7 +166,7 @@ impl Studio<'_> {
     /// # Errors
     ///
     /// None: there are enough images.
-    pub fn moments(&self) -> Result<(Vec<f64>, Array2<f64>), Failure> {
+    pub fn moments(&self) -> Result<(Vec<f64>, Array2<f64>), Box<dyn Error>> {
         Ok(match self.model {
             Model::Network(_) => sample_moments(&self.digits.signed())?,
             Model::Mixture => self.mixture.moments(),
@@ -177,7 +178,7 @@ impl Studio<'_> {
     /// # Errors
     ///
     /// None: there are images of all classes.
-    pub fn images(&self) -> Result<Array2<f32>, Failure> {
+    pub fn images(&self) -> Result<Array2<f32>, Box<dyn Error>> {
         let labels = self.digits.labels.clone();
         let images = Empirical::labelled(&self.digits.signed(), labels)?;
         self.exact(|label, rng| {
@@ -191,7 +192,7 @@ impl Studio<'_> {
     /// # Errors
     ///
     /// None: the mixture has all classes.
-    pub fn mixture_draws(&self) -> Result<Array2<f32>, Failure> {
+    pub fn mixture_draws(&self) -> Result<Array2<f32>, Box<dyn Error>> {
         self.exact(|label, rng| {
             let class = self.mixture.condition(label)?;
             Ok(class.sample(self.per_class, rng)?.points)
@@ -200,8 +201,8 @@ impl Studio<'_> {
 
     fn exact(
         &self,
-        draw: impl Fn(usize, &mut SmallRng) -> Result<Array2<f64>, Failure>,
-    ) -> Result<Array2<f32>, Failure> {
+        draw: impl Fn(usize, &mut SmallRng) -> Result<Array2<f64>, Box<dyn Error>>,
+    ) -> Result<Array2<f32>, Box<dyn Error>> {
         let mut rng = SmallRng::seed_from_u64(self.seed);
         let mut samples = Array2::zeros((0, SIDE * SIDE));
         for label in 0..CLASSES {

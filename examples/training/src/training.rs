@@ -20,7 +20,7 @@ use crate::model::Model;
 use crate::split::{Images, Split};
 
 /// Steps of a whole training.
-pub const STEPS: usize = 6000;
+pub const STEPS: usize = 3000;
 
 /// Of everything that is random: weights, noise, levels, order of the images.
 const SEED: u64 = 10;
@@ -40,7 +40,7 @@ const DROPPED_CLASSES: f64 = 0.12;
 const AVERAGE: f64 = 0.999;
 
 /// Steps from one report to the next.
-const REPORT: usize = 500;
+const REPORT: usize = 250;
 
 /// A network in training.
 pub struct Trainer<'i> {
