@@ -95,18 +95,15 @@ impl RowSet {
     }
 
     /// The same rows in batches of at most `batch`.
-    pub(crate) fn batches(&self, batch: u64) -> Vec<Range<u64>> {
+    pub(crate) fn batches(&self, batch: u64) -> impl Iterator<Item = Range<u64>> + '_ {
         let batch = batch.max(1);
-        let mut batches = Vec::new();
-        for rows in &self.0 {
-            let mut start = rows.start;
-            while start < rows.end {
-                let end = rows.end.min(start.saturating_add(batch));
-                batches.push(start..end);
-                start = end;
-            }
-        }
-        batches
+        self.0.iter().flat_map(move |rows| {
+            let count = (rows.end - rows.start).div_ceil(batch);
+            (0..count).map(move |index| {
+                let start = rows.start + index * batch;
+                start..rows.end.min(start.saturating_add(batch))
+            })
+        })
     }
 }
 
@@ -186,7 +183,7 @@ mod tests {
     fn batches_are_the_rows_in_pieces() {
         for mask in 0..256 {
             for batch in 1..=9 {
-                let batches = set(mask).batches(batch);
+                let batches: Vec<_> = set(mask).batches(batch).collect();
                 assert!(
                     batches
                         .iter()

@@ -91,12 +91,14 @@ impl Work {
         })
     }
 
-    fn batches(self, rows: &RowSet) -> Vec<Range<u64>> {
-        let mut batches = rows.batches(self.batch);
-        if let Some(seed) = self.shuffle {
-            batches
-                .sort_by_cached_key(|rows| Hash::of(format!("{seed} {}", rows.start).as_bytes()));
-        }
-        batches
+    /// The batches, in the order in which they are sampled.
+    fn batches(self, rows: &RowSet) -> Box<dyn Iterator<Item = Range<u64>> + '_> {
+        let batches = rows.batches(self.batch);
+        let Some(seed) = self.shuffle else {
+            return Box::new(batches);
+        };
+        let mut batches: Vec<_> = batches.collect();
+        batches.sort_by_cached_key(|rows| Hash::of(format!("{seed} {}", rows.start).as_bytes()));
+        Box::new(batches.into_iter())
     }
 }
