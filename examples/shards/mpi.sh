@@ -11,13 +11,16 @@ for word in "$@"; do if [ "$word" = --release ]; then profile=release; fi; done
 shards=$(realpath "$target")/$profile/shards
 
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+# Where the script fails, ranks may still be at work.
+trap 'kill $(jobs -p) 2> /dev/null || true; wait; rm -rf "$work"' EXIT
 cd "$work"
 
 options=(--oversubscribe)
 # mpirun asks root to say that this is meant.
 if [ "$(id -u)" = 0 ]; then options+=(--allow-run-as-root); fi
 ranks() { local count=$1; shift; mpirun "${options[@]}" -n "$count" "$@"; }
+# In the background mpirun itself takes the place of the subshell: it is then the process to wait for, and to end.
+started() { local count=$1; shift; exec mpirun "${options[@]}" -n "$count" "$@"; }
 
 step() { printf '\n== %s\n' "$*"; }
 fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
@@ -60,7 +63,7 @@ one=$(hash more.npy)
 kill_rank_2() {
     local log="$1.journal/from-1000-0.log" process
     for _ in $(seq 2000); do
-        process=$(sed -n 's/^rank 2.* is process //p' "$2")
+        process=$(sed -n 's/^rank 2.* is process //p' "$2" 2> /dev/null || true)
         if [ -n "$process" ] && [ -e "$log" ] && [ "$(wc -l < "$log")" -ge 3 ]; then break; fi
         sleep 0.02
     done
@@ -68,7 +71,7 @@ kill_rank_2() {
 }
 
 step "a rank is killed: Open MPI ends all ranks, what was finished stays, and a second run does the rest"
-ranks 4 "$shards" sample --out killed.npy "${job[@]}" --mpi --batch 10 > killed.log 2>&1 &
+started 4 "$shards" sample --out killed.npy "${job[@]}" --mpi --batch 10 > killed.log 2>&1 &
 kill_rank_2 killed.npy killed.log
 if wait $!; then fail "mpirun did not notice"; fi
 kept=$(finished killed.npy)
@@ -86,7 +89,7 @@ echo "rank $OMPI_COMM_WORLD_RANK is process $$"
 exec "$@" --shard "$OMPI_COMM_WORLD_RANK/$OMPI_COMM_WORLD_SIZE"
 END
 launched() {
-    ranks 4 --enable-recovery bash rank.sh "$shards" sample --out alone.npy "${job[@]}" --batch 10 > alone.log 2>&1 &
+    started 4 --enable-recovery bash rank.sh "$shards" sample --out alone.npy "${job[@]}" --batch 10 > alone.log 2>&1 &
     kill_rank_2 alone.npy alone.log
     wait $! || fail "mpirun tells that a rank was killed, which it did not"
     grep '^shard' alone.log
@@ -98,7 +101,7 @@ launched() {
 }
 # With --mpi the others finish their rows too, but mpirun does not end: their report at the end waits for rank 2.
 waiting() {
-    ranks 4 --enable-recovery "$shards" sample --out waiting.npy "${job[@]}" --mpi --batch 10 > waiting.log 2>&1 &
+    started 4 --enable-recovery "$shards" sample --out waiting.npy "${job[@]}" --mpi --batch 10 > waiting.log 2>&1 &
     local mpirun=$!
     kill_rank_2 waiting.npy waiting.log
     for _ in $(seq 2000); do
