@@ -26,7 +26,9 @@ pub const STEPS: usize = 3000;
 const SEED: u64 = 10;
 const ROWS: usize = 128;
 const PEAK_RATE: f64 = 1.5e-3;
-const WARMUP: f64 = 200.0;
+
+/// The part of the steps in which the rate rises.
+const WARMUP: f64 = 1.0 / 15.0;
 const WEIGHT_DECAY: f64 = 0.02;
 
 /// The share of hidden channels that dropout sets to 0: without it the network learns the training
@@ -130,9 +132,10 @@ impl<'i> Trainer<'i> {
 
     /// The learning rate: up linearly, then down along a cosine.
     fn rate(&self) -> f64 {
-        let step = self.step as f64;
-        let part = std::f64::consts::PI * step / self.steps as f64;
-        PEAK_RATE * ((step + 1.0) / WARMUP).min(1.0) * 0.5 * (1.0 + part.cos())
+        let (step, steps) = (self.step as f64, self.steps as f64);
+        let rise = ((step + 1.0) / (WARMUP * steps)).min(1.0);
+        let fall = 0.5 * (1.0 + (std::f64::consts::PI * step / steps).cos());
+        PEAK_RATE * rise * fall
     }
 
     /// averaged ← averaged + (1 − decay)(weights − averaged), with less decay in the first steps.

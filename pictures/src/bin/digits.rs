@@ -5,7 +5,7 @@
 //! cargo run --release -p pictures --bin digits [--model network|mixture] [FOLDER]
 //! ```
 //!
-//! The network of `examples/network` was trained with this crate on 1617 digits of 8×8 pixels
+//! The network of `examples/network` was trained with this crate on 1618 digits of 8×8 pixels
 //! (`examples/training`); it runs in plain ndarray, so nothing has to be downloaded. `--model
 //! mixture` puts an exact model in its place, a Gaussian mixture fitted to all 1797 digits: what is
 //! wrong with a sample is then the sampler's doing. Every digit is sampled with several samplers,
