@@ -120,15 +120,14 @@ impl Job {
     /// Takes the updates that need no network, shows the progress, and says whether the run is over.
     pub(crate) fn settle(&mut self) -> Result<bool, Failure> {
         let over = self.run.ask().map_err(Failure::Run)?.is_none();
-        let now = progress(&self.run);
-        let show = |shown: &mut Progress| {
-            let news = shown.step != now.step;
+        let run = &self.run;
+        self.link.progress.send_if_modified(|shown| {
+            let news = shown.step != run.step();
             if news {
-                *shown = now;
+                *shown = progress(run);
             }
             news
-        };
-        self.link.progress.send_if_modified(show);
+        });
         Ok(over)
     }
 

@@ -60,7 +60,7 @@ impl Server {
         let (rows, places, queue) = (settings.rows, settings.places, settings.queue);
         let numbers = [rows, places, queue, every];
         let names = ["rows", "places", "queue", "ticks between snapshots"];
-        for (name, _) in names.iter().zip(numbers).filter(|(_, number)| *number == 0) {
+        if let Some((name, _)) = names.iter().zip(numbers).find(|(_, number)| *number == 0) {
             let text = format!("{name} must be at least 1, found 0");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
@@ -84,7 +84,10 @@ impl Server {
         };
         thread::Builder::new()
             .name("engine".to_owned())
-            .spawn(move || ending.send(engine.run()))?;
+            .spawn(move || {
+                // A server that was dropped does not hear how it ended.
+                let _ = ending.send(engine.run());
+            })?;
         let client = Client { model, rows, inbox };
         Ok(Self {
             client,

@@ -1,6 +1,5 @@
 //! What an engine has done.
 
-use std::fmt;
 use std::time::Duration;
 
 /// What an engine has done and how long it took.
@@ -44,17 +43,5 @@ impl Stats {
     pub fn sampler_share(&self) -> f64 {
         let all = self.network + self.sampler;
         self.sampler.as_secs_f64() / all.as_secs_f64().max(f64::MIN_POSITIVE)
-    }
-}
-
-impl fmt::Display for Stats {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} calls, {:.1} rows each, sampler {:.1} % of the time",
-            self.calls,
-            self.mean_rows(),
-            100.0 * self.sampler_share()
-        )
     }
 }

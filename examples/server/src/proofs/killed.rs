@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use diffusion_sampler_server::{Digits, Request, Server, Settings, Store};
+use diffusion_sampler_server::{Digits, Request, Server, Settings, Store, checksum};
 
 use super::probe::{Probe, Verdict};
 use super::{Result, alone};
@@ -69,6 +69,8 @@ pub(crate) async fn serve(network: Digits, folder: &Path) -> Result<()> {
 }
 
 pub(crate) async fn prove(network: &Digits) -> Result<()> {
+    // From the test suite of FNV's authors.
+    assert_eq!(checksum(*b"foobar"), 0x8594_4171_f739_67e8);
     let requests = alone::requests()?;
     // A machine that is very busy may let a server come to its end before it is killed.
     for _ in 0..10 {
@@ -76,7 +78,7 @@ pub(crate) async fn prove(network: &Digits) -> Result<()> {
         if kill_twice(&folder.0, &requests)? {
             let store = Store::new(&folder.0)?;
             for request in &requests {
-                let hash = alone::hash(&*store.samples(request.id)?);
+                let hash = alone::hash(&store.samples(request.id)?);
                 assert_eq!(hash, alone::hash_of(network, request)?, "{request:?}");
             }
             println!(
@@ -109,10 +111,11 @@ fn kill_twice(folder: &Path, requests: &[Request]) -> Result<bool> {
             .iter()
             .map(|s| (s.request.id, s.snapshot.step))
             .collect();
+        assert!(steps.iter().any(|(_, step)| *step > 0), "{steps:?}");
         println!("  server {number} was killed with {done} requests done, {running} under way");
     }
-    let (refused, whole) = steps.split_at(2);
-    let refused: Vec<PathBuf> = damage(folder, refused)?;
+    let (hurt, whole) = steps.split_at(2);
+    let refused = damage(folder, hurt)?;
     fs::write(
         folder.join("77.tmp"),
         "what a killed server had begun to write",
@@ -121,6 +124,9 @@ fn kill_twice(folder: &Path, requests: &[Request]) -> Result<bool> {
     let said = server.lines()?;
     assert!(server.0.wait()?.success());
     check_said(&said, whole, &refused);
+    for (id, _) in hurt {
+        assert!(said.contains(&format!("begun {id}")), "{said:#?}");
+    }
     let finished = store.load()?;
     assert!(finished.running.is_empty() && finished.refused.is_empty());
     assert_eq!(finished.done.len(), requests.len());

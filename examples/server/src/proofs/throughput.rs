@@ -35,8 +35,12 @@ pub(crate) async fn measure(network: &Digits) -> Result<()> {
     println!("  one by one      {:6.0} images/s", rate(single));
     for (rows, time, stats) in &best {
         let ratio = single.as_secs_f64() / time.as_secs_f64();
-        let speed = rate(*time);
-        println!("  up to {rows:2} rows   {speed:6.0} images/s, {ratio:.2} times as many; {stats}");
+        let (speed, calls, mean) = (rate(*time), stats.calls, stats.mean_rows());
+        let share = 100.0 * stats.sampler_share();
+        println!(
+            "  up to {rows:2} rows   {speed:6.0} images/s, {ratio:.1} times as many; {calls} calls of \
+             {mean:.1} rows, sampler {share:.0} % of the time"
+        );
     }
     let fastest = best.iter().map(|(_, time, _)| *time).min();
     assert!(
