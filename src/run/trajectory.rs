@@ -436,12 +436,16 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         if samples == 0 {
             return self.tell_guided(guidance, &[outputs]);
         }
-        let count = rows / samples;
-        let mut expected = self.state().shape().to_vec();
-        if let Some(first) = expected.first_mut() {
-            *first = count.max(1).saturating_mul(samples);
+        let (count, own) = (rows / samples, self.state().shape());
+        // The shape that was needed is made where it is told only: a step allocates nothing.
+        if count * samples != rows || count == 0 || outputs.shape().get(1..) != own.get(1..) {
+            let expected = std::iter::once(count.max(1).saturating_mul(samples));
+            return Err(Error::ShapeMismatch {
+                name: "model outputs",
+                expected: expected.chain(own.iter().skip(1).copied()).collect(),
+                found: outputs.shape().to_vec(),
+            });
         }
-        require_shape("model outputs", &expected, outputs.shape())?;
         output_count(count)?;
         let mut chunks = outputs.axis_chunks_iter(Axis(0), samples);
         let views: [_; MAX_OUTPUTS] = std::array::from_fn(|_| chunks.next());
