@@ -30,8 +30,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Failure::Refused`], [`Failure::UnknownClass`], [`Failure::Rows`]; [`Failure::Stopped`] where
-    /// the server stopped.
+    /// [`Failure::Refused`], [`Failure::UnknownClass`], [`Failure::Rows`]; [`Failure::Stopped`]
+    /// where the server stopped.
     pub async fn submit(&self, request: Request) -> Result<Handle, Failure> {
         self.send(Job::new(request, &self.model, self.rows)?).await
     }
@@ -56,8 +56,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As [`submit`](Self::submit), [`Failure::OtherNetwork`], and [`Failure::Refused`] for a snapshot
-    /// of another plan or shape.
+    /// As [`submit`](Self::submit), [`Failure::OtherNetwork`], and [`Failure::Refused`] for a
+    /// snapshot of another plan or shape.
     pub async fn resume(&self, stored: Stored) -> Result<Handle, Failure> {
         self.send(Job::resume(stored, &self.model, self.rows)?)
             .await

@@ -47,7 +47,8 @@ impl Digits {
     }
 }
 
-/// Of what the network makes of one row of each class: another if any weight that counts is another.
+/// Of what the network makes of one row of each class: another if any weight that counts is
+/// another.
 fn fingerprint(network: &digits_network::Network) -> Result<u64, Error> {
     let classes: Vec<usize> = (0..=NO_CLASS).collect();
     let lambdas: Vec<f32> = classes.iter().map(|&class| class as f32 - 5.0).collect();

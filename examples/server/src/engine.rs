@@ -141,9 +141,9 @@ impl<N: Network> Engine<N> {
         self.stats.sampler += (gathered - began) + called.elapsed();
     }
 
-    /// The runs that fit into one call, in the order of the queue: they go to its end afterwards. The
-    /// first that does not fit ends the list, so that a request of many rows is not passed for ever:
-    /// between two turns of a request every other one has at most one.
+    /// The runs that fit into one call, in the order of the queue: they go to its end afterwards.
+    /// The first that does not fit ends the list, so that a request of many rows is not passed for
+    /// ever: between two turns of a request every other one has at most one.
     fn gather(&mut self) -> Vec<Turn> {
         self.batch.clear();
         let mut turns = Vec::with_capacity(self.active.len());

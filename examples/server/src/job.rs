@@ -117,7 +117,8 @@ impl Job {
         told.map_err(Failure::Run)
     }
 
-    /// Takes the updates that need no network, shows the progress, and says whether the run is over.
+    /// Takes the updates that need no network, shows the progress, and says whether the run is
+    /// over.
     pub(crate) fn settle(&mut self) -> Result<bool, Failure> {
         let over = self.run.ask().map_err(Failure::Run)?.is_none();
         let run = &self.run;

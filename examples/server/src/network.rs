@@ -24,8 +24,8 @@ pub trait Network: Send + 'static {
     /// What it predicts, on which levels, and how long its rows are.
     fn model(&self) -> Model;
 
-    /// Writes the prediction for each row of `x`, \[n, elements\], to the same row of `out`. `rows` has
-    /// n entries. A row's result must not depend on the other rows.
+    /// Writes the prediction for each row of `x`, \[n, elements\], to the same row of `out`. `rows`
+    /// has n entries. A row's result must not depend on the other rows.
     ///
     /// # Errors
     ///

@@ -25,8 +25,8 @@ pub struct Settings {
     /// The most requests that wait for a place; who asks for more waits, or is told
     /// [`Failure::Busy`].
     pub queue: usize,
-    /// Where running requests and results are stored, and after how many ticks; a round of snapshots
-    /// that comes while the last one is still being written is left out.
+    /// Where running requests and results are stored, and after how many ticks; a round of
+    /// snapshots that comes while the last one is still being written is left out.
     pub store: Option<(Store, usize)>,
 }
 
@@ -112,8 +112,8 @@ impl Server {
         (&mut self.ended).await.map_err(|_| Failure::Stopped)
     }
 
-    /// Ends after the current tick. Running requests are stored, where there is a store; all that are
-    /// not done are answered by [`Failure::Stopped`].
+    /// Ends after the current tick. Running requests are stored, where there is a store; all that
+    /// are not done are answered by [`Failure::Stopped`].
     ///
     /// # Errors
     ///

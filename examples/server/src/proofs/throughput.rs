@@ -38,8 +38,8 @@ pub(crate) async fn measure(network: &Digits) -> Result<()> {
         let (speed, calls, mean) = (rate(*time), stats.calls, stats.mean_rows());
         let share = 100.0 * stats.sampler_share();
         println!(
-            "  up to {rows:2} rows   {speed:6.0} images/s, {ratio:.1} times as many; {calls} calls of \
-             {mean:.1} rows, sampler {share:.0} % of the time"
+            "  up to {rows:2} rows   {speed:6.0} images/s, {ratio:.1} times as many; \
+             {calls} calls of {mean:.1} rows, sampler {share:.0} % of the time"
         );
     }
     let fastest = best.iter().map(|(_, time, _)| *time).min();

@@ -1,8 +1,8 @@
 //! Running requests and results as files, so that a server that is killed loses little.
 //!
-//! `ID.run` holds a request and a snapshot of its run, `ID.samples` a request and its result. A file
-//! is written beside its place, synced and renamed: it is there as a whole or not at all. Its first
-//! line says how long the rest is and what its checksum is; the rest is JSON.
+//! `ID.run` holds a request and a snapshot of its run, `ID.samples` a request and its result. A
+//! file is written beside its place, synced and renamed: it is there as a whole or not at all. Its
+//! first line says how long the rest is and what its checksum is; the rest is JSON.
 
 mod envelope;
 mod error;
@@ -57,8 +57,8 @@ pub struct Loaded {
     pub running: Vec<Stored>,
     /// The ids of those that are done.
     pub done: Vec<u64>,
-    /// Files that are refused, each named by its error; they are left where they are until a request
-    /// of the same id overwrites them.
+    /// Files that are refused, each named by its error; they are left where they are until a
+    /// request of the same id overwrites them.
     pub refused: Vec<StoreError>,
 }
 
