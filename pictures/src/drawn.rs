@@ -42,7 +42,8 @@ pub struct Setting {
     pub weight: f64,
 }
 
-/// Samples \[10·n, 64\]: n zeros, then n ones and so on; and what they took on all threads together.
+/// Samples \[10·n, 64\]: n zeros, then n ones and so on; and what they took on all threads
+/// together.
 #[derive(Clone, Debug)]
 pub struct Drawn {
     /// The samples.

@@ -1,7 +1,7 @@
 //! SiLU, in a form that compilers turn into vector instructions.
 
-/// x ← silu(x + b) for every row of `rows`, where silu(x) = x/(1 + e^−x). The error is that of a few
-/// roundings: see the test.
+/// x ← silu(x + b) for every row of `rows`, where silu(x) = x/(1 + e^−x). The error is that of a
+/// few roundings: see the test.
 pub(crate) fn silu_with_bias(rows: &mut [f32], bias: &[f32]) {
     for row in rows.chunks_exact_mut(bias.len()) {
         for (value, bias) in row.iter_mut().zip(bias) {
@@ -11,8 +11,8 @@ pub(crate) fn silu_with_bias(rows: &mut [f32], bias: &[f32]) {
     }
 }
 
-/// e^x for |x| ≤ 87, and the value at the nearer bound beyond: 2ⁿ·e^r with n = round(x/ln 2) and the
-/// Taylor polynomial of e^r for |r| ≤ ln(2)/2. The remainder of the series is 6·10⁻⁹ relative.
+/// e^x for |x| ≤ 87, and the value at the nearer bound beyond: 2ⁿ·e^r with n = round(x/ln 2) and
+/// the Taylor polynomial of e^r for |r| ≤ ln(2)/2. The remainder of the series is 6·10⁻⁹ relative.
 fn exp(x: f32) -> f32 {
     /// 1.5·2²³: a sum with it is rounded to an integer, which stands in its lowest bits.
     const ROUND: f32 = 12_582_912.0;

@@ -21,6 +21,8 @@ impl Reference {
             let values = tensor.data().chunks(2).map(|pair| half(pair[0], pair[1]));
             tensors.insert(name.to_owned(), values.collect());
         }
+        // The README's number of weights.
+        assert_eq!(tensors.values().map(Vec::len).sum::<usize>(), 574_720);
         Ok(Self(tensors))
     }
 

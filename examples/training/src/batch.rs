@@ -2,12 +2,12 @@
 
 use candle_core::{Device, Tensor};
 use diffusion_sampler::forward::{diffuse_with, fill_normal};
-use diffusion_sampler::ndarray::{Array2, Axis};
 use diffusion_sampler::noise::Stream;
 use diffusion_sampler::schedule::{NoiseSchedule, TableSchedule};
 use diffusion_sampler::training::LossWeight;
 use diffusion_sampler::{KeyedNoise, NoiseLevel};
 use digits_network::{PIXELS, PREDICTION};
+use ndarray::{Array2, Axis};
 
 use crate::Result;
 use crate::split::Images;

@@ -3,9 +3,9 @@
 use candle_core::{Device, Tensor, Var};
 use diffusion_sampler::KeyedNoise;
 use diffusion_sampler::forward::fill_normal;
-use diffusion_sampler::ndarray::Array2;
 use diffusion_sampler::noise::Stream;
 use digits_network::{NO_CLASS, Network, PIXELS};
+use ndarray::Array2;
 
 use crate::Result;
 use crate::batch::{Batch, levels, schedule, tensor};

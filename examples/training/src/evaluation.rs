@@ -5,11 +5,11 @@ use std::path::Path;
 use candle_core::Device;
 use diffusion_sampler::denoiser::Guided;
 use diffusion_sampler::guidance::ClassifierFree;
-use diffusion_sampler::ndarray::{Array2, ArrayView1, Axis};
 use diffusion_sampler::oracle::{Empirical, Oracle};
 use diffusion_sampler::schedule::TableSchedule;
 use diffusion_sampler::{Denoiser, Query, registry};
 use digits_network::{CLASSES, Network, PIXELS, PREDICTION};
+use ndarray::{Array2, ArrayView1, Axis};
 
 use crate::Result;
 use crate::batch::{Batch, levels, schedule, tensor};

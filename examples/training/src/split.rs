@@ -1,6 +1,6 @@
 //! Images to train on, and images that the network never sees.
 
-use diffusion_sampler::ndarray::{Array2, Axis};
+use ndarray::{Array2, Axis};
 
 use crate::Result;
 use crate::digits::Digits;
