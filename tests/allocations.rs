@@ -317,6 +317,26 @@ fn telling_halves_allocates_nothing_and_copies_nothing_that_is_not_read_twice() 
 }
 
 #[test]
+fn telling_outputs_in_one_array_and_keeping_the_estimate_allocates_nothing() {
+    let free = ClassifierFree::with_scale(3.0).unwrap();
+    for entry in catalogue() {
+        for sampler in samplers(&*entry.solver) {
+            let run = begin::<f32, Ix2>(&sampler, Dim([3, 70]));
+            let mut run = run.keeping_data().unwrap();
+            let both = Array::from_elem((6, 70), 0.1f32);
+            let mut first = true;
+            while run.ask().unwrap().is_some() {
+                let (count, told) = allocations(|| run.tell_stacked(&free, &both));
+                told.unwrap();
+                // The first one makes room for the stage's scalars.
+                assert!(count == 0 || first, "{}: {count}", entry.name);
+                first = false;
+            }
+        }
+    }
+}
+
+#[test]
 fn a_restarted_run_allocates_nothing_at_all() {
     for entry in catalogue().iter().filter(|entry| !entry.inverts) {
         let name = entry.name;

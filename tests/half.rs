@@ -383,6 +383,24 @@ fn every_form_of_guidance_told_halves_has_the_bits_of_the_widened_outputs() {
 }
 
 #[test]
+fn the_estimate_kept_of_halves_has_the_bits_of_the_widened_outputs() {
+    let guidance = ClassifierFree::with_scale(3.0).unwrap();
+    for sampler in samplers(&FirstOrder::ddim()) {
+        let keeping = || begin(&sampler).keeping_data().unwrap();
+        let (mut half, mut wide) = (keeping(), keeping());
+        while let Some(question) = half.ask().unwrap() {
+            let outputs = answers::<bf16>(question.x, question.level().sigma(), 2);
+            let widened = widened(&outputs);
+            half.tell_guided(&guidance, &views(&outputs)).unwrap();
+            wide.tell_guided(&guidance, &views(&widened)).unwrap();
+            assert!(half.data().unwrap().iter().any(|x| *x != 0.0));
+            assert_eq!(half.data(), wide.data());
+            assert_same(&half, &wide, &sampler.clip());
+        }
+    }
+}
+
+#[test]
 fn combinations_for_each_sample_told_halves_have_the_bits_of_the_widened_outputs() {
     let weights = [[2.0, -1.0], [0.5, 0.5], [-3.0, 4.0]];
     let each = weights.map(|w| Combination::affine(&w).unwrap());

@@ -21,13 +21,13 @@ use crate::real::Real;
 
 impl<A: Real, D: Dimension> Machine<A, D> {
     /// Outputs of the caller in another layout or of another type are copied where they are read
-    /// beside the update: by products, by a guidance memory, by dynamic thresholding. Those in
-    /// another layout and of another type always.
+    /// beside the update: by products, by a guidance memory, by dynamic thresholding, by the estimate
+    /// of x₀ where it is `observed`. Those in another layout and of another type always.
     pub(super) fn readable_where_needed<'o, O: ModelElement<A>>(
         &mut self,
         instruction: &Instruction<'_>,
         prediction: Prediction,
-        combine: Combine<'_>,
+        (combine, observed): (Combine<'_>, bool),
         outputs: Outputs<'o, O, D>,
     ) -> Result<Outputs<'o, O, D>, Error> {
         let Outputs::Told(told) = outputs else {
@@ -39,9 +39,12 @@ impl<A: Real, D: Dimension> Machine<A, D> {
             _ if told.is_empty() => false,
             Some(_) => {
                 let guided = matches!(combine, Combine::By(guidance) if !is_unguided(guidance));
-                (dynamic || guided) && !standard
+                (dynamic || guided || observed) && !standard
             }
-            None => dynamic || !standard || reads_elements(instruction, prediction, combine),
+            None => {
+                let read = dynamic || observed || !standard;
+                read || reads_elements(instruction, prediction, combine)
+            }
         };
         if copied { self.copy(told) } else { Ok(outputs) }
     }

@@ -232,7 +232,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         self.check_lengths(instruction)?;
         instruction.check_noise(noise, batch_of(&self.x)?)?;
         let combine = Combine::By(&Unguided);
-        self.tell_all(instruction, prediction, combine, &[output], noise)
+        self.tell_all(instruction, prediction, combine, &[output], (noise, None))
     }
 
     /// Takes one stage with several outputs and the weights by which they combine, for the batch or
@@ -253,7 +253,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         self.check_lengths(instruction)?;
         instruction.check_noise(noise, batch_of(&self.x)?)?;
         let combine = Combine::Given(combinations);
-        self.tell_all(instruction, prediction, combine, outputs, noise)
+        self.tell_all(instruction, prediction, combine, outputs, (noise, None))
     }
 
     pub(super) fn take_observed<M, N>(
@@ -299,7 +299,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         prediction: Prediction,
         combine: Combine<'_>,
         outputs: &[&ArrayRef<O, D>],
-        noise: &mut N,
+        (noise, data): (&mut N, Option<&mut Array<A, D>>),
     ) -> Result<(), Error> {
         self.check_lengths(instruction)?;
         self.check_told(outputs)?;
@@ -317,7 +317,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
             prediction,
             combine,
             Outputs::Told(outputs),
-            None,
+            data.filter(|_| !instruction.levels.is_empty()),
             noise,
         )
     }
@@ -403,7 +403,8 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         data: Option<&mut Array<A, D>>,
         noise: &mut N,
     ) -> Result<(), Error> {
-        let outputs = self.readable_where_needed(instruction, prediction, combine, outputs)?;
+        let reads = (combine, data.is_some());
+        let outputs = self.readable_where_needed(instruction, prediction, reads, outputs)?;
         let own = outputs.own();
         self.work.remembered = false;
         if let Err(error) = self.fold(instruction, prediction, combine, own) {

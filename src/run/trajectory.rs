@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use ndarray::{Array, ArrayRef, ArrayViewMut, Dimension};
+use ndarray::{Array, ArrayRef, ArrayViewMut, Axis, Dimension};
 
 use super::buffers::check_start;
 use super::cursor::Cursor;
@@ -14,7 +14,7 @@ use crate::apply::{batch_of, start_noise};
 use crate::denoiser::{Denoiser, Query};
 use crate::element::ModelElement;
 use crate::error::{Error, RunError, require_shape};
-use crate::guidance::{Combination, Guidance, Unguided};
+use crate::guidance::{Combination, Guidance, MAX_OUTPUTS, Unguided, output_count};
 use crate::kernel::Forms;
 use crate::level::NoiseLevel;
 use crate::memory;
@@ -61,6 +61,8 @@ pub struct Trajectory<A, D: Dimension, N = KeyedNoise> {
     noise: N,
     /// The standard deviation of the initial distribution.
     start_deviation: f64,
+    /// The estimate of x₀ at the last evaluation, where it is kept.
+    data: Option<Array<A, D>>,
 }
 
 /// Where the model is to be evaluated next.
@@ -122,6 +124,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
             machine,
             noise,
             start_deviation: sampler.start_variance().sqrt(),
+            data: None,
         })
     }
 
@@ -143,6 +146,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
             machine,
             noise,
             start_deviation: sampler.start_variance().sqrt(),
+            data: None,
         })
     }
 
@@ -212,9 +216,48 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         Ok(())
     }
 
+    /// The same run, which keeps the estimate of x₀ from every evaluation on: for previews of a run
+    /// that is told. It costs one array and one more pass over memory an evaluation, and no bit of
+    /// the samples. Neither snapshots nor runs that are resumed from one have it.
+    ///
+    /// ```
+    /// use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler};
+    /// use diffusion_sampler::{schedule::TableSchedule, solver::FirstOrder};
+    /// use ndarray::Array2;
+    ///
+    /// let schedule = TableSchedule::cosine(1000)?;
+    /// let grid = Grid::trailing(&schedule, 10)?;
+    /// let sampler = Sampler::new(&schedule, &grid, &FirstOrder::ddim())?;
+    /// let run = sampler.start::<f32, _, _>((4, 2), Prediction::Data, KeyedNoise::new(1))?;
+    /// let mut run = run.keeping_data()?;
+    /// run.tell(&Array2::from_elem((4, 2), 0.25))?;
+    /// assert_eq!(run.data().map(|data| data[[3, 1]]), Some(0.25));
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] where the memory is not to be had.
+    pub fn keeping_data(self) -> Result<Self, Error> {
+        let data = memory::zeros(self.state().raw_dim())?;
+        Ok(Self {
+            data: Some(data),
+            ..self
+        })
+    }
+
+    /// The estimate of x₀ from the last evaluation, guided and clipped as the update reads it, of a
+    /// run that [keeps](Self::keeping_data) it; zeros before the first.
+    pub fn data(&self) -> Option<&ArrayRef<A, D>> {
+        self.data.as_deref()
+    }
+
     fn rewind(&mut self) {
         self.driver.rewind();
         self.machine.forget();
+        if let Some(data) = &mut self.data {
+            data.fill(A::zero());
+        }
     }
 
     /// What to evaluate next, after running the updates before it that need no model; `None` when
@@ -302,7 +345,8 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         let instruction = driver.instruction()?;
         let ready = driver
             .folded()
-            .filter(|_| !driver.clips_dynamically() && self.machine.memory().is_none());
+            .filter(|_| !driver.clips_dynamically() && self.machine.memory().is_none())
+            .filter(|_| self.data.is_none());
         let outputs = &[output];
         let ready = ready.filter(|_| O::same(outputs).is_some() || output.is_standard_layout());
         match ready {
@@ -317,9 +361,9 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
             }
             None => {
                 let (combine, noise) = (Combine::By(&Unguided), &mut self.noise);
-                let prediction = driver.prediction();
+                let (prediction, data) = (driver.prediction(), self.data.as_mut());
                 self.machine
-                    .tell_all(&instruction, prediction, combine, outputs, noise)?;
+                    .tell_all(&instruction, prediction, combine, outputs, (noise, data))?;
             }
         }
         self.driver.advance();
@@ -357,6 +401,61 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         self.tell_by(Combine::By(guidance), outputs)
     }
 
+    /// The same with the outputs in one array, as a [`Denoiser`] writes them: \[n·B, …\], output j
+    /// in the rows j·B..(j+1)·B. A server that calls the model once for many runs tells each the rows
+    /// that belong to it.
+    ///
+    /// ```
+    /// use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler, guidance::ClassifierFree};
+    /// use diffusion_sampler::{schedule::TableSchedule, solver::FirstOrder};
+    /// use ndarray::{Array2, s};
+    ///
+    /// let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
+    /// let grid = Grid::trailing(&schedule, 10)?;
+    /// let sampler = Sampler::new(&schedule, &grid, &FirstOrder::ddim())?;
+    /// let guidance = ClassifierFree::with_scale(5.0)?;
+    /// let mut run = sampler.start::<f32, _, _>((2, 3), Prediction::Noise, KeyedNoise::new(1))?;
+    /// while let Some(question) = run.ask_guided(&guidance)? {
+    ///     // Rows 4.. of a batch in which others are: with the condition, then without.
+    ///     let batch = Array2::from_elem((4 + 2 * question.query.outputs(), 3), 0.1f32);
+    ///     run.tell_stacked(&guidance, &batch.slice(s![4.., ..]))?;
+    /// }
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`tell_guided`](Self::tell_guided); [`Error::ShapeMismatch`] unless the rows are a multiple
+    /// of the batch, [`Error::OutputCount`] for none or too many outputs.
+    pub fn tell_stacked<O: ModelElement<A>>(
+        &mut self,
+        guidance: &dyn Guidance,
+        outputs: &ArrayRef<O, D>,
+    ) -> Result<(), Error> {
+        let (samples, _) = batch_of(self.state())?;
+        let rows = outputs.shape().first().copied().unwrap_or(0);
+        if samples == 0 {
+            return self.tell_guided(guidance, &[outputs]);
+        }
+        let (count, own) = (rows / samples, self.state().shape());
+        // The shape that was needed is made where it is told only: a step allocates nothing.
+        if count * samples != rows || count == 0 || outputs.shape().get(1..) != own.get(1..) {
+            let expected = std::iter::once(count.max(1).saturating_mul(samples));
+            return Err(Error::ShapeMismatch {
+                name: "model outputs",
+                expected: expected.chain(own.iter().skip(1).copied()).collect(),
+                found: outputs.shape().to_vec(),
+            });
+        }
+        output_count(count)?;
+        let mut chunks = outputs.axis_chunks_iter(Axis(0), samples);
+        let views: [_; MAX_OUTPUTS] = std::array::from_fn(|_| chunks.next());
+        let told = views
+            .each_ref()
+            .map(|view| view.as_deref().unwrap_or(outputs));
+        self.tell_by(Combine::By(guidance), told.get(..count).unwrap_or(&[]))
+    }
+
     fn tell_by<O: ModelElement<A>>(
         &mut self,
         combine: Combine<'_>,
@@ -364,9 +463,9 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     ) -> Result<(), Error> {
         self.settle()?;
         let (instruction, noise) = (self.driver.instruction()?, &mut self.noise);
-        let prediction = self.driver.prediction();
+        let (prediction, data) = (self.driver.prediction(), self.data.as_mut());
         self.machine
-            .tell_all(&instruction, prediction, combine, outputs, noise)?;
+            .tell_all(&instruction, prediction, combine, outputs, (noise, data))?;
         self.driver.advance();
         Ok(())
     }
@@ -537,9 +636,21 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         while self.driver.step() == step {
             let instruction = self.driver.instruction()?;
             let evaluates = instruction.query().is_some();
-            let observed = if evaluates { data.take() } else { None };
-            self.machine
-                .take_observed(&instruction, model, &mut self.noise, observed)?;
+            let first = if evaluates { data.take() } else { None };
+            let noise = &mut self.noise;
+            match (first, &mut self.data) {
+                (Some(first), kept) => {
+                    self.machine
+                        .take_observed(&instruction, model, noise, Some(&mut *first))?;
+                    if let Some(kept) = kept {
+                        kept.assign(first);
+                    }
+                }
+                (None, kept) => {
+                    self.machine
+                        .take_observed(&instruction, model, noise, kept.as_mut())?;
+                }
+            }
             self.driver.advance();
         }
         Ok(())
@@ -558,8 +669,13 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
                 }
                 None => {
                     let (prediction, combine) = (self.driver.prediction(), Combine::Given(&[]));
-                    self.machine
-                        .tell_all::<A, N>(&instruction, prediction, combine, &[], noise)?;
+                    self.machine.tell_all::<A, N>(
+                        &instruction,
+                        prediction,
+                        combine,
+                        &[],
+                        (noise, None),
+                    )?;
                 }
             }
             self.driver.advance();

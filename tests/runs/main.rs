@@ -18,3 +18,4 @@ mod restart;
 mod shapes;
 mod single_steps;
 mod steps;
+mod told;

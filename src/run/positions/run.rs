@@ -173,7 +173,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> PositionRun<A, D, N> {
         let instruction = next.instruction(*step as u32);
         let (prediction, noise) = (self.prediction, &mut self.noise);
         self.machine
-            .tell_all(&instruction, prediction, combine, outputs, noise)?;
+            .tell_all(&instruction, prediction, combine, outputs, (noise, None))?;
         self.go_on()
     }
 

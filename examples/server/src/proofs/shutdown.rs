@@ -1,0 +1,153 @@
+//! The end of a server: everybody who waits is answered.
+
+use diffusion_sampler::Error;
+use diffusion_sampler_server::{Client, Digits, Failure, Request, Server, Settings, Store};
+use ndarray::Array2;
+
+use super::killed::Folder;
+use super::probe::{Probe, Verdict, gated};
+use super::{Result, alone};
+
+pub(crate) async fn prove(network: &Digits) -> Result<()> {
+    stop(network).await?;
+    drain(network).await?;
+    panic(network).await?;
+    stored(network).await
+}
+
+fn narrow() -> Settings {
+    Settings {
+        places: 1,
+        queue: 1,
+        ..Settings::default()
+    }
+}
+
+/// One request runs, one has a place in the queue, one waits for such a place.
+async fn stop(network: &Digits) -> Result<()> {
+    let (probe, mut gate) = gated(network);
+    let server = Server::start(probe, narrow())?;
+    let client = server.client().clone();
+    let running = client.submit(alone::request(1, 1, 5)).await?;
+    gate.call().await?;
+    let queued = client.submit(alone::request(2, 2, 5)).await?;
+    let waiting = tokio::spawn(ask(client.clone(), alone::request(3, 3, 5)));
+    tokio::task::yield_now().await;
+    let stopped = tokio::spawn(server.stop());
+    tokio::task::yield_now().await;
+    gate.open();
+    let answers = [
+        running.samples().await,
+        queued.samples().await,
+        waiting.await?,
+    ];
+    for answer in answers {
+        assert!(matches!(answer, Err(Failure::Stopped)), "{answer:?}");
+    }
+    assert_eq!(stopped.await??.done, 0);
+    let late = client.submit(alone::request(4, 4, 5)).await;
+    assert!(matches!(late, Err(Failure::Stopped)));
+    println!("stopped: running, queued and waiting requests are told so");
+    Ok(())
+}
+
+/// From the question to the answer.
+async fn ask(client: Client, request: Request) -> std::result::Result<Array2<f32>, Failure> {
+    client.submit(request).await?.samples().await
+}
+
+async fn drain(network: &Digits) -> Result<()> {
+    let (probe, mut gate) = gated(network);
+    let server = Server::start(probe, narrow())?;
+    let client = server.client().clone();
+    let requests = [alone::request(1, 1, 5), alone::request(2, 2, 5)];
+    let [first, second] = requests.clone();
+    let running = client.submit(first).await?;
+    gate.call().await?;
+    let queued = client.submit(second).await?;
+    let drained = tokio::spawn(server.drain());
+    tokio::task::yield_now().await;
+    gate.open();
+    for (handle, request) in [running, queued].into_iter().zip(&requests) {
+        let hash = alone::hash_of(network, request)?;
+        assert_eq!(alone::hash(&handle.samples().await?), hash);
+    }
+    assert_eq!(drained.await??.done, 2);
+    let late = client.submit(alone::request(4, 4, 5)).await;
+    assert!(matches!(late, Err(Failure::Stopped)));
+    println!("drained: what was accepted is finished, nothing more is accepted");
+    Ok(())
+}
+
+async fn panic(network: &Digits) -> Result<()> {
+    let mut calls = 0;
+    let probe = Probe::new(network, move |_| {
+        calls += 1;
+        if calls < 3 {
+            Verdict::Pass
+        } else {
+            Verdict::Panic
+        }
+    });
+    let server = Server::start(probe, narrow())?;
+    let asked = [(1, 1), (2, 2)].map(|(id, class)| {
+        let client = server.client().clone();
+        tokio::spawn(ask(client, alone::request(id, class, 5)))
+    });
+    for answer in asked {
+        assert!(matches!(answer.await?, Err(Failure::Stopped)));
+    }
+    assert!(matches!(server.stop().await, Err(Failure::Stopped)));
+    println!("a network that panics: all are told that the server stopped");
+    Ok(())
+}
+
+/// What a stopped server stored goes on in the next one, and nowhere where it does not belong.
+async fn stored(network: &Digits) -> Result<()> {
+    let folder = Folder::new("stopped")?;
+    let (probe, mut gate) = gated(network);
+    let store = Store::new(&folder.0)?;
+    let settings = |every| Settings {
+        store: Some((store.clone(), every)),
+        ..Settings::default()
+    };
+    let server = Server::start(probe, settings(usize::MAX))?;
+    let request = alone::request(1, 1, 8);
+    let handle = server.client().submit(request.clone()).await?;
+    for _ in 0..3 {
+        gate.call().await?;
+        gate.pass();
+    }
+    gate.call().await?;
+    let stopped = tokio::spawn(server.stop());
+    tokio::task::yield_now().await;
+    gate.open();
+    assert!(matches!(handle.samples().await, Err(Failure::Stopped)));
+    assert_eq!(stopped.await??.files, 1);
+
+    let loaded = store.load()?;
+    assert!(loaded.refused.is_empty() && loaded.done.is_empty());
+    let [stored] = &loaded.running[..] else {
+        return Err("one request was running".into());
+    };
+    assert_eq!((&stored.request, stored.snapshot.step), (&request, 4));
+    let server = Server::start(network.clone(), settings(1))?;
+    let mut other = stored.clone();
+    other.network ^= 1;
+    let other = server.client().resume(other).await;
+    assert!(matches!(other, Err(Failure::OtherNetwork { .. })));
+    let mut other = stored.clone();
+    other.request.steps = 9;
+    let other = server.client().resume(other).await;
+    let another_plan = |error: &_| matches!(error, Error::SnapshotOfAnotherPlan { .. });
+    assert!(matches!(other, Err(Failure::Refused(error)) if another_plan(&error)));
+    let resumed = server.client().resume(stored.clone()).await?;
+    let hash = alone::hash_of(network, &request)?;
+    assert_eq!(alone::hash(&resumed.samples().await?), hash);
+    let stats = server.drain().await?;
+    assert!(stats.store_errors.is_empty(), "{:?}", stats.store_errors);
+    assert_eq!(store.load()?.done, [1]);
+    assert_eq!(alone::hash(&store.samples(1)?), hash);
+    println!("stopped and stored: the next server goes on at step 4 of 8, to the same hash");
+    Ok(())
+}

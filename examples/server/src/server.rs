@@ -1,0 +1,138 @@
+//! The server: an engine that can be started and stopped.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::batch::Batch;
+use crate::client::Client;
+use crate::engine::{Engine, Message, Wish};
+use crate::failure::Failure;
+use crate::network::Network;
+use crate::stats::Stats;
+use crate::store::{Keeper, Store};
+
+/// How much a server does at a time. No number may be 0.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The most rows of one call of the network.
+    pub rows: usize,
+    /// The most requests that run at a time; each keeps its run's arrays.
+    pub places: usize,
+    /// The most requests that wait for a place; who asks for more waits, or is told
+    /// [`Failure::Busy`].
+    pub queue: usize,
+    /// Where running requests and results are stored, and after how many ticks; a round of
+    /// snapshots that comes while the last one is still being written is left out.
+    pub store: Option<(Store, usize)>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            rows: 64,
+            places: 64,
+            queue: 64,
+            store: None,
+        }
+    }
+}
+
+/// A running server. Dropping it stops it.
+#[derive(Debug)]
+pub struct Server {
+    client: Client,
+    wish: Wish,
+    ended: oneshot::Receiver<Stats>,
+}
+
+impl Server {
+    /// Starts an engine on a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a setting of 0; no thread to be had.
+    pub fn start<N: Network>(network: N, settings: Settings) -> io::Result<Self> {
+        let every = settings.store.as_ref().map_or(1, |(_, every)| *every);
+        let (rows, places, queue) = (settings.rows, settings.places, settings.queue);
+        let numbers = [rows, places, queue, every];
+        let names = ["rows", "places", "queue", "ticks between snapshots"];
+        if let Some((name, _)) = names.iter().zip(numbers).find(|(_, number)| *number == 0) {
+            let text = format!("{name} must be at least 1, found 0");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let model = Arc::new(network.model());
+        let (inbox, messages) = mpsc::channel(queue);
+        let (ending, ended) = oneshot::channel();
+        let keeper = match settings.store {
+            Some((store, every)) => Some(Keeper::start(store, every)?),
+            None => None,
+        };
+        let wish = Wish::default();
+        let engine = Engine {
+            network,
+            inbox: messages,
+            wish: wish.clone(),
+            places,
+            active: VecDeque::new(),
+            batch: Batch::new(rows, model.elements),
+            keeper,
+            stats: Stats::default(),
+        };
+        thread::Builder::new()
+            .name("engine".to_owned())
+            .spawn(move || {
+                // A server that was dropped does not hear how it ended.
+                let _ = ending.send(engine.run());
+            })?;
+        let client = Client { model, rows, inbox };
+        Ok(Self {
+            client,
+            wish,
+            ended,
+        })
+    }
+
+    /// Who may ask; to be cloned.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Accepts nothing more, finishes what was accepted, and ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Stopped`] where the engine had already gone: its network panicked.
+    pub async fn drain(mut self) -> Result<Stats, Failure> {
+        self.wish.drain();
+        self.wake();
+        (&mut self.ended).await.map_err(|_| Failure::Stopped)
+    }
+
+    /// Ends after the current tick. Running requests are stored, where there is a store; all that
+    /// are not done are answered by [`Failure::Stopped`].
+    ///
+    /// # Errors
+    ///
+    /// As [`drain`](Self::drain).
+    pub async fn stop(mut self) -> Result<Stats, Failure> {
+        self.wish.stop();
+        self.wake();
+        (&mut self.ended).await.map_err(|_| Failure::Stopped)
+    }
+
+    /// An engine that waits looks at the wish; one whose queue is full does so anyway.
+    fn wake(&self) {
+        let _ = self.client.inbox.try_send(Message::Wake);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.wish.stop();
+        self.wake();
+    }
+}
