@@ -116,7 +116,10 @@ impl Digits {
         let features = Tensor::cat(vec![angles.clone().sin(), angles.cos()], 0);
         let time = silu(self.time.first.forward(features.unsqueeze::<2>()));
         let time = self.time.second.forward(time);
-        let classes = self.classes.forward(classes.unsqueeze_dim(1)).squeeze_dim(1);
+        let classes = self
+            .classes
+            .forward(classes.unsqueeze_dim(1))
+            .squeeze_dim(1);
         silu(time + classes)
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! `cargo run --manifest-path examples/burn/Cargo.toml`
 //!
-//! What a step costs: `cargo run --release --manifest-path examples/burn/Cargo.toml -- overhead`
+//! Every sampler of the registry: the same with `-- samplers`. What a step costs:
+//! `cargo run --release --manifest-path examples/burn/Cargo.toml -- overhead`
 
 #[path = "../../candle/src/allocations.rs"]
 mod allocations;
@@ -63,9 +64,17 @@ fn main() -> Result<()> {
         ["overhead"] => {
             return overhead::print(&network, |x, a, e, b| x.clone() * a + e.clone() * b);
         }
-        _ => return Err(format!("arguments {arguments:?}; none, or overhead, is allowed").into()),
+        ["samplers"] => return trained::every_sampler(&device),
+        _ => {
+            let error = format!("arguments {arguments:?}; none, overhead or samplers is allowed");
+            return Err(error.into());
+        }
     }
-    trained::show(&guided(&Digits::trained(&device)?, &[3, 1, 4, 5, 9], &device)?)?;
+    trained::show(&guided(
+        &Digits::trained(&device)?,
+        &[3, 1, 4, 5, 9],
+        &device,
+    )?)?;
     for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
         laws::check(&Burn, &Tensor::<2>::zeros([2, 3], (&device, dtype)))?;
     }

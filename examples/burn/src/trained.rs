@@ -8,7 +8,7 @@ use diffusion_sampler::guidance::ClassifierFree;
 use diffusion_sampler::ndarray::Array2;
 use diffusion_sampler::schedule::TableSchedule;
 use diffusion_sampler::tensor::TensorOps;
-use diffusion_sampler::{KeyedNoise, Sampler, registry};
+use diffusion_sampler::{KeyedNoise, Sampler, grid::Spacing, registry};
 use digits_network::{PIXELS, PREDICTION};
 
 use crate::counting::{Counting, Traffic};
@@ -139,5 +139,38 @@ pub fn show(samples: &Tensor<2>) -> Result<()> {
         });
         println!("{}", digits.collect::<Vec<_>>().join("  "));
     }
+    Ok(())
+}
+
+/// Every sampler of the registry that begins at noise, on the trailing spacing: how many there are,
+/// and the largest difference from the same run on arrays.
+pub fn every_sampler(device: &Device) -> Result<()> {
+    let network = Digits::trained(device)?;
+    let like = Tensor::zeros([CLASSES.len(), PIXELS], device);
+    let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
+    let (mut count, mut farthest) = (0, ("", 0.0));
+    for entry in registry::entries() {
+        let named = registry::sampler(entry.name)?.with_spacing(Spacing::Trailing);
+        let sampler = named.sampler(&schedule, STEPS)?;
+        let plan = sampler.plan();
+        if plan
+            .steps()
+            .iter()
+            .any(|step| step.from.lambda() > plan.end().lambda())
+        {
+            println!("{}: left out, its runs begin at data", entry.name);
+            continue;
+        }
+        let burns = values(&run(&network, &sampler, Burn, &like)?)?;
+        let ours = on_arrays(&sampler)?;
+        let apart = difference(&burns, ours.iter().map(|x| f64::from(*x)));
+        assert!(apart < TOLERANCE, "{}: {apart:e}", entry.name);
+        count += 1;
+        if apart > farthest.1 {
+            farthest = (entry.name, apart);
+        }
+    }
+    let (name, apart) = farthest;
+    println!("{count} samplers of the registry: at most {apart:.1e} apart ({name})");
     Ok(())
 }

@@ -42,13 +42,19 @@ impl Reader<'_> {
         let tensor = tensor.map_err(|error| format!("{name}: {error}"))?;
         if tensor.shape() != shape {
             let found = tensor.shape();
-            return Err(format!("{name} is {found:?} in the file, {shape:?} in the module"));
+            return Err(format!(
+                "{name} is {found:?} in the file, {shape:?} in the module"
+            ));
         }
         let dtype = match tensor.dtype() {
             Dtype::F16 => DType::F16,
             Dtype::BF16 => DType::BF16,
             Dtype::F32 => DType::F32,
-            other => return Err(format!("{name} is of {other:?}; F16, BF16 or F32 is allowed")),
+            other => {
+                return Err(format!(
+                    "{name} is of {other:?}; F16, BF16 or F32 is allowed"
+                ));
+            }
         };
         let bytes = tensor.data().to_vec();
         Ok(TensorData::from_bytes_vec(bytes, shape.to_vec(), dtype))

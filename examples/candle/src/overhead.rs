@@ -70,7 +70,12 @@ pub fn print<L: Library>(
         let bench = Bench::new(library, shape)?;
         let hand = |x: &mut L::Tensor| *x = by_hand(x, 0.7, &bench.output, 0.7);
         bench.row(size, "`Sampler::on`", library.ops(), &hand)?;
-        bench.row(size, "`Sampler::on`, not looking", Blind(library.ops()), &hand)?;
+        bench.row(
+            size,
+            "`Sampler::on`, not looking",
+            Blind(library.ops()),
+            &hand,
+        )?;
         bench.reference(size, &hand);
     }
     Ok(())
@@ -113,7 +118,13 @@ impl<L: Library> Bench<L> {
         assert!(run.tell(black_box(&self.array_output)).is_ok());
     }
 
-    fn row<O>(&self, size: &str, name: &str, ops: O, by_hand: &impl Fn(&mut L::Tensor)) -> Result<()>
+    fn row<O>(
+        &self,
+        size: &str,
+        name: &str,
+        ops: O,
+        by_hand: &impl Fn(&mut L::Tensor),
+    ) -> Result<()>
     where
         O: TensorOps<Tensor = L::Tensor, Element = f32, Error = L::Error> + Copy,
     {
@@ -159,7 +170,10 @@ impl<L: Library> Bench<L> {
             "| {size} | a·x + b·e by hand | 1 | {median:.2} ({low:.2} to {high:.2}) | {:.0} | {theirs} |",
             hand * 1e9
         );
-        println!("| {size} | `Trajectory` on arrays | – | 1 | {:.0} | {ours} |", arrays * 1e9);
+        println!(
+            "| {size} | `Trajectory` on arrays | – | 1 | {:.0} | {ours} |",
+            arrays * 1e9
+        );
         assert_eq!(ours, 0, "a step on arrays allocates nothing");
     }
 }
