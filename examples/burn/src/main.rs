@@ -6,7 +6,7 @@
 //! Every sampler of the registry: the same with `-- samplers`. What a step costs:
 //! `cargo run --release --manifest-path examples/burn/Cargo.toml -- overhead`
 
-#[path = "../../candle/src/allocations.rs"]
+#[path = "../../../benches/support/allocations.rs"]
 mod allocations;
 #[path = "../../candle/src/counting.rs"]
 mod counting;

@@ -4,6 +4,7 @@
 //!
 //! What a step costs: `cargo run --release --manifest-path examples/candle/Cargo.toml -- overhead`
 
+#[path = "../../../benches/support/allocations.rs"]
 mod allocations;
 mod counting;
 mod dtypes;

@@ -1,4 +1,5 @@
 //! Allocations of the whole process, counted, and the bytes that are in use.
+#![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
@@ -13,13 +14,13 @@ static LIVE: AtomicIsize = AtomicIsize::new(0);
 static ALLOCATOR: Counter = Counter;
 
 /// How often memory was asked for since the program began.
-pub fn calls() -> usize {
+pub(crate) fn calls() -> usize {
     CALLS.load(Ordering::Relaxed)
 }
 
 /// The bytes that are in use now.
-#[allow(dead_code, reason = "burn's package alone asks for it")]
-pub fn live() -> isize {
+#[allow(dead_code)]
+pub(crate) fn live() -> isize {
     LIVE.load(Ordering::Relaxed)
 }
 
