@@ -62,7 +62,7 @@ fn main() -> Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => {}
         ["overhead"] => {
-            return overhead::print(&network, |x, a, e, b| x.clone() * a + e.clone() * b);
+            return overhead::print(&network, |x, a, e, b| Ok(x.clone() * a + e.clone() * b));
         }
         ["samplers"] => return trained::every_sampler(&device),
         _ => {

@@ -1,5 +1,4 @@
-//! Runs on burn's tensors. Copy this file. In a program on the whole framework, `burn::tensor` is
-//! `burn::tensor`.
+//! Runs on burn's tensors. Copy this file.
 
 use burn::tensor::DType::{F32, F64};
 use burn::tensor::{Tensor, TensorData, TensorReadError};

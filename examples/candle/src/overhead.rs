@@ -62,13 +62,16 @@ impl<O: TensorOps> TensorOps for Blind<O> {
 /// The table of all sizes. `by_hand` is a·x + b·e as a program in this library writes it.
 pub fn print<L: Library>(
     library: &L,
-    by_hand: impl Fn(&L::Tensor, f64, &L::Tensor, f64) -> L::Tensor,
+    by_hand: impl Fn(&L::Tensor, f64, &L::Tensor, f64) -> std::result::Result<L::Tensor, L::Error>,
 ) -> Result<()> {
     println!("| n | a step of | ÷ a·x + b·e by hand | ÷ a step on arrays | ns | allocations |");
     println!("|---|---|---|---|---|---|");
     for (size, shape) in SIZES {
         let bench = Bench::new(library, shape)?;
-        let hand = |x: &mut L::Tensor| *x = by_hand(x, 0.7, &bench.output, 0.7);
+        let hand = |x: &mut L::Tensor| match by_hand(x, 0.7, &bench.output, 0.7) {
+            Ok(made) => *x = made,
+            Err(error) => panic!("{error}"),
+        };
         bench.row(size, "`Sampler::on`", library.ops(), &hand)?;
         bench.row(
             size,
