@@ -23,6 +23,8 @@ const SIZES: [(&str, [usize; 4]); 3] = [
     ("768 Ki", [12, 4, 128, 128]),
 ];
 const STEPS: usize = 1000;
+/// Every element. Not 0: an array of zeros may lie in one page of memory, whatever its length.
+const VALUE: f32 = 0.1;
 /// Calls in which allocations are counted.
 const CALLS: usize = 20;
 
@@ -87,7 +89,6 @@ pub fn print<L: Library>(
 /// The two sides that every row is divided by.
 struct Bench<L: Library> {
     sampler: Sampler,
-    zeros: L::Tensor,
     output: L::Tensor,
     arrays: RefCell<Trajectory<f32, Ix4>>,
     start: Trajectory<f32, Ix4>,
@@ -101,13 +102,15 @@ impl<L: Library> Bench<L> {
         let sampler = Sampler::new(&schedule, &grid, &FirstOrder::ddim())?;
         let zeros = library.zeros(shape).map_err(|error| error.to_string())?;
         let noise = KeyedNoise::new(0);
-        let start = sampler.start_from(Array4::zeros(shape), Prediction::Velocity, noise)?;
+        let array_output = Array4::from_elem(shape, VALUE);
+        let start = sampler.start_from(array_output.clone(), Prediction::Velocity, noise)?;
+        let values = vec![VALUE; shape.iter().product()];
+        let output = library.ops().upload(values, &zeros);
         Ok(Self {
-            output: zeros.clone(),
-            zeros,
+            output: output.map_err(|error| error.to_string())?,
             arrays: RefCell::new(start.clone()),
             start,
-            array_output: Array4::zeros(shape),
+            array_output,
             sampler,
         })
     }
@@ -133,7 +136,11 @@ impl<L: Library> Bench<L> {
     {
         let start = || {
             let sampler = self.sampler.on(ops);
-            sampler.start_from(self.zeros.clone(), Prediction::Velocity, KeyedNoise::new(0))
+            sampler.start_from(
+                self.output.clone(),
+                Prediction::Velocity,
+                KeyedNoise::new(0),
+            )
         };
         let mut run = start()?;
         let step = |run: &mut TensorRun<O>| {
@@ -144,7 +151,7 @@ impl<L: Library> Bench<L> {
             }
             assert!(run.tell(black_box(&self.output)).is_ok());
         };
-        let mut x = self.zeros.clone();
+        let mut x = self.output.clone();
         let hand = compare(2.0, || step(&mut run), || by_hand(&mut x));
         let arrays = compare(2.0, || step(&mut run), || self.step_on_arrays());
         let mut run = start()?;
@@ -164,7 +171,7 @@ impl<L: Library> Bench<L> {
 
     /// By hand beside a step on arrays.
     fn reference(&self, size: &str, by_hand: &impl Fn(&mut L::Tensor)) {
-        let mut x = self.zeros.clone();
+        let mut x = self.output.clone();
         let compared = compare(2.0, || by_hand(&mut x), || self.step_on_arrays());
         let ours = counted(|| self.step_on_arrays());
         let theirs = counted(|| by_hand(&mut x));
