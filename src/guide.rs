@@ -49,6 +49,7 @@ pub mod embedding {
     //! [extending-tensors]: super::extending#a-tensor-library
     //! [performance]: super::performance
     //! [recipes]: super::recipes
+    //! [recipes-actions]: super::recipes#action-sequences-at-low-latency
     //! [recipes-slices]: super::recipes#flat-slices
     //! [recipes-view]: super::recipes#a-tensor-without-a-copy
     #![doc = include_str!("../docs/embedding.md")]
