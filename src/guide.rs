@@ -2,6 +2,7 @@
 //! folder.
 //!
 //! - [`choosing`]: which schedule, spacing and solver to take, with measured figures.
+//! - [`embedding`]: which way in fits your program, and what each costs a step.
 //! - [`extending`]: custom schedules, solvers, models, loops and noise.
 #![cfg_attr(
     feature = "diffusers",
@@ -41,6 +42,21 @@ pub mod choosing {
     //! [recipes]: super::recipes
     //! [samplers]: super::samplers
     #![doc = include_str!("../docs/choosing.md")]
+}
+
+pub mod embedding {
+    //! [extending]: super::extending
+    //! [extending-batch]: super::extending#two-users-in-one-batch
+    //! [extending-denoiser]: super::extending#a-denoiser
+    //! [extending-loop]: super::extending#a-loop
+    //! [extending-normals]: super::extending#normals-for-other-tensors
+    //! [extending-tensors]: super::extending#a-tensor-library
+    //! [performance]: super::performance
+    //! [recipes]: super::recipes
+    //! [recipes-actions]: super::recipes#action-sequences-at-low-latency
+    //! [recipes-slices]: super::recipes#flat-slices
+    //! [recipes-view]: super::recipes#a-tensor-without-a-copy
+    #![doc = include_str!("../docs/embedding.md")]
 }
 
 pub mod extending {

@@ -1,8 +1,7 @@
-//! Runs on burn's tensors. Copy this file. In a program on the whole framework, `burn_tensor` is
-//! `burn::tensor`.
+//! Runs on burn's tensors. Copy this file.
 
-use burn_tensor::DType::{F32, F64};
-use burn_tensor::{Tensor, TensorData, TensorReadError};
+use burn::tensor::DType::{F32, F64};
+use burn::tensor::{Tensor, TensorData, TensorReadError};
 use diffusion_sampler::tensor::{RowProducts, Scale, TensorOps};
 
 /// burn's float tensors of `D` axes, on any device. Noise and what else is made on the host are

@@ -1,15 +1,22 @@
 //! Every kind of run on candle's tensors, beside the same run on ndarray's arrays.
 //!
 //! `cargo run --manifest-path examples/candle/Cargo.toml`
+//!
+//! What a step costs: `cargo run --release --manifest-path examples/candle/Cargo.toml -- overhead`
 
+#[path = "../../../benches/support/allocations.rs"]
+mod allocations;
 mod counting;
 mod dtypes;
 mod laws;
 mod network;
 mod ops;
+mod overhead;
 mod reference;
 mod refusals;
 mod runs;
+#[path = "../../../benches/support/mod.rs"]
+mod support;
 mod view;
 
 use candle_core::{DType, Device, Tensor};
@@ -43,6 +50,15 @@ fn guided(network: &Network, device: &Device) -> Result<Tensor> {
 fn main() -> Result<()> {
     let device = Device::Cpu;
     let network = Network::new(&Weights::new(), DType::F32, &device)?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => {}
+        ["overhead"] => {
+            let by_hand = |x: &Tensor, a: f64, e: &Tensor, b: f64| (x * a)? + (e * b)?;
+            return overhead::print(&network, by_hand);
+        }
+        _ => return Err(format!("arguments {arguments:?}; none, or overhead, is allowed").into()),
+    }
     let samples = guided(&network, &device)?;
     println!("{:?} in {:?}", samples.dims(), samples.dtype());
     for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
