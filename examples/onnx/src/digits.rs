@@ -4,7 +4,7 @@ use diffusion_sampler::ndarray::{ArrayRef, Ix2};
 use diffusion_sampler::{Denoiser, Error, Prediction, Query};
 use digits_network::{NO_CLASS, PREDICTION};
 
-use crate::graph::{Graph, Input, Values};
+use crate::graph::{Graph, Input};
 
 /// The file that `export.py` writes.
 pub const FILE: &[u8] = include_bytes!("../digits.onnx");
@@ -14,7 +14,7 @@ pub const FILE: &[u8] = include_bytes!("../digits.onnx");
 #[derive(Clone, Debug)]
 pub struct Digits<G> {
     graph: G,
-    classes: Vec<usize>,
+    classes: Vec<i64>,
 }
 
 impl<G: Graph> Digits<G> {
@@ -24,16 +24,20 @@ impl<G: Graph> Digits<G> {
     ///
     /// [`Error::InvalidEntry`] unless each is 0 to 10.
     pub fn new(graph: G, classes: &[usize]) -> Result<Self, Error> {
-        let classes = classes.to_vec();
-        match classes.iter().position(|class| *class > NO_CLASS) {
-            None => Ok(Self { graph, classes }),
-            Some(index) => Err(Error::InvalidEntry {
+        let unknown = classes
+            .iter()
+            .enumerate()
+            .find(|(_, class)| **class > NO_CLASS);
+        if let Some((index, class)) = unknown {
+            return Err(Error::InvalidEntry {
                 name: "classes",
                 index,
-                value: classes.get(index).map_or(f64::NAN, |class| *class as f64),
+                value: *class as f64,
                 requirement: "0 to 9, or 10 for none",
-            }),
+            });
         }
+        let classes = classes.iter().map(|class| *class as i64).collect();
+        Ok(Self { graph, classes })
     }
 }
 
@@ -54,20 +58,19 @@ impl<G: Graph> Denoiser<f32, Ix2> for Digits<G> {
         query: &Query<'_>,
         out: &mut ArrayRef<f32, Ix2>,
     ) -> Result<(), G::Error> {
-        let level = |sample| query.level_of(sample).unwrap_or(query.level());
-        let (mut rows, mut lambdas, mut classes) = (Vec::new(), Vec::new(), Vec::new());
-        for output in 0..query.outputs() {
-            rows.extend(x.iter().copied());
-            lambdas.extend((0..x.nrows()).map(|sample| level(sample).lambda() as f32));
-            let of = |class: &usize| if output == 0 { *class as i64 } else { NO_CLASS as i64 };
-            classes.extend(self.classes.iter().map(of));
-        }
-        let x = Input {
-            name: "x",
-            shape: vec![query.outputs() * x.nrows(), x.ncols()],
-            values: Values::F32(rows),
+        let outputs = query.outputs();
+        let lambdas = query
+            .row_levels(x.nrows())
+            .map(|level| level.lambda() as f32);
+        let class = |output| match output {
+            0 => self.classes.clone(),
+            _ => vec![NO_CLASS as i64; self.classes.len()],
         };
-        let inputs = [x, Input::rows("lambda", lambdas), Input::whole("class", classes)];
+        let inputs = [
+            Input::repeated("x", x, outputs),
+            Input::rows("lambda", lambdas.collect()),
+            Input::whole("class", (0..outputs).flat_map(class).collect()),
+        ];
         self.graph.run(&inputs, "velocity", out)
     }
 }

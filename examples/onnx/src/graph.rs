@@ -27,10 +27,20 @@ pub enum Values {
 impl<'a> Input<'a> {
     /// An array as it is.
     pub fn array<D: Dimension>(name: &'a str, array: &ArrayRef<f32, D>) -> Self {
+        Self::repeated(name, array, 1)
+    }
+
+    /// An array some times over, one behind the other along axis 0: a batch for as many outputs.
+    pub fn repeated<D: Dimension>(name: &'a str, array: &ArrayRef<f32, D>, times: usize) -> Self {
+        let mut shape = array.shape().to_vec();
+        if let Some(rows) = shape.first_mut() {
+            *rows *= times;
+        }
+        let values: Vec<f32> = array.iter().copied().collect();
         Self {
             name,
-            shape: array.shape().to_vec(),
-            values: Values::F32(array.iter().copied().collect()),
+            shape,
+            values: Values::F32(values.repeat(times)),
         }
     }
 

@@ -3,14 +3,11 @@
 use std::path::Path;
 
 use diffusion_sampler::ndarray::{ArrayRef, Dimension};
-use ort::session::builder::SessionBuilder;
+use ort::environment::Environment;
 use ort::session::{Session, SessionInputValue};
 use ort::value::TensorRef;
 
 use crate::graph::{Graph, Input, Values, misfit};
-
-/// What can go wrong on the way to a session.
-pub type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A session of ONNX Runtime.
 #[derive(Debug)]
@@ -18,32 +15,35 @@ pub struct Ort {
     session: Session,
 }
 
+/// Opens the shared library: once in a process, before anything else of `ort`'s.
+///
+/// # Errors
+///
+/// `ort`'s, where the library cannot be opened, or is too old.
+pub fn environment(library: impl AsRef<Path>) -> Result<Environment, Box<dyn std::error::Error>> {
+    Ok(ort::init_from(std::path::absolute(library)?)?.build()?)
+}
+
 impl Ort {
-    /// Loads the shared library from `library`, where none is loaded yet, and reads a graph's file.
+    /// Reads a file.
     ///
     /// # Errors
     ///
-    /// `ort`'s, where either cannot be read. (Without a library there is no `ort::Error`: making one
-    /// is a call of the library's.)
-    pub fn load(library: impl AsRef<Path>, path: impl AsRef<Path>) -> Result<Self, BoxedError> {
-        let session = builder(library.as_ref())?.commit_from_file(path)?;
+    /// `ort`'s, where there is no such file, or it holds no graph.
+    pub fn load(environment: &Environment, path: impl AsRef<Path>) -> ort::Result<Self> {
+        let session = Session::builder(environment)?.commit_from_file(path)?;
         Ok(Self { session })
     }
 
-    /// As [`load`](Self::load), from the bytes of a graph's file.
+    /// Reads the bytes of a file.
     ///
     /// # Errors
     ///
     /// As [`load`](Self::load).
-    pub fn read(library: impl AsRef<Path>, bytes: &[u8]) -> Result<Self, BoxedError> {
-        let session = builder(library.as_ref())?.commit_from_memory(bytes)?;
+    pub fn read(environment: &Environment, bytes: &[u8]) -> ort::Result<Self> {
+        let session = Session::builder(environment)?.commit_from_memory(bytes)?;
         Ok(Self { session })
     }
-}
-
-fn builder(library: &Path) -> Result<SessionBuilder, BoxedError> {
-    let environment = ort::init_from(std::path::absolute(library)?)?.build()?;
-    Ok(Session::builder(&environment)?)
 }
 
 impl Graph for Ort {
@@ -58,12 +58,17 @@ impl Graph for Ort {
         let inputs = inputs.iter().map(|input| Ok((input.name, value(input)?)));
         let outputs = self.session.run(inputs.collect::<ort::Result<Vec<_>>>()?)?;
         let missing = || ort::Error::new(format!("the graph has no output `{output}`"));
-        let (shape, values) = outputs.get(output).ok_or_else(missing)?.try_extract_tensor::<f32>()?;
+        let (shape, values) = outputs
+            .get(output)
+            .ok_or_else(missing)?
+            .try_extract_tensor::<f32>()?;
         let shape: Vec<usize> = shape.iter().map(|size| *size as usize).collect();
         if let Some(misfit) = misfit(output, &shape, out.shape()) {
             return Err(ort::Error::new(misfit));
         }
-        out.iter_mut().zip(values).for_each(|(out, value)| *out = *value);
+        out.iter_mut()
+            .zip(values)
+            .for_each(|(out, value)| *out = *value);
         Ok(())
     }
 }

@@ -54,11 +54,15 @@ impl<G: Graph> Terrain<G> {
     /// [`Error::InvalidEntry`] unless each is 1 to 100.
     pub fn new(graph: G, difficulties: &[u8]) -> Result<Self, Error> {
         let beyond = |difficulty: &u8| !(1..=100).contains(difficulty);
-        if let Some(index) = difficulties.iter().position(beyond) {
+        let beyond = difficulties
+            .iter()
+            .enumerate()
+            .find(|(_, value)| beyond(value));
+        if let Some((index, value)) = beyond {
             return Err(Error::InvalidEntry {
                 name: "difficulties",
                 index,
-                value: difficulties.get(index).map_or(f64::NAN, |difficulty| f64::from(*difficulty)),
+                value: f64::from(*value),
                 requirement: "1 to 100",
             });
         }
@@ -175,7 +179,7 @@ impl<G: Graph> Denoiser<f32, Ix4> for Tiled<G> {
                 sum += &(&answer * &weights);
             }
         }
-        *out /= &sums;
+        *out /= &*sums;
         Ok(())
     }
 }

@@ -1,23 +1,22 @@
 //! A graph in tract, the runtime in pure Rust. Copy this file with `graph.rs`.
 
-use std::collections::HashMap;
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 use diffusion_sampler::ndarray::{ArrayRef, Dimension};
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::anyhow;
+use tract_onnx::tract_core::internal::{TractErrorContext, anyhow};
 
 use crate::graph::{Graph, Input, Values, misfit};
 
-/// A graph, and a plan of tract's for every set of shapes that it has been run with.
-///
-/// tract optimises a graph for fixed shapes, so that the first call with a new number of rows takes
-/// longer than the next.
+/// A graph that tract has optimised once, for every size of the axes that the file leaves open: the
+/// batch, for one.
+#[derive(Clone, Debug)]
 pub struct Tract {
-    graph: InferenceModel,
-    plans: HashMap<Vec<Vec<usize>>, Arc<TypedRunnableModel>>,
+    plan: Arc<TypedRunnableModel>,
+    /// Names in the order of the file.
+    inputs: Vec<String>,
+    outputs: Vec<String>,
 }
 
 impl Tract {
@@ -29,7 +28,9 @@ impl Tract {
     pub fn load(path: impl AsRef<Path>) -> TractResult<Self> {
         let path = path.as_ref();
         let graph = tract_onnx::onnx().model_for_path(path);
-        Ok(Self::of(graph.with_context(|| format!("in {}", path.display()))?))
+        graph
+            .and_then(Self::new)
+            .with_context(|| format!("in {}", path.display()))
     }
 
     /// Reads the bytes of a file.
@@ -38,39 +39,22 @@ impl Tract {
     ///
     /// As [`load`](Self::load).
     pub fn read(mut bytes: &[u8]) -> TractResult<Self> {
-        Ok(Self::of(tract_onnx::onnx().model_for_read(&mut bytes)?))
+        Self::new(tract_onnx::onnx().model_for_read(&mut bytes)?)
     }
 
-    fn of(graph: InferenceModel) -> Self {
-        Self {
-            graph,
-            plans: HashMap::new(),
-        }
-    }
-
-    /// The plan for inputs of these shapes.
-    fn plan(&mut self, inputs: &[Input<'_>], output: &str) -> TractResult<Arc<TypedRunnableModel>> {
-        let shapes: Vec<_> = inputs.iter().map(|input| input.shape.clone()).collect();
-        if let Some(plan) = self.plans.get(&shapes) {
-            return Ok(Arc::clone(plan));
-        }
-        let mut graph = self.graph.clone();
-        graph.set_input_names(inputs.iter().map(|input| input.name))?;
-        graph.select_outputs_by_name([output])?;
-        for (index, input) in inputs.iter().enumerate() {
-            let kind = match input.values {
-                Values::F32(_) => f32::datum_type(),
-                Values::I64(_) => i64::datum_type(),
-            };
-            // The file's own declaration has to allow what is given.
-            let given = InferenceFact::dt_shape(kind, &input.shape);
-            let fact = graph.input_fact(index)?.unify_with(&given);
-            let fact = fact.with_context(|| format!("for the input `{}`", input.name))?;
-            graph.set_input_fact(index, fact)?;
-        }
+    fn new(graph: InferenceModel) -> TractResult<Self> {
+        let name = |outlet: &OutletId| {
+            let label = graph.outlet_label(*outlet);
+            label.unwrap_or(&graph.node(outlet.node).name).to_owned()
+        };
+        let inputs = graph.input_outlets()?.iter().map(name).collect();
+        let outputs = graph.output_outlets()?.iter().map(name).collect();
         let plan = graph.into_optimized()?.into_runnable()?;
-        self.plans.insert(shapes, Arc::clone(&plan));
-        Ok(plan)
+        Ok(Self {
+            plan,
+            inputs,
+            outputs,
+        })
     }
 }
 
@@ -83,15 +67,30 @@ impl Graph for Tract {
         output: &str,
         out: &mut ArrayRef<f32, D>,
     ) -> TractResult<()> {
-        let plan = self.plan(inputs, output)?;
-        let tensors = inputs.iter().map(tensor).collect::<TractResult<_>>()?;
-        let outputs = plan.run(tensors)?;
-        let values = outputs.first().context("no output")?;
+        let place = |names: &[String], name: &str| names.iter().position(|known| known == name);
+        let unknown = |kind: &str, name: &str, names: &[String]| {
+            anyhow!("the graph has no {kind} `{name}`, but {}", names.join(", "))
+        };
+        let mut tensors = vec![None; self.inputs.len()];
+        for input in inputs {
+            let place = place(&self.inputs, input.name).and_then(|place| tensors.get_mut(place));
+            let place = place.ok_or_else(|| unknown("input", input.name, &self.inputs))?;
+            *place = Some(tensor(input)?);
+        }
+        let missing = |(tensor, name): (Option<TValue>, &String)| {
+            tensor.with_context(|| format!("the input `{name}` is missing"))
+        };
+        let tensors = tensors.into_iter().zip(&self.inputs).map(missing);
+        let outputs = self.plan.run(tensors.collect::<TractResult<_>>()?)?;
+        let values = place(&self.outputs, output).and_then(|place| outputs.get(place));
+        let values = values.ok_or_else(|| unknown("output", output, &self.outputs))?;
         if let Some(misfit) = misfit(output, values.shape(), out.shape()) {
             return Err(anyhow!(misfit));
         }
         let values = values.to_plain_array_view::<f32>()?;
-        out.iter_mut().zip(&values).for_each(|(out, value)| *out = *value);
+        out.iter_mut()
+            .zip(&values)
+            .for_each(|(out, value)| *out = *value);
         Ok(())
     }
 }
@@ -102,10 +101,4 @@ fn tensor(input: &Input<'_>) -> TractResult<TValue> {
         Values::I64(values) => Tensor::from_shape(&input.shape, values)?,
     };
     Ok(tensor.into_tvalue())
-}
-
-impl fmt::Debug for Tract {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Tract({} plans)", self.plans.len())
-    }
 }

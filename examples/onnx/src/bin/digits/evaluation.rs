@@ -11,10 +11,10 @@ use crate::Result;
 /// λ from −6 to 6: beyond, the network sees no difference.
 const LEVELS: usize = 25;
 
-/// The largest difference of one evaluation, in units of the largest output. A row goes through five
-/// layers, whose sums have up to 384 terms. Rounded one by one in another order, such a sum differs
-/// by √384 units of rounding, 6e-8 each, and five of them by √5 times that: 2.6e-6. Twice that is
-/// allowed, since the largest of 17 600 outputs counts.
+/// The largest difference of one evaluation, in units of the largest output. Between x and the
+/// velocity lie eight sums of up to 384 terms. Two orders of such a sum differ by some √384 units of
+/// rounding, 6e-8 each, and eight of them by √8 times that: 3.3e-6. Half as much again is allowed,
+/// because the largest of 17,600 outputs counts.
 pub const ROUNDING: f64 = 5e-6;
 
 /// Compares the graph's answers with the network's.
@@ -23,7 +23,9 @@ where
     G::Error: 'static,
 {
     let rows = LEVELS * (CLASSES + 1);
-    let lambdas: Vec<f32> = (0..rows).map(|row| (row % LEVELS) as f32 * 0.5 - 6.0).collect();
+    let lambdas: Vec<f32> = (0..rows)
+        .map(|row| (row % LEVELS) as f32 * 0.5 - 6.0)
+        .collect();
     let classes: Vec<usize> = (0..rows).map(|row| row / LEVELS).collect();
     let mut x = Array2::<f32>::zeros((rows, PIXELS));
     fill_normal(&mut x, &mut KeyedNoise::new(1), 0, Stream::User(0))?;
@@ -35,7 +37,9 @@ where
         Input::rows("lambda", lambdas.clone()),
         Input::whole("class", class),
     ];
-    graph.run(&inputs, "velocity", &mut theirs).map_err(|error| error.to_string())?;
+    graph
+        .run(&inputs, "velocity", &mut theirs)
+        .map_err(|error| error.to_string())?;
     Network::trained()?.forward(x.view(), &lambdas, &classes, ours.view_mut())?;
     let difference = difference(&theirs, &ours);
     println!("{rows} rows, one evaluation: {difference:.1e} of the largest output");
@@ -50,7 +54,11 @@ pub fn difference(theirs: &Array2<f32>, ours: &Array2<f32>) -> f64 {
     let (mut largest, mut scale) = (0.0_f64, 0.0_f64);
     for (theirs, ours) in theirs.iter().zip(ours) {
         let difference = (f64::from(*theirs) - f64::from(*ours)).abs();
-        largest = if difference.is_nan() { f64::INFINITY } else { largest.max(difference) };
+        largest = if difference.is_nan() {
+            f64::INFINITY
+        } else {
+            largest.max(difference)
+        };
         scale = scale.max(f64::from(ours.abs()));
     }
     largest / scale

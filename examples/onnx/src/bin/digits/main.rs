@@ -24,10 +24,12 @@ fn main() -> Result<()> {
     #[cfg(feature = "ort")]
     if let Some(library) = std::env::var_os("ORT_DYLIB_PATH") {
         println!("\nONNX Runtime");
-        let mut graph = diffusion_sampler_onnx::ort::Ort::read(&library, FILE)?;
+        refusals::without_library()?;
+        let environment = diffusion_sampler_onnx::ort::environment(library)?;
+        let mut graph = diffusion_sampler_onnx::ort::Ort::read(&environment, FILE)?;
         evaluation::compare(&mut graph)?;
         runs::compare(&mut graph)?;
-        refusals::of_ort(&library)?;
+        refusals::of_ort(&environment)?;
     }
     Ok(())
 }

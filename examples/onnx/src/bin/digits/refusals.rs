@@ -19,23 +19,38 @@ const SAMPLES: usize = 2;
 /// tract's refusals: before a run, and in one.
 pub fn of_tract() -> Result<()> {
     println!("refused:");
-    before("no file", Tract::load("none.onnx"), &["none.onnx", "No such file"])?;
+    before(
+        "no file",
+        Tract::load("none.onnx"),
+        &["none.onnx", "No such file"],
+    )?;
     let half = FILE.get(..FILE.len() / 2).unwrap_or_default();
     before("half a file", Tract::read(half), &["decode"])?;
     let words: Words = [&["noisy"], &["63"], &["3"], &["velocities"]];
     in_runs(&mut Tract::read(FILE)?, &words)
 }
 
+/// What `ort` says without its library: asked before the right one is opened.
+#[cfg(feature = "ort")]
+pub fn without_library() -> Result<()> {
+    let none = diffusion_sampler_onnx::ort::environment("none.so");
+    before("no library", none, &["none.so"])
+}
+
 /// The same of ONNX Runtime.
 #[cfg(feature = "ort")]
-pub fn of_ort(library: &std::ffi::OsStr) -> Result<()> {
+pub fn of_ort(environment: &ort::environment::Environment) -> Result<()> {
     use diffusion_sampler_onnx::ort::Ort;
     println!("refused:");
-    before("no file", Ort::load(library, "none.onnx"), &["none.onnx"])?;
+    before(
+        "no file",
+        Ort::load(environment, "none.onnx"),
+        &["none.onnx"],
+    )?;
     let half = FILE.get(..FILE.len() / 2).unwrap_or_default();
-    before("half a file", Ort::read(library, half), &["parse"])?;
+    before("half a file", Ort::read(environment, half), &["parse"])?;
     let words: Words = [&["noisy"], &["63"], &["3"], &["velocities"]];
-    in_runs(&mut Ort::read(library, FILE)?, &words)
+    in_runs(&mut Ort::read(environment, FILE)?, &words)
 }
 
 /// What each refusal in a run has to say.
@@ -51,7 +66,11 @@ where
         let lambda = query.level().lambda() as f32;
         let lambdas = Input::rows("lambda", vec![lambda; SAMPLES]);
         let classes = Input::whole("class", vec![3; SAMPLES]);
-        graph.run(&[Input::array("noisy", x), lambdas, classes], "velocity", out)
+        graph.run(
+            &[Input::array("noisy", x), lambdas, classes],
+            "velocity",
+            out,
+        )
     });
     in_run("an input by another name", model, PIXELS, name)?;
     let model = from_query_fn::<f32, Ix2, _>(PREDICTION, 1, |x, query, out| {

@@ -8,7 +8,7 @@ use diffusion_sampler::ndarray::{Array2, ArrayRef, Ix2};
 use diffusion_sampler::oracle::Gaussian;
 use diffusion_sampler::schedule::TableSchedule;
 use diffusion_sampler::solver::{DpmSolverPlusPlus, FirstOrder, Solver, UniPc};
-use diffusion_sampler::{Denoiser, Grid, KeyedNoise, Prediction, Query, Sampler};
+use diffusion_sampler::{Denoiser, Grid, Prediction, Query, Sampler};
 use diffusion_sampler_onnx::{digits::Digits, graph::Graph};
 use digits_network::{CLASSES, Network, PIXELS};
 
@@ -33,7 +33,10 @@ where
         ("UniPC of order 3", &UniPc::order(3)?),
         ("DPM++ 2M SDE", &DpmSolverPlusPlus::sde()),
     ];
-    println!("{:18} {:>10} {:>10} {:>12} {:>8}", "", "difference", "allowed", "runtime", "sampler");
+    println!(
+        "{:18} {:>10} {:>10} {:>12} {:>8}",
+        "", "difference", "allowed", "runtime", "sampler"
+    );
     for (name, solver) in solvers {
         let sampler = sampler(solver)?;
         let (theirs, spent) = run(&sampler, Digits::new(&mut *graph, &classes)?)?;
@@ -50,7 +53,11 @@ where
 
 fn sampler(solver: &dyn Solver) -> Result<Sampler> {
     let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
-    Ok(Sampler::new(&schedule, &Grid::trailing(&schedule, STEPS)?, solver)?)
+    Ok(Sampler::new(
+        &schedule,
+        &Grid::trailing(&schedule, STEPS)?,
+        solver,
+    )?)
 }
 
 /// What an error of one evaluation becomes in a run, guided: the two outputs enter with the weights
@@ -68,7 +75,10 @@ where
     M: Denoiser<f32, Ix2>,
     M::Error: std::fmt::Debug + std::fmt::Display + 'static,
 {
-    let timed = Timed { model, spent: Duration::ZERO };
+    let timed = Timed {
+        model,
+        spent: Duration::ZERO,
+    };
     let mut model = Guided::new(timed, ClassifierFree::with_scale(SCALE)?);
     // The first run also pays for what is made once.
     sampler.sample(&mut model, (SAMPLES, PIXELS), SEED)?;

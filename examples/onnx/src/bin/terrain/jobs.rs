@@ -84,7 +84,10 @@ where
 
 /// The terrain that is varied.
 pub fn source(terrains: &Made) -> Array4<f32> {
-    terrains.heights.slice(s![VARIED..=VARIED, .., .., ..]).to_owned()
+    terrains
+        .heights
+        .slice(s![VARIED..=VARIED, .., .., ..])
+        .to_owned()
 }
 
 /// Variations of one terrain: noised to a level, and denoised from there.
@@ -104,7 +107,13 @@ where
     let mut run = sampler.start_from(x, Prediction::Data, noise)?;
     run.complete(&mut model)?;
     let source = Some(source.clone());
-    Ok(Made::new(&difficulties, strength, normals, source, run.into_state()))
+    Ok(Made::new(
+        &difficulties,
+        strength,
+        normals,
+        source,
+        run.into_state(),
+    ))
 }
 
 /// Variations leave their source farther the higher they start.
@@ -112,10 +121,19 @@ pub fn check_variation(source: &Array4<f32>, varied: &[Made]) -> Result<()> {
     let mut before = 0.0;
     for made in varied {
         let difference = &made.heights - source;
-        let rms = (difference.mapv(|d| f64::from(d).powi(2)).mean().unwrap_or(0.0)).sqrt();
-        println!("strength {}: {rms:.2} m from the source, root mean square", made.strength);
+        let rms = (difference
+            .mapv(|d| f64::from(d).powi(2))
+            .mean()
+            .unwrap_or(0.0))
+        .sqrt();
+        println!(
+            "strength {}: {rms:.2} m from the source, root mean square",
+            made.strength
+        );
         if rms <= before {
-            return Err(format!("strength {} varies less than the one before", made.strength).into());
+            return Err(
+                format!("strength {} varies less than the one before", made.strength).into(),
+            );
         }
         before = rms;
     }
@@ -143,7 +161,11 @@ impl Made {
     /// Writes the arrays and the settings to a folder.
     pub fn save(&self, folder: &Path) -> Result<()> {
         fs::create_dir_all(folder)?;
-        let arrays = [("noise", &self.noise), ("answer", &self.answer), ("heights", &self.heights)];
+        let arrays = [
+            ("noise", &self.noise),
+            ("answer", &self.answer),
+            ("heights", &self.heights),
+        ];
         for (name, array) in arrays {
             npy::save(&folder.join(format!("{name}.npy")), array)?;
         }

@@ -26,7 +26,8 @@ fn main() -> Result<()> {
     };
     #[cfg(feature = "ort")]
     if let Some(library) = env::var_os("ORT_DYLIB_PATH") {
-        let graph = diffusion_sampler_onnx::ort::Ort::load(library, model).map_err(|e| e as Box<dyn Error>)?;
+        let environment = diffusion_sampler_onnx::ort::environment(library)?;
+        let graph = diffusion_sampler_onnx::ort::Ort::load(&environment, model)?;
         println!("runtime: ONNX Runtime");
         return make(graph, folder);
     }
@@ -52,7 +53,9 @@ where
     let mut varied = Vec::new();
     for strength in jobs::STRENGTHS {
         let name = format!("variations-{strength}");
-        varied.push(timed(&name, &mut |graph| jobs::variations(graph, &source, strength))?);
+        varied.push(timed(&name, &mut |graph| {
+            jobs::variations(graph, &source, strength)
+        })?);
     }
     let wide = timed("tiles", &mut |graph| jobs::tiles(graph))?;
     jobs::check_variation(&source, &varied)?;

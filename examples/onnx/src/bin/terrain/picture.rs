@@ -26,21 +26,46 @@ pub fn draw(terrains: &Made, varied: &[Made], wide: &Made, path: &Path) -> Resul
     let height = 3 * (TILE + LINE + GAP) + rows as i32 + LINE + 2 * GAP;
     let mut canvas = Canvas::new(width, height, WHITE);
     let place = |column: usize, row: i32| {
-        (GAP + column as i32 * (TILE + GAP), GAP + row * (TILE + LINE + GAP))
+        (
+            GAP + column as i32 * (TILE + GAP),
+            GAP + row * (TILE + LINE + GAP),
+        )
     };
     for index in 0..terrains.difficulties.len() {
         let column = index % DIFFICULTIES.len();
         let at = place(column, (index / DIFFICULTIES.len()) as i32);
-        let difficulty = terrains.difficulties.get(index).copied().unwrap_or_default();
-        panel(&mut canvas, at, terrains, index, &format!("difficulty {difficulty}"));
+        let difficulty = terrains
+            .difficulties
+            .get(index)
+            .copied()
+            .unwrap_or_default();
+        panel(
+            &mut canvas,
+            at,
+            terrains,
+            index,
+            &format!("difficulty {difficulty}"),
+        );
     }
     let last = DIFFICULTIES.len() - 1;
-    panel(&mut canvas, place(0, 2), terrains, last, "this one (above), varied:");
+    panel(
+        &mut canvas,
+        place(0, 2),
+        terrains,
+        last,
+        "this one (above), varied:",
+    );
     for (index, made) in varied.iter().enumerate() {
         let text = format!("from σ = {:.2}", level(made.strength)?.sigma());
         panel(&mut canvas, place(index + 1, 2), made, 0, &text);
     }
-    panel(&mut canvas, place(0, 3), wide, 0, "tiles of 128, overlapping by 32");
+    panel(
+        &mut canvas,
+        place(0, 3),
+        wide,
+        0,
+        "tiles of 128, overlapping by 32",
+    );
     canvas.save_png(path)
 }
 
@@ -49,7 +74,11 @@ fn panel(canvas: &mut Canvas, at: (i32, i32), made: &Made, index: usize, text: &
     canvas.text(at.0, at.1, text, style);
     if let Some(terrain) = made.terrain(index) {
         let shades = shaded(terrain);
-        let look = ImageLook { paper: DARK, ink: WHITE, ..ImageLook::new(1) };
+        let look = ImageLook {
+            paper: DARK,
+            ink: WHITE,
+            ..ImageLook::new(1)
+        };
         canvas.image(at.0, at.1 + LINE, shades.view(), look);
     }
 }
