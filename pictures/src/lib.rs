@@ -3,12 +3,15 @@
 //! diffusion-sampler's documentation.
 
 pub mod canvas;
+pub mod drawn;
 mod font;
+pub mod judge;
 pub mod miss;
 pub mod model;
 pub mod output;
 pub mod plot;
 pub mod sheet;
+pub mod timed;
 
 #[path = "../../tests/data/digits.rs"]
 pub mod digits;

@@ -1,6 +1,7 @@
 //! Where the programs write.
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// The path of `file` in the folder that the first argument names, or in the workspace's `target`
@@ -11,7 +12,18 @@ use std::path::{Path, PathBuf};
 /// A message that says what was expected, for more than one argument, an option, or something that
 /// is not a folder.
 pub fn path(file: &str) -> Result<PathBuf, Box<dyn Error>> {
-    let mut arguments = std::env::args_os().skip(1);
+    path_from(std::env::args_os().skip(1), file)
+}
+
+/// The same with the arguments that are given.
+///
+/// # Errors
+///
+/// As [`path`].
+pub fn path_from(
+    mut arguments: impl Iterator<Item = OsString>,
+    file: &str,
+) -> Result<PathBuf, Box<dyn Error>> {
     let folder = match (arguments.next(), arguments.next()) {
         (None, _) => Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target"),
         (Some(folder), None) => PathBuf::from(folder),

@@ -14,8 +14,8 @@ use crate::weights::{Linear, Weights};
 /// The weights that `examples/training` made.
 const TRAINED: &[u8] = include_bytes!("../weights/digits.safetensors");
 
-/// Rows that go through the layers together: so many that packing a matrix counts for little, so few
-/// that what they become stays in the cache.
+/// Rows that go through the layers together: so many that packing a matrix counts for little, so
+/// few that what they become stays in the cache.
 const TILE: usize = 256;
 
 /// The network: a residual multilayer perceptron whose rows are scaled and shifted by λ and the
@@ -77,8 +77,8 @@ impl Network {
         Self::from_safetensors(TRAINED)
     }
 
-    /// The network with the weights of a file in the format of safetensors, in f16 or f32, named and
-    /// shaped as [`tensors`](crate::tensors) lists.
+    /// The network with the weights of a file in the format of safetensors, in f16 or f32, named
+    /// and shaped as [`tensors`](crate::tensors) lists.
     ///
     /// # Errors
     ///

@@ -1,45 +1,56 @@
-//! Handwritten digits on request: class-conditional sampling by DDIM under classifier-free
-//! guidance.
+//! Handwritten digits on request: a trained network under classifier-free guidance, with samplers
+//! by their names.
 //!
 //! ```text
-//! cargo run --release -p pictures --bin digits [FOLDER]
+//! cargo run --release -p pictures --bin digits [--model network|mixture] [FOLDER]
 //! ```
 //!
-//! The denoiser is exact: a Gaussian mixture fitted to 1797 digits of 8×8 pixels stands where a
-//! trained network would, so nothing has to be downloaded, and what is wrong with a sample is the
-//! sampler's doing. Every digit is sampled at several numbers of steps and guidance weights,
-//! always from the same noise.
+//! The network of `examples/network` was trained with this crate on 1618 digits of 8×8 pixels
+//! (`examples/training`); it runs in plain ndarray, so nothing has to be downloaded. `--model
+//! mixture` puts an exact model in its place, a Gaussian mixture fitted to all 1797 digits: what is
+//! wrong with a sample is then the sampler's doing. Every digit is sampled with several samplers,
+//! numbers of steps and guidance weights, always from the same noise.
 //!
 //! It prints a table and draws `digits.png`, in FOLDER or in the workspace's `target`. What to see
 //! there:
 //!
 //! - w = −1 ignores the class and gets it right once in ten times, w = −0.5 more often; from w = 0
-//!   on all samples are of the class asked for, as its exact posterior judges. To the eye some are
-//!   unclear all the same, the 7 and the 8 above all. Guidance, w > 0, clears them up.
-//! - At w = 0 the distance to the model falls with the number of steps, down to that of exact draws
-//!   (which is not 0: their number is finite). Guidance makes the digits of a class more alike, and
-//!   the distance grows: it does not sample the law of the data.
+//!   on nearly all samples are of the class asked for, as the exact posterior of the mixture judges.
+//! - At w = 0 the distance to the data falls with the number of steps, towards that of as many images
+//!   drawn from the data themselves (which is not 0: their number is finite). Guidance makes the
+//!   digits of a class clearer and more alike, and the distance grows: it does not sample the
+//!   distribution of the data.
+//! - The sampler takes a small part of the time. The program fails where that is 2 % or more.
 
-use std::time::Instant;
+use std::error::Error;
+use std::ffi::OsString;
+use std::time::Duration;
 
-use diffusion_sampler::{
-    Error, Grid, KeyedNoise, NoiseLevel, Prediction, RunError, Sampler,
-    denoiser::{Guided, Models},
-    guidance::ClassifierFree,
-    oracle::{GaussianMixture, LabelledOracle, Oracle, frechet_distance, sample_moments},
-    schedule::TableSchedule,
-    solver::FirstOrder,
-};
-use ndarray::{Array2, ArrayView1, Axis, concatenate};
+use digits_network::Network;
+use indicatif::{ProgressBar, ProgressStyle};
+use ndarray::{Array2, ArrayView1};
 use pictures::canvas::{Canvas, GREY, Text, WHITE, bilinear, text_height};
 use pictures::digits::{self, Digits, SIDE};
-use pictures::model;
+use pictures::drawn::{CLASSES, Drawn, Model, Setting, Studio};
+use pictures::judge::{Judge, Verdict};
 use pictures::sheet::Sheet;
-use rand::{SeedableRng, rngs::SmallRng};
+use pictures::{model, output};
 
-const CLASSES: usize = 10;
-const STEPS: [usize; 4] = [5, 10, 20, 50];
+/// Samplers by the names of the registry, and their steps.
+const SAMPLERS: [(&str, usize); 8] = [
+    ("DDIM trailing", 5),
+    ("DDIM trailing", 20),
+    ("DDIM trailing", 50),
+    ("DDPM trailing", 50),
+    ("Euler a trailing", 20),
+    ("DPM++ 2M Karras", 10),
+    ("UniPC trailing", 5),
+    ("Heun Karras", 5),
+];
+
+/// Guidance weights; the picture shows all samplers at the second, two samplers at the others.
 const WEIGHTS: [f64; 3] = [0.0, 1.0, 3.0];
+const AT_ALL_WEIGHTS: [(&str, usize); 2] = [("DDIM trailing", 20), ("DPM++ 2M Karras", 10)];
 
 /// Components of the mixture for each digit: writers form most digits in more than one way.
 const CLUSTERS: usize = 3;
@@ -50,131 +61,95 @@ const PER_CLASS: usize = 100;
 /// Pixels of the picture's digits to a pixel of the data.
 const FINER: usize = 3;
 
-/// The picture shows each class's first sample; of three seeds tried, this one's ten samples read
-/// best.
+/// The picture shows each class's first sample.
 const SEED: u64 = 2;
+
+/// The sampler takes a smaller share of the time than this.
+const SHARE: f64 = 0.02;
 
 const CREDIT: &str =
     "Data: Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, UCI (CC BY 4.0)";
 
-/// How one row of the table is sampled.
-#[derive(Clone, Copy)]
-struct Setting {
-    weight: f64,
-    steps: usize,
-}
-
-/// Samples [n, 64], the first [`PER_CLASS`] of which show a 0, the next a 1 and so on, and how long
-/// they took.
-struct Batch {
-    samples: Array2<f32>,
-    seconds: f64,
-}
-
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let path = pictures::output::path("digits.png")?;
+fn main() -> Result<(), Box<dyn Error>> {
+    let (model, path) = arguments()?;
     let digits = Digits::load()?;
     let mixture = model::fit(&digits, CLUSTERS)?;
+    let studio = Studio {
+        model,
+        mixture: &mixture,
+        digits: &digits,
+        per_class: PER_CLASS,
+        seed: SEED,
+    };
+    let judge = Judge::new(&mixture, studio.moments()?);
     let settings = settings();
 
-    print_head();
+    print_head(&studio);
+    let bar = bar(settings.len() * CLASSES)?;
     let mut drawn = Vec::new();
     for &setting in &settings {
-        let batch = sample_all(&mixture, setting)?;
-        let figures = figures(&batch, &mixture)?;
-        let name = format!("{:4}  {:5}", setting.weight, setting.steps);
-        println!("{name}  {figures}");
+        let batch = studio.draw(setting, || bar.inc(1))?;
+        let verdict = judge.verdict(&batch.samples, &studio.classes())?;
+        bar.suspend(|| print_row(setting, verdict, &batch));
         drawn.push(batch);
     }
-    let exact = figures(&exact(&mixture)?, &mixture)?;
-    println!("exact draws  {exact}");
+    bar.finish_and_clear();
+    print_compared(&studio, &judge)?;
 
-    picture(&digits, &settings, &drawn)?.save_png(&path)?;
+    picture(&studio, &settings, &drawn)?.save_png(&path)?;
     println!("\nwrote {}", path.display());
-    Ok(())
+    print_share(&drawn)
 }
 
-/// A run that ignores the class and one that half does, to compare with; then all weights and
-/// numbers of steps.
+/// The model, and where to write.
+fn arguments() -> Result<(Model, std::path::PathBuf), Box<dyn Error>> {
+    let mut rest: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut name = OsString::from("network");
+    if let Some(place) = rest.iter().position(|argument| argument == "--model") {
+        let value = rest.drain(place..).skip(1).collect::<Vec<_>>();
+        let mut value = value.into_iter();
+        name = value
+            .next()
+            .ok_or("--model needs a value: network or mixture")?;
+        rest.extend(value);
+    }
+    let model = match name.to_str() {
+        Some("network") => Model::Network(Box::new(Network::trained()?)),
+        Some("mixture") => Model::Mixture,
+        _ => {
+            let name = name.display();
+            return Err(format!("--model {name}: expected network or mixture").into());
+        }
+    };
+    Ok((model, output::path_from(rest.into_iter(), "digits.png")?))
+}
+
+/// A run that ignores the class and one that half does, to compare with; then all samplers at all
+/// weights.
 fn settings() -> Vec<Setting> {
-    let compared = [-1.0, -0.5].map(|weight| Setting { weight, steps: 20 });
-    let rows = |weight| STEPS.map(|steps| Setting { weight, steps });
+    let setting = |weight, (sampler, steps)| Setting {
+        sampler,
+        steps,
+        weight,
+    };
+    let compared = [-1.0, -0.5].map(|weight| setting(weight, ("DDIM trailing", 20)));
+    let rows = |weight| SAMPLERS.map(|sampler| setting(weight, sampler));
     let guided = WEIGHTS.into_iter().flat_map(rows);
     compared.into_iter().chain(guided).collect()
 }
 
-/// [`PER_CLASS`] samples of every class.
-fn sample_all(
-    mixture: &GaussianMixture,
-    setting: Setting,
-) -> Result<Batch, Box<dyn std::error::Error>> {
-    let start = Instant::now();
-    // The classes are parts of one batch, each for a thread: a sample's noise depends on its place
-    // alone.
-    let classes = std::thread::scope(|scope| {
-        let threads = [0, 1].map(|first| {
-            scope.spawn(move || {
-                let labels = (first..CLASSES).step_by(2);
-                labels
-                    .map(|label| Ok((label, sample_class(mixture, label, setting)?)))
-                    .collect::<Result<Vec<_>, RunError<Error>>>()
-            })
-        });
-        threads.map(|thread| thread.join())
-    });
-    let mut ordered = Vec::with_capacity(CLASSES);
-    for class in classes {
-        ordered.extend(class.map_err(|_| "a thread panicked")??);
-    }
-    ordered.sort_by_key(|(label, _)| *label);
-    let classes: Vec<Array2<f32>> = ordered.into_iter().map(|(_, class)| class).collect();
-    let views: Vec<_> = classes.iter().map(|class| class.view()).collect();
-    Ok(Batch {
-        samples: concatenate(Axis(0), &views)?,
-        seconds: start.elapsed().as_secs_f64(),
-    })
+/// Shown where standard error is a terminal, and nowhere else.
+fn bar(length: usize) -> Result<ProgressBar, Box<dyn Error>> {
+    let style = ProgressStyle::with_template("{bar:40} {pos} of {len} runs, {eta} left")?;
+    Ok(ProgressBar::new(length as u64).with_style(style))
 }
 
-/// [`PER_CLASS`] samples of one class: what the crate is for.
-fn sample_class(
-    mixture: &GaussianMixture,
-    label: usize,
-    setting: Setting,
-) -> Result<Array2<f32>, RunError<Error>> {
-    let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
-    let grid = Grid::trailing(&schedule, setting.steps)?;
-    let sampler = Sampler::new(&schedule, &grid, &FirstOrder::ddim())?;
-    let models = Models((
-        mixture.condition(label)?.denoiser(Prediction::Noise),
-        mixture.denoiser(Prediction::Noise),
-    ));
-    let mut model = Guided::new(models, ClassifierFree::with_weight(setting.weight)?);
-    let noise = KeyedNoise::new(SEED).with_first_sample((label * PER_CLASS) as u64)?;
-    let mut run = sampler.start((PER_CLASS, SIDE * SIDE), Prediction::Noise, noise)?;
-    run.complete(&mut model)?;
-    Ok(run.into_state())
-}
-
-/// As many draws from each class of the mixture itself: what a perfect sampler without guidance
-/// would print.
-fn exact(mixture: &GaussianMixture) -> Result<Batch, Box<dyn std::error::Error>> {
-    let start = Instant::now();
-    let mut rng = SmallRng::seed_from_u64(SEED);
-    let mut samples = Array2::zeros((0, SIDE * SIDE));
-    for label in 0..CLASSES {
-        let draws = mixture.condition(label)?.sample(PER_CLASS, &mut rng)?;
-        samples.append(Axis(0), draws.points.mapv(|value| value as f32).view())?;
-    }
-    Ok(Batch {
-        samples,
-        seconds: start.elapsed().as_secs_f64(),
-    })
-}
-
-fn print_head() {
-    println!(
-        "DDIM, linear schedule, T = 1000, trailing spacing; {PER_CLASS} samples of each digit, seed {SEED}"
-    );
+fn print_head(studio: &Studio<'_>) {
+    let (name, moments) = match studio.model {
+        Model::Network(_) => ("the trained network", "data"),
+        Model::Mixture => ("the exact mixture", "model"),
+    };
+    println!("{name}, linear schedule, T = 1000; {PER_CLASS} samples of each digit, seed {SEED}");
     println!(
         "w            (1 + w) conditional - w unconditional: -1 ignores the class, 0 is plain conditional"
     );
@@ -182,76 +157,102 @@ fn print_head() {
         "right class  share of samples for which the exact class posterior prefers the digit requested"
     );
     println!(
-        "distance     squared Frechet distance to the moments of the model (pixels from -1 to 1)\n"
+        "distance     squared Frechet distance to the moments of the {moments} (pixels from -1 to 1)"
     );
-    println!("   w  steps  right class  distance    time");
+    println!(
+        "model        seconds in the model, on two threads together; sampler: all other time\n"
+    );
+    println!("   w  sampler           steps  right class  distance    model  sampler");
 }
 
-/// What the table says of a batch: the share of its samples in their class, its distance to the
-/// model, its time.
-fn figures(batch: &Batch, mixture: &GaussianMixture) -> Result<String, Box<dyn std::error::Error>> {
-    let samples = batch.samples.mapv(f64::from);
-    let mut right = 0;
-    for (index, sample) in samples.outer_iter().enumerate() {
-        right += usize::from(likeliest(sample, mixture)? == index / PER_CLASS);
+fn print_row(setting: Setting, verdict: Verdict, batch: &Drawn) {
+    println!(
+        "{:4}  {:16}  {:5}  {}  {:7.2}  {:7.4}",
+        setting.weight,
+        setting.sampler,
+        setting.steps,
+        shown(verdict),
+        batch.model.as_secs_f64(),
+        batch.sampler.as_secs_f64()
+    );
+}
+
+fn shown(verdict: Verdict) -> String {
+    format!("{:9.1} %  {:8.3}", 100.0 * verdict.right, verdict.distance)
+}
+
+/// What samples without fault would be worth.
+fn print_compared(studio: &Studio<'_>, judge: &Judge<'_>) -> Result<(), Box<dyn Error>> {
+    let classes = studio.classes();
+    if matches!(studio.model, Model::Network(_)) {
+        let images = shown(judge.verdict(&studio.images()?, &classes)?);
+        println!("      {:23}  {images}", "images of the data");
     }
-    let share = 100.0 * right as f64 / samples.nrows() as f64;
-    let (mean, covariance) = sample_moments(&samples)?;
-    let (model_mean, model_covariance) = mixture.moments();
-    let distance = frechet_distance(&mean, &covariance, &model_mean, &model_covariance)?;
-    Ok(format!(
-        "{share:9.1} %  {distance:8.3}  {:4.1} s",
-        batch.seconds
-    ))
+    let draws = shown(judge.verdict(&studio.mixture_draws()?, &classes)?);
+    println!("      {:23}  {draws}", "exact draws, mixture");
+    Ok(())
 }
 
-/// The class that the exact posterior prefers.
-fn likeliest(
-    sample: ArrayView1<'_, f64>,
-    mixture: &GaussianMixture,
-) -> Result<usize, Box<dyn std::error::Error>> {
-    let posterior = mixture.class_log_posterior(&sample.to_vec(), &NoiseLevel::clean())?;
-    let better = |&a: &usize, &b: &usize| posterior[a].total_cmp(&posterior[b]);
-    Ok((0..CLASSES).max_by(better).unwrap_or(0))
+/// # Errors
+///
+/// If the sampler takes too large a share of the time of all runs.
+fn print_share(drawn: &[Drawn]) -> Result<(), Box<dyn Error>> {
+    let model: Duration = drawn.iter().map(|batch| batch.model).sum();
+    let sampler: Duration = drawn.iter().map(|batch| batch.sampler).sum();
+    let share = sampler.as_secs_f64() / (model + sampler).as_secs_f64();
+    println!(
+        "all runs: {:.1} s in the model, {:.2} s in the sampler: {:.2} %, less than {} %",
+        model.as_secs_f64(),
+        sampler.as_secs_f64(),
+        100.0 * share,
+        100.0 * SHARE
+    );
+    if share < SHARE {
+        return Ok(());
+    }
+    Err(format!("the sampler takes {share} of the time, {SHARE} or more").into())
 }
 
-/// A row of data, then one for each setting that heeds the class, with the first sample of every
-/// class.
+/// Whether the picture has a row for it.
+fn in_picture(setting: &Setting) -> bool {
+    let sampler = (setting.sampler, setting.steps);
+    setting.weight == WEIGHTS[1]
+        || setting.weight >= WEIGHTS[0] && AT_ALL_WEIGHTS.contains(&sampler)
+}
+
+/// A row of data, then one for each setting that is shown, with the first sample of every class.
 fn picture(
-    digits: &Digits,
+    studio: &Studio<'_>,
     settings: &[Setting],
-    drawn: &[Batch],
-) -> Result<Canvas, Box<dyn std::error::Error>> {
+    drawn: &[Drawn],
+) -> Result<Canvas, Box<dyn Error>> {
     let mut images = Vec::new();
     let mut names = vec!["data".to_owned()];
     for label in 0..CLASSES {
-        let row = digits.rows_of(label)[0];
-        images.push(softened(&digits.image(row)?));
+        let row = studio.digits.rows_of(label)[0];
+        images.push(softened(&studio.digits.image(row)?));
     }
-    let asked = |setting: &Setting| setting.weight >= 0.0;
-    for (setting, batch) in settings
-        .iter()
-        .zip(drawn)
-        .filter(|(setting, _)| asked(setting))
-    {
-        names.push(format!("w = {}, {:2} steps", setting.weight, setting.steps));
+    let pairs = settings.iter().zip(drawn);
+    for (setting, batch) in pairs.filter(|(setting, _)| in_picture(setting)) {
+        names.push(format!(
+            "w = {}  {}, {}",
+            setting.weight, setting.sampler, setting.steps
+        ));
         for label in 0..CLASSES {
             images.push(ink(batch.samples.row(label * PER_CLASS))?);
         }
     }
+    let title = match studio.model {
+        Model::Network(_) => "Digits by a network: guidance w, sampler, steps",
+        Model::Mixture => "Digits by an exact mixture: guidance w, sampler, steps",
+    };
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let columns = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
-    let sheet = Sheet::new(
-        "Digits by DDIM with classifier-free guidance w",
-        &columns,
-        &names,
-        2,
-    );
-    credited(&sheet, &images)
+    credited(&Sheet::new(title, &columns, &names, 2), &images)
 }
 
 /// A sample as the canvas draws it: from 0 (paper) to 1 (ink).
-fn ink(sample: ArrayView1<'_, f32>) -> Result<Array2<f64>, Box<dyn std::error::Error>> {
+fn ink(sample: ArrayView1<'_, f32>) -> Result<Array2<f64>, Box<dyn Error>> {
     let shades = sample.mapv(|value| (f64::from(value) + 1.0) / 2.0);
     Ok(softened(&shades.into_shape_with_order((SIDE, SIDE))?))
 }
@@ -268,7 +269,7 @@ fn softened(image: &Array2<f64>) -> Array2<f64> {
 }
 
 /// The sheet with the source of the data below.
-fn credited(sheet: &Sheet, images: &[Array2<f64>]) -> Result<Canvas, Box<dyn std::error::Error>> {
+fn credited(sheet: &Sheet, images: &[Array2<f64>]) -> Result<Canvas, Box<dyn Error>> {
     const MARGIN: i32 = 16;
     let views: Vec<_> = images.iter().map(|image| image.view()).collect();
     let (width, height) = sheet.size((FINER * SIDE, FINER * SIDE));
