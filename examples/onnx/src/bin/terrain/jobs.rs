@@ -9,7 +9,7 @@ use diffusion_sampler::noise::Stream;
 use diffusion_sampler::{Denoiser, KeyedNoise, Prediction};
 use diffusion_sampler_onnx::graph::Graph;
 use diffusion_sampler_onnx::heights;
-use diffusion_sampler_onnx::terrain::{SIZE, Terrain, Tiled, sampler};
+use diffusion_sampler_onnx::terrain::{SIZE, Terrain, Tiled, level, sampler};
 
 use crate::{Result, npy};
 
@@ -17,7 +17,7 @@ use crate::{Result, npy};
 pub const DIFFICULTIES: [u8; 4] = [1, 34, 67, 100];
 
 /// How far back variations start.
-pub const STRENGTHS: [f64; 3] = [0.3, 0.4, 0.5];
+pub const STRENGTHS: [f64; 3] = [0.8, 0.9, 1.0];
 
 /// Which of the terrains is varied, and how often at each strength.
 const VARIED: usize = 3;
@@ -116,24 +116,17 @@ where
     ))
 }
 
-/// Variations leave their source farther the higher they start.
+/// Variations leave their source farther the higher they start, in the network's numbers.
 pub fn check_variation(source: &Array4<f32>, varied: &[Made]) -> Result<()> {
+    let source = heights::from_metres(source.clone());
     let mut before = 0.0;
     for made in varied {
-        let difference = &made.heights - source;
-        let rms = (difference
-            .mapv(|d| f64::from(d).powi(2))
-            .mean()
-            .unwrap_or(0.0))
-        .sqrt();
-        println!(
-            "strength {}: {rms:.2} m from the source, root mean square",
-            made.strength
-        );
+        let squares = (&made.answer - &source).mapv(|d| f64::from(d).powi(2));
+        let rms = squares.mean().unwrap_or(0.0).sqrt();
+        let (strength, sigma) = (made.strength, level(made.strength)?.sigma());
+        println!("strength {strength}, σ = {sigma:.1}: {rms:.3} from the source");
         if rms <= before {
-            return Err(
-                format!("strength {} varies less than the one before", made.strength).into(),
-            );
+            return Err(format!("strength {strength} varies less than the one before").into());
         }
         before = rms;
     }

@@ -15,7 +15,7 @@ const TILE: i32 = SIZE as i32;
 /// Metres between neighbouring points, by the package's default.
 const SPACING: f64 = 0.1;
 /// Shades, so that the file stays small.
-const SHADES: f64 = 40.0;
+const SHADES: f64 = 32.0;
 const DARK: Rgb = [24, 28, 38];
 
 /// Draws terrains by difficulty, variations by strength, and the wide terrain.
@@ -56,7 +56,7 @@ pub fn draw(terrains: &Made, varied: &[Made], wide: &Made, path: &Path) -> Resul
         "this one (above), varied:",
     );
     for (index, made) in varied.iter().enumerate() {
-        let text = format!("from σ = {:.2}", level(made.strength)?.sigma());
+        let text = format!("from σ = {:.1}", level(made.strength)?.sigma());
         panel(&mut canvas, place(index + 1, 2), made, 0, &text);
     }
     panel(
