@@ -53,7 +53,7 @@ pub fn draw(terrains: &Made, varied: &[Made], wide: &Made, path: &Path) -> Resul
         place(0, 2),
         terrains,
         last,
-        "this one (above), varied:",
+        "upper right, varied:",
     );
     for (index, made) in varied.iter().enumerate() {
         let text = format!("from σ = {:.1}", level(made.strength)?.sigma());
@@ -64,7 +64,7 @@ pub fn draw(terrains: &Made, varied: &[Made], wide: &Made, path: &Path) -> Resul
         place(0, 3),
         wide,
         0,
-        "tiles of 128, overlapping by 32",
+        "tiles of 128, overlapping by 32, difficulty 80",
     );
     canvas.save_png(path)
 }
