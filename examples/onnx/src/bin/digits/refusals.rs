@@ -48,7 +48,7 @@ pub fn of_ort(environment: &ort::environment::Environment) -> Result<()> {
         &["none.onnx"],
     )?;
     let half = FILE.get(..FILE.len() / 2).unwrap_or_default();
-    before("half a file", Ort::read(environment, half), &["parse"])?;
+    before("half a file", Ort::read(environment, half), &["protobuf"])?;
     let words: Words = [&["noisy"], &["63"], &["3"], &["velocities"]];
     in_runs(&mut Ort::read(environment, FILE)?, &words)
 }
