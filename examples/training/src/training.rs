@@ -20,15 +20,15 @@ use crate::model::Model;
 use crate::split::{Images, Split};
 
 /// Steps of a whole training.
-pub const STEPS: usize = 3000;
+pub const STEPS: usize = 2400;
 
 /// Of everything that is random: weights, noise, levels, order of the images.
 const SEED: u64 = 10;
 const ROWS: usize = 128;
 const PEAK_RATE: f64 = 1.5e-3;
 
-/// The part of the steps in which the rate rises.
-const WARMUP: f64 = 1.0 / 15.0;
+/// The rate rises in the first of so many parts of the steps.
+const WARMUP: f64 = 12.0;
 const WEIGHT_DECAY: f64 = 0.02;
 
 /// The share of hidden channels that dropout sets to 0: without it the network learns the training
@@ -42,7 +42,7 @@ const DROPPED_CLASSES: f64 = 0.12;
 const AVERAGE: f64 = 0.999;
 
 /// Steps from one report to the next.
-const REPORT: usize = 250;
+const REPORT: usize = 200;
 
 /// A network in training.
 pub struct Trainer<'i> {
@@ -133,7 +133,7 @@ impl<'i> Trainer<'i> {
     /// The learning rate: up linearly, then down along a cosine.
     fn rate(&self) -> f64 {
         let (step, steps) = (self.step as f64, self.steps as f64);
-        let rise = ((step + 1.0) / (WARMUP * steps)).min(1.0);
+        let rise = ((step + 1.0) / (steps / WARMUP)).min(1.0);
         let fall = 0.5 * (1.0 + (std::f64::consts::PI * step / steps).cos());
         PEAK_RATE * rise * fall
     }
