@@ -182,6 +182,24 @@ impl<'a> Query<'a> {
         self.level_at(sample, 0)
     }
 
+    /// The level of every row of the output, where `x` has `samples` rows: that of each sample, once
+    /// for each of the [`outputs`](Self::outputs). It is what a network is told that computes them in
+    /// one batch. It ends early where a list has fewer levels than `samples`.
+    ///
+    /// ```
+    /// use diffusion_sampler::{NoiseLevel, Query};
+    ///
+    /// let levels = [NoiseLevel::new(0.2, 0.98, 0.2)?, NoiseLevel::new(0.5, 0.8, 0.6)?];
+    /// let query = Query::per_sample(&levels)?.with_outputs(2);
+    /// let times: Vec<f64> = query.row_levels(2).map(|level| level.time()).collect();
+    /// assert_eq!(times, [0.2, 0.5, 0.2, 0.5]);
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    pub fn row_levels(&self, samples: usize) -> impl Iterator<Item = NoiseLevel> + '_ {
+        let of_samples = move |_| (0..samples).map_while(|sample| self.level_of(sample));
+        (0..self.outputs()).flat_map(of_samples)
+    }
+
     /// The axis along which the levels differ; `None` where each sample has one.
     pub fn axis(&self) -> Option<usize> {
         self.along.map(|along| along.axis)

@@ -218,6 +218,23 @@ fn a_guided_single_step_is_the_step_of_a_guided_run() {
 }
 
 #[test]
+fn the_rows_of_all_outputs_have_the_levels_of_their_samples() {
+    let list = levels([1000.0, 640.0, 333.5, 20.0]);
+    let times = |query: Query<'_>, samples: usize| {
+        let levels = query.row_levels(samples);
+        levels.map(|level| level.time()).collect::<Vec<_>>()
+    };
+    let query = Query::per_sample(&list).unwrap();
+    assert_eq!(times(query, 4), [1000.0, 640.0, 333.5, 20.0]);
+    let both = [1000.0, 640.0, 333.5, 20.0, 1000.0, 640.0, 333.5, 20.0];
+    assert_eq!(times(query.with_outputs(2), 4), both);
+    assert_eq!(times(Query::new(&list[1]).with_outputs(3), 2), [640.0; 6]);
+    // Fewer levels than samples are not made up.
+    assert_eq!(times(query.with_outputs(2), 5).len(), 8);
+    assert_eq!(times(query, 0), []);
+}
+
+#[test]
 fn the_model_sees_the_level_of_every_sample() {
     /// Writes each sample's own time.
     struct Times;
