@@ -1,13 +1,11 @@
 //! What a plan keeps of earlier states.
 
-use super::{Kept, Plan, Stage};
-
-/// What is kept counts as an estimate, and not as a state, where x and D cancel to this share.
-const CANCELLED: f64 = 1e-9;
+use super::{Kept, Plan};
 
 impl Plan {
     /// Whether this stage or a later one reads a history slot that holds an earlier *state*, and not
-    /// only estimates of x₀ or ε. Stages are counted from 0 within their step.
+    /// only estimates: of x₀, of ε, or a combination of both. Stages are counted from 0 within their
+    /// step.
     ///
     /// A state that is edited before the stage (inpainting, constraints) agrees with estimates kept
     /// from before, but not with a state kept from before: such a solver would mix the two.
@@ -43,7 +41,7 @@ impl Plan {
                 if let Some(store) = update.store
                     && let Some(slot) = held.get_mut(store.slot)
                 {
-                    *slot = past && state && keeps_state(part, store.kept);
+                    *slot = past && state && keeps_state(store.kept);
                 }
                 state = (state && update.state != 0.0) || update.data != 0.0 || read;
             }
@@ -52,14 +50,12 @@ impl Plan {
     }
 }
 
-/// Whether state·x + data·D is more than a multiple of D or of E = (x − αD)/σ.
-fn keeps_state(stage: &Stage, kept: Kept) -> bool {
-    let Ok((state, data)) = kept.coefficients(stage.evaluate.as_ref()) else {
-        return true;
-    };
-    let Some(level) = stage.evaluate.filter(|_| data != 0.0) else {
-        return state != 0.0;
-    };
-    let of_state = state * level.alpha();
-    state != 0.0 && (of_state + data).abs() > CANCELLED * data.abs()
+/// Whether a state is kept, or a multiple of one. With D it is an estimate: E, or a slope in another
+/// variable, E − D.
+fn keeps_state(kept: Kept) -> bool {
+    match kept {
+        Kept::State => true,
+        Kept::Linear { state, data } => state != 0.0 && data == 0.0,
+        Kept::Data | Kept::Noise => false,
+    }
 }

@@ -157,6 +157,7 @@ fn refusals() -> Result<()> {
     show(error, wrong);
     ours.step(&x, 899, &second)?;
     // Within a step; a copy is no edit.
+    assert_eq!(trailing(Heun::new())?.build(20)?.timesteps().len(), 39);
     let mut ours = trailing(Heun::new())?.build(STEPS)?;
     let inner = ours.step(&x, 999, &x)?;
     let error = refused(ours.step(&x, 899, &(&inner * 1.01)?))?;

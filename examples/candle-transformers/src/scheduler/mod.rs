@@ -111,7 +111,7 @@ impl<O: Ops> SamplerScheduler<O> {
     }
 
     /// The sampler from this call on, which has the calls that are listed from there.
-    fn from_call(&self, place: usize) -> Result<Sampler> {
+    fn sampler_at(&self, place: usize) -> Result<Sampler> {
         let timestep = self.timesteps.get(place).copied().unwrap_or_default();
         let step = self.calls.get(place).and_then(|call| call.opens);
         let step = step.ok_or(Refused::NoStart { timestep })?;
@@ -141,7 +141,7 @@ impl<O: Ops> SamplerScheduler<O> {
     fn begin(&mut self, timestep: usize, sample: &Tensor) -> Result<()> {
         let place = self.place(timestep)?;
         let noise = self.noise.with_first_sample(self.pictures)?;
-        let sampler = self.from_call(place)?.on(self.ops);
+        let sampler = self.sampler_at(place)?.on(self.ops);
         let run = sampler.start_from(sample.clone(), self.settings.0, noise)?;
         self.pictures += sample.dims().first().map_or(0, |&batch| batch as u64);
         self.run = Some((run, place));
