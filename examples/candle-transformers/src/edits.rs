@@ -5,7 +5,7 @@ use candle_transformers::models::stable_diffusion::ddim::DDIMSchedulerConfig;
 use candle_transformers::models::stable_diffusion::schedulers::{Scheduler, SchedulerConfig};
 use diffusion_sampler::schedule::{NoiseSchedule, TableSchedule};
 use diffusion_sampler::solver::{
-    Belm, DdimInversion, DpmSolverPlusPlus, FirstOrder, Heun, Pndm, Restart, Solver,
+    Belm, DdimInversion, DpmSolverPlusPlus, FirstOrder, Heun, Pndm, Solver,
 };
 use diffusion_sampler::{Clip, Error, Grid, KeyedNoise, Prediction, RunError, Sampler};
 
@@ -198,19 +198,17 @@ fn refusals() -> Result<()> {
         R::Sampler(RunError::Sampler(Error::SlotNotWritten { .. }))
     );
     show(error, history);
-    let mut ours = trailing(Restart::new(FirstOrder::ddim()))?
+    // Knots that lie nearer than whole times.
+    let mut ours = SamplerConfig::named("DDIM Karras")?
         .rounding_times()
-        .build(STEPS)?;
+        .build(200)?;
     let times = ours.timesteps();
-    let repeated = times
-        .iter()
-        .skip(1)
-        .find(|time| times.iter().filter(|t| t == time).count() > 1);
-    if let Some(&timestep) = repeated {
-        let error = refused(ours.step(&x, timestep, &x))?;
-        let twice = matches!(error, R::Ambiguous { .. });
-        show(error, twice);
-    }
+    let twice = times.windows(2).find(|pair| pair.first() == pair.last());
+    let timestep = twice.and_then(|pair| pair.first().copied());
+    let timestep = timestep.ok_or("two calls at one time")?;
+    let error = refused(ours.step(&x, timestep, &x))?;
+    let twice = matches!(error, R::Ambiguous { .. });
+    show(error, twice);
     println!("refused, by type:");
     for error in shown {
         println!("  {error}");
