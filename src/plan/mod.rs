@@ -2,6 +2,7 @@
 
 mod check;
 mod display;
+mod earlier;
 mod noise;
 #[cfg(feature = "serde")]
 mod stored;

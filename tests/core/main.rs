@@ -8,6 +8,7 @@ mod adaptive_dpm;
 mod cached;
 mod catalogue;
 mod common;
+mod earlier;
 mod errors;
 mod given;
 mod hand;

@@ -227,7 +227,8 @@ impl<O: TensorOps, N: NoiseSource<O::Element>> TensorRun<O, N> {
         self.arrays.state()
     }
 
-    /// Puts another tensor in the state's place, between steps: inpainting, constraints.
+    /// Puts another tensor in the state's place, between steps: inpainting, constraints. A solver
+    /// that keeps earlier states ([`Plan::reads_earlier_state`]) would mix it with them.
     ///
     /// # Errors
     ///
