@@ -17,7 +17,7 @@
 //!
 //! - w = −1 ignores the class and gets it right once in ten times, w = −0.5 more often; from w = 0
 //!   on nearly all samples are of the class asked for, as the exact posterior of the mixture judges.
-//! - At w = 0 the distance to the data falls with the number of steps, towards that of as many
+//! - At w = 0 DDIM's distance to the data falls with the number of steps, towards that of as many
 //!   images drawn from the data themselves (which is not 0: their number is finite). Guidance makes
 //!   the digits of a class clearer and more alike, and the distance grows: it does not sample the
 //!   distribution of the data.
