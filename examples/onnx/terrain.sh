@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # Terrains from a network that was made elsewhere: see README.md. It needs Rust and Python 3.10 or
-# later, and downloads 39 MB, then 45 MB of Python packages to compare with.
+# later, and downloads 84 MB: the package of 39 MB, and what it needs to be compared with.
 set -euo pipefail
 cd "$(dirname "$0")"
 work="${1:-target/terrain}"
 mkdir -p "$work"
 python3 -m venv "$work/venv"
 python="$work/venv/bin/python"
-# Without its dependencies: they are a runtime for GPUs.
+# What to compare with, then the package without its dependencies, which are a runtime for GPUs.
+"$python" -m pip install --quiet numpy onnxruntime==1.32.0
 "$python" -m pip install --quiet --no-deps adaptive-terrain-diffusion==0.4.2
 package=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/terrain_diffusion
 cargo run --release --locked --features terrain,ort --bin terrain -- \
     "$package/weights/terrain_consistency_unet_difficulty100.onnx" "$work"
-"$python" -m pip install --quiet numpy onnxruntime==1.32.0
 "$python" compare.py "$work"
