@@ -103,6 +103,14 @@ fn kill_twice(folder: &Path, requests: &[Request]) -> Result<bool> {
         let loaded = store.load()?;
         let (running, done) = (loaded.running.len(), loaded.done.len());
         assert!(loaded.refused.is_empty(), "{:?}", loaded.refused);
+        // Who is told that a request is done finds its result.
+        let told = said.iter().filter_map(|line| line.strip_prefix("done "));
+        for id in told {
+            assert!(
+                loaded.done.contains(&id.parse()?),
+                "{id} is not in {loaded:?}"
+            );
+        }
         if running < 4 || done + running > requests.len() {
             return Ok(false);
         }

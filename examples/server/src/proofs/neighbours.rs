@@ -17,7 +17,7 @@ const ORDERS: [(&str, usize); 3] = [
 
 /// Requests that are cancelled on their way, and have more steps than anybody would wait for.
 const CANCELLED: u64 = 6;
-const ENDLESS: usize = 1000;
+const ENDLESS: usize = 4000;
 
 pub(crate) async fn prove(network: &Digits) -> Result<()> {
     let requests = alone::requests()?;
