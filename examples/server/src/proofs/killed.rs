@@ -103,14 +103,6 @@ fn kill_twice(folder: &Path, requests: &[Request]) -> Result<bool> {
         let loaded = store.load()?;
         let (running, done) = (loaded.running.len(), loaded.done.len());
         assert!(loaded.refused.is_empty(), "{:?}", loaded.refused);
-        // Who is told that a request is done finds its result.
-        let told = said.iter().filter_map(|line| line.strip_prefix("done "));
-        for id in told {
-            assert!(
-                loaded.done.contains(&id.parse()?),
-                "{id} is not in {loaded:?}"
-            );
-        }
         if running < 4 || done + running > requests.len() {
             return Ok(false);
         }
@@ -151,7 +143,11 @@ fn kill_one(folder: &Path, target: usize) -> Result<Vec<String>> {
         && let Some(line) = server.1.next()
     {
         let line = line?;
-        done += usize::from(line.starts_with("done"));
+        if let Some(id) = line.strip_prefix("done ") {
+            // Its result was on the disk before.
+            assert!(folder.join(format!("{id}.samples")).exists(), "{line}");
+            done += 1;
+        }
         said.push(line);
     }
     sleep(CALL_TIME * random(8) as u32);

@@ -194,11 +194,15 @@ async fn stored(network: &Digits) -> Result<()> {
     assert_eq!(alone::hash(&resumed.samples().await?), hash);
     let stats = server.drain().await?;
     assert!(stats.store_errors.is_empty(), "{:?}", stats.store_errors);
+    assert!(!folder.0.join("1.run").exists());
     assert_eq!(store.load()?.done, [1]);
     assert_eq!(alone::hash(&store.samples(1)?), hash);
     println!("stopped and stored: the next server goes on at step 4 of 8, to the same hash");
     an_id_used_again(&store, stored)?;
-    steps_since_the_last_snapshot(network, &store, stored).await
+    let mut other = stored.clone();
+    other.request.id = 2;
+    a_cancelled_run_is_not_resumed(network, &store, &other).await?;
+    steps_since_the_last_snapshot(network, &store, &other).await
 }
 
 /// A server that is killed between the result and the removal of the snapshot has both files. They
@@ -220,6 +224,32 @@ fn an_id_used_again(store: &Store, stored: &Stored) -> Result<()> {
     Ok(())
 }
 
+/// What nobody wants any more is not stored any more.
+async fn a_cancelled_run_is_not_resumed(
+    network: &Digits,
+    store: &Store,
+    stored: &Stored,
+) -> Result<()> {
+    store.keep(stored)?;
+    assert_eq!(store.load()?.running.len(), 1);
+    let (probe, mut gate) = gated(network);
+    let settings = Settings {
+        store: Some((store.clone(), 1)),
+        ..Settings::default()
+    };
+    let server = Server::start(probe, settings)?;
+    let handle = server.client().resume(stored.clone()).await?;
+    gate.call().await?;
+    handle.canceller().cancel();
+    gate.open();
+    let answer = handle.samples().await;
+    assert!(matches!(answer, Err(Failure::Cancelled { .. })));
+    server.drain().await?;
+    assert!(store.load()?.running.is_empty());
+    println!("a run that is cancelled is not resumed");
+    Ok(())
+}
+
 /// A run that goes on is stored where it has come to, not where it began.
 async fn steps_since_the_last_snapshot(
     network: &Digits,
@@ -232,9 +262,7 @@ async fn steps_since_the_last_snapshot(
         ..Settings::default()
     };
     let server = Server::start(probe, settings)?;
-    let mut other = stored.clone();
-    other.request.id = 2;
-    let handle = server.client().resume(other).await?;
+    let handle = server.client().resume(stored.clone()).await?;
     for _ in 0..2 {
         gate.call().await?;
         gate.pass();
