@@ -425,8 +425,8 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     ///
     /// # Errors
     ///
-    /// As [`tell_guided`](Self::tell_guided); [`Error::ShapeMismatch`] unless the rows are a multiple
-    /// of the batch, [`Error::OutputCount`] for none or too many outputs.
+    /// As [`tell_guided`](Self::tell_guided); [`Error::ShapeMismatch`] unless the rows are one time
+    /// the batch or several times, [`Error::OutputCount`] for too many outputs.
     pub fn tell_stacked<O: ModelElement<A>>(
         &mut self,
         guidance: &dyn Guidance,

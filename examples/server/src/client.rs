@@ -22,6 +22,8 @@ pub struct Client {
     pub(crate) model: Arc<Model>,
     /// The most rows of a call.
     pub(crate) rows: usize,
+    /// The places of the queue.
+    pub(crate) queue: usize,
     pub(crate) inbox: Sender<Message>,
 }
 
@@ -44,10 +46,8 @@ impl Client {
     pub fn try_submit(&self, request: Request) -> Result<Handle, Failure> {
         let (job, handle) = Job::new(request, &self.model, self.rows)?;
         match self.inbox.try_send(Message::Run(Box::new(job))) {
-            Ok(()) => Ok(handle),
-            Err(TrySendError::Full(_)) => Err(Failure::Busy {
-                places: self.inbox.max_capacity(),
-            }),
+            Ok(()) => self.accepted(handle),
+            Err(TrySendError::Full(_)) => Err(Failure::Busy { places: self.queue }),
             Err(TrySendError::Closed(_)) => Err(Failure::Stopped),
         }
     }
@@ -65,6 +65,15 @@ impl Client {
 
     async fn send(&self, (job, handle): (Job, Handle)) -> Result<Handle, Failure> {
         let sent = self.inbox.send(Message::Run(Box::new(job))).await;
-        sent.map(|()| handle).map_err(|_| Failure::Stopped)
+        sent.map_err(|_| Failure::Stopped)?;
+        self.accepted(handle)
+    }
+
+    /// What is put into a queue while it is closed may be seen by nobody.
+    fn accepted(&self, handle: Handle) -> Result<Handle, Failure> {
+        match self.inbox.is_closed() {
+            true => Err(Failure::Stopped),
+            false => Ok(handle),
+        }
     }
 }

@@ -90,7 +90,9 @@ impl<N: Network> Engine<N> {
             if self.active.len() >= self.places {
                 return true;
             }
-            let message = if self.active.is_empty() {
+            // A queue that is closed is not waited for: a client that was given a place in it, and is
+            // held up, would hold the server up.
+            let message = if self.active.is_empty() && !self.inbox.is_closed() {
                 self.inbox.blocking_recv()
             } else {
                 self.inbox.try_recv().ok()
@@ -252,7 +254,7 @@ impl<N: Network> Engine<N> {
         for job in std::mem::take(&mut self.active) {
             self.answer(job, Some(Failure::Stopped));
         }
-        while let Some(message) = self.inbox.blocking_recv() {
+        while let Ok(message) = self.inbox.try_recv() {
             if let Message::Run(job) = message {
                 self.answer(job, Some(Failure::Stopped));
             }

@@ -5,7 +5,8 @@ use std::io;
 use std::sync::Arc;
 use std::thread;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc::{self, OwnedPermit};
+use tokio::sync::oneshot;
 
 use crate::batch::Batch;
 use crate::client::Client;
@@ -46,6 +47,8 @@ impl Default for Settings {
 pub struct Server {
     client: Client,
     wish: Wish,
+    /// A place of the server's own in the queue, to wake the engine, whoever holds the others.
+    waker: Option<OwnedPermit<Message>>,
     ended: oneshot::Receiver<Stats>,
 }
 
@@ -65,10 +68,11 @@ impl Server {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let model = Arc::new(network.model());
-        let (inbox, messages) = mpsc::channel(queue);
+        let (inbox, messages) = mpsc::channel(queue.saturating_add(1));
+        let waker = inbox.clone().try_reserve_owned().ok();
         let (ending, ended) = oneshot::channel();
         let keeper = match settings.store {
-            Some((store, every)) => Some(Keeper::start(store, every)?),
+            Some((store, every)) => Some(Keeper::start(store, every, places)?),
             None => None,
         };
         let wish = Wish::default();
@@ -88,10 +92,16 @@ impl Server {
                 // A server that was dropped does not hear how it ended.
                 let _ = ending.send(engine.run());
             })?;
-        let client = Client { model, rows, inbox };
+        let client = Client {
+            model,
+            rows,
+            queue,
+            inbox,
+        };
         Ok(Self {
             client,
             wish,
+            waker,
             ended,
         })
     }
@@ -108,7 +118,7 @@ impl Server {
     /// [`Failure::Stopped`] where the engine had already gone: its network panicked.
     pub async fn drain(mut self) -> Result<Stats, Failure> {
         self.wish.drain();
-        self.wake();
+        wake(self.waker.take());
         (&mut self.ended).await.map_err(|_| Failure::Stopped)
     }
 
@@ -120,19 +130,21 @@ impl Server {
     /// As [`drain`](Self::drain).
     pub async fn stop(mut self) -> Result<Stats, Failure> {
         self.wish.stop();
-        self.wake();
+        wake(self.waker.take());
         (&mut self.ended).await.map_err(|_| Failure::Stopped)
-    }
-
-    /// An engine that waits looks at the wish; one whose queue is full does so anyway.
-    fn wake(&self) {
-        let _ = self.client.inbox.try_send(Message::Wake);
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         self.wish.stop();
-        self.wake();
+        wake(self.waker.take());
+    }
+}
+
+/// An engine that waits for work looks at the wish. Once is enough: it does not wait again.
+fn wake(waker: Option<OwnedPermit<Message>>) {
+    if let Some(waker) = waker {
+        waker.send(Message::Wake);
     }
 }

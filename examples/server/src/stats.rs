@@ -29,7 +29,7 @@ pub struct Stats {
     pub snapshots: Duration,
     /// Snapshots and results that were written.
     pub files: usize,
-    /// What went wrong with the files; the requests went on.
+    /// What went wrong with the files, the first hundred times; the requests went on.
     pub store_errors: Vec<String>,
 }
 

@@ -200,3 +200,33 @@ impl Output {
         copy().map_err(failed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Job;
+
+    #[test]
+    fn a_batch_that_cannot_be_written_is_not_noted() {
+        let folder = std::env::temp_dir().join(format!("shards-output-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let job = Job {
+            samples: 4,
+            sampler: "DDIM trailing".into(),
+            steps: 2,
+            scale: 1.0,
+            seed: 0,
+        };
+        let path = folder.join("a.npy");
+        let mut output = Output::create(&path, 4, &job.text("a", "b")).unwrap();
+        let row = vec![1; npy::ROW as usize];
+        output.finish(0..1, &row).unwrap();
+        // A file that is open to be read only.
+        output.file = File::open(&path).unwrap();
+        let failed = output.finish(1..2, &row);
+        let noted = output.finished().unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(matches!(failed, Err(Error::Io { .. })));
+        assert_eq!(noted.ranges(), [0..1]);
+    }
+}

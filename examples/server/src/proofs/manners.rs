@@ -17,6 +17,7 @@ pub(crate) async fn prove(network: &Digits) -> Result<()> {
     a_late_joiner_shares_the_next_call(network).await?;
     bad_requests_are_refused(network).await?;
     a_failing_request_harms_no_other(network).await?;
+    a_forgotten_row_is_not_another_call_s(network).await?;
     nobody_starves(network).await
 }
 
@@ -225,6 +226,29 @@ async fn a_failing_request_harms_no_other(network: &Digits) -> Result<()> {
         }
     }
     assert_eq!(server.drain().await?.done, 3);
+    Ok(())
+}
+
+/// A network that does not write a row: the request fails, and gets no row of an earlier call.
+async fn a_forgotten_row_is_not_another_call_s(network: &Digits) -> Result<()> {
+    let mut calls = 0;
+    let probe = Probe::new(network, move |_| {
+        calls += 1;
+        if calls < 3 {
+            Verdict::Pass
+        } else {
+            Verdict::Forget(1)
+        }
+    });
+    let server = Server::start(probe, Settings::default())?;
+    let request = Request {
+        samples: 2,
+        ..alone::request(1, 1, 5)
+    };
+    let answer = server.client().submit(request).await?.samples().await;
+    let not_finite = |error: &_| matches!(error, Error::NonFinite { sample: 1, .. });
+    assert!(matches!(answer, Err(Failure::Run(error)) if not_finite(&error)));
+    println!("a row that the network forgets: the request fails");
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use diffusion_sampler::Clip;
 use diffusion_sampler_server::{Client, Digits, Failure, Handle, Request, Server, Settings};
 use ndarray::Array2;
 use tokio::time::sleep;
@@ -17,7 +18,7 @@ const ORDERS: [(&str, usize); 3] = [
 
 /// Requests that are cancelled on their way, and have more steps than anybody would wait for.
 const CANCELLED: u64 = 6;
-const ENDLESS: usize = 1000;
+const ENDLESS: usize = 4000;
 
 pub(crate) async fn prove(network: &Digits) -> Result<()> {
     let requests = alone::requests()?;
@@ -99,10 +100,15 @@ async fn followed(client: &Client, request: Request) -> std::result::Result<Arra
     let handle = client.submit(request.clone()).await?;
     let mut progress = handle.progress();
     let (mut last, mut preview) = (0, None);
+    let clipped = request.clip.is_some() && request.clip == Clip::new(-1.0, 1.0).ok();
     while progress.changed().await.is_ok() {
         let now = progress.borrow_and_update().clone();
         assert!(now.step > last && now.step <= now.of, "progress goes on");
         assert_eq!(now.preview.is_some(), request.previews);
+        // What is clipped is the estimate of x₀, and not the state.
+        if let Some(preview) = now.preview.as_ref().filter(|_| clipped) {
+            assert!(preview.iter().all(|x| x.abs() <= 1.0));
+        }
         (last, preview) = (now.step, now.preview);
         if now.step == now.of {
             break;

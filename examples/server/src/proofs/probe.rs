@@ -3,7 +3,7 @@
 use std::fmt;
 
 use diffusion_sampler_server::{Digits, Model, Network, Row};
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::{ArrayView2, ArrayViewMut2, s};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// What happens to a call.
@@ -13,6 +13,8 @@ pub(crate) enum Verdict {
     Fail,
     /// This row is not finite.
     Spoil(usize),
+    /// This row, and all behind it, are not written.
+    Forget(usize),
     Panic,
 }
 
@@ -61,10 +63,16 @@ impl<F: FnMut(&[Row]) -> Verdict + Send + 'static> Network for Probe<F> {
         mut out: ArrayViewMut2<'_, f32>,
     ) -> Result<(), Fault> {
         let verdict = (self.judge)(rows);
-        let passed = self.network.forward(x, rows, out.view_mut());
+        let written = match verdict {
+            Verdict::Forget(row) => row,
+            _ => rows.len(),
+        };
+        let (x, rows) = (x.slice(s![..written, ..]), rows.get(..written));
+        let out_of = out.slice_mut(s![..written, ..]);
+        let passed = self.network.forward(x, rows.unwrap_or(&[]), out_of);
         passed.map_err(Fault::Network)?;
         match verdict {
-            Verdict::Pass => {}
+            Verdict::Pass | Verdict::Forget(_) => {}
             Verdict::Fail => return Err(Fault::Planted),
             Verdict::Spoil(row) => out.row_mut(row).fill(f32::INFINITY),
             // Without a message of the panic's own on the screen.

@@ -1,8 +1,11 @@
 //! The end of a server: everybody who waits is answered.
 
+use std::time::Duration;
+
 use diffusion_sampler::Error;
-use diffusion_sampler_server::{Client, Digits, Failure, Request, Server, Settings, Store};
+use diffusion_sampler_server::{Client, Digits, Failure, Request, Server, Settings, Store, Stored};
 use ndarray::Array2;
+use tokio::time::timeout;
 
 use super::killed::Folder;
 use super::probe::{Probe, Verdict, gated};
@@ -11,6 +14,10 @@ use super::{Result, alone};
 pub(crate) async fn prove(network: &Digits) -> Result<()> {
     stop(network).await?;
     drain(network).await?;
+    for (drains, idle) in [(false, false), (false, true), (true, false), (true, true)] {
+        held_up(network, drains, idle).await?;
+    }
+    println!("a client that waits and is held up: the server ends all the same");
     panic(network).await?;
     stored(network).await
 }
@@ -76,6 +83,47 @@ async fn drain(network: &Digits) -> Result<()> {
     let late = client.submit(alone::request(4, 4, 5)).await;
     assert!(matches!(late, Err(Failure::Stopped)));
     println!("drained: what was accepted is finished, nothing more is accepted");
+    Ok(())
+}
+
+/// A client waits for a place in the queue, and is given it, but its task is held up. A server ends
+/// all the same, whether it works then or waits for work.
+async fn held_up(network: &Digits, drains: bool, idle: bool) -> Result<()> {
+    let (probe, mut gate) = gated(network);
+    let places = if idle { 1 } else { 2 };
+    let server = Server::start(probe, Settings { places, ..narrow() })?;
+    let client = server.client().clone();
+    let mut handles = vec![client.submit(alone::request(1, 1, 5)).await?];
+    gate.call().await?;
+    handles.push(client.submit(alone::request(2, 2, 5)).await?);
+    let waiting = client.submit(alone::request(3, 3, 5));
+    tokio::pin!(waiting);
+    // It is asked once, and then not until the end.
+    assert!(timeout(Duration::ZERO, &mut waiting).await.is_err());
+    if idle {
+        gate.open();
+        for handle in handles.drain(..) {
+            handle.samples().await?;
+        }
+    } else {
+        gate.pass();
+        gate.call().await?;
+    }
+    let ended = tokio::spawn(async move {
+        match drains {
+            true => server.drain().await,
+            false => server.stop().await,
+        }
+    });
+    tokio::task::yield_now().await;
+    gate.open();
+    let ended = timeout(Duration::from_secs(60), ended).await;
+    let stats = ended.map_err(|_| "the server does not end")???;
+    assert_eq!(stats.done, if idle || drains { 2 } else { 0 });
+    for handle in handles {
+        assert_eq!(handle.samples().await.is_ok(), drains);
+    }
+    assert!(matches!(waiting.await, Err(Failure::Stopped)));
     Ok(())
 }
 
@@ -146,8 +194,90 @@ async fn stored(network: &Digits) -> Result<()> {
     assert_eq!(alone::hash(&resumed.samples().await?), hash);
     let stats = server.drain().await?;
     assert!(stats.store_errors.is_empty(), "{:?}", stats.store_errors);
+    assert!(!folder.0.join("1.run").exists());
     assert_eq!(store.load()?.done, [1]);
     assert_eq!(alone::hash(&store.samples(1)?), hash);
     println!("stopped and stored: the next server goes on at step 4 of 8, to the same hash");
+    an_id_used_again(&store, stored)?;
+    let mut other = stored.clone();
+    other.request.id = 2;
+    a_cancelled_run_is_not_resumed(network, &store, &other).await?;
+    steps_since_the_last_snapshot(network, &store, &other).await
+}
+
+/// A server that is killed between the result and the removal of the snapshot has both files. They
+/// may also be of two requests: a client may use its id again when it has the result.
+fn an_id_used_again(store: &Store, stored: &Stored) -> Result<()> {
+    for (seed, running) in [(stored.request.seed + 1, 1), (stored.request.seed, 0)] {
+        let mut again = stored.clone();
+        again.request.seed = seed;
+        store.keep(&again)?;
+        let loaded = store.load()?;
+        assert!(loaded.refused.is_empty(), "{:?}", loaded.refused);
+        assert_eq!(
+            (loaded.running.len(), loaded.done.len()),
+            (running, 1 - running)
+        );
+        assert_eq!(store.load()?.running.len(), running);
+    }
+    println!("an id that is used again: its result and its snapshot are told apart");
+    Ok(())
+}
+
+/// What nobody wants any more is not stored any more.
+async fn a_cancelled_run_is_not_resumed(
+    network: &Digits,
+    store: &Store,
+    stored: &Stored,
+) -> Result<()> {
+    store.keep(stored)?;
+    assert_eq!(store.load()?.running.len(), 1);
+    let (probe, mut gate) = gated(network);
+    let settings = Settings {
+        store: Some((store.clone(), 1)),
+        ..Settings::default()
+    };
+    let server = Server::start(probe, settings)?;
+    let handle = server.client().resume(stored.clone()).await?;
+    gate.call().await?;
+    handle.canceller().cancel();
+    gate.open();
+    let answer = handle.samples().await;
+    assert!(matches!(answer, Err(Failure::Cancelled { .. })));
+    server.drain().await?;
+    assert!(store.load()?.running.is_empty());
+    println!("a run that is cancelled is not resumed");
+    Ok(())
+}
+
+/// A run that goes on is stored where it has come to, not where it began.
+async fn steps_since_the_last_snapshot(
+    network: &Digits,
+    store: &Store,
+    stored: &Stored,
+) -> Result<()> {
+    let (probe, mut gate) = gated(network);
+    let settings = Settings {
+        store: Some((store.clone(), 1)),
+        ..Settings::default()
+    };
+    let server = Server::start(probe, settings)?;
+    let handle = server.client().resume(stored.clone()).await?;
+    for _ in 0..2 {
+        gate.call().await?;
+        gate.pass();
+    }
+    gate.call().await?;
+    let stopped = tokio::spawn(server.stop());
+    tokio::task::yield_now().await;
+    gate.open();
+    assert!(matches!(handle.samples().await, Err(Failure::Stopped)));
+    stopped.await??;
+    let steps = store
+        .load()?
+        .running
+        .into_iter()
+        .map(|run| run.snapshot.step);
+    assert_eq!(steps.collect::<Vec<_>>(), [stored.snapshot.step + 3]);
     Ok(())
 }

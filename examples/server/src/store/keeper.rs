@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
 use ndarray::Array2;
@@ -12,6 +12,9 @@ use super::{Store, StoreError, Stored};
 use crate::failure::Failure;
 use crate::handle::Link;
 use crate::request::Request;
+
+/// The most errors that are kept until the end.
+const MOST_ERRORS: usize = 100;
 
 /// What is to be written. It is done in order.
 #[derive(Debug)]
@@ -24,7 +27,7 @@ enum Errand {
 /// Writes files on a thread of its own.
 #[derive(Debug)]
 pub(crate) struct Keeper {
-    errands: Sender<Errand>,
+    errands: SyncSender<Errand>,
     thread: JoinHandle<(usize, Vec<String>)>,
     /// Whether a round of snapshots is being written.
     busy: Arc<AtomicBool>,
@@ -34,8 +37,10 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    pub(crate) fn start(store: Store, every: usize) -> io::Result<Self> {
-        let (errands, received) = channel();
+    /// At most `unwritten` errands wait: where the disk cannot keep up, the engine waits for it, so
+    /// that results do not pile up in memory.
+    pub(crate) fn start(store: Store, every: usize, unwritten: usize) -> io::Result<Self> {
+        let (errands, received) = sync_channel(unwritten);
         let busy = Arc::new(AtomicBool::new(false));
         let writer = Writer {
             store,
@@ -135,7 +140,9 @@ impl Writer {
     fn note(&mut self, written: Result<usize, StoreError>) {
         match written {
             Ok(files) => self.files += files,
-            Err(error) => self.errors.push(error.to_string()),
+            Err(error) if self.errors.len() < MOST_ERRORS => self.errors.push(error.to_string()),
+            // A disk that is full says the same every time.
+            Err(_) => {}
         }
     }
 }

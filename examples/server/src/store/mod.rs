@@ -75,20 +75,21 @@ impl Store {
     }
 
     /// What the folder holds. What a killed server had not finished writing is removed, and so is
-    /// the snapshot of a request whose result is there.
+    /// the snapshot of a request whose result is there. Where that is the result of another request
+    /// of the same id, an earlier one, the snapshot counts.
     ///
     /// # Errors
     ///
     /// Where the folder cannot be read. What is wrong with single files is in [`Loaded::refused`].
     pub fn load(&self) -> Result<Loaded, StoreError> {
-        let mut loaded = Loaded::default();
+        let (mut loaded, mut done) = (Loaded::default(), Vec::new());
         let mut paths = self.paths()?;
         paths.sort();
         for path in &paths {
             let ending = path.extension().and_then(OsStr::to_str);
             let read = match ending {
                 Some("tmp") => remove(path),
-                Some("samples") => read_done(path).map(|done| loaded.done.push(done.request.id)),
+                Some("samples") => read_done(path).map(|read| done.push(read.request)),
                 _ => Ok(()),
             };
             loaded.refused.extend(read.err());
@@ -98,14 +99,18 @@ impl Store {
                 continue;
             }
             match read_running(path) {
-                Ok(stored) if loaded.done.contains(&stored.request.id) => {
+                Ok(stored) if done.contains(&stored.request) => {
                     loaded.refused.extend(remove(path).err());
                 }
-                Ok(stored) => loaded.running.push(stored),
+                Ok(stored) => {
+                    done.retain(|request| request.id != stored.request.id);
+                    loaded.running.push(stored);
+                }
                 Err(error) => loaded.refused.push(error),
             }
         }
         loaded.running.sort_by_key(|stored| stored.request.id);
+        loaded.done = done.iter().map(|request| request.id).collect();
         loaded.done.sort_unstable();
         Ok(loaded)
     }
@@ -127,7 +132,12 @@ impl Store {
         })
     }
 
-    pub(crate) fn keep(&self, stored: &Stored) -> Result<(), StoreError> {
+    /// Stores a run.
+    ///
+    /// # Errors
+    ///
+    /// Where its file cannot be written.
+    pub fn keep(&self, stored: &Stored) -> Result<(), StoreError> {
         write(&self.path(stored.request.id, "run"), stored)
     }
 
@@ -140,6 +150,7 @@ impl Store {
             samples,
         };
         write(&self.path(id, "samples"), &done)?;
+        self.sync()?;
         self.forget(id)
     }
 
