@@ -216,6 +216,23 @@ fn refusals() -> Result<()> {
     Ok(())
 }
 
+/// A first call that is refused begins no run: the next may be another picture, from elsewhere.
+fn refused_at_first() -> Result<()> {
+    let (x, wide) = (normals(&SHAPE, 10)?, normals(&[1, 4, 8, 16], 10)?);
+    let second = |scheduler: &mut dyn Scheduler| {
+        let timestep = scheduler.timesteps()[4];
+        scheduler.step(&network(&x)?, timestep, &x)
+    };
+    let config = trailing(FirstOrder::ddpm())?;
+    let mut ours = config.build(STEPS)?;
+    // An output of another shape than the sample.
+    let error = refused(ours.step(&x, 999, &wide))?;
+    assert!(matches!(error, Refused::Sampler(_)), "{error:?}");
+    let expected = second(&mut *config.build(STEPS)?)?;
+    assert_eq!(values(&second(&mut *ours)?)?, values(&expected)?);
+    Ok(())
+}
+
 /// A clipped estimate: on candle's tensors, as our own run has it.
 fn clipped() -> Result<()> {
     let clip = Clip::new(-0.5, 0.5)?;
@@ -264,5 +281,6 @@ pub fn print() -> Result<()> {
     late_start()?;
     clipped()?;
     by_file()?;
+    refused_at_first()?;
     refusals()
 }
