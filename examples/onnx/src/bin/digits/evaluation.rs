@@ -49,7 +49,8 @@ where
     Ok(())
 }
 
-/// The largest difference, in units of our largest element; infinite where one is not a number.
+/// The largest difference, in units of our largest element; infinite where one is not a number, and
+/// where all of ours are 0.
 pub fn difference(theirs: &Array2<f32>, ours: &Array2<f32>) -> f64 {
     let (mut largest, mut scale) = (0.0_f64, 0.0_f64);
     for (theirs, ours) in theirs.iter().zip(ours) {
@@ -61,5 +62,9 @@ pub fn difference(theirs: &Array2<f32>, ours: &Array2<f32>) -> f64 {
         };
         scale = scale.max(f64::from(ours.abs()));
     }
-    largest / scale
+    if scale > 0.0 {
+        largest / scale
+    } else {
+        f64::INFINITY
+    }
 }
