@@ -146,8 +146,8 @@ impl Size {
         ];
         #[cfg(feature = "half")]
         rows.extend([
-            self.half::<half::f16>("ask and tell, outputs in f16")?,
-            self.half::<half::bf16>("ask and tell, outputs in bf16")?,
+            self.half::<half::f16>("`tell`, outputs in f16")?,
+            self.half::<half::bf16>("`tell`, outputs in bf16")?,
         ]);
         rows.extend([self.advanced()?, self.whole(), self.whole_slices()]);
         Ok(rows)

@@ -2,9 +2,10 @@
 # Terrains from a network that was made elsewhere: see README.md. It needs Rust and Python 3.10 or
 # later, and downloads 84 MB: the package of 39 MB, and what it needs to be compared with.
 set -euo pipefail
-cd "$(dirname "$0")"
-work="${1:-target/terrain}"
-mkdir -p "$work"
+here="$(cd "$(dirname "$0")" && pwd)"
+mkdir -p "${1:-$here/target/terrain}"
+work="$(cd "${1:-$here/target/terrain}" && pwd)"
+cd "$here"
 python3 -m venv "$work/venv"
 python="$work/venv/bin/python"
 # What to compare with, then the package without its dependencies, which are a runtime for GPUs.

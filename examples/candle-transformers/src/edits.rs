@@ -26,22 +26,26 @@ fn trailing(solver: impl Solver + 'static) -> Result<SamplerConfig> {
     Ok(SamplerConfig::new(solver, grid)?)
 }
 
-/// The loop with a part of the latents put back after every step, as candle's program does for
-/// inpainting.
-fn masked(scheduler: &mut dyn Scheduler, latents: &Tensor) -> candle_core::Result<Tensor> {
+/// Latents with half of them drawn halfway to others: an edge of a mask for inpainting. Were they
+/// replaced, the next edit would hide that a scheduler ignores this one.
+fn edit(latents: &Tensor) -> candle_core::Result<Tensor> {
     let mask = Tensor::cat(
         &[
             Tensor::ones(32, latents.dtype(), &Device::Cpu)?,
-            Tensor::zeros(32, latents.dtype(), &Device::Cpu)?,
+            Tensor::full(0.5_f32, 32, &Device::Cpu)?,
         ],
         0,
     )?;
     let mask = mask.reshape((1, 1, 8, 8))?.broadcast_as(latents.shape())?;
     let keep = normals(&SHAPE, 9)?;
+    (latents * &mask)? + (&keep * (1.0 - &mask)?)?
+}
+
+/// The loop with latents edited after every step.
+fn masked(scheduler: &mut dyn Scheduler, latents: &Tensor) -> candle_core::Result<Tensor> {
     let mut latents = latents.clone();
     for timestep in scheduler.timesteps().to_vec() {
-        latents = scheduler.step(&network(&latents)?, timestep, &latents)?;
-        latents = ((&latents * &mask)? + (&keep * (1.0 - &mask)?)?)?;
+        latents = edit(&scheduler.step(&network(&latents)?, timestep, &latents)?)?;
     }
     Ok(latents)
 }
@@ -54,12 +58,21 @@ fn edited() -> Result<()> {
     let apart = distance(&ours, &theirs)?;
     println!("latents edited after every step: DDIM {apart:.1e} from candle's");
     assert!(apart < 1e-5);
-    // A multistep solver takes the edits too, and its result has the kept part.
+    // A multistep solver takes the edits too: the bits of our own run, edited.
     let ours = masked(
         &mut *trailing(DpmSolverPlusPlus::new())?.build(STEPS)?,
         &latents,
     )?;
-    assert!(values(&ours)?.iter().all(|value| value.is_finite()));
+    let schedule = TableSchedule::scaled_linear(1000, 0.00085, 0.012)?;
+    let grid = Grid::trailing(&schedule, STEPS)?;
+    let sampler = Sampler::new(&schedule, &grid, &DpmSolverPlusPlus::new())?;
+    let (noise, kind) = (KeyedNoise::new(0), Prediction::Noise);
+    let mut run = sampler.on(Candle).start_from(latents, kind, noise)?;
+    while !run.is_finished() {
+        run.tell(&network(run.state())?)?;
+        run.set_state(edit(run.state())?)?;
+    }
+    assert_eq!(values(&ours)?, values(run.state())?);
     Ok(())
 }
 
@@ -216,6 +229,23 @@ fn refusals() -> Result<()> {
     Ok(())
 }
 
+/// A first call that is refused begins no run: the next may be another picture, from elsewhere.
+fn refused_at_first() -> Result<()> {
+    let (x, wide) = (normals(&SHAPE, 10)?, normals(&[1, 4, 8, 16], 10)?);
+    let second = |scheduler: &mut dyn Scheduler| {
+        let timestep = scheduler.timesteps()[4];
+        scheduler.step(&network(&x)?, timestep, &x)
+    };
+    let config = trailing(FirstOrder::ddpm())?;
+    let mut ours = config.build(STEPS)?;
+    // An output of another shape than the sample.
+    let error = refused(ours.step(&x, 999, &wide))?;
+    assert!(matches!(error, Refused::Sampler(_)), "{error:?}");
+    let expected = second(&mut *config.build(STEPS)?)?;
+    assert_eq!(values(&second(&mut *ours)?)?, values(&expected)?);
+    Ok(())
+}
+
 /// A clipped estimate: on candle's tensors, as our own run has it.
 fn clipped() -> Result<()> {
     let clip = Clip::new(-0.5, 0.5)?;
@@ -264,5 +294,6 @@ pub fn print() -> Result<()> {
     late_start()?;
     clipped()?;
     by_file()?;
+    refused_at_first()?;
     refusals()
 }

@@ -17,6 +17,7 @@ mod ops;
 mod order;
 mod same;
 mod scheduler;
+mod settings;
 mod stochastic;
 
 use compared::Result;
@@ -28,6 +29,7 @@ fn main() -> Result<()> {
     defects::print()?;
     order::print()?;
     edits::print()?;
+    settings::print()?;
     every::print(&Network::new(SMALL[0], 7.5)?)?;
     cost::print()
 }

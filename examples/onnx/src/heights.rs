@@ -12,11 +12,6 @@ pub const HIGHEST: f64 = 22.168_640_136_718_75;
 /// s in metres: heights below it are nearly linear, those above nearly logarithmic.
 pub const SCALE: f64 = 0.1;
 
-/// The greatest slope of metres against the network's numbers: what an error of those becomes.
-pub fn steepest() -> f64 {
-    0.5 * range() * HIGHEST.hypot(SCALE)
-}
-
 /// Heights of the network's numbers; each terrain \[1, rows, columns\] begins at 0 m.
 pub fn to_metres(mut values: Array4<f32>) -> Array4<f32> {
     values.mapv_inplace(|value| {

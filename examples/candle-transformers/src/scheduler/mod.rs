@@ -149,10 +149,21 @@ impl<O: Ops> SamplerScheduler<O> {
     }
 
     fn take(&mut self, output: &Tensor, timestep: usize, sample: &Tensor) -> Result<Tensor> {
-        match self.next() {
-            Some(_) => drop(self.place(timestep)?),
-            None => self.begin(timestep, sample)?,
+        if self.next().is_some() {
+            self.place(timestep)?;
+            return self.go_on(output, timestep, sample);
         }
+        let pictures = self.pictures;
+        self.begin(timestep, sample)?;
+        let taken = self.go_on(output, timestep, sample);
+        if taken.is_err() {
+            // A first call that is refused begins nothing.
+            (self.run, self.pictures) = (None, pictures);
+        }
+        taken
+    }
+
+    fn go_on(&mut self, output: &Tensor, timestep: usize, sample: &Tensor) -> Result<Tensor> {
         let Some((run, next)) = &mut self.run else {
             return Err(Refused::NoStart { timestep });
         };

@@ -1,4 +1,4 @@
-//! What a scheduler cannot do. Copy this file with `scheduler.rs`.
+//! What a scheduler cannot do. Copy it with the rest of the folder.
 
 use std::fmt;
 
@@ -57,8 +57,8 @@ impl fmt::Display for Refused {
             ),
             Self::GivenHistory { slots } => write!(
                 f,
-                "the solver starts from {slots} states beside the sample, which a scheduler is not \
-                 given"
+                "beside the sample the solver starts from earlier states ({slots}), which a \
+                 scheduler is not given"
             ),
             Self::BeforeFirstCall => write!(
                 f,

@@ -2,7 +2,9 @@
 
 use diffusion_sampler::forward::fill_normal;
 use diffusion_sampler::ndarray::Array2;
-use diffusion_sampler::{KeyedNoise, noise::Stream};
+use diffusion_sampler::schedule::{NoiseSchedule, TableSchedule};
+use diffusion_sampler::{Denoiser, KeyedNoise, Query, noise::Stream};
+use diffusion_sampler_onnx::digits::Digits;
 use diffusion_sampler_onnx::graph::{Graph, Input};
 use digits_network::{CLASSES, Network, PIXELS};
 
@@ -41,15 +43,42 @@ where
         .run(&inputs, "velocity", &mut theirs)
         .map_err(|error| error.to_string())?;
     Network::trained()?.forward(x.view(), &lambdas, &classes, ours.view_mut())?;
-    let difference = difference(&theirs, &ours);
-    println!("{rows} rows, one evaluation: {difference:.1e} of the largest output");
+    report(&format!("{rows} rows, one evaluation"), &theirs, &ours)
+}
+
+/// Compares the denoisers on samples at levels of their own, with two outputs from one call.
+pub fn compare_levels<G: Graph>(graph: &mut G) -> Result<()> {
+    let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
+    let classes: Vec<usize> = (0..CLASSES).collect();
+    let levels = (1..=CLASSES).map(|sample| schedule.level((90 * sample) as f64));
+    let levels = levels.collect::<std::result::Result<Vec<_>, _>>()?;
+    let query = Query::per_sample(&levels)?.with_outputs(2);
+    let mut x = Array2::<f32>::zeros((CLASSES, PIXELS));
+    fill_normal(&mut x, &mut KeyedNoise::new(2), 0, Stream::User(0))?;
+
+    let mut theirs = Array2::<f32>::zeros((2 * CLASSES, PIXELS));
+    let mut ours = theirs.clone();
+    Digits::new(graph, &classes)?
+        .denoise(&x, &query, &mut theirs)
+        .map_err(|error| error.to_string())?;
+    let network = Network::trained()?;
+    let mut denoiser = network.denoiser(&classes)?;
+    denoiser.denoise(&x, &query, &mut ours)?;
+    report("samples at levels of their own", &theirs, &ours)
+}
+
+/// Prints the difference, and refuses one that is more than rounding.
+fn report(case: &str, theirs: &Array2<f32>, ours: &Array2<f32>) -> Result<()> {
+    let difference = difference(theirs, ours);
+    println!("{case}: {difference:.1e} of the largest output");
     if difference > ROUNDING {
-        return Err(format!("{ROUNDING:e} is rounding, {difference:e} is not").into());
+        return Err(format!("{case}: {ROUNDING:e} is rounding, {difference:e} is not").into());
     }
     Ok(())
 }
 
-/// The largest difference, in units of our largest element; infinite where one is not a number.
+/// The largest difference, in units of our largest element; infinite where one is not a number, and
+/// where all of ours are 0.
 pub fn difference(theirs: &Array2<f32>, ours: &Array2<f32>) -> f64 {
     let (mut largest, mut scale) = (0.0_f64, 0.0_f64);
     for (theirs, ours) in theirs.iter().zip(ours) {
@@ -61,5 +90,9 @@ pub fn difference(theirs: &Array2<f32>, ours: &Array2<f32>) -> f64 {
         };
         scale = scale.max(f64::from(ours.abs()));
     }
-    largest / scale
+    if scale > 0.0 {
+        largest / scale
+    } else {
+        f64::INFINITY
+    }
 }

@@ -19,6 +19,7 @@ fn main() -> Result<()> {
     println!("tract");
     let mut graph = Tract::read(FILE)?;
     evaluation::compare(&mut graph)?;
+    evaluation::compare_levels(&mut graph)?;
     runs::compare(&mut graph)?;
     refusals::of_tract()?;
     #[cfg(feature = "ort")]
@@ -28,6 +29,7 @@ fn main() -> Result<()> {
         let environment = diffusion_sampler_onnx::ort::environment(library)?;
         let mut graph = diffusion_sampler_onnx::ort::Ort::read(&environment, FILE)?;
         evaluation::compare(&mut graph)?;
+        evaluation::compare_levels(&mut graph)?;
         runs::compare(&mut graph)?;
         refusals::of_ort(&environment)?;
     }

@@ -3,7 +3,7 @@
 use std::fmt::{Debug, Display};
 
 use diffusion_sampler::denoiser::from_query_fn;
-use diffusion_sampler::ndarray::Ix2;
+use diffusion_sampler::ndarray::{Array2, Ix2};
 use diffusion_sampler::{Denoiser, Grid, RunError, Sampler};
 use diffusion_sampler::{schedule::TableSchedule, solver::FirstOrder};
 use diffusion_sampler_onnx::digits::{Digits, FILE};
@@ -80,6 +80,22 @@ where
         graph.run(&[Input::array("x", x), lambdas, classes], "velocities", out)
     });
     in_run("an output by another name", model, PIXELS, output)?;
+    let mut narrow = Array2::zeros((SAMPLES, PIXELS - 1));
+    let inputs = [
+        Input::array("x", &Array2::zeros((SAMPLES, PIXELS))),
+        Input::rows("lambda", vec![0.0; SAMPLES]),
+        Input::whole("class", vec![3; SAMPLES]),
+    ];
+    before(
+        "room for 63 elements",
+        graph.run(&inputs, "velocity", &mut narrow),
+        &["`velocity` has shape [2, 64]", "[2, 63] is wanted"],
+    )?;
+    before(
+        "class 11",
+        Digits::new(&mut *graph, &[3, 11]),
+        &["classes", "11", "0 to 9, or 10 for none"],
+    )?;
     let model = Digits::new(&mut *graph, &[3, 1])?;
     in_run("samples of 63 elements", model, PIXELS - 1, columns)?;
     let model = Digits::new(&mut *graph, &[3, 1, 4])?;

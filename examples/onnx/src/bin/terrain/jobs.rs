@@ -125,7 +125,7 @@ pub fn check_variation(source: &Array4<f32>, varied: &[Made]) -> Result<()> {
         let rms = squares.mean().unwrap_or(0.0).sqrt();
         let (strength, sigma) = (made.strength, level(made.strength)?.sigma());
         println!("strength {strength}, σ = {sigma:.1}: {rms:.3} from the source");
-        if rms <= before {
+        if rms.is_nan() || rms <= before {
             return Err(format!("strength {strength} varies less than the one before").into());
         }
         before = rms;
