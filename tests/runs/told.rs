@@ -86,6 +86,9 @@ fn stacked_outputs_of_another_shape_are_refused_and_change_nothing() {
             ),
         }
     }
+    // The error shows the array as it was told.
+    let refused = run.tell_stacked(&Unguided, &Array2::<f64>::zeros((6, 4)));
+    assert!(matches!(refused, Err(Error::ShapeMismatch { found, .. }) if found == [6, 4]));
     // Two outputs where one is read.
     let refused = run.tell_stacked(&Unguided, &Array2::<f64>::zeros((6, 5)));
     assert!(matches!(
@@ -97,6 +100,18 @@ fn stacked_outputs_of_another_shape_are_refused_and_change_nothing() {
         })
     ));
     assert_eq!(run.snapshot(), before);
+}
+
+#[test]
+fn a_batch_of_no_samples_is_told_no_rows() {
+    let sampler = sampler(&FirstOrder::ddim(), 5);
+    let run = sampler.start::<f64, _, _>((0, 5), KIND, KeyedNoise::new(4));
+    let mut run = run.unwrap();
+    while run.ask().unwrap().is_some() {
+        let none = Array2::<f64>::zeros((0, 5));
+        run.tell_stacked(&Unguided, &none).unwrap();
+    }
+    assert!(run.is_finished());
 }
 
 #[test]

@@ -110,3 +110,34 @@ impl<M: Denoiser<f32, Ix2>> Denoiser<f32, Ix2> for Timed<M> {
         self.model.outputs()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(steps: u64) -> Job {
+        Job {
+            samples: 4,
+            sampler: "DDIM trailing".into(),
+            steps,
+            scale: 1.0,
+            seed: 0,
+        }
+    }
+
+    #[test]
+    fn other_weights_and_other_plans_are_told_apart() {
+        let mine = Sampling::new(&job(4)).unwrap();
+        assert_ne!(mine.plan(), Sampling::new(&job(5)).unwrap().plan());
+        // One bit of the last weight's exponent.
+        let mut weights = include_bytes!("../../network/weights/digits.safetensors").to_vec();
+        *weights.last_mut().unwrap() ^= 1;
+        let network = Network::from_safetensors(&weights).unwrap();
+        let other = Sampling {
+            network,
+            ..Sampling::new(&job(4)).unwrap()
+        };
+        assert_eq!(mine.plan(), other.plan());
+        assert_ne!(mine.network().unwrap(), other.network().unwrap());
+    }
+}

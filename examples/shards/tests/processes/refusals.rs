@@ -101,7 +101,10 @@ fn files_that_are_not_what_they_must_be_are_left_alone() {
     assert!(refuse(&mut shards("resume", &out, "")).contains("\"many\""));
     // Another network, or a machine that rounds otherwise.
     fs::write(&settings, text.replace("network = ", "network = 0")).unwrap();
-    assert!(refuse(&mut shards("resume", &out, "")).contains("its network is 0"));
+    for command in ["resume", "verify"] {
+        let said = refuse(&mut shards(command, &out, ""));
+        assert!(said.contains("its network is 0"), "{command}: {said}");
+    }
 }
 
 #[test]
