@@ -112,7 +112,6 @@ pub mod recipes {
     //! [choosing]: super::choosing
     //! [extending]: super::extending
     //! [extending-batch]: super::extending#two-users-in-one-batch
-    //! [extending-loop]: super::extending#a-loop
     //! [extending-noise]: super::extending#noise
     //! [mathematics]: super::mathematics
     #![doc = include_str!("../docs/recipes.md")]
