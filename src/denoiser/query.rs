@@ -184,7 +184,8 @@ impl<'a> Query<'a> {
 
     /// The level of every row of the output, where `x` has `samples` rows: that of each sample, once
     /// for each of the [`outputs`](Self::outputs). It is what a network is told that computes them in
-    /// one batch. It ends early where a list has fewer levels than `samples`.
+    /// one batch. It ends early where a list has fewer levels than `samples`. Where levels differ within a
+    /// sample, it is the level of the sample's first position.
     ///
     /// ```
     /// use diffusion_sampler::{NoiseLevel, Query};

@@ -126,3 +126,45 @@ fn stages_are_counted_within_their_step_and_slots_are_forgotten_when_rewritten()
     let rewrites = plan(vec![again, Stage::without_model(read)]);
     assert!(!rewrites.reads_earlier_state(1, 0) && rewrites.reads_earlier_state(1, 1));
 }
+
+/// Stages that pass a state on: a slot given at the start, x made anew from D, a slot read into x.
+#[test]
+fn a_state_is_known_by_where_it_comes_from() {
+    let (_, grid) = grid();
+    let levels = grid.levels();
+    let step = |index: usize, stages: Vec<Stage>| Step {
+        from: levels[index],
+        to: levels[index + 1],
+        stages,
+    };
+    let keep = Update {
+        state: 1.0,
+        ..Update::default()
+    };
+    let read = |slot: usize| Update {
+        history: vec![(slot, 1.0)],
+        ..Update::default()
+    };
+    let estimate = Update {
+        data: 1.0,
+        ..Update::default()
+    };
+    let plain = |update: Update| Stage::without_model(update);
+    let stored = |slot: usize| plain(keep.clone().storing(Store::state(slot)));
+
+    let given = Plan::with_given(vec![step(0, vec![plain(read(0))])], 1, 1).unwrap();
+    assert!(given.reads_earlier_state(0, 0));
+
+    let made = vec![
+        step(0, vec![Stage::evaluating(levels[0], estimate), stored(0)]),
+        step(1, vec![plain(read(0))]),
+    ];
+    assert!(Plan::new(made, 1).unwrap().reads_earlier_state(1, 0));
+
+    let passed = vec![
+        step(0, vec![stored(0)]),
+        step(1, vec![plain(read(0)), stored(1)]),
+        step(2, vec![plain(read(1))]),
+    ];
+    assert!(Plan::new(passed, 2).unwrap().reads_earlier_state(2, 0));
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 
 use tokio::sync::mpsc::{self, OwnedPermit};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::batch::Batch;
 use crate::client::Client;
@@ -57,7 +57,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for a setting of 0; no thread to be had.
+    /// `InvalidInput` for a setting of 0, or a queue longer than a channel can be; no thread to be
+    /// had.
     pub fn start<N: Network>(network: N, settings: Settings) -> io::Result<Self> {
         let every = settings.store.as_ref().map_or(1, |(_, every)| *every);
         let (rows, places, queue) = (settings.rows, settings.places, settings.queue);
@@ -67,8 +68,14 @@ impl Server {
             let text = format!("{name} must be at least 1, found 0");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
+        // One place more than the clients', for the server itself.
+        let longest = Semaphore::MAX_PERMITS - 1;
+        if queue > longest {
+            let text = format!("queue must be at most {longest}, found {queue}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         let model = Arc::new(network.model());
-        let (inbox, messages) = mpsc::channel(queue.saturating_add(1));
+        let (inbox, messages) = mpsc::channel(queue + 1);
         let waker = inbox.clone().try_reserve_owned().ok();
         let (ending, ended) = oneshot::channel();
         let keeper = match settings.store {

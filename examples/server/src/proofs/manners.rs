@@ -180,7 +180,13 @@ async fn bad_requests_are_refused(network: &Digits) -> Result<()> {
         places: 0,
         ..Settings::default()
     };
-    assert!(Server::start(network.clone(), zero).is_err());
+    let endless = Settings {
+        queue: usize::MAX,
+        ..Settings::default()
+    };
+    for settings in [zero, endless] {
+        assert!(Server::start(network.clone(), settings).is_err());
+    }
     Ok(())
 }
 
