@@ -113,7 +113,14 @@ fn words(code: &str) -> Vec<String> {
 }
 
 /// What the tables take from Rust itself, and from the package examples/candle-transformers.
-const STANDARD: [&str; 4] = ["powi", "sqrt", "SamplerConfig", "build"];
+const STANDARD: [&str; 6] = [
+    "powi",
+    "sqrt",
+    "ControlFlow",
+    "Continue",
+    "SamplerConfig",
+    "build",
+];
 
 #[test]
 fn what_the_tables_name_is_there() -> Result<(), Box<dyn Error>> {

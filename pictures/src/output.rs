@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 ///
-/// A message that says what was expected, for more than one argument, an option, or something that
-/// is not a folder.
+/// A message that says what was expected, for more than one argument, an option, something that is
+/// not a folder, and a folder in which no file can be made.
 pub fn path(file: &str) -> Result<PathBuf, Box<dyn Error>> {
     path_from(std::env::args_os().skip(1), file)
 }
@@ -41,5 +41,14 @@ pub fn path_from(
     if folder.exists() && !folder.is_dir() {
         return Err(format!("{shown} is not a folder: there is no place for {file}").into());
     }
+    writable(&folder).map_err(|error| format!("cannot write {file} to {shown}: {error}"))?;
     Ok(folder.join(file))
+}
+
+/// Makes the folder and tries a file in it: better refused at once than when all is drawn.
+fn writable(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let trial = folder.join(format!(".trial-{}", std::process::id()));
+    std::fs::File::create_new(&trial)?;
+    std::fs::remove_file(trial)
 }

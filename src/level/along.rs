@@ -4,8 +4,8 @@ use super::NoiseLevel;
 
 /// The levels of a batch: one for all, one for each sample, or one for each position along an axis.
 ///
-/// A list of levels (a slice, an array or a vector behind `&`) is that of the samples, or the one of
-/// the batch. [`along`](Self::along) is that of positions: of the tokens of an array \[B, tokens,
+/// A level behind `&` is that of the batch. A list of levels (a slice, an array or a vector behind
+/// `&`) is that of the samples, or the one of the batch. [`along`](Self::along) is that of positions: of the tokens of an array \[B, tokens,
 /// features\], of the frames of \[B, C, frames, H, W\].
 ///
 /// ```
@@ -18,6 +18,7 @@ use super::NoiseLevel;
 /// let levels = [clean, noisy, noisy];
 /// diffuse(&mut x, Levels::along(1, &levels), &mut KeyedNoise::new(1), 0)?;
 /// assert!(x.indexed_iter().all(|((_, token, _), x)| (*x == 1.0) == (token == 0)));
+/// assert_eq!(Levels::from(&noisy), Levels::from(&[noisy]));
 /// # Ok::<(), diffusion_sampler::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,6 +44,12 @@ impl<'a> Levels<'a> {
     /// The levels.
     pub fn list(&self) -> &'a [NoiseLevel] {
         self.list
+    }
+}
+
+impl<'a> From<&'a NoiseLevel> for Levels<'a> {
+    fn from(level: &'a NoiseLevel) -> Self {
+        Self::along(0, std::slice::from_ref(level))
     }
 }
 

@@ -114,6 +114,13 @@ fn arguments() -> Result<(Model, std::path::PathBuf), Box<dyn Error>> {
             .ok_or("--model needs a value: network, mixture or a file of weights")?;
         rest.extend(value);
     }
+    let option = rest
+        .iter()
+        .find(|word| word.to_string_lossy().starts_with('-'));
+    if let Some(option) = option {
+        let option = option.display();
+        return Err(format!("no option {option}: there is --model").into());
+    }
     let network = |network| Model::Network(Box::new(network));
     let model = match name.to_str() {
         Some("network") => network(Network::trained()?),
@@ -123,7 +130,8 @@ fn arguments() -> Result<(Model, std::path::PathBuf), Box<dyn Error>> {
             let expected = "expected network, mixture or a file of weights";
             let bytes = std::fs::read(&name)
                 .map_err(|error| format!("--model {file}: {expected}: {error}"))?;
-            network(Network::from_safetensors(&bytes)?)
+            let read = Network::from_safetensors(&bytes);
+            network(read.map_err(|error| format!("--model {file}: {error}"))?)
         }
     };
     Ok((model, output::path_from(rest.into_iter(), "digits.png")?))
