@@ -74,7 +74,8 @@ done
 if kill -0 "$gather" 2> /dev/null; then fail "the ranks wait for each other"; fi
 if wait "$gather"; then fail "not noticed"; fi
 grep 'rank 1: opening gone.npy' gather.log
-same "$(grep -c 'ranks failed: \[1\]' gather.log)" 2 "ranks that say which one failed"
+# At one rank at least: mpirun ends the other as soon as the first has ended.
+grep 'ranks failed: \[1\]' gather.log
 
 job=(--samples 2000 --steps 8 --seed 7)
 "$shards" sample --out more.npy "${job[@]}"

@@ -12,7 +12,9 @@ pub(crate) fn say(line: Arguments<'_>) -> Result<()> {
     written.map_err(Error::Output)
 }
 
-/// Writes a line to the standard error. Where that fails, nobody can be told.
+/// Writes a line to the standard error, in one piece: several processes may write there. Where that
+/// fails, nobody can be told.
 pub(crate) fn complain(line: Arguments<'_>) {
-    let _ = writeln!(io::stderr().lock(), "shards: {line}");
+    let line = format!("shards: {line}\n");
+    let _ = io::stderr().lock().write_all(line.as_bytes());
 }
