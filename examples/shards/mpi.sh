@@ -52,8 +52,30 @@ cmp few.npy few-4.npy
 
 step "another job on the same file is refused at every rank"
 if ranks 2 "$shards" sample --out one.npy --samples 1001 --steps 9 --mpi > other.log 2>&1; then fail "not refused"; fi
-same "$(grep -c 'its steps is 8, here it is 9' other.log)" 2 "ranks that refuse"
+same "$(grep -c 'steps = 8 there, 9 here' other.log)" 2 "ranks that refuse"
 same "$(hash one.npy)" "$one" "the file after that"
+
+step "a rank that cannot read its rows for the gather: no rank waits for it"
+job=(--samples 800 --steps 4 --mpi --gather)
+# Rank 1 works on a file of its own, which is gone when its rows are finished. Rank 0 is slow: a row at a time.
+started 1 "$shards" sample --out here.npy "${job[@]}" --batch 1 : \
+    -n 1 "$shards" sample --out gone.npy "${job[@]}" > gather.log 2>&1 &
+gather=$!
+for _ in $(seq 2000); do
+    if [ "$("$shards" status --out gone.npy 2> /dev/null | grep -c '^finished = 400 ')" = 1 ]; then break; fi
+    sleep 0.02
+done
+rm gone.npy
+if [ "$(finished here.npy)" -ge 400 ]; then fail "rank 0 was not slow enough"; fi
+for _ in $(seq 1200); do
+    if ! kill -0 "$gather" 2> /dev/null; then break; fi
+    sleep 0.05
+done
+if kill -0 "$gather" 2> /dev/null; then fail "the ranks wait for each other"; fi
+if wait "$gather"; then fail "not noticed"; fi
+grep 'rank 1: opening gone.npy' gather.log
+# At one rank at least: mpirun ends the other as soon as the first has ended.
+grep 'ranks failed: \[1\]' gather.log
 
 job=(--samples 2000 --steps 8 --seed 7)
 "$shards" sample --out more.npy "${job[@]}"

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::job::Job;
 use crate::misuse::Misuse;
 use crate::rows::Shard;
+use crate::words::{Taken, Words, invalid};
 use crate::work::{Part, Work};
 
 /// What `shards help` prints.
@@ -18,7 +19,7 @@ shards resume --out FILE               the same, with the settings that are stor
     both: [--shard I/N | --rows A..B | --mpi [--gather]] [--batch ROWS] [--shuffle SEED]
 shards status --out FILE               the job, and which rows are missing
 shards check  --out FILE               whether it is whole and unchanged, and its hash
-shards verify --out FILE               sample rows again and compare
+shards verify --out FILE               sample finished rows again and compare
     [--rows A..B] [--batch ROWS]
 shards merge  --out FILE --from FILE…  one file from several that were written apart
 shards cost                            time and memory against samples and processes
@@ -80,12 +81,15 @@ impl Command {
             Some((command, rest)) => (command.as_str(), rest),
             None => ("help", words),
         };
-        let mut words = Words {
-            command,
-            rest: rest.to_vec(),
-        };
-        let command = match command {
-            "sample" | "resume" => sample(&mut words)?,
+        let taken = taken(command).ok_or_else(|| Misuse::UnknownCommand {
+            found: command.to_owned(),
+        })?;
+        if rest.iter().any(|word| word == "--help" || word == "-h") {
+            return Ok(Self::Help);
+        }
+        let words = Words::read(command, rest, taken)?;
+        Ok(match command {
+            "sample" | "resume" => sample(&words)?,
             "status" => Self::Status {
                 out: words.path("--out")?,
             },
@@ -95,32 +99,57 @@ impl Command {
             "verify" => Self::Verify {
                 out: words.path("--out")?,
                 rows: words.rows()?,
-                batch: words.batch()?,
+                batch: batch(&words)?,
             },
             "merge" => Self::Merge {
                 out: words.path("--out")?,
                 parts: words.paths("--from")?,
             },
             "cost" => Self::Cost,
-            "help" | "--help" | "-h" => Self::Help,
-            found => {
-                return Err(Misuse::UnknownCommand {
-                    found: found.to_owned(),
-                });
-            }
-        };
-        words.finish(command)
+            _ => Self::Help,
+        })
     }
 }
 
-fn sample(words: &mut Words<'_>) -> Result<Command, Misuse> {
+/// What a command takes; `None` where there is no such command.
+fn taken(command: &str) -> Option<Taken> {
+    let (options, flags): (&[_], &[_]) = match command {
+        "sample" => (
+            &[
+                "--out",
+                "--samples",
+                "--sampler",
+                "--steps",
+                "--scale",
+                "--seed",
+                "--shard",
+                "--rows",
+                "--batch",
+                "--shuffle",
+            ],
+            &["--mpi", "--gather"],
+        ),
+        "resume" => (
+            &["--out", "--shard", "--rows", "--batch", "--shuffle"],
+            &["--mpi", "--gather"],
+        ),
+        "status" | "check" => (&["--out"], &[]),
+        "verify" => (&["--out", "--rows", "--batch"], &[]),
+        "merge" => (&["--out", "--from"], &[]),
+        "cost" | "help" | "--help" | "-h" => (&[], &[]),
+        _ => return None,
+    };
+    Some(Taken { options, flags })
+}
+
+fn sample(words: &Words<'_>) -> Result<Command, Misuse> {
     let out = words.path("--out")?;
-    let job = match words.command {
+    let job = match words.command() {
         "sample" => Some(job(words)?),
         _ => None,
     };
     let work = Work {
-        batch: words.batch()?,
+        batch: batch(words)?,
         shuffle: words.whole("--shuffle")?,
     };
     let (part, gather) = (part(words)?, words.flag("--gather"));
@@ -144,30 +173,34 @@ fn sample(words: &mut Words<'_>) -> Result<Command, Misuse> {
     }
 }
 
-fn job(words: &mut Words<'_>) -> Result<Job, Misuse> {
-    let command = words.command.to_owned();
-    let samples = words.whole("--samples")?;
+fn job(words: &Words<'_>) -> Result<Job, Misuse> {
     Ok(Job {
-        samples: samples.ok_or(Misuse::MissingOption {
-            command,
-            option: "--samples",
-        })?,
+        samples: words.required("--samples", words.whole("--samples")?)?,
         sampler: words
-            .value("--sampler")?
-            .unwrap_or_else(|| "DPM++ 2M trailing".to_owned()),
+            .value("--sampler")
+            .unwrap_or("DPM++ 2M trailing")
+            .to_owned(),
         steps: words.whole("--steps")?.unwrap_or(20),
         scale: words.number("--scale")?.unwrap_or(2.0),
         seed: words.whole("--seed")?.unwrap_or(0),
     })
 }
 
+fn batch(words: &Words<'_>) -> Result<u64, Misuse> {
+    let option = "--batch";
+    match words.whole(option)? {
+        Some(0) => Err(invalid(option, "0", "at least 1")),
+        batch => Ok(batch.unwrap_or(BATCH)),
+    }
+}
+
 /// What is asked for; `None` for the rank's.
-fn part(words: &mut Words<'_>) -> Result<Option<Part>, Misuse> {
-    let shard = words.value("--shard")?;
+fn part(words: &Words<'_>) -> Result<Option<Part>, Misuse> {
+    let shard = words.value("--shard");
     match (shard, words.rows()?, words.flag("--mpi")) {
         (None, None, true) => Ok(None),
         (None, Some(rows), false) => Ok(Some(Part::Rows(rows))),
-        (Some(shard), None, false) => Ok(Some(Part::Shard(Shard::parse(&shard)?))),
+        (Some(shard), None, false) => Ok(Some(Part::Shard(Shard::parse(shard)?))),
         (None, None, false) => Ok(Some(Part::Shard(Shard::WHOLE))),
         (Some(_), Some(_), _) => Err(Misuse::Together {
             one: "--shard",
@@ -181,108 +214,6 @@ fn part(words: &mut Words<'_>) -> Result<Option<Part>, Misuse> {
             one: "--rows",
             other: "--mpi",
         }),
-    }
-}
-
-/// The words that nobody has taken yet.
-struct Words<'c> {
-    command: &'c str,
-    rest: Vec<String>,
-}
-
-impl Words<'_> {
-    fn flag(&mut self, option: &str) -> bool {
-        let at = self.rest.iter().position(|word| word == option);
-        at.map(|at| self.rest.remove(at)).is_some()
-    }
-
-    fn value(&mut self, option: &'static str) -> Result<Option<String>, Misuse> {
-        let Some(at) = self.rest.iter().position(|word| word == option) else {
-            return Ok(None);
-        };
-        if at + 1 == self.rest.len() {
-            return Err(Misuse::MissingValue { option });
-        }
-        self.rest.remove(at);
-        Ok(Some(self.rest.remove(at)))
-    }
-
-    fn path(&mut self, option: &'static str) -> Result<PathBuf, Misuse> {
-        let command = self.command.to_owned();
-        let value = self.value(option)?;
-        Ok(value
-            .ok_or(Misuse::MissingOption { command, option })?
-            .into())
-    }
-
-    fn paths(&mut self, option: &'static str) -> Result<Vec<PathBuf>, Misuse> {
-        let mut paths = vec![self.path(option)?];
-        while let Some(path) = self.value(option)? {
-            paths.push(path.into());
-        }
-        Ok(paths)
-    }
-
-    fn whole(&mut self, option: &'static str) -> Result<Option<u64>, Misuse> {
-        self.parsed(option, "a whole number from 0 to 2^64 - 1")
-    }
-
-    fn number(&mut self, option: &'static str) -> Result<Option<f64>, Misuse> {
-        self.parsed(option, "a number")
-    }
-
-    fn parsed<T: std::str::FromStr>(
-        &mut self,
-        option: &'static str,
-        allowed: &'static str,
-    ) -> Result<Option<T>, Misuse> {
-        let Some(value) = self.value(option)? else {
-            return Ok(None);
-        };
-        let parsed = value.parse();
-        parsed.map(Some).map_err(|_| Misuse::InvalidValue {
-            option,
-            value,
-            allowed,
-        })
-    }
-
-    fn batch(&mut self) -> Result<u64, Misuse> {
-        let (option, allowed) = ("--batch", "at least 1");
-        match self.whole(option)? {
-            Some(0) => Err(Misuse::InvalidValue {
-                option,
-                value: "0".to_owned(),
-                allowed,
-            }),
-            batch => Ok(batch.unwrap_or(BATCH)),
-        }
-    }
-
-    fn rows(&mut self) -> Result<Option<Range<u64>>, Misuse> {
-        let option = "--rows";
-        let Some(value) = self.value(option)? else {
-            return Ok(None);
-        };
-        let bounds = value.split_once("..");
-        let rows = bounds.and_then(|(start, end)| Some(start.parse().ok()?..end.parse().ok()?));
-        let allowed = "a..b, two whole numbers";
-        rows.map(Some).ok_or(Misuse::InvalidValue {
-            option,
-            value,
-            allowed,
-        })
-    }
-
-    /// The command, if nothing is left.
-    fn finish(self, command: Command) -> Result<Command, Misuse> {
-        match self.rest.into_iter().next() {
-            None => Ok(command),
-            Some(found) => Err(Misuse::UnknownOption {
-                command: self.command.to_owned(),
-                found,
-            }),
-        }
     }
 }
 
@@ -334,7 +265,9 @@ mod tests {
                 parts
             })
         );
-        assert_eq!(read(""), Ok(Command::Help));
+        for line in ["", "help", "--help", "sample --help", "verify --out a -h"] {
+            assert_eq!(read(line), Ok(Command::Help), "{line}");
+        }
     }
 
     #[test]
@@ -367,13 +300,31 @@ mod tests {
             assert!(refused.to_string().contains(found));
         }
         let others = [
-            ("sampel", "sampel"),
-            ("sample --samples 3", "--out"),
-            ("sample --out a", "--samples"),
-            ("sample --out a --samples", "--samples"),
-            ("sample --out a --samples 3 --wat 1", "--wat"),
-            ("sample --out a --samples 3 --samples 4", "--samples"),
-            ("sample --out a --samples 3 --shard 2/2", "2/2"),
+            ("sampel", "no command \"sampel\""),
+            ("sampel --help", "no command \"sampel\""),
+            ("sample --samples 3", "needs --out"),
+            ("sample --out a", "needs --samples"),
+            ("sample --out a --samples", "--samples needs a value"),
+            ("sample --out --samples 3", "--out needs a value"),
+            ("sample --out a --samples 3 --wat 1", "no \"--wat\""),
+            ("sample --ot a --samples 3", "no \"--ot\""),
+            ("sample --out a --samples 3 4", "no \"4\""),
+            (
+                "sample --out a --samples 3 --samples 4",
+                "--samples is given twice",
+            ),
+            (
+                "sample --out a --mpi --samples 3 --mpi",
+                "--mpi is given twice",
+            ),
+            (
+                "sample --out a --samples 3 --shard 2/2",
+                "2 must be below 2",
+            ),
+            (
+                "sample --out a --samples 3 --shard 0/0",
+                "n must be at least 1",
+            ),
             (
                 "sample --out a --samples 3 --shard 0/2 --rows 0..1",
                 "--rows",
@@ -381,13 +332,16 @@ mod tests {
             ("sample --out a --samples 3 --shard 0/2 --mpi", "--mpi"),
             ("sample --out a --samples 3 --rows 0..2 --mpi", "--mpi"),
             ("sample --out a --samples 3 --gather", "--mpi"),
-            ("resume --out a --samples 3", "--samples"),
-            ("merge --out a", "--from"),
-            ("cost 3", "3"),
+            ("resume --out a --samples 3", "no \"--samples\""),
+            ("merge --out a", "needs --from"),
+            ("cost 3", "no \"3\""),
         ];
         for (line, named) in others {
             let refused = read(line).unwrap_err().to_string();
             assert!(refused.contains(named), "{line}: {refused}");
         }
+        let nameless = ["check", "--out", ""].map(str::to_owned);
+        let refused = Command::read(&nameless).unwrap_err().to_string();
+        assert_eq!(refused, "--out \"\": must be the name of a file");
     }
 }

@@ -9,6 +9,7 @@ use crate::npy;
 use crate::output::{Output, job_of};
 use crate::rows::RowSet;
 use crate::sampling::Sampling;
+use crate::work::Part;
 
 /// The hash of the whole file, if every row is finished and holds what was written.
 ///
@@ -17,14 +18,7 @@ pub(crate) fn check(path: &Path) -> Result<String> {
     let mut output = Output::open(path)?;
     let entries = output.entries()?;
     let finished: RowSet = entries.iter().map(|entry| entry.rows.clone()).collect();
-    let missing = finished.missing(0..output.samples());
-    if missing.len() > 0 {
-        let missing = missing.ranges().to_vec();
-        return Err(Error::Unfinished {
-            path: path.to_owned(),
-            missing,
-        });
-    }
+    require_finished(&finished, 0..output.samples(), path)?;
     let mut damaged = Vec::new();
     for entry in entries {
         if output.hash_of_rows(&entry.rows)? != entry.hash {
@@ -41,13 +35,30 @@ pub(crate) fn check(path: &Path) -> Result<String> {
     output.hash_of_all()
 }
 
+/// That all of these rows are finished.
+fn require_finished(finished: &RowSet, rows: Range<u64>, path: &Path) -> Result<()> {
+    let missing = finished.missing(rows);
+    if missing.len() == 0 {
+        return Ok(());
+    }
+    Err(Error::Unfinished {
+        path: path.to_owned(),
+        missing: missing.ranges().to_vec(),
+    })
+}
+
 /// Samples rows again, in memory, and compares them with the file.
 pub(crate) fn verify(path: &Path, rows: Option<Range<u64>>, batch: u64) -> Result<u64> {
     let (job, text) = job_of(path)?;
+    let rows = match rows {
+        Some(rows) => Part::Rows(rows).rows(job.samples)?,
+        None => 0..job.samples,
+    };
     let sampling = Sampling::new(&job)?;
     require_same(&text, &sampling.text(&job)?, path)?;
     let mut output = Output::open(path)?;
-    let rows: RowSet = std::iter::once(rows.unwrap_or(0..job.samples)).collect();
+    require_finished(&output.finished()?, rows.clone(), path)?;
+    let rows: RowSet = std::iter::once(rows).collect();
     for batch in rows.batches(batch) {
         let stored = output.read(&batch)?;
         let (samples, _) = sampling.rows(batch.clone())?;

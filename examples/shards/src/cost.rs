@@ -9,6 +9,7 @@ use std::time::Instant;
 use crate::check::check;
 use crate::error::{Error, Result};
 use crate::report::Report;
+use crate::say::say;
 
 /// Steps where time is measured. Memory does not depend on them.
 const STEPS: u64 = 8;
@@ -19,16 +20,18 @@ const MANY: u64 = 16_000;
 /// Prints both tables.
 pub(crate) fn print() -> Result<()> {
     let folder = Folder::new()?;
-    println!("{STEPS} steps of DPM++ 2M, guided; times to the end of the last process\n");
-    println!(
-        "| samples | processes | seconds | CPU ms a sample | speed | network | sampler | disk |"
-    );
-    println!("|---|---|---|---|---|---|---|---|");
+    say(format_args!(
+        "{STEPS} steps of DPM++ 2M, guided; times to the end of the last process\n\n\
+         | samples | processes | seconds | CPU ms a sample | speed | network | sampler | disk |\n\
+         |---|---|---|---|---|---|---|---|"
+    ))?;
     for samples in [500, 2_000, 8_000] {
         times(samples, &folder)?;
     }
-    println!("\n| samples | processes | batch | share of one, KiB | peak memory of one, KiB |");
-    println!("|---|---|---|---|---|");
+    say(format_args!(
+        "\n| samples | processes | batch | share of one, KiB | peak memory of one, KiB |\n\
+         |---|---|---|---|---|"
+    ))?;
     for (count, batch) in [
         (1, 16_000),
         (2, 16_000),
@@ -43,7 +46,7 @@ pub(crate) fn print() -> Result<()> {
             count,
             batch,
         };
-        memory(run, &run.go(&folder)?);
+        memory(run, &run.go(&folder)?)?;
     }
     Ok(())
 }
@@ -69,15 +72,17 @@ fn times(samples: u64, folder: &Folder) -> Result<()> {
         let cpu: f64 = outcome.reports.iter().map(|report| report.cpu).sum();
         let each = 1e3 * cpu / samples as f64;
         let [network, sampler, disk] = outcome.parts().map(|part| format!("{:.1} %", 100.0 * part));
-        print!("| {samples} | {count} | {seconds:.2} | {each:.3} | {speed:.2} ");
-        println!("| {network} | {sampler} | {disk} |");
+        say(format_args!(
+            "| {samples} | {count} | {seconds:.2} | {each:.3} | {speed:.2} \
+             | {network} | {sampler} | {disk} |"
+        ))?;
         first.get_or_insert(outcome);
     }
     Ok(())
 }
 
 /// A row of the second table.
-fn memory(run: Run, outcome: &Outcome) {
+fn memory(run: Run, outcome: &Outcome) -> Result<()> {
     let Run {
         samples,
         count,
@@ -87,7 +92,9 @@ fn memory(run: Run, outcome: &Outcome) {
     let reports = || outcome.reports.iter();
     let share = reports().map(Report::share_kib).fold(0.0, f64::max);
     let peak = reports().map(|report| report.peak_kib).max().unwrap_or(0);
-    println!("| {samples} | {count} | {batch} | {share:.0} | {peak} |");
+    say(format_args!(
+        "| {samples} | {count} | {batch} | {share:.0} | {peak} |"
+    ))
 }
 
 /// A job that is shared by so many processes at once.

@@ -55,6 +55,8 @@ pub(crate) enum Error {
     Ranks(crate::ranks::RankError),
     /// A process that was started ended badly.
     Process { arguments: String, said: String },
+    /// The standard output does not take what is said.
+    Output(io::Error),
     /// What the operating system refused.
     Io {
         doing: &'static str,
@@ -119,10 +121,19 @@ impl fmt::Display for Error {
                 wanted,
             } => write!(
                 f,
-                "{} holds another job: its {field} is {stored}, here it is {wanted}",
-                path.display()
+                "{} holds another job: {field} = {stored} there, {wanted} here{}",
+                path.display(),
+                match *field {
+                    "network" => " (other weights, or another processor?)",
+                    _ => "",
+                }
             ),
             Self::NoJob { path } => write!(f, "{}: no job there", path.display()),
+            Self::DamagedJob { path, line } if line.is_empty() => write!(
+                f,
+                "{} is empty or cut short: it does not say what the job is",
+                path.display()
+            ),
             Self::DamagedJob { path, line } => {
                 write!(
                     f,
@@ -164,9 +175,10 @@ impl fmt::Display for Error {
             }
             Self::Damaged { path, rows } => write!(
                 f,
-                "{}: rows changed since they were written: {} (`--rows` samples them again)",
+                "{}: rows changed since they were written: {}{}",
                 path.display(),
-                Listed(rows)
+                Listed(rows),
+                Again(path, rows)
             ),
             Self::Differs { path, row } => {
                 write!(
@@ -178,6 +190,7 @@ impl fmt::Display for Error {
             #[cfg(feature = "mpi")]
             Self::Ranks(error) => error.fmt(f),
             Self::Process { arguments, said } => write!(f, "`shards {arguments}`: {said}"),
+            Self::Output(source) => write!(f, "writing to the standard output: {source}"),
             Self::Io {
                 doing,
                 path,
@@ -185,6 +198,24 @@ impl fmt::Display for Error {
             } => write!(f, "{doing} {}: {source}", path.display()),
             Self::Sampler(error) => error.fmt(f),
             Self::Network(error) => write!(f, "the network: {error}"),
+        }
+    }
+}
+
+/// How to sample rows again.
+struct Again<'r>(&'r Path, &'r [Range<u64>]);
+
+impl fmt::Display for Again<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(path, rows) = self;
+        let Some((Range { start, end }, others)) = rows.split_first() else {
+            return Ok(());
+        };
+        let path = path.display();
+        write!(f, " (`shards resume --out {path} --rows {start}..{end}`")?;
+        match others.len() {
+            0 => f.write_str(" samples them again)"),
+            _ => f.write_str(", and so on, samples them again)"),
         }
     }
 }

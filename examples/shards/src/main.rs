@@ -16,16 +16,20 @@ mod ranks;
 mod report;
 mod rows;
 mod sampling;
+mod say;
+mod words;
 mod work;
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 
 use arguments::{Command, HELP};
-use error::{Listed, Result};
+use error::{Error, Listed, Result};
 use job::{Job, require_same};
 use output::{Output, job_of};
 use sampling::Sampling;
+use say::{complain, say};
 use work::{Part, Work};
 
 fn main() -> ExitCode {
@@ -33,13 +37,12 @@ fn main() -> ExitCode {
         .skip(1)
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
-    match Command::read(&words)
-        .map_err(error::Error::from)
-        .and_then(run)
-    {
+    match Command::read(&words).map_err(Error::from).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads has read enough, as `head` does.
+        Err(Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("shards: {error}");
+            complain(format_args!("{error}"));
             ExitCode::FAILURE
         }
     }
@@ -55,8 +58,7 @@ fn run(command: Command) -> Result<()> {
         } => {
             let (sampling, mut output) = prepare(&out, job, &part)?;
             let report = work.run(&part, &sampling, &mut output)?;
-            println!("{part}: {report}");
-            Ok(())
+            say(format_args!("{part}: {report}"))
         }
         Command::Ranks {
             out,
@@ -67,24 +69,20 @@ fn run(command: Command) -> Result<()> {
         Command::Status { out } => status(&out),
         Command::Check { out } => {
             let hash = check::check(&out)?;
-            println!("{hash}  {}", out.display());
-            Ok(())
+            say(format_args!("{hash}  {}", out.display()))
         }
         Command::Verify { out, rows, batch } => {
             let rows = check::verify(&out, rows, batch)?;
-            println!("{rows} rows come out as they are in {}", out.display());
-            Ok(())
+            let out = out.display();
+            say(format_args!("{rows} rows come out as they are in {out}"))
         }
         Command::Merge { out, parts } => {
             let rows = merge::merge(&out, &parts)?;
-            println!("{rows} rows copied into {}", out.display());
+            say(format_args!("{rows} rows copied into {}", out.display()))?;
             status(&out)
         }
         Command::Cost => cost::print(),
-        Command::Help => {
-            print!("{HELP}");
-            Ok(())
-        }
+        Command::Help => say(format_args!("{}", HELP.trim_end())),
     }
 }
 
@@ -118,10 +116,14 @@ fn status(out: &Path) -> Result<()> {
     let (job, text) = job_of(out)?;
     let finished = Output::open(out)?.finished()?;
     let missing = finished.missing(0..job.samples);
-    print!("{text}");
-    println!("finished = {} of {}", finished.len(), job.samples);
-    if missing.len() > 0 {
-        println!("missing = {}", Listed(missing.ranges()));
+    say(format_args!("{}", text.trim_end()))?;
+    say(format_args!(
+        "finished = {} of {}",
+        finished.len(),
+        job.samples
+    ))?;
+    match missing.len() {
+        0 => Ok(()),
+        _ => say(format_args!("missing = {}", Listed(missing.ranges()))),
     }
-    Ok(())
 }

@@ -8,15 +8,17 @@ use std::ops::Range;
 pub(crate) enum Misuse {
     /// No such command.
     UnknownCommand { found: String },
-    /// The command does not have this option, or has it once.
+    /// The command does not have this option.
     UnknownOption { command: String, found: String },
+    /// An option is there twice.
+    RepeatedOption { option: String },
     /// The command cannot do without this option.
     MissingOption {
         command: String,
         option: &'static str,
     },
-    /// An option is the last word.
-    MissingValue { option: &'static str },
+    /// Behind an option there is no value.
+    MissingValue { option: String },
     /// An option's value is not what it must be.
     InvalidValue {
         option: &'static str,
@@ -35,7 +37,7 @@ pub(crate) enum Misuse {
     },
     /// A shard's number is not below the number of shards.
     NoSuchShard { index: u64, count: u64 },
-    /// Rows that the job does not have.
+    /// No rows, or rows that the job does not have.
     NoSuchRows { rows: Range<u64>, samples: u64 },
     /// So many samples have no file.
     TooManySamples { samples: u64, allowed: u64 },
@@ -51,11 +53,9 @@ impl fmt::Display for Misuse {
                 write!(f, "no command \"{found}\"; `shards help` lists them")
             }
             Self::UnknownOption { command, found } => {
-                write!(
-                    f,
-                    "`{command}` takes no \"{found}\", or not twice; see `shards help`"
-                )
+                write!(f, "`{command}` takes no \"{found}\"; see `shards help`")
             }
+            Self::RepeatedOption { option } => write!(f, "{option} is given twice"),
             Self::MissingOption { command, option } => write!(f, "`{command}` needs {option}"),
             Self::MissingValue { option } => write!(f, "{option} needs a value behind it"),
             Self::InvalidValue {
@@ -67,6 +67,9 @@ impl fmt::Display for Misuse {
             }
             Self::Together { one, other } => write!(f, "either {one} or {other}, not both"),
             Self::Without { one, other } => write!(f, "{one} works with {other} only"),
+            Self::NoSuchShard { index, count: 0 } => {
+                write!(f, "--shard {index}/0: n must be at least 1")
+            }
             Self::NoSuchShard { index, count } => {
                 write!(
                     f,
@@ -75,7 +78,7 @@ impl fmt::Display for Misuse {
             }
             Self::NoSuchRows { rows, samples } => write!(
                 f,
-                "--rows {}..{}: must lie within 0..{samples}, the start not behind the end",
+                "--rows {}..{}: must lie within 0..{samples}, the start below the end",
                 rows.start, rows.end
             ),
             Self::TooManySamples { samples, allowed } => {

@@ -5,13 +5,14 @@
 //! file.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 
 use digits_network::PIXELS;
 use mpi::Count;
 use mpi::datatype::PartitionMut;
 use mpi::topology::SimpleCommunicator;
-use mpi::traits::{Communicator, Root};
+use mpi::traits::{Communicator, CommunicatorCollectives, Root};
 
 use crate::check::check;
 use crate::error::{Error, Result};
@@ -22,6 +23,7 @@ use crate::output::Output;
 use crate::prepare;
 use crate::report::{NUMBERS, Report};
 use crate::rows::Shard;
+use crate::say::{complain, say};
 use crate::work::{Part, Work};
 
 /// What is wrong among the ranks.
@@ -60,34 +62,35 @@ impl From<RankError> for Error {
 }
 
 /// A rank's part in the job; at rank 0 the hash of all is printed at the end.
+///
+/// What cannot be said keeps no rank from its collectives, in which the others would wait for it.
 pub(crate) fn run(out: &Path, job: Option<Job>, work: Work, gather: bool) -> Result<()> {
     let universe = mpi::initialize().ok_or(RankError::NotStarted)?;
     let world = universe.world();
     let (rank, size) = (world.rank(), world.size());
-    println!("rank {rank} of {size} is process {}", std::process::id());
+    let process = std::process::id();
+    let mut said = say(format_args!("rank {rank} of {size} is process {process}"));
     let done = share(&world, out, job, work);
-    if let Err(error) = &done {
-        eprintln!("shards: rank {rank}: {error}");
+    let reports = reported(&world, done.as_ref().ok().map(|(report, _)| report));
+    if rank == 0 {
+        said = said.and_then(|()| print(&reports));
     }
-    let mine = done.as_ref().ok().map(|(report, _)| report);
-    reported(&world, mine)?;
-    let gathered = match &done {
-        Ok((report, samples)) if gather => gathered(&world, out, report, *samples)?,
-        _ => None,
+    let samples = agreed(&world, done.map(|(_, samples)| samples))?;
+    let gathered = match gather {
+        true => gathered(&world, out, samples)?,
+        false => None,
     };
     if rank != 0 {
-        return Ok(());
+        return said;
     }
     let file = check(out)?;
-    println!("{file}  {}", out.display());
+    said?;
+    say(format_args!("{file}  {}", out.display()))?;
     match gathered {
         Some(gathered) if gathered != file => {
             Err(RankError::GatheredDiffers { file, gathered }.into())
         }
-        Some(gathered) => {
-            println!("{gathered}  gathered at rank 0");
-            Ok(())
-        }
+        Some(gathered) => say(format_args!("{gathered}  gathered at rank 0")),
         None => Ok(()),
     }
 }
@@ -106,70 +109,88 @@ fn share(
     Ok((report, output.samples()))
 }
 
-/// Prints all reports at rank 0. An error at every rank if one has none.
-fn reported(world: &SimpleCommunicator, mine: Option<&Report>) -> Result<()> {
+/// What every rank has, where all ranks have it; else an error at all of them. A rank that failed
+/// says why.
+fn agreed<T>(world: &SimpleCommunicator, mine: Result<T>) -> Result<T> {
+    if let Err(error) = &mine {
+        complain(format_args!("rank {}: {error}", world.rank()));
+    }
+    let mut failed = vec![0u8; world.size() as usize];
+    world.all_gather_into(&u8::from(mine.is_err()), &mut failed[..]);
+    let ranks = failed.iter().enumerate().filter(|(_, failed)| **failed > 0);
+    let ranks: Vec<usize> = ranks.map(|(rank, _)| rank).collect();
+    if ranks.is_empty() {
+        return mine;
+    }
+    Err(RankError::Failed { ranks }.into())
+}
+
+/// The reports of all ranks, as far as they have one.
+fn reported(world: &SimpleCommunicator, mine: Option<&Report>) -> Vec<Option<Report>> {
     // No report: a row that no job has.
     let numbers = mine.map_or([-1.0; NUMBERS], Report::numbers);
-    let root = world.process_at_rank(0);
     let mut all = vec![0.0; NUMBERS * world.size() as usize];
-    if world.rank() == 0 {
-        root.gather_into_root(&numbers, &mut all);
-    } else {
-        root.gather_into(&numbers);
-    }
-    root.broadcast_into(&mut all);
-    let mut failed = Vec::new();
-    for (rank, numbers) in all.chunks_exact(NUMBERS).enumerate() {
-        match <[f64; NUMBERS]>::try_from(numbers) {
-            Ok(numbers) if numbers.iter().all(|number| *number >= 0.0) => {
-                if world.rank() == 0 {
-                    println!("rank {rank}: {}", Report::of_numbers(numbers));
-                }
-            }
-            _ => failed.push(rank),
+    world.all_gather_into(&numbers, &mut all[..]);
+    let (all, _) = all.as_chunks::<NUMBERS>();
+    let report = |numbers: &[f64; NUMBERS]| {
+        let sound = numbers.iter().all(|number| *number >= 0.0);
+        sound.then(|| Report::of_numbers(*numbers))
+    };
+    all.iter().map(report).collect()
+}
+
+fn print(reports: &[Option<Report>]) -> Result<()> {
+    for (rank, report) in reports.iter().enumerate() {
+        if let Some(report) = report {
+            say(format_args!("rank {rank}: {report}"))?;
         }
     }
-    if failed.is_empty() {
-        return Ok(());
-    }
-    Err(RankError::Failed { ranks: failed }.into())
+    Ok(())
 }
 
 /// The whole array in the memory of rank 0, for those that go on with it there: the hash of the
 /// file that it would be. Every rank brings its own rows.
-fn gathered(
-    world: &SimpleCommunicator,
-    out: &Path,
-    report: &Report,
-    samples: u64,
-) -> Result<Option<String>> {
-    let count = |rows: u64| Count::try_from(rows * PIXELS as u64).ok();
-    let allowed = Count::MAX as u64 / PIXELS as u64;
-    let all = count(samples).ok_or(RankError::TooManyToGather { samples, allowed })?;
-    let bytes = Output::open(out)?.read(&report.rows)?;
-    let (elements, _) = bytes.as_chunks::<4>();
-    let mine: Vec<f32> = elements
-        .iter()
-        .map(|element| f32::from_le_bytes(*element))
-        .collect();
+fn gathered(world: &SimpleCommunicator, out: &Path, samples: u64) -> Result<Option<String>> {
+    // All that can fail is done before the ranks agree to meet in the gather.
+    let ready = shares(world, samples)
+        .and_then(|shares| Ok((elements(out, shares.get(world.rank() as usize))?, shares)));
+    let (mine, shares) = agreed(world, ready)?;
     let root = world.process_at_rank(0);
     if world.rank() != 0 {
         root.gather_varcount_into(&mine[..]);
         return Ok(None);
     }
-    let size = world.size() as u64;
-    let shards = (0..size).map(|rank| Ok(Shard::new(rank, size)?.rows(samples)));
-    let shards: Vec<_> = shards.collect::<Result<_>>()?;
-    let counts: Vec<Count> = shards
+    let count = |rows: u64| (rows * PIXELS as u64) as Count;
+    let counts: Vec<Count> = shares
         .iter()
-        .filter_map(|rows| count(rows.end - rows.start))
+        .map(|rows| count(rows.end - rows.start))
         .collect();
-    let places: Vec<Count> = shards.iter().filter_map(|rows| count(rows.start)).collect();
-    let mut array = vec![0.0f32; all as usize];
+    let places: Vec<Count> = shares.iter().map(|rows| count(rows.start)).collect();
+    let mut array = vec![0.0f32; samples as usize * PIXELS];
     let mut partition = PartitionMut::new(&mut array[..], counts, places);
     root.gather_varcount_into_root(&mine[..], &mut partition);
     let mut hash = Hash::new();
     hash.add(&npy::header(samples));
     hash.add(&npy::bytes(&array));
     Ok(Some(hash.finish()))
+}
+
+/// The rows of every rank, where MPI can count all their elements.
+fn shares(world: &SimpleCommunicator, samples: u64) -> Result<Vec<Range<u64>>> {
+    let allowed = Count::MAX as u64 / PIXELS as u64;
+    if samples > allowed {
+        return Err(RankError::TooManyToGather { samples, allowed }.into());
+    }
+    let size = world.size() as u64;
+    let shares = (0..size).map(|rank| Ok(Shard::new(rank, size)?.rows(samples)));
+    shares.collect()
+}
+
+/// The elements of these rows in the file.
+fn elements(out: &Path, rows: Option<&Range<u64>>) -> Result<Vec<f32>> {
+    let rows = rows.cloned().unwrap_or(0..0);
+    let bytes = Output::open(out)?.read(&rows)?;
+    let (elements, _) = bytes.as_chunks::<4>();
+    let elements = elements.iter().map(|element| f32::from_le_bytes(*element));
+    Ok(elements.collect())
 }

@@ -36,7 +36,7 @@ impl Part {
     pub(crate) fn rows(&self, samples: u64) -> Result<Range<u64>> {
         match self {
             Self::Shard(shard) => Ok(shard.rows(samples)),
-            Self::Rows(rows) if rows.start <= rows.end && rows.end <= samples => Ok(rows.clone()),
+            Self::Rows(rows) if rows.start < rows.end && rows.end <= samples => Ok(rows.clone()),
             Self::Rows(rows) => Err(Misuse::NoSuchRows {
                 rows: rows.clone(),
                 samples,
