@@ -120,7 +120,7 @@ impl Server {
         &self.client
     }
 
-    /// What the engine has done so far, up to its last tick; a request that was answered is counted.
+    /// What the engine has done so far, up to its last tick; a request that was answered is in it.
     /// That of an engine that is gone (its network panicked) stays.
     pub fn stats(&self) -> Stats {
         self.board.read()
