@@ -93,8 +93,8 @@ impl<N: Network> Engine<N> {
             if self.active.len() >= self.places {
                 return true;
             }
-            // A queue that is closed is not waited for: a client that was given a place in it, and is
-            // held up, would hold the server up.
+            // A queue that is closed is not waited for: a client that was given a place in it, and
+            // is held up, would hold the server up.
             let message = if self.active.is_empty() && !self.inbox.is_closed() {
                 self.inbox.blocking_recv()
             } else {

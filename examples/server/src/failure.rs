@@ -77,8 +77,8 @@ impl fmt::Display for Failure {
             ),
             Self::NotForPlusPlus { sampler } => write!(
                 f,
-                "\"{sampler}\" is no sampler for CFG++: take one whose name says it (\"DDIM CFG++\"), or \
-                 another guide than Guide::PlusPlus"
+                "\"{sampler}\" is no sampler for CFG++: take one whose name says it \
+                 (\"DDIM CFG++\"), or another guide than Guide::PlusPlus"
             ),
             Self::Rows { rows, most } => write!(
                 f,

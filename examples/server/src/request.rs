@@ -116,8 +116,8 @@ impl Request {
         }
     }
 
-    /// Its guidance. A name of CFG++ without its guide would be another sampler than it says, and so
-    /// would one of another method with it.
+    /// Its guidance. A name of CFG++ without its guide would be another sampler than it says, and
+    /// so would one of another method with it.
     ///
     /// # Errors
     ///
