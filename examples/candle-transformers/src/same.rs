@@ -33,7 +33,11 @@ fn pair(kind: PredictionType, prediction: Prediction) -> Result<[Box<dyn Schedul
         prediction_type: kind,
         ..Default::default()
     };
-    let ours = SamplerConfig::new(FirstOrder::ddim(), leading)?.predicting(prediction);
+    // The README's line.
+    let ours = SamplerConfig::new(FirstOrder::ddim(), |s, k| {
+        Grid::leading(s, k, 1)?.ending_at(s.level(1.0)?)
+    });
+    let ours = ours?.predicting(prediction);
     let (theirs, ours) = (theirs.build(STEPS)?, ours.build(STEPS)?);
     assert_eq!(theirs.timesteps(), ours.timesteps());
     assert_eq!(theirs.init_noise_sigma(), ours.init_noise_sigma());

@@ -5,7 +5,7 @@ use ndarray::{Array2, ArrayRef, Axis, Ix2};
 
 use crate::architecture::{LAMBDA_LIMIT, NO_CLASS, PIXELS, PREDICTION};
 use crate::error::Error;
-use crate::network::{Network, length};
+use crate::network::Network;
 
 /// The network with a class for each sample: a [`Denoiser`] with two outputs, the prediction with
 /// the class and the one without, for classifier-free guidance. One batched call computes both.
@@ -66,7 +66,10 @@ impl Denoiser<f32, Ix2> for ByClass<'_> {
         query: &Query<'_>,
         out: &mut ArrayRef<f32, Ix2>,
     ) -> Result<(), Error> {
-        length("samples", self.classes.len() / 2, x.nrows())?;
+        let (classes, rows) = (self.classes.len() / 2, x.nrows());
+        if classes != rows {
+            return Err(Error::WrongClasses { classes, rows });
+        }
         if query.outputs() > 2 {
             let found = query.outputs();
             return Err(Error::TooManyOutputs { found });

@@ -19,6 +19,13 @@ pub enum Error {
         /// How many it has.
         found: usize,
     },
+    /// A denoiser was made with another number of classes than x has rows.
+    WrongClasses {
+        /// The classes of the denoiser.
+        classes: usize,
+        /// The rows of x.
+        rows: usize,
+    },
     /// An array does not have one column for each pixel.
     WrongColumns {
         /// Its name.
@@ -100,6 +107,9 @@ impl fmt::Display for Error {
                 f,
                 "{name}: expected {expected}, one for each row, found {found}"
             ),
+            Self::WrongClasses { classes, rows } => {
+                write!(f, "the denoiser has {classes} classes, x has {rows} rows")
+            }
             Self::WrongColumns { name, found } => {
                 write!(f, "{name}: expected {PIXELS} columns, found {found}")
             }

@@ -215,7 +215,7 @@ fn columns(name: &'static str, found: usize) -> Result<(), Error> {
     Err(Error::WrongColumns { name, found })
 }
 
-pub(crate) fn length(name: &'static str, expected: usize, found: usize) -> Result<(), Error> {
+fn length(name: &'static str, expected: usize, found: usize) -> Result<(), Error> {
     if expected == found {
         return Ok(());
     }

@@ -87,13 +87,17 @@ fn what_does_not_fit_is_refused() -> Result<(), Box<dyn StdError>> {
         .denoiser(&[1, 2, 3])?
         .denoise(&x, &Query::new(&level), &mut out);
     assert!(matches!(
-        found,
-        Err(Error::WrongLength {
-            expected: 3,
-            found: 2,
-            ..
+        &found,
+        Err(Error::WrongClasses {
+            classes: 3,
+            rows: 2
         })
     ));
+    let text = found.err().map(|error| error.to_string());
+    assert_eq!(
+        text.as_deref(),
+        Some("the denoiser has 3 classes, x has 2 rows")
+    );
     let mut model = network.denoiser(&[1, 2])?;
     let found = model.denoise(&x, &Query::new(&level).with_outputs(3), &mut out);
     assert!(matches!(found, Err(Error::TooManyOutputs { found: 3 })));

@@ -58,6 +58,11 @@ impl<G: Graph> Denoiser<f32, Ix2> for Digits<G> {
         query: &Query<'_>,
         out: &mut ArrayRef<f32, Ix2>,
     ) -> Result<(), G::Error> {
+        let (classes, samples) = (self.classes.len(), x.nrows());
+        if classes != samples {
+            let text = format!("{classes} classes for {samples} samples");
+            return Err(G::refusal(text));
+        }
         let outputs = query.outputs();
         let lambdas = query
             .row_levels(x.nrows())

@@ -80,6 +80,9 @@ pub trait Graph {
         output: &str,
         out: &mut ArrayRef<f32, D>,
     ) -> Result<(), Self::Error>;
+
+    /// An error of the runtime's type with a text of ours, for what is refused before it is called.
+    fn refusal(text: String) -> Self::Error;
 }
 
 impl<G: Graph> Graph for &mut G {
@@ -92,6 +95,10 @@ impl<G: Graph> Graph for &mut G {
         out: &mut ArrayRef<f32, D>,
     ) -> Result<(), G::Error> {
         (**self).run(inputs, output, out)
+    }
+
+    fn refusal(text: String) -> G::Error {
+        G::refusal(text)
     }
 }
 

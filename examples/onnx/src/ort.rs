@@ -71,6 +71,10 @@ impl Graph for Ort {
             .for_each(|(out, value)| *out = *value);
         Ok(())
     }
+
+    fn refusal(text: String) -> ort::Error {
+        ort::Error::new(text)
+    }
 }
 
 fn value<'a>(input: &'a Input<'_>) -> ort::Result<SessionInputValue<'a>> {

@@ -28,9 +28,9 @@ impl Tract {
     pub fn load(path: impl AsRef<Path>) -> TractResult<Self> {
         let path = path.as_ref();
         let graph = tract_onnx::onnx().model_for_path(path);
-        graph
-            .and_then(Self::new)
-            .with_context(|| format!("in {}", path.display()))
+        let graph = graph.and_then(Self::new);
+        // All of it in one text: tract's errors show the outermost alone.
+        graph.map_err(|error| anyhow!("in {}: {error:#}", path.display()))
     }
 
     /// Reads the bytes of a file.
@@ -39,7 +39,10 @@ impl Tract {
     ///
     /// As [`load`](Self::load).
     pub fn read(mut bytes: &[u8]) -> TractResult<Self> {
-        Self::new(tract_onnx::onnx().model_for_read(&mut bytes)?)
+        let graph = tract_onnx::onnx().model_for_read(&mut bytes);
+        graph
+            .and_then(Self::new)
+            .map_err(|error| anyhow!("{error:#}"))
     }
 
     fn new(graph: InferenceModel) -> TractResult<Self> {
@@ -92,6 +95,10 @@ impl Graph for Tract {
             .zip(&values)
             .for_each(|(out, value)| *out = *value);
         Ok(())
+    }
+
+    fn refusal(text: String) -> TractError {
+        anyhow!(text)
     }
 }
 

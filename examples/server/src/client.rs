@@ -32,8 +32,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Failure::Refused`], [`Failure::UnknownClass`], [`Failure::Rows`]; [`Failure::Stopped`]
-    /// where the server stopped.
+    /// [`Failure::Refused`], [`Failure::UnknownClass`], [`Failure::Rows`],
+    /// [`Failure::NeedsPlusPlus`], [`Failure::NotForPlusPlus`]; [`Failure::Stopped`] where the
+    /// server stopped.
     pub async fn submit(&self, request: Request) -> Result<Handle, Failure> {
         self.send(Job::new(request, &self.model, self.rows)?).await
     }

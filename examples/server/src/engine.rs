@@ -13,7 +13,7 @@ use crate::batch::Batch;
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::network::Network;
-use crate::stats::Stats;
+use crate::stats::{Board, Stats};
 use crate::store::Keeper;
 
 /// What an engine is sent.
@@ -63,7 +63,9 @@ pub(crate) struct Engine<N> {
     pub(crate) active: VecDeque<Box<Job>>,
     pub(crate) batch: Batch,
     pub(crate) keeper: Option<Keeper>,
+    /// Its own counts, copied to the board.
     pub(crate) stats: Stats,
+    pub(crate) board: Board,
 }
 
 impl<N: Network> Engine<N> {
@@ -73,6 +75,7 @@ impl<N: Network> Engine<N> {
             self.tick();
             self.keep(false);
             self.sweep();
+            self.board.count(&self.stats);
         }
         self.close()
     }
@@ -90,8 +93,8 @@ impl<N: Network> Engine<N> {
             if self.active.len() >= self.places {
                 return true;
             }
-            // A queue that is closed is not waited for: a client that was given a place in it, and is
-            // held up, would hold the server up.
+            // A queue that is closed is not waited for: a client that was given a place in it, and
+            // is held up, would hold the server up.
             let message = if self.active.is_empty() && !self.inbox.is_closed() {
                 self.inbox.blocking_recv()
             } else {
@@ -110,8 +113,9 @@ impl<N: Network> Engine<N> {
         if self.active.iter().any(|other| other.id() == id) {
             // The other one's file must stay: the keeper does not hear of this one.
             let (_, _, link) = job.into_parts();
-            link.answer(Err(Failure::Duplicate { id }));
             self.stats.failed += 1;
+            self.board.count(&self.stats);
+            link.answer(Err(Failure::Duplicate { id }));
             return;
         }
         if job.is_cancelled() {
@@ -231,7 +235,7 @@ impl<N: Network> Engine<N> {
         self.answer(job, Some(Failure::Cancelled { step }));
     }
 
-    /// The last word, after what it says is on the disk.
+    /// The last word, after what it says is on the disk and counted.
     fn answer(&mut self, job: Box<Job>, failure: Option<Failure>) {
         let (request, samples, link) = job.into_parts();
         let answer: Result<Array2<f32>, Failure> = match failure {
@@ -241,6 +245,7 @@ impl<N: Network> Engine<N> {
             }
             Some(failure) => Err(failure),
         };
+        self.board.count(&self.stats);
         match &self.keeper {
             Some(keeper) => keeper.answer(request, answer, link),
             None => link.answer(answer),
@@ -260,8 +265,9 @@ impl<N: Network> Engine<N> {
             }
         }
         if let Some(keeper) = self.keeper.take() {
-            (self.stats.files, self.stats.store_errors) = keeper.close();
+            keeper.close();
         }
-        self.stats
+        self.board.count(&self.stats);
+        self.board.read()
     }
 }

@@ -17,6 +17,16 @@ pub enum Failure {
         /// The number of classes.
         classes: usize,
     },
+    /// Its sampler is one for CFG++, and its guide is another.
+    NeedsPlusPlus {
+        /// The sampler.
+        sampler: String,
+    },
+    /// Its guide is CFG++, and its sampler is not made for it.
+    NotForPlusPlus {
+        /// The sampler.
+        sampler: String,
+    },
     /// It asks for no samples, or for more than one call of the network may hold.
     Rows {
         /// The rows of its call: samples times outputs.
@@ -61,6 +71,15 @@ impl fmt::Display for Failure {
             Self::UnknownClass { class, classes } => {
                 write!(f, "class {class} must be below {classes}")
             }
+            Self::NeedsPlusPlus { sampler } => write!(
+                f,
+                "\"{sampler}\" is that method only with the guide for CFG++: take Guide::PlusPlus"
+            ),
+            Self::NotForPlusPlus { sampler } => write!(
+                f,
+                "\"{sampler}\" is no sampler for CFG++: take one whose name says it \
+                 (\"DDIM CFG++\"), or another guide than Guide::PlusPlus"
+            ),
             Self::Rows { rows, most } => write!(
                 f,
                 "the request needs {rows} rows in a call of the network, which must be 1 to {most}"

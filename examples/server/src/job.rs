@@ -153,7 +153,7 @@ fn check(request: &Request, model: &Model, most: usize) -> Result<Box<dyn Guidan
     if class >= classes {
         return Err(Failure::UnknownClass { class, classes });
     }
-    let guidance = request.guide.form().map_err(Failure::Refused)?;
+    let guidance = request.guidance()?;
     let rows = request.samples.saturating_mul(guidance.outputs());
     if rows == 0 || rows > most {
         return Err(Failure::Rows { rows, most });

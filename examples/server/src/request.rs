@@ -8,6 +8,8 @@ use diffusion_sampler::schedule::NoiseSchedule;
 use diffusion_sampler::{Clip, Error, Sampler, registry};
 use serde::{Deserialize, Serialize};
 
+use crate::failure::Failure;
+
 /// Some samples of one class. It is plain data, and all that decides what the samples are, but for
 /// the network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,7 +69,7 @@ pub enum Guide {
         /// The factor on the memory.
         momentum: f64,
     },
-    /// CFG++, for the samplers that are made for it.
+    /// CFG++, for the samplers that are made for it (their names say so), and for no others.
     PlusPlus {
         /// λ.
         lambda: f64,
@@ -98,6 +100,40 @@ impl Guide {
 }
 
 impl Request {
+    /// One sample with the id as its seed, without guidance, clip and previews. What else is wanted
+    /// goes in front of it: `Request { samples: 4, ..Request::new(1, 7, "DDIM", 20) }`.
+    pub fn new(id: u64, class: usize, sampler: impl Into<String>, steps: usize) -> Self {
+        Self {
+            id,
+            class,
+            samples: 1,
+            seed: id,
+            sampler: sampler.into(),
+            steps,
+            guide: Guide::None,
+            clip: None,
+            previews: false,
+        }
+    }
+
+    /// Its guidance. A name of CFG++ without its guide would be another sampler than it says, and
+    /// so would one of another method with it.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::NeedsPlusPlus`], [`Failure::NotForPlusPlus`]; [`Failure::Refused`] for what the
+    /// [registry] says of the name, and what the form refuses.
+    pub fn guidance(&self) -> Result<Box<dyn Guidance>, Failure> {
+        let named = registry::sampler(&self.sampler).map_err(Failure::Refused)?;
+        let guide = matches!(self.guide, Guide::PlusPlus { .. });
+        let sampler = || self.sampler.clone();
+        match (named.entry.plus_plus, guide) {
+            (true, false) => Err(Failure::NeedsPlusPlus { sampler: sampler() }),
+            (false, true) => Err(Failure::NotForPlusPlus { sampler: sampler() }),
+            _ => self.guide.form().map_err(Failure::Refused),
+        }
+    }
+
     /// Its sampler on a schedule.
     ///
     /// # Errors

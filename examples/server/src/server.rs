@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::engine::{Engine, Message, Wish};
 use crate::failure::Failure;
 use crate::network::Network;
-use crate::stats::Stats;
+use crate::stats::{Board, Stats};
 use crate::store::{Keeper, Store};
 
 /// How much a server does at a time. No number may be 0.
@@ -50,6 +50,7 @@ pub struct Server {
     /// A place of the server's own in the queue, to wake the engine, whoever holds the others.
     waker: Option<OwnedPermit<Message>>,
     ended: oneshot::Receiver<Stats>,
+    board: Board,
 }
 
 impl Server {
@@ -78,10 +79,9 @@ impl Server {
         let (inbox, messages) = mpsc::channel(queue + 1);
         let waker = inbox.clone().try_reserve_owned().ok();
         let (ending, ended) = oneshot::channel();
-        let keeper = match settings.store {
-            Some((store, every)) => Some(Keeper::start(store, every, places)?),
-            None => None,
-        };
+        let board = Board::default();
+        let keeper = settings.store;
+        let keeper = keeper.map(|store| Keeper::start(store, places, board.clone()));
         let wish = Wish::default();
         let engine = Engine {
             network,
@@ -90,8 +90,9 @@ impl Server {
             places,
             active: VecDeque::new(),
             batch: Batch::new(rows, model.elements),
-            keeper,
+            keeper: keeper.transpose()?,
             stats: Stats::default(),
+            board: board.clone(),
         };
         thread::Builder::new()
             .name("engine".to_owned())
@@ -110,12 +111,19 @@ impl Server {
             wish,
             waker,
             ended,
+            board,
         })
     }
 
     /// Who may ask; to be cloned.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// What the engine has done so far, up to its last tick; a request that was answered is in it.
+    /// That of an engine that is gone (its network panicked) stays.
+    pub fn stats(&self) -> Stats {
+        self.board.read()
     }
 
     /// Accepts nothing more, finishes what was accepted, and ends.

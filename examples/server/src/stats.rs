@@ -1,6 +1,12 @@
 //! What an engine has done.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use crate::store::StoreError;
+
+/// The most errors that are kept.
+const MOST_ERRORS: usize = 100;
 
 /// What an engine has done and how long it took.
 #[derive(Clone, Debug, Default)]
@@ -43,5 +49,46 @@ impl Stats {
     pub fn sampler_share(&self) -> f64 {
         let all = self.network + self.sampler;
         self.sampler.as_secs_f64() / all.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+}
+
+/// What has been done so far, for all to read. The engine writes its counts to it, the keeper what
+/// becomes of the files.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Board(Arc<Mutex<Stats>>);
+
+impl Board {
+    pub(crate) fn read(&self) -> Stats {
+        self.lock().clone()
+    }
+
+    /// The engine's counts.
+    pub(crate) fn count(&self, counts: &Stats) {
+        let mut shown = self.lock();
+        *shown = Stats {
+            files: shown.files,
+            store_errors: std::mem::take(&mut shown.store_errors),
+            ..counts.clone()
+        };
+    }
+
+    /// How many files were written, or why not. A disk that is full says the same every time.
+    pub(crate) fn wrote(&self, written: Result<usize, StoreError>) {
+        match written {
+            Ok(files) => self.lock().files += files,
+            Err(error) => self.store_error(error.to_string()),
+        }
+    }
+
+    pub(crate) fn store_error(&self, text: String) {
+        let errors = &mut self.lock().store_errors;
+        if errors.len() < MOST_ERRORS {
+            errors.push(text);
+        }
+    }
+
+    /// A thread that panicked left whole numbers behind.
+    fn lock(&self) -> MutexGuard<'_, Stats> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -32,15 +32,8 @@ pub(crate) const SAMPLERS: [&str; 18] = [
 /// A request without guidance for one sample.
 pub(crate) fn request(id: u64, class: usize, steps: usize) -> Request {
     Request {
-        id,
-        class,
-        samples: 1,
         seed: 1000 + id,
-        sampler: "DPM++ 2M".to_owned(),
-        steps,
-        guide: Guide::None,
-        clip: None,
-        previews: false,
+        ..Request::new(id, class, "DPM++ 2M", steps)
     }
 }
 

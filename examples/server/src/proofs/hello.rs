@@ -7,15 +7,10 @@ use super::Result;
 pub(crate) async fn run(network: &Digits) -> Result<()> {
     let server = Server::start(network.clone(), Settings::default())?;
     let handle = server.client().submit(Request {
-        id: 1,
-        class: 7,
         samples: 2,
-        seed: 42,
-        sampler: "DPM++ 2M Karras".to_owned(),
-        steps: 20,
         guide: Guide::Free { scale: 3.0 },
-        clip: None,
         previews: true,
+        ..Request::new(1, 7, "DPM++ 2M Karras", 20)
     });
     let handle = handle.await?;
     let mut progress = handle.progress();

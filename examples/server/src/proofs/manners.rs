@@ -170,7 +170,8 @@ async fn bad_requests_are_refused(network: &Digits) -> Result<()> {
         scale,
         Some(Refused(Error::InvalidParameter { .. }))
     ));
-    for failure in [name, steps, class, none, many, scale]
+    let [plain, free, other] = plus_plus(&refused);
+    for failure in [name, steps, class, none, many, scale, plain, free, other]
         .into_iter()
         .flatten()
     {
@@ -188,6 +189,30 @@ async fn bad_requests_are_refused(network: &Digits) -> Result<()> {
         assert!(Server::start(network.clone(), settings).is_err());
     }
     Ok(())
+}
+
+/// Names for CFG++ want its guide, and it wants them.
+fn plus_plus(refused: &impl Fn(fn(&mut Request)) -> Option<Failure>) -> [Option<Failure>; 3] {
+    let with = [
+        refused(|request| request.sampler = "Euler CFG++".to_owned()),
+        refused(|request| {
+            request.sampler = "Euler CFG++ Karras".to_owned();
+            request.guide = Guide::Free { scale: 3.0 };
+        }),
+        refused(|request| request.guide = Guide::PlusPlus { lambda: 0.6 }),
+    ];
+    use Failure::{NeedsPlusPlus, NotForPlusPlus};
+    assert!(matches!(
+        &with,
+        [Some(NeedsPlusPlus { .. }), Some(NeedsPlusPlus { sampler }), Some(NotForPlusPlus { .. })]
+            if sampler == "Euler CFG++ Karras"
+    ));
+    let both = refused(|request| {
+        request.sampler = "Euler CFG++".to_owned();
+        request.guide = Guide::PlusPlus { lambda: 0.6 };
+    });
+    assert!(both.is_none());
+    with
 }
 
 /// The class whose rows are not finite, that whose calls fail, and one that is well.

@@ -1,5 +1,6 @@
 //! The end of a server: everybody who waits is answered.
 
+use std::fs;
 use std::time::Duration;
 
 use diffusion_sampler::Error;
@@ -19,7 +20,8 @@ pub(crate) async fn prove(network: &Digits) -> Result<()> {
     }
     println!("a client that waits and is held up: the server ends all the same");
     panic(network).await?;
-    stored(network).await
+    stored(network).await?;
+    a_store_that_is_gone(network).await
 }
 
 fn narrow() -> Settings {
@@ -279,5 +281,44 @@ async fn steps_since_the_last_snapshot(
         .into_iter()
         .map(|run| run.snapshot.step);
     assert_eq!(steps.collect::<Vec<_>>(), [stored.snapshot.step + 3]);
+    Ok(())
+}
+
+/// A store whose folder is removed: samples come all the same, and the server that runs says what
+/// is wrong, so that it can be mended.
+async fn a_store_that_is_gone(network: &Digits) -> Result<()> {
+    let folder = Folder::new("gone")?;
+    let store = Store::new(&folder.0)?;
+    let settings = Settings {
+        store: Some((store.clone(), usize::MAX)),
+        ..Settings::default()
+    };
+    let server = Server::start(network.clone(), settings)?;
+    assert_eq!(server.stats().calls, 0);
+    fs::remove_dir_all(&folder.0)?;
+    for id in 1..=2 {
+        let request = alone::request(id, 1, 5);
+        let samples = server.client().submit(request.clone()).await?;
+        let hash = alone::hash(&samples.samples().await?);
+        assert_eq!(hash, alone::hash_of(network, &request)?);
+        let stats = server.stats();
+        assert_eq!((stats.done, stats.samples), (id as usize, id as usize));
+        // The second has its file.
+        assert_eq!(
+            (stats.files, stats.store_errors.len()),
+            (id as usize - 1, 1)
+        );
+        let path = folder.0.join("1.samples").display().to_string();
+        let named = |error: &String| error.starts_with(&path);
+        assert!(stats.store_errors.iter().all(named), "{stats:?}");
+        Store::new(&folder.0)?;
+    }
+    let shown = server.stats();
+    println!(
+        "a store that is gone, while the server runs: {}",
+        shown.store_errors.join(", ")
+    );
+    assert_eq!(store.load()?.done, [2]);
+    assert_eq!(server.drain().await?.store_errors, shown.store_errors);
     Ok(())
 }

@@ -12,9 +12,7 @@ use super::{Store, StoreError, Stored};
 use crate::failure::Failure;
 use crate::handle::Link;
 use crate::request::Request;
-
-/// The most errors that are kept until the end.
-const MOST_ERRORS: usize = 100;
+use crate::stats::Board;
 
 /// What is to be written. It is done in order.
 #[derive(Debug)]
@@ -28,7 +26,8 @@ enum Errand {
 #[derive(Debug)]
 pub(crate) struct Keeper {
     errands: SyncSender<Errand>,
-    thread: JoinHandle<(usize, Vec<String>)>,
+    thread: JoinHandle<()>,
+    board: Board,
     /// Whether a round of snapshots is being written.
     busy: Arc<AtomicBool>,
     /// A round of snapshots is due after so many ticks.
@@ -39,19 +38,23 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// At most `unwritten` errands wait: where the disk cannot keep up, the engine waits for it, so
     /// that results do not pile up in memory.
-    pub(crate) fn start(store: Store, every: usize, unwritten: usize) -> io::Result<Self> {
+    pub(crate) fn start(
+        (store, every): (Store, usize),
+        unwritten: usize,
+        board: Board,
+    ) -> io::Result<Self> {
         let (errands, received) = sync_channel(unwritten);
         let busy = Arc::new(AtomicBool::new(false));
         let writer = Writer {
             store,
             busy: Arc::clone(&busy),
-            files: 0,
-            errors: Vec::new(),
+            board: board.clone(),
         };
         let thread = Builder::new().name("keeper".to_owned());
         Ok(Self {
             errands,
             thread: thread.spawn(move || writer.run(received))?,
+            board,
             busy,
             every,
             ticks: 0,
@@ -84,42 +87,42 @@ impl Keeper {
         let _ = self.errands.send(errand);
     }
 
-    /// Waits until all is written: how many files, and what went wrong.
-    pub(crate) fn close(self) -> (usize, Vec<String>) {
+    /// Waits until all is written.
+    pub(crate) fn close(self) {
         drop(self.errands);
-        let lost = |_| (0, vec!["the keeper panicked".to_owned()]);
-        self.thread.join().unwrap_or_else(lost)
+        if self.thread.join().is_err() {
+            self.board.store_error("the keeper panicked".to_owned());
+        }
     }
 }
 
 struct Writer {
     store: Store,
     busy: Arc<AtomicBool>,
-    files: usize,
-    errors: Vec<String>,
+    board: Board,
 }
 
 impl Writer {
-    fn run(mut self, errands: Receiver<Errand>) -> (usize, Vec<String>) {
+    // A request that is not stored still runs: the board says what went wrong.
+    fn run(self, errands: Receiver<Errand>) {
         for errand in errands {
             match errand {
                 Errand::Keep(round) => {
                     for stored in round {
                         let kept = self.store.keep(&stored);
-                        self.note(kept.map(|()| 1));
+                        self.board.wrote(kept.map(|()| 1));
                     }
                     let synced = self.store.sync();
-                    self.note(synced.map(|()| 0));
+                    self.board.wrote(synced.map(|()| 0));
                     self.busy.store(false, Ordering::Release);
                 }
                 Errand::Answer(request, answer, link) => {
                     let written = self.last(*request, &answer);
-                    self.note(written);
+                    self.board.wrote(written);
                     link.answer(answer);
                 }
             }
         }
-        (self.files, self.errors)
     }
 
     /// The file of a request's last word; how many were written.
@@ -133,16 +136,6 @@ impl Writer {
             // Its snapshot waits for the next server.
             Err(Failure::Stopped) => Ok(0),
             Err(_) => self.store.forget(request.id).map(|()| 0),
-        }
-    }
-
-    /// A request that is not stored still runs: what went wrong is told at the end.
-    fn note(&mut self, written: Result<usize, StoreError>) {
-        match written {
-            Ok(files) => self.files += files,
-            Err(error) if self.errors.len() < MOST_ERRORS => self.errors.push(error.to_string()),
-            // A disk that is full says the same every time.
-            Err(_) => {}
         }
     }
 }
