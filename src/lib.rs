@@ -49,6 +49,7 @@
 //! - [`moments`]: the exact distribution of a plan's state on Gaussian data; the mean defect.
 //! - [`stability`]: what a plan does to errors, and how far it misses, before it runs.
 //! - [`likelihood`]: the variational bound of any grid.
+//! - [`tuning`]: which sampler, which spacing: decided on a surrogate of the data.
 //! - [`forward`]: noising data. [`training`]: loss weights.
 //! - [`oracle`]: exact models, for your tests and ours.
 //! - [`kernel`]: the linear combination in place.
@@ -122,6 +123,7 @@ pub mod tensor;
 #[cfg(feature = "proptest")]
 pub mod testing;
 pub mod training;
+pub mod tuning;
 
 pub use clip::Clip;
 pub use denoiser::{Denoiser, Query, from_fn, try_from_fn};

@@ -1,12 +1,14 @@
 //! The strided posterior q(x_s | x_t, x₀) between any two levels, as scalars. Its methods on arrays
 //! are in `on_arrays.rs`.
 
+mod data_errors;
 mod likelihood;
 mod policy;
 #[cfg(feature = "serde")]
 mod stored;
 mod transition;
 
+pub use data_errors::DataErrors;
 pub use policy::{Kappa, ReverseVariance};
 pub use transition::Transition;
 

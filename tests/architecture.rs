@@ -42,6 +42,7 @@ const FLOORS: [&[&str]; 6] = [
         "registry",
         "run",
         "sampler",
+        "tuning",
     ],
     &["testing"],
 ];
