@@ -75,17 +75,7 @@ impl Gaussian {
         check::dimension(d)?;
         check::point("mean", mean, d)?;
         let eigen = moments::eigen("covariance", covariance, d)?;
-        let axes = eigen.vectors.map(|vectors| {
-            Arc::new(Axes {
-                rows: (0..d * d).map(|k| vectors[(k % d) * d + k / d]).collect(),
-                vectors,
-            })
-        });
-        Ok(Self {
-            mean: mean.to_vec(),
-            variances: eigen.values,
-            axes,
-        })
+        Ok(Self::with_axes(mean.to_vec(), eigen.values, eigen.vectors))
     }
 
     /// N(`mean`, diag(`variances`)): independent coordinates. Products with U cost nothing.
@@ -251,12 +241,12 @@ impl Gaussian {
     }
 
     /// Both have one dimension.
-    pub(super) fn check_dim(&self, other: &Self) -> Result<(), Error> {
+    pub(crate) fn check_dim(&self, other: &Self) -> Result<(), Error> {
         check::length("coordinates", other.mean.len(), self.mean.len())
     }
 
     /// Both have the same eigenvectors, in the same order.
-    pub(super) fn same_axes(&self, other: &Self) -> bool {
+    pub(crate) fn same_axes(&self, other: &Self) -> bool {
         match (&self.axes, &other.axes) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a == b,
             (None, None) => true,
@@ -273,8 +263,16 @@ impl Gaussian {
     }
 
     /// One variance for all directions, so that any axes are its axes.
-    fn is_isotropic(&self) -> bool {
+    pub(crate) fn is_isotropic(&self) -> bool {
         self.variances.iter().all(|v| *v == self.variances[0])
+    }
+
+    /// One of these whose axes serve all of them; `None` where there is none.
+    pub(crate) fn frame_of<'a>(all: impl Iterator<Item = &'a Self> + Clone) -> Option<&'a Self> {
+        let mut any = all.clone();
+        let frame = any.clone().find(|g| !g.is_isotropic()).or(any.next())?;
+        let serves = |g: &Self| g.is_isotropic() || g.same_axes(frame);
+        all.clone().all(serves).then_some(frame)
     }
 
     /// Whichever of the two has axes that serve both.
@@ -315,8 +313,44 @@ impl Gaussian {
         }
     }
 
+    /// N(`mean`, U diag(`variances`) Uᵀ) with the unit eigenvectors as rows of Uᵀ, `None` for U = I;
+    /// the caller keeps the ranges.
+    pub(crate) fn with_axes(
+        mean: Vec<f64>,
+        variances: Vec<f64>,
+        vectors: Option<Vec<f64>>,
+    ) -> Self {
+        let d = mean.len();
+        let axes = vectors.map(|vectors| {
+            Arc::new(Axes {
+                rows: (0..d * d).map(|k| vectors[(k % d) * d + k / d]).collect(),
+                vectors,
+            })
+        });
+        Self {
+            mean,
+            variances,
+            axes,
+        }
+    }
+
+    /// U diag(√v), row-major: its product with its transpose is the covariance.
+    pub(crate) fn factor(&self) -> Vec<f64> {
+        let d = self.mean.len();
+        let mut factor = match &self.axes {
+            Some(axes) => axes.rows.clone(),
+            None => linalg::identity(d),
+        };
+        for row in factor.chunks_exact_mut(d) {
+            for (f, v) in row.iter_mut().zip(&self.variances) {
+                *f *= v.sqrt();
+            }
+        }
+        factor
+    }
+
     /// Every direction has a positive variance.
-    pub(super) fn has_density(&self) -> bool {
+    pub(crate) fn has_density(&self) -> bool {
         self.variances.iter().all(|v| *v > 0.0)
     }
 
@@ -376,7 +410,7 @@ impl Gaussian {
     }
 
     /// out ← out + w·U diag(f(v)) Uᵀ, row-major.
-    pub(super) fn add_spectral(&self, w: f64, f: impl Fn(f64) -> f64, out: &mut [f64]) {
+    pub(crate) fn add_spectral(&self, w: f64, f: impl Fn(f64) -> f64, out: &mut [f64]) {
         let d = self.mean.len();
         for (k, &v) in self.variances.iter().enumerate() {
             let weight = w * f(v);
@@ -390,6 +424,13 @@ impl Gaussian {
                 None => out[k * d + k] += weight,
             }
         }
+    }
+
+    /// out ← out + w·(m − αG m), the constant of D = G x + m − αG m.
+    pub(crate) fn add_share(&self, w: f64, scales: &Scales, out: &mut [f64]) {
+        let y = self.to_axes(&self.mean);
+        let v = &self.variances;
+        self.add_rotated(|k| w * (scales.noise_share(v[k]) * y[k]), out);
     }
 
     /// out ← out + w·Cov[x₀ given x_t].
