@@ -3,7 +3,7 @@
 use ndarray::Array2;
 
 use super::REACH;
-use super::points::{NEGLIGIBLE, Points, product};
+use super::points::{NEGLIGIBLE, Points, Source, product};
 
 /// An even grid.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +89,7 @@ pub(super) fn spread(points: &Points, noise: f64, intervals: usize) -> Points {
         return Points {
             x: Array2::from_shape_fn((intervals + 1, 1), |(i, _)| first.at(i)),
             weights,
-            spacing: Some(first.spacing),
+            source: Source::Even(first.spacing),
         };
     }
     let second = Grid::around(points, 1, noise, intervals);
@@ -144,7 +144,7 @@ pub(super) fn spread_joint(
     let points = Points {
         x: x.into(),
         weights,
-        spacing: None,
+        source: Source::Scattered,
     };
     (points, kept.into())
 }

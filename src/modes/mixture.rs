@@ -22,6 +22,12 @@ impl Line {
         }
     }
 
+    /// √E\[x²\].
+    pub(super) fn root_mean_square(&self) -> f64 {
+        let squares = self.parts.iter().map(|(w, m, s)| w * (m * m + s * s));
+        squares.sum::<f64>().sqrt()
+    }
+
     /// Mass below (`side` −1) or above (+1) x.
     fn tail(&self, x: f64, side: f64) -> f64 {
         let tail = |&(w, m, s): &(f64, f64, f64)| {
@@ -64,11 +70,11 @@ impl Line {
             }
             let newton = side * (libm::log(tail) - libm::log(mass)) * tail / self.density(x);
             let next = x + newton;
-            let inside = next > low && next < high;
+            let inside = next >= low && next <= high;
             let next = if inside { next } else { 0.5 * (low + high) };
             let moved = (next - x).abs();
             x = next;
-            if moved <= 1e-16 * scale || tail == mass {
+            if moved <= 1e-16 * scale {
                 break;
             }
         }

@@ -7,14 +7,17 @@
 //!
 //! | plan | d | how |
 //! |---|---|---|
-//! | deterministic: any solver, stages and history | 1, 2 | the trapezoid rule on x_T ~ N(0, v_T I), whose points run to the end; it converges exponentially for smooth maps |
+//! | deterministic: any solver, stages and history | 1 | Gauss–Legendre panels of x_T ~ N(0, v_T), whose nodes run to the end; halved where the map bends, as between modes |
+//! | the same | 2 | the trapezoid rule on x_T ~ N(0, v_T I) |
 //! | stochastic, no history after a noise | 1, 2 | after every noise the density on a new grid, Σ w_i N(y; f(x_i), g²) |
 //! | stochastic, one history slot after a noise (2M SDE, two-stage SDE solvers) | 1 | the same for the joint of the state and what the slot holds |
 //!
-//! The number of points is doubled until moments and masses stand still.
+//! Points are doubled until moments and masses stand still.
 
 mod density;
+mod line;
 mod mixture;
+mod panels;
 mod points;
 mod report;
 
@@ -34,11 +37,15 @@ use points::Points;
 /// Half the width of the grid of x_T, in its deviations: what lies beyond is 2e-19.
 const REACH: f64 = 9.0;
 
-/// How a plan is treated: the least and the largest number of intervals along an axis.
+/// How a plan is treated.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Method {
-    stochastic: bool,
-    intervals: (usize, usize),
+enum Method {
+    /// Panels of x_T, refined where the map bends.
+    Panels,
+    /// An even grid of x_T, with these numbers of intervals along an axis, least and most.
+    Grid(usize, usize),
+    /// A new grid after every noise.
+    Densities(usize, usize),
 }
 
 /// The report of a sampler with a model, beside the truth.
@@ -49,28 +56,56 @@ pub(crate) fn report<M: Denoiser<f64, Ix2> + ?Sized>(
     tolerance: f64,
 ) -> Result<ModeReport, RunError<M::Error>> {
     require_positive("tolerance", tolerance)?;
-    let method = method_of(sampler, model.guidance()?, truth.dim())?;
+    let dim = truth.dim();
+    let method = method_of(sampler, model.guidance()?, dim)?;
+    let (mut intervals, most) = match method {
+        Method::Panels => return refined(sampler, model, truth, tolerance),
+        Method::Grid(least, most) | Method::Densities(least, most) => (least, most),
+    };
     let mut last: Option<ModeReport> = None;
-    let mut intervals = method.intervals.0;
     loop {
-        let points = if method.stochastic {
-            pushed_with_noise(sampler, model, (truth.dim(), intervals))?
-        } else {
-            pushed(sampler, model, (truth.dim(), intervals))?
+        let points = match method {
+            Method::Densities(..) => pushed_with_noise(sampler, model, (dim, intervals))?,
+            _ => {
+                let start = Points::of_normal(dim, intervals, sampler.start_variance().sqrt());
+                let x = pushed(sampler, model, start.x.clone())?;
+                Points { x, ..start }
+            }
         };
         let mut report = ModeReport::new(&points, truth, &sampler.plan().end())?;
         if let Some(last) = &last {
             report.compare(last);
-            if report.error() <= tolerance {
-                return Ok(report);
-            }
         }
-        if 2 * intervals > method.intervals.1 {
+        if report.error() <= tolerance || 2 * intervals > most {
             return Ok(report);
         }
         last = Some(report);
         intervals *= 2;
     }
+}
+
+/// The same by panels, once coarsely and once to the tolerance.
+fn refined<M: Denoiser<f64, Ix2> + ?Sized>(
+    sampler: &Sampler,
+    model: &mut M,
+    truth: &GaussianMixture,
+    tolerance: f64,
+) -> Result<ModeReport, RunError<M::Error>> {
+    let end = sampler.plan().end();
+    let deviation = sampler.start_variance().sqrt();
+    let mut at = |tolerance: f64| -> Result<ModeReport, RunError<M::Error>> {
+        let (points, error) = panels::refine(deviation, (truth, &end), tolerance, |z| {
+            let x = Array2::from_shape_fn((z.len(), 1), |(i, _)| z[i]);
+            let x = pushed(sampler, model, x)?;
+            Ok::<_, RunError<M::Error>>(x.iter().copied().collect())
+        })?;
+        Ok(ModeReport::new(&points, truth, &end)?.with_error(error))
+    };
+    let coarse = at(100.0 * tolerance)?;
+    let mut report = at(tolerance)?;
+    let error = report.error();
+    report.compare(&coarse);
+    Ok(report.with_error(error))
 }
 
 /// Refuses what has no quadrature here.
@@ -93,10 +128,9 @@ fn method_of(sampler: &Sampler, guidance: &dyn Guidance, dim: usize) -> Result<M
     }
     plan.require_denoising()?;
     if !plan.is_stochastic() {
-        let intervals = if dim == 1 { (64, 1 << 14) } else { (32, 512) };
-        return Ok(Method {
-            stochastic: false,
-            intervals,
+        return Ok(match dim {
+            1 if sampler.start_variance() > 0.0 => Method::Panels,
+            _ => Method::Grid(32, 512),
         });
     }
     if guidance.is_stateful() {
@@ -106,43 +140,31 @@ fn method_of(sampler: &Sampler, guidance: &dyn Guidance, dim: usize) -> Result<M
     let noisy = live.filter(|(stage, _)| stage.update.noise != 0.0);
     let kept = |live: Vec<bool>| live.into_iter().filter(|live| *live).count();
     let slots = noisy.map(|(_, live)| kept(live)).max().unwrap_or(0);
-    let intervals = match (dim, slots) {
-        (1, 0) => (256, 1 << 14),
-        (1, 1) => (64, 512),
-        (2, 0) => (32, 256),
-        (1, found) => {
-            return refuse("history slots that outlive a noise", found, "at most 1");
-        }
-        (_, found) => {
-            return refuse(
-                "history slots that outlive a noise in 2 dimensions",
-                found,
-                "none",
-            );
-        }
-    };
-    Ok(Method {
-        stochastic: true,
-        intervals,
-    })
+    match (dim, slots) {
+        (1, 0) => Ok(Method::Densities(256, 1 << 14)),
+        (1, 1) => Ok(Method::Densities(64, 1024)),
+        (2, 0) => Ok(Method::Densities(32, 256)),
+        (1, found) => refuse("history slots that outlive a noise", found, "at most 1"),
+        (_, found) => refuse(
+            "history slots that outlive a noise in 2 dimensions",
+            found,
+            "none",
+        ),
+    }
 }
 
-/// The points of x_T, run to the end by a plan that draws nothing.
+/// The states from x_T on, run to the end by a plan that draws nothing.
 fn pushed<M: Denoiser<f64, Ix2> + ?Sized>(
     sampler: &Sampler,
     model: &mut M,
-    (dim, intervals): (usize, usize),
-) -> Result<Points, RunError<M::Error>> {
-    let start = Points::of_normal(dim, intervals, sampler.start_variance().sqrt());
-    let mut run = sampler.start_from(start.x.clone(), model.prediction(), Silent)?;
+    x: Array2<f64>,
+) -> Result<Array2<f64>, RunError<M::Error>> {
+    let mut run = sampler.start_from(x, model.prediction(), Silent)?;
     run.complete(model)?;
-    Ok(Points {
-        x: run.into_state(),
-        ..start
-    })
+    Ok(run.into_state())
 }
 
-/// The same where noise is added: a new grid after every noise.
+/// The points of the result where noise is added: a new grid after every noise.
 fn pushed_with_noise<M: Denoiser<f64, Ix2> + ?Sized>(
     sampler: &Sampler,
     model: &mut M,

@@ -10,9 +10,23 @@ pub(super) struct Points {
     /// \[n, d\].
     pub(super) x: Array2<f64>,
     pub(super) weights: Vec<f64>,
-    /// The spacing, where the points are the images, in order, of an even grid in one dimension that
-    /// carries a density.
-    pub(super) spacing: Option<f64>,
+    pub(super) source: Source,
+}
+
+/// Whose images the points are.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    /// In order, of an even grid in one dimension that carries a density; its spacing.
+    Even(f64),
+    /// In order, of the nodes z of panels: x_T = `deviation`·z ~ N(0, `deviation`²); with the slopes
+    /// dx/dx_T.
+    Panels {
+        z: Vec<f64>,
+        slopes: Vec<f64>,
+        deviation: f64,
+    },
+    /// Of nothing that has an order.
+    Scattered,
 }
 
 /// Weights below this share are left out of products of grids.
@@ -30,7 +44,7 @@ impl Points {
             return Self {
                 x: Array2::zeros((1, dim)),
                 weights: vec![1.0],
-                spacing: None,
+                source: Source::Scattered,
             };
         }
         let spacing = 2.0 * REACH / intervals as f64;
@@ -46,7 +60,7 @@ impl Points {
             return Self {
                 x: Array2::from_shape_fn((x.len(), 1), |(i, _)| x[i]),
                 weights,
-                spacing: Some(deviation * spacing),
+                source: Source::Even(deviation * spacing),
             };
         }
         product(&nodes, &nodes, |i, j| nodes[i].1 * nodes[j].1)
@@ -72,6 +86,6 @@ pub(super) fn product(
     Points {
         x: x.into(),
         weights,
-        spacing: None,
+        source: Source::Scattered,
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use ndarray::{Array2, ArrayRef2};
 
+use super::line::{distances, divergence};
 use super::mixture::Line;
 use super::points::Points;
 use crate::error::Error;
@@ -84,7 +85,12 @@ impl ModeReport {
         })
     }
 
-    /// Takes the change since the report with half as many points for the error.
+    /// The same with this error instead of the one that [`compare`](Self::compare) found.
+    pub(super) fn with_error(self, error: f64) -> Self {
+        Self { error, ..self }
+    }
+
+    /// Takes the change since a coarser report for the error.
     pub(super) fn compare(&mut self, before: &Self) {
         let d = self.mean.len();
         let power = (0..d).map(|i| self.true_covariance[[i, i]] + self.true_mean[i].powi(2));
@@ -157,15 +163,14 @@ impl ModeReport {
         self.kl
     }
 
-    /// The error of the quadrature: the largest change of the masses, of the mean (in units of the
-    /// truth's root mean square) and of the covariance (in its square) when the points were doubled.
-    /// Above the tolerance where the most points were not enough, as for clips, whose maps have
-    /// corners.
+    /// The error of the quadrature: by how much the masses, the mean (in units of the truth's root mean
+    /// square) and the covariance (in its square) still moved when the points were doubled. Above the
+    /// tolerance where the most points were not enough.
     pub fn error(&self) -> f64 {
         self.error
     }
 
-    /// The same of W₁, W₂ (in units of the root mean square) and KL, whose integrands have corners.
+    /// The same of W₁, W₂ (in units of the root mean square) and KL.
     pub fn distance_error(&self) -> f64 {
         self.distance_error
     }
@@ -193,78 +198,6 @@ fn marginal(truth: &GaussianMixture, level: &NoiseLevel) -> (Vec<f64>, Array2<f6
     let mut covariance = covariance * (alpha * alpha);
     covariance.diag_mut().mapv_inplace(|v| v + sigma * sigma);
     (mean.iter().map(|m| alpha * m).collect(), covariance)
-}
-
-/// W₁ and W₂ by the coupling of quantiles.
-fn distances(points: &Points, line: &Line) -> [f64; 2] {
-    let x: Vec<f64> = points.x.iter().copied().collect();
-    let w = &points.weights;
-    let mut order: Vec<usize> = (0..w.len()).collect();
-    order.sort_by(|&a, &b| x[a].total_cmp(&x[b]));
-    let in_order = order.windows(2).all(|pair| pair[0] < pair[1]);
-    let at = |i: usize, by: isize| {
-        let index = i.checked_add_signed(by);
-        index.and_then(|index| w.get(index)).copied().unwrap_or(0.0)
-    };
-    // Mass up to a node: half of its own, and on an even grid Euler and Maclaurin's next two terms.
-    let beyond = |i: usize| {
-        if points.spacing.is_none() || !in_order {
-            return 0.0;
-        }
-        let third = at(i, 2) - 2.0 * at(i, 1) + 2.0 * at(i, -1) - at(i, -2);
-        (at(i, -1) - at(i, 1)) / 24.0 + third / 1440.0
-    };
-    let mut above = vec![0.0; w.len()];
-    let mut sum = 0.0;
-    for &i in order.iter().rev() {
-        above[i] = sum + 0.5 * w[i] - beyond(i);
-        sum += w[i];
-    }
-    let (mut first, mut second, mut guess) = (0.0, 0.0, f64::NEG_INFINITY);
-    let mut sum = 0.0;
-    for &i in &order {
-        let below = sum + 0.5 * w[i] + beyond(i);
-        sum += w[i];
-        if w[i] <= 1e-20 || below <= 0.0 || above[i] <= 0.0 {
-            continue;
-        }
-        guess = line.quantile(below, above[i], guess);
-        let miss = (x[i] - guess).abs();
-        first += w[i] * miss;
-        second += w[i] * miss * miss;
-    }
-    [first, second.sqrt()]
-}
-
-/// KL of the image of an even grid, whose density is that of the grid over the map's slope.
-fn divergence(
-    points: &Points,
-    truth: &GaussianMixture,
-    level: &NoiseLevel,
-) -> Result<Option<f64>, Error> {
-    /// Central differences of eighth order.
-    const SLOPE: [f64; 4] = [4.0 / 5.0, -1.0 / 5.0, 4.0 / 105.0, -1.0 / 280.0];
-    let Some(spacing) = points.spacing else {
-        return Ok(None);
-    };
-    let (x, w) = (points.x.column(0), &points.weights);
-    let mut sum = 0.0;
-    for i in 4..w.len().saturating_sub(4) {
-        if w[i] < 1e-18 {
-            continue;
-        }
-        let slope = SLOPE
-            .iter()
-            .zip(1..)
-            .map(|(c, k)| c * (x[i + k] - x[i - k]));
-        let slope = slope.sum::<f64>() / spacing;
-        if slope.is_nan() || slope <= 0.0 {
-            return Ok(None);
-        }
-        let density = libm::log(w[i] / spacing) - libm::log(slope);
-        sum += w[i] * (density - truth.log_density(&[x[i]], level)?);
-    }
-    Ok(Some(sum))
 }
 
 /// Masses by mode, then moments and distances.
