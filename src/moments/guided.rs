@@ -46,6 +46,19 @@ pub(super) fn rows_of(
     Ok(rows)
 }
 
+/// Which Gaussians have a weight anywhere.
+pub(super) fn used(rows: &[Option<Rows>]) -> [bool; MAX_OUTPUTS] {
+    let mut used = [false; MAX_OUTPUTS];
+    for (data, noise) in rows.iter().flatten() {
+        for row in std::iter::once(data).chain(noise) {
+            for (used, weight) in used.iter_mut().zip(row.of) {
+                *used |= weight != 0.0;
+            }
+        }
+    }
+    used
+}
+
 /// The rows at one evaluation.
 fn rows_at(guidance: &dyn Guidance, at: &Evaluation, found: usize) -> Result<Rows, Error> {
     let enough = |wanted: usize| {

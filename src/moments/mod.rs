@@ -155,7 +155,10 @@ impl Plan {
         for gaussian in data {
             gaussian.check_dim(initial)?;
         }
-        let Some(frame) = Gaussian::frame_of(data.iter().chain([initial])) else {
+        let used = guided::used(rows);
+        let counted = data.iter().zip(used).filter(|(_, used)| *used);
+        let all = counted.map(|(gaussian, _)| gaussian).chain([initial]);
+        let Some(frame) = Gaussian::frame_of(all) else {
             return full::propagate(self, data, rows, initial);
         };
         let means: Vec<Vec<f64>> = data.iter().map(|g| frame.to_axes(g.mean())).collect();
@@ -166,9 +169,9 @@ impl Plan {
                 offset: 0.0,
             };
             for ((gaussian, mean), &weight) in data.iter().zip(&means).zip(&row.of) {
-                let variance = gaussian.variances()[axis];
-                let own = AffineEstimate::of_gaussian(mean[axis], variance, level);
                 if weight != 0.0 {
+                    let variance = gaussian.variances()[axis];
+                    let own = AffineEstimate::of_gaussian(mean[axis], variance, level);
                     sum.gain += weight * own.gain;
                     sum.offset += weight * own.offset;
                 }

@@ -5,5 +5,6 @@ mod closed_forms;
 mod common;
 mod guided;
 mod modes;
+mod page;
 mod propagated;
 mod reports;
