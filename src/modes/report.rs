@@ -175,16 +175,6 @@ impl ModeReport {
         self.distance_error
     }
 
-    /// The number of weighted points.
-    pub fn len(&self) -> usize {
-        self.point_weights.len()
-    }
-
-    /// Whether there are no points, which never is.
-    pub fn is_empty(&self) -> bool {
-        self.point_weights.is_empty()
-    }
-
     /// The weighted points, \[n, d\] and \[n\]: the expectation of a smooth f is Σ w_i f(x_i).
     pub fn points(&self) -> (&ArrayRef2<f64>, &[f64]) {
         (&self.points, &self.point_weights)
@@ -236,7 +226,7 @@ impl fmt::Display for ModeReport {
         write!(
             f,
             "{} points, moments and masses to {:.1e}",
-            self.len(),
+            self.point_weights.len(),
             self.error
         )
     }

@@ -242,7 +242,7 @@ fn well_separated_modes_and_the_initial_distributions_limits() -> Outcome {
     // From one point everything stays one point.
     let point = far.with_start_variance(0.0)?;
     let report = point.modes(model, &data, 1e-10)?;
-    assert_eq!((report.len(), report.masses()[0]), (1, 0.5));
+    assert_eq!((report.points().1.len(), report.masses()[0]), (1, 0.5));
     assert_eq!(report.error(), 0.0);
     Ok(())
 }
