@@ -56,8 +56,8 @@
 //! - [`oracle`]: exact models, for your tests and ours.
 //! - [`kernel`]: the linear combination in place.
 //!
-//! The [guide] has the pages choosing, samplers, recipes, extending, mathematics, verification,
-//! performance and known wrong samplers; with the feature `diffusers` models, migrating and
+//! The [guide] has the pages choosing, distribution, samplers, recipes, extending, mathematics,
+//! verification, performance and known wrong samplers; with the feature `diffusers` models, migrating and
 //! checkpoints; with `proptest` testing.
 //!
 //! # Conventions

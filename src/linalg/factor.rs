@@ -2,8 +2,8 @@
 
 use super::{MAX_SWEEPS, axpy, dot, identity, rotate_rows, small_tangent};
 
-/// Rotates the rows of A, of shape \[d, n\], until they are orthogonal; `record`, \[d, d\], is rotated
-/// with them. Returns whether anything was.
+/// Rotates the rows of A, of shape \[d, n\], until they are orthogonal; `record`, \[d, d\], is
+/// rotated with them. Returns whether anything was.
 pub(super) fn orthogonal_rows(
     a: &mut [f64],
     (d, n): (usize, usize),
@@ -38,9 +38,9 @@ pub(super) fn orthogonal_rows(
     rotated
 }
 
-/// The eigenvalues of FFᵀ, for F of shape \[d, n\], as sums of squares, and its unit eigenvectors as
-/// rows (`None` where they are the axes themselves): Hestenes' rotations of F, so that small ones
-/// keep their digits and none is negative.
+/// The eigenvalues of FFᵀ, for F of shape \[d, n\], as sums of squares, and its unit eigenvectors
+/// as rows (`None` where they are the axes themselves): Hestenes' rotations of F, so that small
+/// ones keep their digits and none is negative.
 pub(crate) fn principal_axes(
     mut factor: Vec<f64>,
     d: usize,
@@ -59,8 +59,8 @@ pub(crate) fn principal_axes(
     (values.collect(), rotated.then_some(vectors))
 }
 
-/// Rotates the columns of M, of shape \[m, n\] with m ≤ n, by Householder reflections until it is lower
-/// triangular: MMᵀ stays, and the columns from m on are 0.
+/// Rotates the columns of M, of shape \[m, n\] with m ≤ n, by Householder reflections until it is
+/// lower triangular: MMᵀ stays, and the columns from m on are 0.
 pub(crate) fn lower_factor(matrix: &mut [f64], m: usize, n: usize) {
     for i in 0..m {
         let (head, below) = matrix.split_at_mut((i + 1) * n);

@@ -38,8 +38,8 @@ impl Grid {
     /// Σ of the density N(y; `centre`, `noise`²) times the spacing, given to `add` at every node
     /// within reach.
     ///
-    /// From node to node the density's ratio changes by one factor, so that a node costs two products
-    /// and no exponential.
+    /// From node to node the density's ratio changes by one factor, so that a node costs two
+    /// products and no exponential.
     fn kernel(&self, centre: f64, noise: f64, mut add: impl FnMut(usize, f64)) {
         let reach = REACH * noise;
         let last = self.intervals as f64;

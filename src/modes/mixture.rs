@@ -42,11 +42,11 @@ impl Line {
         self.parts.iter().map(density).sum()
     }
 
-    /// The x with this mass below and above it; the smaller of the two counts, so that both tails keep
-    /// their digits. `guess` is where to begin.
+    /// The x with this mass below and above it; the smaller of the two counts, so that both tails
+    /// keep their digits. `guess` is where to begin.
     ///
-    /// Newton's method on the tail's logarithm, which is concave in the tails, inside a bracket that
-    /// is halved where it leaves it.
+    /// Newton's method on the tail's logarithm, which is concave in the tails, inside a bracket
+    /// that is halved where it leaves it.
     pub(super) fn quantile(&self, below: f64, above: f64, guess: f64) -> f64 {
         let (side, mass) = if below <= above {
             (-1.0, below)

@@ -2,8 +2,8 @@
 //! moments of Gaussian data are blind to.
 //!
 //! [`Sampler::modes`](crate::Sampler::modes) pushes weighted points through the real plan and the
-//! real model, guidance, non-linear forms and clips included, and reports how much of the result lies
-//! in each mode of the data. Nothing is drawn:
+//! real model, guidance, non-linear forms and clips included, and reports how much of the result
+//! lies in each mode of the data. Nothing is drawn:
 //!
 //! | plan | d | how |
 //! |---|---|---|

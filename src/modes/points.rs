@@ -18,8 +18,8 @@ pub(super) struct Points {
 pub(super) enum Source {
     /// In order, of an even grid in one dimension that carries a density; its spacing.
     Even(f64),
-    /// In order, of the nodes z of panels: x_T = `deviation`·z ~ N(0, `deviation`²); with the slopes
-    /// dx/dx_T.
+    /// In order, of the nodes z of panels: x_T = `deviation`·z ~ N(0, `deviation`²); with the
+    /// slopes dx/dx_T.
     Panels {
         z: Vec<f64>,
         slopes: Vec<f64>,

@@ -11,11 +11,12 @@ use crate::error::Error;
 use crate::level::NoiseLevel;
 use crate::oracle::{GaussianMixture, Oracle, frechet_distance};
 
-/// The exact distribution of a sampler's result in one or two dimensions, beside the mixture that it
-/// should have: made by [`Sampler::modes`](crate::Sampler::modes). It prints as a table.
+/// The exact distribution of a sampler's result in one or two dimensions, beside the mixture that
+/// it should have: made by [`Sampler::modes`](crate::Sampler::modes). It prints as a table.
 ///
-/// [`masses`](Self::masses) says how much of the result lies in each mode: the expected responsibility
-/// of each component of the truth, which for the truth itself is the component's weight.
+/// [`masses`](Self::masses) says how much of the result lies in each mode: the expected
+/// responsibility of each component of the truth, which for the truth itself is the component's
+/// weight.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModeReport {
     points: Array2<f64>,
@@ -157,15 +158,15 @@ impl ModeReport {
         self.wasserstein
     }
 
-    /// KL(result ‖ truth) in nats; in one dimension, where the result is a rising image of one smooth
-    /// density: not where the last step reads a history slot behind a noise.
+    /// KL(result ‖ truth) in nats; in one dimension, where the result is a rising image of one
+    /// smooth density: not where the last step reads a history slot behind a noise.
     pub fn kl(&self) -> Option<f64> {
         self.kl
     }
 
-    /// The error of the quadrature: by how much the masses, the mean (in units of the truth's root mean
-    /// square) and the covariance (in its square) still moved when the points were doubled. Above the
-    /// tolerance where the most points were not enough.
+    /// The error of the quadrature: by how much the masses, the mean (in units of the truth's root
+    /// mean square) and the covariance (in its square) still moved when the points were doubled.
+    /// Above the tolerance where the most points were not enough.
     pub fn error(&self) -> f64 {
         self.error
     }

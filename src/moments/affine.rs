@@ -33,8 +33,8 @@ impl AffineEstimate {
     }
 }
 
-/// What a run makes of an update or a store: state·x + data·D + other·D', with D' the estimate that E
-/// belongs to where it is not D.
+/// What a run makes of an update or a store: state·x + data·D + other·D', with D' the estimate that
+/// E belongs to where it is not D.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Folded {
     pub(super) state: f64,
@@ -54,8 +54,8 @@ impl Folded {
         }
     }
 
-    /// The new state of an update, without history and noise. `own` is α at the evaluation where E is
-    /// not D's own.
+    /// The new state of an update, without history and noise. `own` is α at the evaluation where E
+    /// is not D's own.
     pub(super) fn update(update: &Update, own: Option<f64>) -> Self {
         Self::linear(update.state, update.data, own)
     }

@@ -1,5 +1,5 @@
-//! The joint distribution of the state and the live history slots as matrices, where Gaussians do not
-//! share their axes.
+//! The joint distribution of the state and the live history slots as matrices, where Gaussians do
+//! not share their axes.
 
 use super::affine::Folded;
 use super::guided::{Rows, Weights};
@@ -12,8 +12,8 @@ use crate::plan::{Plan, Stage};
 
 /// The distribution of the state after every step; `rows` has one entry for each stage.
 ///
-/// What is propagated is a factor F of the joint covariance FFᵀ, never the covariance: the variances
-/// of the result are sums of squares.
+/// What is propagated is a factor F of the joint covariance FFᵀ, never the covariance: the
+/// variances of the result are sums of squares.
 pub(super) fn propagate(
     plan: &Plan,
     data: &[Gaussian],

@@ -78,8 +78,8 @@ impl GuidedGaussian {
     /// level `from` from `initial`.
     ///
     /// Along an axis on which the parts have variances v_i and means m_i, with S_i = α_s²v_i + σ_s²
-    /// at `to`, T_i = α_t²v_i + σ_t² at `from` and m = Σ s_i m_i, the ODE dy/dρ = E, y = x/α, has the
-    /// solution
+    /// at `to`, T_i = α_t²v_i + σ_t² at `from` and m = Σ s_i m_i, the ODE dy/dρ = E, y = x/α, has
+    /// the solution
     ///
     /// ```text
     /// x_s = F x_t + (α_s − F α_t) m + J        F = Π (S_i/T_i)^(s_i/2)
@@ -93,8 +93,8 @@ impl GuidedGaussian {
     /// # Errors
     ///
     /// [`Error::AxesDiffer`] unless all Gaussians share their axes; [`Error::InvalidEntry`] for a
-    /// part with a direction of variance 0, and for a result out of range; [`Error::WrongLength`] for
-    /// another dimension; [`Error::InvalidParameter`] for levels out of range.
+    /// part with a direction of variance 0, and for a result out of range; [`Error::WrongLength`]
+    /// for another dimension; [`Error::InvalidParameter`] for levels out of range.
     pub fn flow(
         &self,
         initial: &Gaussian,
@@ -121,9 +121,9 @@ impl GuidedGaussian {
         checked(frame.with_axes_of(&mean, &variances))
     }
 
-    /// N ∝ Π p_i^{s_i}, with p_i the distribution of part i at `level`. At the clean level it is the
-    /// tilted distribution of the data; at another it is the product of the noisy marginals, whose
-    /// score is the guided one there, and which is not what noise makes of the tilted data
+    /// N ∝ Π p_i^{s_i}, with p_i the distribution of part i at `level`. At the clean level it is
+    /// the tilted distribution of the data; at another it is the product of the noisy marginals,
+    /// whose score is the guided one there, and which is not what noise makes of the tilted data
     /// (`tilted(&NoiseLevel::clean())?.at_level(&level)`).
     ///
     /// The precisions are P = Σ s_i C_i⁻¹, the mean is P⁻¹ Σ s_i C_i⁻¹ m_i; axes may differ.
@@ -131,8 +131,8 @@ impl GuidedGaussian {
     /// # Errors
     ///
     /// [`Error::NoTiltedDensity`] where P is not positive definite, so that the product has no
-    /// integral; [`Error::InvalidEntry`] for a part without a density at `level`, and for a result out
-    /// of range; [`Error::InvalidParameter`] for a level out of range.
+    /// integral; [`Error::InvalidEntry`] for a part without a density at `level`, and for a result
+    /// out of range; [`Error::InvalidParameter`] for a level out of range.
     pub fn tilted(&self, level: &NoiseLevel) -> Result<Gaussian, Error> {
         let scales = Scales::of(level)?;
         self.require_densities(Some(&scales))?;

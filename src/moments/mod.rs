@@ -66,9 +66,9 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// [`Error::WrongLength`] unless both have the same dimension; [`Error::InvalidEntry`], with the
-    /// step, for a mean beyond 1e30 or a variance beyond 1e60; [`Error::GivenHistory`] for a plan with
-    /// given slots.
+    /// [`Error::WrongLength`] unless both have the same dimension; [`Error::InvalidEntry`], with
+    /// the step, for a mean beyond 1e30 or a variance beyond 1e60; [`Error::GivenHistory`] for a
+    /// plan with given slots.
     pub fn moments(&self, data: &Gaussian, initial: &Gaussian) -> Result<Vec<Gaussian>, Error> {
         let single = |stage: &crate::plan::Stage| {
             stage.evaluate.is_some().then_some((Weights::first(), None))

@@ -103,8 +103,8 @@ fn miss(step: &StepMoments) -> f64 {
     pairs.map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt()
 }
 
-/// A table by step: how far the mean is off, the deviations (root mean square over the axes) of state
-/// and truth, W₂ and KL.
+/// A table by step: how far the mean is off, the deviations (root mean square over the axes) of
+/// state and truth, W₂ and KL.
 impl fmt::Display for MomentReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(

@@ -32,7 +32,8 @@ impl WeakOrder {
 }
 
 /// The weak order of `solver` on Gaussian `data`, with `steps` and twice as many steps, each on the
-/// grid that `grid` makes: the largest relative error of a variance, or of a mean in its deviations.
+/// grid that `grid` makes: the largest relative error of a variance, or of a mean in its
+/// deviations.
 ///
 /// The grids must lead between the same two levels, and the steps be short, for the slope to say
 /// something. A solver may show a higher order on one variance alone: give several.
@@ -73,9 +74,9 @@ pub fn weak_order(
     })
 }
 
-/// The errors of one run in distribution, from the exact distribution of `data` at the path's start:
-/// for every axis v/v* − 1, then for every axis (m − m*)/√v*, with m* and v* of the data at the
-/// path's end. The mean's error alone for an axis of variance 0 there would be infinite or NaN.
+/// The errors of one run in distribution, from the exact distribution of `data` at the path's
+/// start: for every axis v/v* − 1, then for every axis (m − m*)/√v*, with m* and v* of the data at
+/// the path's end. The mean's error alone for an axis of variance 0 there would be infinite or NaN.
 ///
 /// # Errors
 ///

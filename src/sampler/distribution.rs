@@ -62,8 +62,8 @@ impl Sampler {
             .guided_moments(guidance, prediction, outputs, &initial)
     }
 
-    /// The distribution after every step beside the data's at its level: mean, covariance, W₂ and KL,
-    /// as a table that prints.
+    /// The distribution after every step beside the data's at its level: mean, covariance, W₂ and
+    /// KL, as a table that prints.
     ///
     /// # Errors
     ///
@@ -75,8 +75,8 @@ impl Sampler {
     }
 
     /// The same of a guided run, beside what `truth` says that it should be at each level: the
-    /// marginals of the condition's data, [`GuidedGaussian::flow`](crate::moments::GuidedGaussian::flow),
-    /// a tilted distribution.
+    /// marginals of the condition's data,
+    /// [`GuidedGaussian::flow`](crate::moments::GuidedGaussian::flow), a tilted distribution.
     ///
     /// ```
     /// use diffusion_sampler::{Grid, Prediction, Sampler, guidance::ClassifierFree};
@@ -114,9 +114,9 @@ impl Sampler {
         MomentReport::new(&self.plan, &initial, states, truth)
     }
 
-    /// The exact distribution of this sampler's result with `model`, in one or two dimensions, beside
-    /// that of `truth` at the plan's end: masses of the modes, moments and distances, by quadrature.
-    /// Guidance, non-linear forms too, and clips are those of the run itself.
+    /// The exact distribution of this sampler's result with `model`, in one or two dimensions,
+    /// beside that of `truth` at the plan's end: masses of the modes, moments and distances, by
+    /// quadrature. Guidance, non-linear forms too, and clips are those of the run itself.
     ///
     /// `tolerance` is for masses and moments, relative to the truth's root mean square;
     /// [`ModeReport::error`] says what was reached with the most points that are tried. Several
@@ -170,8 +170,8 @@ impl Sampler {
         self.initial(first)
     }
 
-    /// What this sampler makes of data with the spectrum of `data`, and of errors on the way, before
-    /// it runs; see [`StabilityReport`].
+    /// What this sampler makes of data with the spectrum of `data`, and of errors on the way,
+    /// before it runs; see [`StabilityReport`].
     ///
     /// # Errors
     ///

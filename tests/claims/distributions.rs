@@ -1,5 +1,5 @@
-//! Distributions without a sample drawn: guided ones, whatever the axes; masses of modes by quadrature,
-//! beside samples.
+//! Distributions without a sample drawn: guided ones, whatever the axes; masses of modes by
+//! quadrature, beside samples.
 
 use std::error::Error;
 
@@ -24,8 +24,8 @@ pub(crate) fn claims() -> Result<Vec<Claim>, Box<dyn Error>> {
     Ok(claims)
 }
 
-/// The largest difference of means and covariances, relative to the larger of their size and one: some
-/// of the catalogue's solvers blow up in seven steps.
+/// The largest difference of means and covariances, relative to the larger of their size and one:
+/// some of the catalogue's solvers blow up in seven steps.
 fn difference(a: &Gaussian, b: &Gaussian) -> f64 {
     let ((m, c), (n, e)) = (a.moments(), b.moments());
     let size = e.iter().fold(1.0, |size: f64, v| size.max(v.abs()));

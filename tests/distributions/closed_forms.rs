@@ -1,4 +1,5 @@
-//! The guided flow against its differential equation, and the tilted density against its definition.
+//! The guided flow against its differential equation, and the tilted density against its
+//! definition.
 
 use diffusion_sampler::{
     Error, NoiseLevel,

@@ -1,5 +1,5 @@
-//! Guided moments are those of the real run: a plan with linear guidance is one affine map of x_T and
-//! of its noises, read off runs on unit vectors.
+//! Guided moments are those of the real run: a plan with linear guidance is one affine map of x_T
+//! and of its noises, read off runs on unit vectors.
 
 use diffusion_sampler::{
     Denoiser, Error, Grid, NoiseLevel, Prediction, Query, Sampler,
@@ -20,7 +20,8 @@ use super::common::{Outcome, difference_of, gaussians};
 
 const DIM: usize = 3;
 
-/// Row 1 + d + (event)·d + k of a batch draws the unit vector e_k at one noise, and 0 at the others.
+/// Row 1 + d + (event)·d + k of a batch draws the unit vector e_k at one noise, and 0 at the
+/// others.
 struct UnitNoise {
     /// (step, stage) of every noise of the plan.
     events: Vec<(usize, usize)>,
@@ -89,8 +90,8 @@ fn run_of<M: Denoiser<f64, Ix2, Error = Error>>(
     Ok(states)
 }
 
-/// Every solver that takes an initial distribution, on 6 steps, with what `model` and `form` make of
-/// it: the largest difference of a mean or covariance after any step.
+/// Every solver that takes an initial distribution, on 6 steps, with what `model` and `form` make
+/// of it: the largest difference of a mean or covariance after any step.
 fn worst_of<G: Guidance + Clone, M: Denoiser<f64, Ix2, Error = Error>>(
     form: &G,
     outputs: &[Gaussian],

@@ -1,5 +1,5 @@
-//! Exact distributions: guided moments against runs on basis vectors, closed forms against differential
-//! equations, quadrature against moments and closed forms.
+//! Exact distributions: guided moments against runs on basis vectors, closed forms against
+//! differential equations, quadrature against moments and closed forms.
 
 mod closed_forms;
 mod common;

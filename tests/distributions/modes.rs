@@ -118,14 +118,18 @@ fn guidance_and_levels_that_are_not_clean() -> Outcome {
     Ok(())
 }
 
-/// Masses and moments of a run's samples, in standard errors from the report's.
+/// Masses and moments of a run's samples, in standard errors from the report's, which are to be
+/// known to far less than one.
 fn standard_errors<M: Denoiser<f64, Ix2, Error = Error>>(
     sampler: &Sampler,
     model: &mut M,
     truth: &GaussianMixture,
     draws: usize,
 ) -> Result<f64, Box<dyn std::error::Error>> {
-    let report = sampler.modes(model, truth, 1e-4)?;
+    let report = sampler.modes(model, truth, 5e-4)?;
+    assert!(report.error() < 5e-4, "{:e}", report.error());
+    assert!((report.masses().iter().sum::<f64>() - 1.0).abs() < 1e-10);
+    assert_eq!(report.wasserstein().is_none(), truth.dim() == 2);
     let x: Array2<f64> = sampler.sample(model, (draws, truth.dim()), 7)?;
     let n = draws as f64;
     let mut columns: Vec<(Vec<f64>, f64)> = Vec::new();
@@ -219,9 +223,6 @@ fn two_dimensions_have_masses_too() -> Outcome {
         let sampler = sampler(&solver, 6)?;
         let worst = standard_errors(&sampler, model, &data, DRAWS)?;
         assert!(worst < ERRORS, "{solver:?}: {worst}");
-        let report = sampler.modes(model, &data, 1e-4)?;
-        assert!(report.wasserstein().is_none() && report.kl().is_none());
-        assert!((report.masses().iter().sum::<f64>() - 1.0).abs() < 1e-12);
     }
     Ok(())
 }
@@ -284,7 +285,8 @@ fn moments_are_blind_where_masses_are_not() -> Outcome {
         "{}",
         report.frechet()
     );
-    // Of N(0, 3.62) this much is nearer to 0 than to ±2, beside 0.1: the masses are half as far off.
+    // Of N(0, 3.62) this much is nearer to 0 than to ±2, beside 0.1: the masses are half as far
+    // off.
     let middle = libm::erf(1.0 / (2.0 * covariance[[0, 0]]).sqrt());
     assert!((report.masses()[1] - middle).abs() < 0.02, "{report}");
     assert!(report.misplaced() > 0.29, "{report}");

@@ -1,4 +1,5 @@
-//! Moments of plans where axes differ, beside those where they are shared, and runs on basis vectors.
+//! Moments of plans where axes differ, beside those where they are shared, and runs on basis
+//! vectors.
 
 use diffusion_sampler::{
     Error, Grid, Prediction,

@@ -81,8 +81,8 @@ impl Gaussian {
         }
     }
 
-    /// N(`mean`, U diag(`variances`) Uᵀ) with the unit eigenvectors as rows of Uᵀ, `None` for U = I;
-    /// the caller keeps the ranges.
+    /// N(`mean`, U diag(`variances`) Uᵀ) with the unit eigenvectors as rows of Uᵀ, `None` for U =
+    /// I; the caller keeps the ranges.
     pub(crate) fn with_axes(
         mean: Vec<f64>,
         variances: Vec<f64>,
