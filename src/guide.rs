@@ -2,6 +2,7 @@
 //! folder.
 //!
 //! - [`choosing`]: which schedule, spacing and solver to take, with measured figures.
+//! - [`distribution`]: what a sampler makes, exactly: moments, guidance, masses of modes.
 //! - [`embedding`]: which way in fits your program, and what each costs a step.
 //! - [`extending`]: custom schedules, solvers, models, loops and noise.
 #![cfg_attr(
@@ -42,6 +43,10 @@ pub mod choosing {
     //! [recipes]: super::recipes
     //! [samplers]: super::samplers
     #![doc = include_str!("../docs/choosing.md")]
+}
+
+pub mod distribution {
+    #![doc = include_str!("../docs/distribution.md")]
 }
 
 pub mod embedding {

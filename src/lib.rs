@@ -46,7 +46,9 @@
 //! - [`tensor`]: runs on flat slices and on the tensors of other libraries.
 //!
 //! *Theory and training*
-//! - [`moments`]: the exact distribution of a plan's state on Gaussian data; the mean defect.
+//! - [`moments`]: the exact distribution of a plan's state on Gaussian data, guided too; weak order;
+//!   the mean defect.
+//! - [`modes`]: the exact distribution of a result in one and two dimensions: masses of modes.
 //! - [`stability`]: what a plan does to errors, and how far it misses, before it runs.
 //! - [`likelihood`]: the variational bound of any grid.
 //! - [`tuning`]: which sampler, which spacing: decided on a surrogate of the data.
@@ -54,8 +56,8 @@
 //! - [`oracle`]: exact models, for your tests and ours.
 //! - [`kernel`]: the linear combination in place.
 //!
-//! The [guide] has the pages choosing, samplers, recipes, extending, mathematics, verification,
-//! performance and known wrong samplers; with the feature `diffusers` models, migrating and
+//! The [guide] has the pages choosing, distribution, samplers, recipes, extending, mathematics,
+//! verification, performance and known wrong samplers; with the feature `diffusers` models, migrating and
 //! checkpoints; with `proptest` testing.
 //!
 //! # Conventions
@@ -100,6 +102,7 @@ mod level;
 pub mod likelihood;
 mod linalg;
 mod memory;
+pub mod modes;
 pub mod moments;
 mod names;
 pub mod noise;

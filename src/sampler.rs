@@ -1,5 +1,6 @@
 //! From a grid and a solver to runs.
 
+mod distribution;
 #[cfg(feature = "serde")]
 mod stored;
 
@@ -14,14 +15,12 @@ use crate::error::{Error, RunError, require_non_negative};
 use crate::grid::Grid;
 use crate::memory;
 use crate::noise::{KeyedNoise, NoiseSource};
-use crate::oracle::Gaussian;
 use crate::plan::Plan;
 use crate::prediction::Prediction;
 use crate::real::Real;
 use crate::run::{Machine, Snapshot, TensorSampler, Trajectory};
 use crate::schedule::NoiseSchedule;
 use crate::solver::{Path, Solver};
-use crate::stability::StabilityReport;
 use crate::tensor::TensorOps;
 
 /// A sampler: a plan, the initial distribution and the options of its runs. Immutable, cheap to clone, shared
@@ -315,51 +314,5 @@ impl Sampler {
         N: NoiseSource<A>,
     {
         Trajectory::resume(self, prediction, snapshot, noise)
-    }
-
-    /// The exact distribution of the state after every step when the data are `data`, the model is
-    /// exact and the run starts from the initial distribution; see [`Plan::moments`].
-    ///
-    /// ```
-    /// use diffusion_sampler::{
-    ///     Grid, Sampler, oracle::Gaussian, schedule::TableSchedule, solver::FirstOrder,
-    /// };
-    ///
-    /// // How far DDIM in 10 steps misses N(2, 0.5²): exactly, without a sample drawn.
-    /// let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
-    /// let grid = Grid::trailing(&schedule, 10)?;
-    /// let sampler = Sampler::new(&schedule, &grid, &FirstOrder::ddim())?;
-    /// let states = sampler.moments(&Gaussian::isotropic(&[2.0], 0.25)?)?;
-    /// let last = &states[9];
-    /// println!("mean {}, sd {}", last.mean()[0], last.variances()[0].sqrt());
-    /// # Ok::<(), diffusion_sampler::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As [`Plan::moments`]; [`Error::ClippedMoments`]; [`Error::StartsFromData`] for a plan that
-    /// leads to more noise (`Plan::moments` takes its initial distribution).
-    pub fn moments(&self, data: &Gaussian) -> Result<Vec<Gaussian>, Error> {
-        if self.clip.is_some() {
-            return Err(Error::ClippedMoments);
-        }
-        self.plan.require_denoising()?;
-        let initial = Gaussian::centred(data.mean().len(), self.start_variance)?;
-        self.plan.moments(data, &initial)
-    }
-
-    /// What this sampler makes of data with the spectrum of `data`, and of errors on the way, before
-    /// it runs; see [`StabilityReport`].
-    ///
-    /// # Errors
-    ///
-    /// As [`moments`](Self::moments).
-    pub fn stability(&self, data: &Gaussian) -> Result<StabilityReport, Error> {
-        if self.clip.is_some() {
-            return Err(Error::ClippedMoments);
-        }
-        self.plan.require_denoising()?;
-        let initial = Gaussian::centred(data.mean().len(), self.start_variance)?;
-        self.plan.stability(data, &initial)
     }
 }

@@ -125,7 +125,8 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// As [`moments`](Self::moments).
+    /// As [`moments`](Self::moments); [`Error::AxesDiffer`] unless both share their axes or one of
+    /// them is isotropic.
     pub fn stability(&self, data: &Gaussian, initial: &Gaussian) -> Result<StabilityReport, Error> {
         let (states, frame) = (self.moments(data, initial)?, data.shared_frame(initial)?);
         let variances = data.variances().to_vec();

@@ -39,6 +39,7 @@ const FLOORS: [&[&str]; 6] = [
         "diffusers",
         "editing",
         "likelihood",
+        "modes",
         "registry",
         "run",
         "sampler",

@@ -188,6 +188,24 @@ impl fmt::Display for Error {
                 "a sampler that clips is not linear, so its moments are not those of a Gaussian: \
                  ask the sampler without the clip"
             ),
+            Self::NonLinearGuidance { guidance, step } => write!(
+                f,
+                "{guidance} is not linear at step {step}, so its result is not Gaussian: in one or two \
+                 dimensions Sampler::modes has its distribution"
+            ),
+            Self::ModesUnsupported {
+                what,
+                found,
+                supported,
+            } => write!(
+                f,
+                "the distribution of a result by quadrature: {what} may be {supported}, got {found}"
+            ),
+            Self::NoTiltedDensity { axis, precision } => write!(
+                f,
+                "the tilted density has precision {precision:e} on axis {axis}: it has no integral where \
+                 that is not positive, and a weaker guidance has one"
+            ),
             Self::GivenHistory { given } => write!(
                 f,
                 "the plan starts from {given} given history slots, whose distribution is not known: it \

@@ -216,6 +216,23 @@ pub enum Error {
     },
     /// The moments of a sampler that clips are not those of a Gaussian: clipping is not linear.
     ClippedMoments,
+    /// The moments of guidance that is not linear at a step: its weights depend on the state.
+    NonLinearGuidance {
+        guidance: &'static str => "The form.",
+        step: usize => "The step, counted from 0.",
+    },
+    /// The distribution of a result by quadrature has its limits.
+    ModesUnsupported {
+        what: &'static str => "What is too many.",
+        found: usize => "How many there are.",
+        supported: &'static str => "How many there may be.",
+    },
+    /// A product of powers of Gaussian densities that has no integral: guidance that is too strong in
+    /// a direction in which what it guides away from is narrower.
+    NoTiltedDensity {
+        axis: usize => "The axis.",
+        precision: f64 => "Its precision, which must be positive.",
+    },
     /// The moments of a plan with given history slots: their distribution is not known.
     GivenHistory {
         given: usize => "The number of given slots.",

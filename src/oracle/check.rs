@@ -93,7 +93,7 @@ pub(crate) struct Scales {
 }
 
 impl Scales {
-    pub(super) fn of(level: &NoiseLevel) -> Result<Self, Error> {
+    pub(crate) fn of(level: &NoiseLevel) -> Result<Self, Error> {
         let (alpha, sigma) = (level.alpha(), level.sigma());
         for (name, value) in [("alpha", alpha), ("sigma", sigma)] {
             let valid = value == 0.0 || (1e-30..=LARGEST).contains(&value);
@@ -134,13 +134,18 @@ impl Scales {
         }
     }
 
+    /// α.
+    pub(crate) fn alpha(&self) -> f64 {
+        self.alpha
+    }
+
     /// σ².
     pub(super) fn noise_variance(&self) -> f64 {
         self.sigma2
     }
 
     /// α²v + σ², the variance at this level of a direction that has variance v in the data.
-    pub(super) fn variance(&self, data: f64) -> f64 {
+    pub(crate) fn variance(&self, data: f64) -> f64 {
         self.alpha2 * data + self.sigma2
     }
 

@@ -1,5 +1,7 @@
 //! Gaussian data: everything about it is closed-form.
 
+mod frame;
+
 use std::sync::Arc;
 
 use ndarray::{Array2, ArrayRef2};
@@ -75,17 +77,7 @@ impl Gaussian {
         check::dimension(d)?;
         check::point("mean", mean, d)?;
         let eigen = moments::eigen("covariance", covariance, d)?;
-        let axes = eigen.vectors.map(|vectors| {
-            Arc::new(Axes {
-                rows: (0..d * d).map(|k| vectors[(k % d) * d + k / d]).collect(),
-                vectors,
-            })
-        });
-        Ok(Self {
-            mean: mean.to_vec(),
-            variances: eigen.values,
-            axes,
-        })
+        Ok(Self::with_axes(mean.to_vec(), eigen.values, eigen.vectors))
     }
 
     /// N(`mean`, diag(`variances`)): independent coordinates. Products with U cost nothing.
@@ -250,73 +242,8 @@ impl Gaussian {
         self.add_rotated(|k| self.variances[k].sqrt() * z[k], out);
     }
 
-    /// Both have one dimension.
-    pub(super) fn check_dim(&self, other: &Self) -> Result<(), Error> {
-        check::length("coordinates", other.mean.len(), self.mean.len())
-    }
-
-    /// Both have the same eigenvectors, in the same order.
-    pub(super) fn same_axes(&self, other: &Self) -> bool {
-        match (&self.axes, &other.axes) {
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a == b,
-            (None, None) => true,
-            _ => false,
-        }
-    }
-
-    /// Uᵀ, row-major.
-    pub(super) fn eigenvectors(&self) -> Vec<f64> {
-        match &self.axes {
-            Some(axes) => axes.vectors.clone(),
-            None => linalg::identity(self.mean.len()),
-        }
-    }
-
-    /// One variance for all directions, so that any axes are its axes.
-    fn is_isotropic(&self) -> bool {
-        self.variances.iter().all(|v| *v == self.variances[0])
-    }
-
-    /// Whichever of the two has axes that serve both.
-    pub(crate) fn shared_frame<'a>(&'a self, other: &'a Self) -> Result<&'a Self, Error> {
-        self.check_dim(other)?;
-        if self.same_axes(other) || other.is_isotropic() {
-            return Ok(self);
-        }
-        if self.is_isotropic() {
-            return Ok(other);
-        }
-        let (a, b) = (self.eigenvectors(), other.eigenvectors());
-        let differs = a.iter().zip(&b).position(|(a, b)| a != b);
-        debug_assert!(differs.is_some(), "the axes are not the same");
-        Err(Error::AxesDiffer {
-            axis: differs.map_or(0, |index| index / self.mean.len()),
-        })
-    }
-
-    /// Uᵀx, the coordinates of a point along the axes.
-    pub(crate) fn to_axes(&self, x: &[f64]) -> Vec<f64> {
-        let mut y = vec![0.0; x.len()];
-        match &self.axes {
-            Some(axes) => linalg::add_rows(&axes.rows, |i| x[i], &mut y),
-            None => y.copy_from_slice(x),
-        }
-        y
-    }
-
-    /// N(Uy, U diag(`variances`) Uᵀ) with the axes U of this one; the caller keeps the ranges.
-    pub(crate) fn with_axes_of(&self, y: &[f64], variances: &[f64]) -> Self {
-        let mut mean = vec![0.0; y.len()];
-        self.add_rotated(|k| y[k], &mut mean);
-        Self {
-            mean,
-            variances: variances.to_vec(),
-            axes: self.axes.clone(),
-        }
-    }
-
     /// Every direction has a positive variance.
-    pub(super) fn has_density(&self) -> bool {
+    pub(crate) fn has_density(&self) -> bool {
         self.variances.iter().all(|v| *v > 0.0)
     }
 
@@ -376,7 +303,7 @@ impl Gaussian {
     }
 
     /// out ← out + w·U diag(f(v)) Uᵀ, row-major.
-    pub(super) fn add_spectral(&self, w: f64, f: impl Fn(f64) -> f64, out: &mut [f64]) {
+    pub(crate) fn add_spectral(&self, w: f64, f: impl Fn(f64) -> f64, out: &mut [f64]) {
         let d = self.mean.len();
         for (k, &v) in self.variances.iter().enumerate() {
             let weight = w * f(v);
@@ -390,6 +317,13 @@ impl Gaussian {
                 None => out[k * d + k] += weight,
             }
         }
+    }
+
+    /// out ← out + w·(m − αG m), the constant of D = G x + m − αG m.
+    pub(crate) fn add_share(&self, w: f64, scales: &Scales, out: &mut [f64]) {
+        let y = self.to_axes(&self.mean);
+        let v = &self.variances;
+        self.add_rotated(|k| w * (scales.noise_share(v[k]) * y[k]), out);
     }
 
     /// out ← out + w·Cov[x₀ given x_t].

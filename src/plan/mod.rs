@@ -3,6 +3,7 @@
 mod check;
 mod display;
 mod earlier;
+mod live;
 mod noise;
 #[cfg(feature = "serde")]
 mod stored;

@@ -34,7 +34,7 @@ mod plus_plus_sde;
 mod plus_plus_singlestep;
 mod pndm;
 mod predictor_corrector;
-mod quadrature;
+pub(crate) mod quadrature;
 mod repaint;
 mod repeated;
 mod restart;

@@ -12,7 +12,7 @@ const NODES: [(f64, f64); 4] = [
 ///
 /// For a function that is analytic within π/2 of the real axis, as those of ln ρ here are, a panel's
 /// error is 12.6⁻¹⁶ of the function's size there.
-pub(super) fn integral(end: f64, f: impl Fn(f64) -> f64) -> f64 {
+pub(crate) fn integral(end: f64, f: impl Fn(f64) -> f64) -> f64 {
     let panels = (2.0 * end).ceil().max(1.0);
     let half = 0.5 * end / panels;
     let panel = |index: usize| {

@@ -9,6 +9,7 @@ use std::fmt;
 pub(crate) mod brownian;
 pub(crate) mod convergence;
 pub(crate) mod digits;
+pub(crate) mod distributions;
 pub(crate) mod edges;
 pub(crate) mod editing;
 mod forms;
@@ -112,6 +113,7 @@ pub(crate) const TOPICS: &[(&str, Topic)] = &[
     ("Samplers by name", names::claims),
     ("Guidance", guidance::claims),
     ("Predicted and sampled distributions", laws::claims),
+    ("Exact distributions and modes", distributions::claims),
     ("Noise and bits", noise::claims),
     ("Brownian paths", brownian::claims),
     ("Any tensor", tensors::claims),

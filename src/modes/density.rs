@@ -1,0 +1,150 @@
+//! Noise added to weighted points: the new density on an even grid.
+
+use ndarray::Array2;
+
+use super::REACH;
+use super::points::{NEGLIGIBLE, Points, Source, product};
+
+/// An even grid.
+#[derive(Clone, Copy, Debug)]
+struct Grid {
+    first: f64,
+    spacing: f64,
+    intervals: usize,
+}
+
+impl Grid {
+    /// The grid that holds the points along one axis, with their noise.
+    fn around(points: &Points, axis: usize, noise: f64, intervals: usize) -> Self {
+        let heaviest = points.weights.iter().fold(0.0, |w: f64, v| w.max(*v));
+        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        for (x, w) in points.x.column(axis).iter().zip(&points.weights) {
+            if *w > 1e-20 * heaviest {
+                (low, high) = (low.min(*x), high.max(*x));
+            }
+        }
+        let reach = REACH * noise;
+        Self {
+            first: low - reach,
+            spacing: (high - low + 2.0 * reach) / intervals as f64,
+            intervals,
+        }
+    }
+
+    fn at(&self, index: usize) -> f64 {
+        self.first + self.spacing * index as f64
+    }
+
+    /// Σ of the density N(y; `centre`, `noise`²) times the spacing, given to `add` at every node
+    /// within reach.
+    ///
+    /// From node to node the density's ratio changes by one factor, so that a node costs two
+    /// products and no exponential.
+    fn kernel(&self, centre: f64, noise: f64, mut add: impl FnMut(usize, f64)) {
+        let reach = REACH * noise;
+        let last = self.intervals as f64;
+        let low = ((centre - reach - self.first) / self.spacing)
+            .ceil()
+            .max(0.0);
+        let high = ((centre + reach - self.first) / self.spacing)
+            .floor()
+            .min(last);
+        let middle = ((centre - self.first) / self.spacing).round();
+        if !(low <= high && middle.is_finite()) {
+            return;
+        }
+        let middle = middle.clamp(low, high) as usize;
+        let (low, high) = (low as usize, high as usize);
+        let offset = (self.at(middle) - centre) / noise;
+        let step = self.spacing / noise;
+        let top = step * super::points::normal(offset);
+        let change = libm::exp(-step * step);
+        let mut walk = |sign: f64, nodes: &mut dyn Iterator<Item = usize>| {
+            let mut ratio = libm::exp(-step * (sign * offset + 0.5 * step));
+            let mut value = top;
+            for node in nodes {
+                value *= ratio;
+                ratio *= change;
+                add(node, value);
+            }
+        };
+        walk(1.0, &mut (middle + 1..=high));
+        walk(-1.0, &mut (low..middle).rev());
+        add(middle, top);
+    }
+
+    fn nodes(&self) -> Vec<(f64, f64)> {
+        (0..=self.intervals).map(|i| (self.at(i), 0.0)).collect()
+    }
+}
+
+/// The points after noise of this deviation, on a new grid.
+pub(super) fn spread(points: &Points, noise: f64, intervals: usize) -> Points {
+    let first = Grid::around(points, 0, noise, intervals);
+    if points.x.ncols() == 1 {
+        let mut weights = vec![0.0; intervals + 1];
+        for (x, w) in points.x.iter().zip(&points.weights) {
+            first.kernel(*x, noise, |node, share| weights[node] += w * share);
+        }
+        return Points {
+            x: Array2::from_shape_fn((intervals + 1, 1), |(i, _)| first.at(i)),
+            weights,
+            source: Source::Even(first.spacing),
+        };
+    }
+    let second = Grid::around(points, 1, noise, intervals);
+    let columns = intervals + 1;
+    let mut weights = vec![0.0; columns * columns];
+    let mut row = Vec::new();
+    for (x, w) in points.x.rows().into_iter().zip(&points.weights) {
+        row.clear();
+        second.kernel(x[1], noise, |node, share| row.push((node, share)));
+        first.kernel(x[0], noise, |node, share| {
+            let base = &mut weights[node * columns..(node + 1) * columns];
+            for &(column, other) in &row {
+                base[column] += w * share * other;
+            }
+        });
+    }
+    product(&first.nodes(), &second.nodes(), |i, j| {
+        weights[i * columns + j]
+    })
+}
+
+/// The same where a history slot outlives the noise: the joint of the new state and the slot, and
+/// what the slot holds at each of its points. Points whose slots hold the same are taken together.
+pub(super) fn spread_joint(
+    points: &Points,
+    slot: &Array2<f64>,
+    noise: f64,
+    intervals: usize,
+) -> (Points, Array2<f64>) {
+    let grid = Grid::around(points, 0, noise, intervals);
+    let mut order: Vec<usize> = (0..points.weights.len()).collect();
+    let held = |i: usize| slot[[i, 0]];
+    order.sort_unstable_by(|&a, &b| held(a).total_cmp(&held(b)));
+    let (mut x, mut weights, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+    let mut density = vec![0.0; intervals + 1];
+    for class in order.chunk_by(|&a, &b| held(a) == held(b)) {
+        density.fill(0.0);
+        for &i in class {
+            let w = points.weights[i];
+            grid.kernel(points.x[[i, 0]], noise, |node, share| {
+                density[node] += w * share;
+            });
+        }
+        for (node, &w) in density.iter().enumerate() {
+            if w > NEGLIGIBLE {
+                x.push([grid.at(node)]);
+                weights.push(w);
+                kept.push([held(class[0])]);
+            }
+        }
+    }
+    let points = Points {
+        x: x.into(),
+        weights,
+        source: Source::Scattered,
+    };
+    (points, kept.into())
+}

@@ -1,0 +1,119 @@
+//! Axes: shared ones, coordinates along them, and Gaussians made of them.
+
+use std::sync::Arc;
+
+use super::{Axes, Gaussian};
+use crate::error::Error;
+use crate::linalg;
+use crate::oracle::check;
+
+impl Gaussian {
+    /// Both have one dimension.
+    pub(crate) fn check_dim(&self, other: &Self) -> Result<(), Error> {
+        check::length("coordinates", other.mean.len(), self.mean.len())
+    }
+
+    /// Both have the same eigenvectors, in the same order.
+    pub(crate) fn same_axes(&self, other: &Self) -> bool {
+        match (&self.axes, &other.axes) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a == b,
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    /// Uᵀ, row-major.
+    pub(crate) fn eigenvectors(&self) -> Vec<f64> {
+        match &self.axes {
+            Some(axes) => axes.vectors.clone(),
+            None => linalg::identity(self.mean.len()),
+        }
+    }
+
+    /// One variance for all directions, so that any axes are its axes.
+    pub(crate) fn is_isotropic(&self) -> bool {
+        self.variances.iter().all(|v| *v == self.variances[0])
+    }
+
+    /// One of these whose axes serve all of them; `None` where there is none.
+    pub(crate) fn frame_of<'a>(all: impl Iterator<Item = &'a Self> + Clone) -> Option<&'a Self> {
+        let mut any = all.clone();
+        let frame = any.clone().find(|g| !g.is_isotropic()).or(any.next())?;
+        let serves = |g: &Self| g.is_isotropic() || g.same_axes(frame);
+        all.clone().all(serves).then_some(frame)
+    }
+
+    /// Whichever of the two has axes that serve both.
+    pub(crate) fn shared_frame<'a>(&'a self, other: &'a Self) -> Result<&'a Self, Error> {
+        self.check_dim(other)?;
+        if self.same_axes(other) || other.is_isotropic() {
+            return Ok(self);
+        }
+        if self.is_isotropic() {
+            return Ok(other);
+        }
+        let (a, b) = (self.eigenvectors(), other.eigenvectors());
+        let differs = a.iter().zip(&b).position(|(a, b)| a != b);
+        debug_assert!(differs.is_some(), "the axes are not the same");
+        Err(Error::AxesDiffer {
+            axis: differs.map_or(0, |index| index / self.mean.len()),
+        })
+    }
+
+    /// Uᵀx, the coordinates of a point along the axes.
+    pub(crate) fn to_axes(&self, x: &[f64]) -> Vec<f64> {
+        let mut y = vec![0.0; x.len()];
+        match &self.axes {
+            Some(axes) => linalg::add_rows(&axes.rows, |i| x[i], &mut y),
+            None => y.copy_from_slice(x),
+        }
+        y
+    }
+
+    /// N(Uy, U diag(`variances`) Uᵀ) with the axes U of this one; the caller keeps the ranges.
+    pub(crate) fn with_axes_of(&self, y: &[f64], variances: &[f64]) -> Self {
+        let mut mean = vec![0.0; y.len()];
+        self.add_rotated(|k| y[k], &mut mean);
+        Self {
+            mean,
+            variances: variances.to_vec(),
+            axes: self.axes.clone(),
+        }
+    }
+
+    /// N(`mean`, U diag(`variances`) Uᵀ) with the unit eigenvectors as rows of Uᵀ, `None` for U =
+    /// I; the caller keeps the ranges.
+    pub(crate) fn with_axes(
+        mean: Vec<f64>,
+        variances: Vec<f64>,
+        vectors: Option<Vec<f64>>,
+    ) -> Self {
+        let d = mean.len();
+        let axes = vectors.map(|vectors| {
+            Arc::new(Axes {
+                rows: (0..d * d).map(|k| vectors[(k % d) * d + k / d]).collect(),
+                vectors,
+            })
+        });
+        Self {
+            mean,
+            variances,
+            axes,
+        }
+    }
+
+    /// U diag(√v), row-major: its product with its transpose is the covariance.
+    pub(crate) fn factor(&self) -> Vec<f64> {
+        let d = self.mean.len();
+        let mut factor = match &self.axes {
+            Some(axes) => axes.rows.clone(),
+            None => linalg::identity(d),
+        };
+        for row in factor.chunks_exact_mut(d) {
+            for (f, v) in row.iter_mut().zip(&self.variances) {
+                *f *= v.sqrt();
+            }
+        }
+        factor
+    }
+}
