@@ -61,4 +61,13 @@ impl Decoder {
             }
         }
     }
+
+    /// The derivative of −ln p by M_t.
+    pub(super) fn slope(&self, dim: usize, error: f64) -> f64 {
+        match *self {
+            Self::GaussianOptimal => 0.5 * dim as f64 / error,
+            Self::Gaussian(variance) => 0.5 / variance,
+            Self::Density(_) | Self::Mass(_) => 0.0,
+        }
+    }
 }

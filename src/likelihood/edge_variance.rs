@@ -34,6 +34,26 @@ impl EdgeVariance {
         }
     }
 
+    /// The derivative of the cost by M_t.
+    pub(super) fn slope(
+        self,
+        posterior: &StridedPosterior,
+        dim: usize,
+        error: f64,
+    ) -> Result<f64, Error> {
+        match self {
+            Self::Policy(policy) => {
+                let c = posterior.data_coefficient();
+                Ok(0.5 * c * c / posterior.reverse_variance(policy)?)
+            }
+            Self::Optimal if dim == 0 => Ok(0.0),
+            Self::Optimal => {
+                let omega = posterior.elbo_weight()?;
+                Ok(omega / (1.0 + 2.0 * omega * error / dim as f64))
+            }
+        }
+    }
+
     /// Refuses an edge that has no bound: γ or v_p is 0.
     pub(super) fn check(self, posterior: &StridedPosterior) -> Result<(), Error> {
         posterior.elbo_weight()?;

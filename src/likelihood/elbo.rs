@@ -56,19 +56,7 @@ impl Elbo {
     /// start variance of 0; as [`StridedPosterior::new`] and
     /// [`StridedPosterior::reverse_variance`].
     pub fn new(grid: &Grid, kappa: Kappa, variance: EdgeVariance) -> Result<Self, Error> {
-        if !grid.end().is_clean() {
-            return Err(Error::DegenerateEdge {
-                from: grid.start().time(),
-                to: grid.end().time(),
-                requirement: "end at sigma = 0 for a likelihood of data",
-            });
-        }
-        require(
-            grid.start_variance() > 0.0,
-            "start_variance",
-            grid.start_variance(),
-            "positive for a likelihood",
-        )?;
+        require_clean_end(grid)?;
         let edges = grid
             .edges()
             .take(grid.steps() - 1)
@@ -132,4 +120,21 @@ impl Elbo {
             likelihood: decoder.likelihood(),
         })
     }
+}
+
+/// A grid of which there is a likelihood of data.
+pub(super) fn require_clean_end(grid: &Grid) -> Result<(), Error> {
+    if !grid.end().is_clean() {
+        return Err(Error::DegenerateEdge {
+            from: grid.start().time(),
+            to: grid.end().time(),
+            requirement: "end at sigma = 0 for a likelihood of data",
+        });
+    }
+    require(
+        grid.start_variance() > 0.0,
+        "start_variance",
+        grid.start_variance(),
+        "positive for a likelihood",
+    )
 }

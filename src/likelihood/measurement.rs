@@ -8,7 +8,7 @@ use super::Measured;
 use super::tally::Tally;
 use crate::clip::Clip;
 use crate::denoiser::Denoiser;
-use crate::error::{Error, RunError, require};
+use crate::error::{Error, RunError, require, require_all};
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
 use crate::real::Real;
@@ -26,6 +26,7 @@ use crate::real::Real;
 /// | [`with_seed`](Self::with_seed) | 0 |
 /// | [`with_batch`](Self::with_batch) | all rows in one call of the model |
 /// | [`with_clip`](Self::with_clip) | D is not clipped |
+/// | [`with_pixels`](Self::with_pixels) | pixels are not priced |
 ///
 /// The noise is keyed by (seed, row, draw, level): the result does not depend on the batch, as far as
 /// the model's rows do not. A guided model is measured guided. A model that is conditioned on something of its rows, on
@@ -61,6 +62,14 @@ pub struct Measurement {
     pub(super) seed: u64,
     pub(super) batch: usize,
     pub(super) clip: Option<Clip>,
+    pub(super) pixels: Option<Pixels>,
+}
+
+/// What the pixels are priced by.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Pixels {
+    pub(super) bins: usize,
+    pub(super) deviations: Vec<f64>,
 }
 
 impl Measurement {
@@ -73,6 +82,7 @@ impl Measurement {
             seed: 0,
             batch: usize::MAX,
             clip: None,
+            pixels: None,
         }
     }
 
@@ -121,12 +131,41 @@ impl Measurement {
         }
     }
 
+    /// The same, which also prices the pixels at each level by a Gaussian around D that is
+    /// discretised to `bins` values, for each of these deviations
+    /// ([`Measured::pixels`]): the cost of an edge from there onto the data. The data must have these
+    /// values, evenly from −1 to 1. It costs an error function or two for each pixel, level, draw and
+    /// deviation.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] for fewer than 2 bins; [`Error::EmptyList`] without deviations,
+    /// [`Error::InvalidEntry`] for one that is not finite or less than 1e-50.
+    pub fn with_pixels(self, bins: usize, deviations: &[f64]) -> Result<Self, Error> {
+        require(bins >= 2, "bins", bins as f64, "at least 2")?;
+        if deviations.is_empty() {
+            return Err(Error::EmptyList { name: "deviations" });
+        }
+        require_all(
+            "deviations",
+            deviations,
+            |_, deviation| deviation.is_finite() && deviation >= 1e-50,
+            "finite and at least 1e-50",
+        )?;
+        let deviations = deviations.to_vec();
+        Ok(Self {
+            pixels: Some(Pixels { bins, deviations }),
+            ..self
+        })
+    }
+
     /// Measures a model on data, one sample a row of axis 0.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidParameter`] for fewer than two rows, of which there is no standard error;
-    /// [`Error::NoSampleAxis`], [`Error::NonFiniteStart`] for such data; [`Error::NonFinite`] and
+    /// [`Error::NoSampleAxis`], [`Error::NonFiniteStart`] for such data; [`Error::InvalidEntry`] for
+    /// pixels that are not of the values that were said; [`Error::NonFinite`] and
     /// [`Error::OutputNotWritten`], whose step is the level's index and whose sample the row's in
     /// its batch; [`Error::PredictionUndefined`]; [`Error::StatefulGuidance`] for guidance with a
     /// memory, and what else the guidance refuses; the model's own error.

@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayRef, Axis, Dimension, Slice};
+use ndarray::{Array2, Array3, ArrayRef, Axis, Dimension, Slice};
 
-use super::{Measured, Measurement};
+use super::measurement::Pixels;
+use super::pixel_costs::{self, require_pixels};
+use super::{Measured, Measurement, PixelCosts};
 use crate::apply::batch_of;
 use crate::denoiser::Denoiser;
 use crate::error::{Error, RunError, require};
@@ -27,6 +29,8 @@ pub(super) struct Tally {
     noise_by_row: Array2<f64>,
     /// |x₀|² of each row.
     squares: Vec<f64>,
+    /// −ln P of each row, level and deviation; of no deviations where pixels are not priced.
+    pixels_by_row: Array3<f64>,
 }
 
 impl Tally {
@@ -38,12 +42,18 @@ impl Tally {
         let enough = "at least 2: one has no standard error";
         require(samples >= 2, "rows of the data", samples as f64, enough)?;
         check_start(data, "data")?;
+        let mut deviations = 0;
+        if let Some(pixels) = &options.pixels {
+            require_pixels(data.iter().map(|value| value.widen()), pixels.bins)?;
+            deviations = pixels.deviations.len();
+        }
         let shape = ndarray::Dim([samples, options.levels.len()]);
         Ok(Self {
             dim,
             by_row: memory::zeros(shape)?,
             noise_by_row: memory::zeros(shape)?,
             squares: squared_residuals(data, &[])?,
+            pixels_by_row: memory::zeros(ndarray::Dim([samples, shape[1], deviations]))?,
         })
     }
 
@@ -85,11 +95,39 @@ impl Tally {
                 machine.take(&instruction, model, &mut noise)?;
                 let errors = squared_residuals(&part, &[(1.0, machine.state())])?;
                 add_column(&mut self.by_row, (rows.start, index), share, &errors);
+                if let Some(pixels) = &options.pixels {
+                    let place = (rows.start, index);
+                    self.add_pixels(pixels, place, share, &part, machine.state())?;
+                }
                 // The slot holds E.
                 if let Some(estimate) = machine.history().first() {
                     let squares = squared_residuals(estimate, &[])?;
                     add_column(&mut self.noise_by_row, (rows.start, index), share, &squares);
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what the pixels of a batch cost at a level.
+    fn add_pixels<A: Real, D: Dimension>(
+        &mut self,
+        pixels: &Pixels,
+        (first, level): (usize, usize),
+        share: f64,
+        data: &ArrayRef<A, D>,
+        estimates: &ArrayRef<A, D>,
+    ) -> Result<(), Error> {
+        let by = (pixels.bins, &pixels.deviations[..]);
+        let rows = data.axis_chunks_iter(Axis(0), 1);
+        let rows = rows.zip(estimates.axis_chunks_iter(Axis(0), 1));
+        let sums = self.pixels_by_row.outer_iter_mut().skip(first);
+        for ((data, estimates), mut sums) in rows.zip(sums) {
+            let mut sums = sums.index_axis_mut(Axis(0), level);
+            let values = data.iter().map(|value| value.widen());
+            let estimates = estimates.iter().map(|value| value.widen());
+            if let Some(sums) = sums.as_slice_mut() {
+                pixel_costs::add_row((values, estimates), by, share, sums)?;
             }
         }
         Ok(())
@@ -111,10 +149,15 @@ impl Tally {
         let errors = DataErrors::new(self.dim, second_moment, options.levels.clone(), errors)?
             .with_standard_errors(standard_errors)?
             .with_noise_moments(moments.collect())?;
+        let pixels = options
+            .pixels
+            .as_ref()
+            .map(|pixels| PixelCosts::new(pixels.bins, &pixels.deviations, self.pixels_by_row));
         Ok(Measured {
             errors,
             by_row: self.by_row,
             squares: self.squares,
+            pixels,
         })
     }
 }
