@@ -1,7 +1,7 @@
 //! The cost of every edge between any two of a list of levels.
 
 use super::prior::prior_cost;
-use super::{Bound, Decoder, EdgeVariance, Likelihood, PixelCosts};
+use super::{Bound, Decoder, EdgeVariance, Likelihood, Measured, PixelCosts};
 use crate::error::{Error, require, require_length};
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
@@ -26,12 +26,14 @@ use crate::posterior::{DataErrors, Kappa, StridedPosterior};
 ///
 /// ```
 /// use diffusion_sampler::{Grid, oracle::Gaussian, posterior::{DataErrors, Kappa}};
-/// use diffusion_sampler::{likelihood::{EdgeCosts, EdgeVariance}, schedule::TableSchedule};
+/// use diffusion_sampler::likelihood::{Decoder, EdgeCosts, EdgeVariance};
+/// use diffusion_sampler::schedule::TableSchedule;
 ///
 /// let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
 /// let fine = Grid::trailing(&schedule, 100)?;
 /// let errors = DataErrors::of_gaussian(&Gaussian::diagonal(&[0.0; 2], &[1.0, 0.01])?, &fine)?;
-/// let costs = EdgeCosts::new(&fine, Kappa::Ddpm, EdgeVariance::Optimal, &errors)?;
+/// let decoder = Decoder::GaussianOptimal;
+/// let costs = EdgeCosts::new(&fine, Kappa::Ddpm, EdgeVariance::Optimal, &errors, decoder)?;
 /// let uniform = costs.bound(&[0, 25, 50, 75])?;
 /// let strides = costs.cheapest();
 /// assert!(strides.bound(4)?.nats() < uniform.nats());
@@ -71,7 +73,7 @@ pub(super) enum Ends {
 
 impl EdgeCosts {
     /// The costs of all edges between the levels of `grid`, which ends clean, for the posteriors of
-    /// `kappa`, with M_t taken from `errors`. The decoder is [`Decoder::GaussianOptimal`].
+    /// `kappa`, with M_t taken from `errors`, and with the same decoder at every level.
     ///
     /// # Errors
     ///
@@ -79,6 +81,34 @@ impl EdgeCosts {
     /// [`Elbo::evaluate`](super::Elbo::evaluate); [`Error::TooLarge`] for more costs than there is
     /// memory for.
     pub fn new(
+        grid: &Grid,
+        kappa: Kappa,
+        variance: EdgeVariance,
+        errors: &DataErrors,
+        decoder: Decoder,
+    ) -> Result<Self, Error> {
+        Self::without_decoder(grid, kappa, variance, errors)?.with_decoder(decoder)
+    }
+
+    /// The same of what was measured of a model on pixels, with the discretised Gaussian at every
+    /// level ([`with_pixels`](Self::with_pixels)).
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new); [`Error::EmptyList`] unless the measurement has pixels,
+    /// [`Error::WrongLength`] unless it was made at the levels of `grid`.
+    pub fn of_pixels(
+        grid: &Grid,
+        kappa: Kappa,
+        variance: EdgeVariance,
+        measured: &Measured,
+    ) -> Result<Self, Error> {
+        let name = "pixel costs";
+        let pixels = measured.pixels().ok_or(Error::EmptyList { name })?;
+        Self::without_decoder(grid, kappa, variance, measured.errors())?.with_pixels(pixels)
+    }
+
+    fn without_decoder(
         grid: &Grid,
         kappa: Kappa,
         variance: EdgeVariance,
@@ -100,17 +130,16 @@ impl EdgeCosts {
             let start_variance = grid.section(t..grid.steps())?.start_variance();
             prior_cost(level, start_variance, dim, errors.second_moment())
         });
-        Self {
+        Ok(Self {
             grid: grid.clone(),
             edge,
             dim,
             priors: priors.collect::<Result<_, Error>>()?,
             errors: errors_along,
             costs,
-            ends: Ends::By(Decoder::GaussianOptimal),
+            ends: Ends::Pixels(Vec::new()),
             decoders: Vec::new(),
-        }
-        .with_decoder(Decoder::GaussianOptimal)
+        })
     }
 
     /// The same with this decoder at every level.

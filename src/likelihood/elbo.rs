@@ -34,9 +34,9 @@ use crate::posterior::{Kappa, StridedPosterior};
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Elbo {
-    edges: Vec<PricedEdge>,
-    start: NoiseLevel,
-    start_variance: f64,
+    pub(super) edges: Vec<PricedEdge>,
+    pub(super) start: NoiseLevel,
+    pub(super) start_variance: f64,
 }
 
 /// A KL term: its posterior and v_p.

@@ -18,6 +18,7 @@ mod elbo;
 mod measured;
 mod measurement;
 mod of_gaussian;
+mod of_plan;
 mod pixel_costs;
 mod prior;
 mod slopes;

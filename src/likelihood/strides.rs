@@ -7,6 +7,9 @@ use crate::grid::Grid;
 /// The cheapest strides from one level onto the clean end, for every number of edges at once: made
 /// by [`EdgeCosts::cheapest`].
 ///
+/// The bound falls with the number of edges, but for the last few: a stride of nearly T edges is
+/// forced through nearly all levels, also those that do not pay.
+///
 /// They are the best for *likelihood*, the variational bound with this κ and reverse variance. They
 /// are not made for the quality of samples, and do not serve it: the page
 /// [likelihood](crate::guide::likelihood#what-the-strides-are-for) has the measurement.

@@ -21,7 +21,7 @@ pub(crate) fn claims() -> Result<Vec<Claim>, Box<dyn Error>> {
 }
 
 /// d = 64, mean 0, v_i proportional to i⁻² with mean 0.25.
-fn data() -> Result<Gaussian, Box<dyn Error>> {
+pub(crate) fn data() -> Result<Gaussian, Box<dyn Error>> {
     let raw: Vec<f64> = (1..=64).map(|i| f64::from(i).powi(-2)).collect();
     let scale = 0.25 * 64.0 / raw.iter().sum::<f64>();
     let variances: Vec<f64> = raw.iter().map(|v| scale * v).collect();
@@ -93,16 +93,17 @@ fn elbo() -> Result<Vec<Claim>, Box<dyn Error>> {
         ("v_p = γ²", EdgeVariance::Policy(ReverseVariance::Posterior)),
         ("best v_p", EdgeVariance::Optimal),
     ];
+    let decoder = Decoder::GaussianOptimal;
     let gap = |nats: f64| (nats - entropy) / dim as f64;
     let mut claims = Vec::new();
     for (column, (name, variance)) in policies.into_iter().enumerate() {
-        let costs = EdgeCosts::new(&fine, Kappa::Ddpm, variance, &errors)?;
+        let costs = EdgeCosts::new(&fine, Kappa::Ddpm, variance, &errors, decoder)?;
         let strides = costs.cheapest_from(0, 100)?;
         for (steps, row) in TABLE {
             let grid = Grid::trailing(&schedule, steps)?;
             let along: Vec<f64> = grid.levels()[..steps].iter().map(error).collect();
             let elbo = Elbo::new(&grid, Kappa::Ddpm, variance)?;
-            let bound = elbo.evaluate(dim, &along, moment, Decoder::GaussianOptimal)?;
+            let bound = elbo.evaluate(dim, &along, moment, decoder)?;
             claims.push(Claim::new(
                 format!("ELBO gap of {steps} uniform steps, {name}, nats a dimension"),
                 "independent prototype, ±0.1 %",
@@ -113,7 +114,7 @@ fn elbo() -> Result<Vec<Claim>, Box<dyn Error>> {
             let grid = strides.grid(steps)?;
             let along: Vec<f64> = grid.levels()[..steps].iter().map(error).collect();
             let elbo = Elbo::new(&grid, Kappa::Ddpm, variance)?;
-            let bound = elbo.evaluate(dim, &along, moment, Decoder::GaussianOptimal)?;
+            let bound = elbo.evaluate(dim, &along, moment, decoder)?;
             claims.push(Claim::new(
                 format!("ELBO gap of the {steps} cheapest steps, {name}, nats a dimension"),
                 "independent prototype, ±0.1 %",

@@ -1,6 +1,4 @@
-//! What a model knows at each level, what each edge costs, and the cheapest strides.
-
-use std::error::Error as StdError;
+//! What a model knows at each level.
 
 use diffusion_sampler::{
     Clip, Error, Grid, NoiseLevel, Prediction, RunError,
@@ -10,24 +8,13 @@ use diffusion_sampler::{
     likelihood::Measurement,
     oracle::{Gaussian, GaussianMixture, Oracle},
     posterior::DataErrors,
-    schedule::{NoiseSchedule, RectifiedFlow, TableSchedule},
+    schedule::{NoiseSchedule, RectifiedFlow},
     try_from_fn,
 };
-use ndarray::{Array2, Ix2, array};
+use ndarray::{Array2, Ix2};
 use rand::{SeedableRng, rngs::SmallRng};
 
-type Outcome = Result<(), Box<dyn StdError>>;
-
-fn table() -> Result<TableSchedule, Error> {
-    TableSchedule::linear(1000, 1e-4, 0.02)
-}
-
-fn gaussian() -> Result<Gaussian, Error> {
-    Gaussian::new(
-        &[0.5, -1.0, 0.2],
-        &array![[0.4, 0.1, 0.0], [0.1, 0.2, 0.05], [0.0, 0.05, 0.9]],
-    )
-}
+use super::common::{Outcome, gaussian, table};
 
 #[test]
 fn measured_errors_are_the_exact_ones_to_their_standard_errors() -> Outcome {
