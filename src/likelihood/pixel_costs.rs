@@ -1,6 +1,6 @@
 //! What pixels cost under a discretised Gaussian around a model's estimate.
 
-use ndarray::{Array2, Array3, ArrayRef2, Axis};
+use ndarray::{Array2, Array3, ArrayRef2, ArrayRef3, Axis};
 
 use super::discretised_gaussian_nats;
 use crate::error::Error;
@@ -51,6 +51,11 @@ impl PixelCosts {
     /// The costs, shape \[levels, deviations\].
     pub fn nats(&self) -> &ArrayRef2<f64> {
         &self.nats
+    }
+
+    /// What each row of the data costs, shape \[rows, levels, deviations\].
+    pub fn by_row(&self) -> &ArrayRef3<f64> {
+        &self.by_row
     }
 
     /// The number of levels.
