@@ -5,10 +5,10 @@ use std::error::Error;
 use diffusion_sampler::{
     Grid, Prediction, Sampler,
     likelihood::{Decoder, EdgeCosts, EdgeVariance, Elbo, Measurement},
-    oracle::{Empirical, Gaussian, Oracle},
+    oracle::{Empirical, Oracle},
     plan::Plan,
     posterior::{DataErrors, Kappa, ReverseVariance},
-    schedule::{NoiseSchedule, TableSchedule},
+    schedule::TableSchedule,
     solver::{FirstOrder, Path, catalogue},
 };
 use ndarray::Array2;
@@ -242,45 +242,53 @@ fn plans() -> Outcome<Claim> {
     ))
 }
 
-/// W₂, in percent of the data's rms, of samples along uniform and along the cheapest strides.
+/// W₂, in percent of the data's rms, of samples along the cheapest strides: those that are the best
+/// for likelihood are worse for samples than uniform ones.
 fn samples() -> Outcome<Vec<Claim>> {
+    // DDIM and DDPM along the strides for v_p = γ², then along those for the best v_p.
+    const TABLE: [(usize, [f64; 4]); 3] = [
+        (5, [52.2575, 52.0914, 53.6945, 54.4646]),
+        (10, [39.3165, 37.5879, 38.3340, 37.1141]),
+        (20, [28.3349, 25.3565, 25.3921, 22.6377]),
+    ];
     let schedule = table()?;
     let data = tables::data()?;
     let total: f64 = data.variances().iter().sum();
     let fine = Grid::trailing(&schedule, 1000)?;
     let errors = DataErrors::of_gaussian(&data, &fine)?;
-    let decoder = Decoder::GaussianOptimal;
-    let best = EdgeCosts::new(&fine, Kappa::Ddpm, EdgeVariance::Optimal, &errors, decoder)?;
-    let fixed = EdgeCosts::new(&fine, Kappa::Ddpm, POSTERIOR, &errors, decoder)?;
-    let (best, fixed) = (best.cheapest_from(0, 50)?, fixed.cheapest_from(0, 50)?);
     let distance = |grid: &Grid, solver: &FirstOrder| -> Outcome<f64> {
         let sampler = Sampler::along(&Path::without_schedule(grid), solver)?;
         let states = sampler.moments(&data)?;
-        let last: &Gaussian = states.last().ok_or("no steps")?;
+        let last = states.last().ok_or("no steps")?;
         Ok(100.0 * (last.wasserstein_squared(&data)? / total).sqrt())
     };
+    let solvers = [("DDIM", FirstOrder::ddim()), ("DDPM", FirstOrder::ddpm())];
     let mut claims = Vec::new();
-    for steps in [5, 10, 20, 50] {
-        for (name, solver) in [("DDIM", FirstOrder::ddim()), ("DDPM", FirstOrder::ddpm())] {
-            let uniform = distance(&Grid::trailing(&schedule, steps)?, &solver)?;
-            for (strides, of) in [(&fixed, "v_p = γ²"), (&best, "best v_p")] {
-                let found = distance(&strides.grid(steps)?, &solver)?;
+    let mut least = f64::INFINITY;
+    let policies = [(POSTERIOR, "v_p = γ²"), (EdgeVariance::Optimal, "best v_p")];
+    for (half, (variance, of)) in policies.into_iter().enumerate() {
+        let decoder = Decoder::GaussianOptimal;
+        let costs = EdgeCosts::new(&fine, Kappa::Ddpm, variance, &errors, decoder)?;
+        let strides = costs.cheapest_from(0, 20)?;
+        for (steps, expected) in TABLE {
+            for ((name, solver), expected) in solvers.iter().zip(&expected[2 * half..]) {
+                let found = distance(&strides.grid(steps)?, solver)?;
+                let uniform = distance(&Grid::trailing(&schedule, steps)?, solver)?;
+                least = least.min(found / uniform);
                 claims.push(Claim::new(
                     format!("W₂ of {name} in the {steps} cheapest steps for {of}, % of the rms"),
-                    "exact moments",
+                    "independent prototype, ±0.1 %",
                     found,
-                    Accept::AtLeast(0.0),
-                ));
-                claims.push(Claim::new(
-                    format!("the same, as a multiple of {steps} uniform steps"),
-                    "exact moments",
-                    found / uniform,
-                    Accept::AtLeast(0.0),
+                    Accept::near(*expected, 1e-3),
                 ));
             }
         }
     }
-    let start = schedule.level(1000.0)?;
-    debug_assert!(start.time() == 1000.0);
+    claims.push(Claim::new(
+        "W₂ along the cheapest strides over W₂ along uniform ones, least of these",
+        "exact moments",
+        least,
+        Accept::AtLeast(1.2),
+    ));
     Ok(claims)
 }

@@ -46,7 +46,7 @@ const STEPS: [usize; 6] = [5, 10, 20, 50, 100, 200];
 /// Numbers of steps of which samples are drawn.
 const SAMPLED: [usize; 3] = [5, 10, 20];
 /// Samples of each digit.
-const PER_CLASS: usize = 50;
+const PER_CLASS: usize = 100;
 const PIXELS: usize = 64;
 const SEED: u64 = 3;
 
