@@ -19,6 +19,7 @@
 use std::error::Error;
 use std::f64::consts::LN_2;
 
+use diffusion_sampler::denoiser::from_slice_query_fn;
 use diffusion_sampler::likelihood::{
     EdgeCosts, EdgeVariance, Measured, Measurement, PixelCosts, Strides,
 };
@@ -26,9 +27,9 @@ use diffusion_sampler::oracle::{GaussianMixture, Oracle, sample_moments};
 use diffusion_sampler::posterior::{Kappa, ReverseVariance, StridedPosterior};
 use diffusion_sampler::schedule::TableSchedule;
 use diffusion_sampler::solver::FirstOrder;
-use diffusion_sampler::{Denoiser, Grid, Prediction, Sampler, denoiser::from_slice_query_fn};
+use diffusion_sampler::{Denoiser, Grid, NoiseLevel, Prediction, Query, Sampler};
 use digits_network::Network;
-use ndarray::{Array2, Axis, Ix2};
+use ndarray::{Array2, ArrayRef, Axis, Ix2};
 use pictures::digits::Digits;
 use pictures::judge::Judge;
 use pictures::model;
@@ -69,6 +70,7 @@ fn main() -> Outcome<()> {
     let (held, chosen) = (images(&part(&all, &held)), images(&part(&all, &chosen)));
 
     print_plain_codes(&training, &held);
+    print_density(&models.mixture, &held)?;
     let grid = levels()?;
     let judge = Judge::new(&models.mixture, sample_moments(&all.signed())?);
     let mut rows = Vec::new();
@@ -168,9 +170,9 @@ impl<M: Denoiser<f32, Ix2, Error: Into<Failure>>> Denoiser<f32, Ix2> for Erased<
 
     fn denoise(
         &mut self,
-        x: &ndarray::ArrayRef<f32, Ix2>,
-        query: &diffusion_sampler::Query<'_>,
-        out: &mut ndarray::ArrayRef<f32, Ix2>,
+        x: &ArrayRef<f32, Ix2>,
+        query: &Query<'_>,
+        out: &mut ArrayRef<f32, Ix2>,
     ) -> Result<(), Failure> {
         self.0.denoise(x, query, out).map_err(Into::into)
     }
@@ -184,7 +186,7 @@ fn exact(mixture: &GaussianMixture, labels: &[usize]) -> Outcome<impl Model + us
     Ok(from_slice_query_fn(
         Prediction::Data,
         1,
-        move |x: &[f32], query: &diffusion_sampler::Query<'_>, out: &mut [f32]| {
+        move |x: &[f32], query: &Query<'_>, out: &mut [f32]| {
             let mut estimate = [0.0; PIXELS];
             let rows = x.chunks(PIXELS).zip(out.chunks_mut(PIXELS)).zip(&labels);
             for ((x, out), &label) in rows {
@@ -240,7 +242,7 @@ impl<'m> Codes<'m> {
     fn uniform(&self, steps: usize) -> Outcome<Vec<usize>> {
         let levels = self.fixed.levels();
         let grid = Grid::trailing(&schedule()?, steps)?;
-        let place = |(from, _): (diffusion_sampler::NoiseLevel, _)| {
+        let place = |(from, _): (NoiseLevel, _)| {
             levels.iter().position(|level| level.time() == from.time())
         };
         let path: Option<Vec<usize>> = grid.edges().map(place).collect();
@@ -342,6 +344,23 @@ fn samples(
         }
     }
     Ok(lines)
+}
+
+/// The mixture's own density at the images, times the volume of a pixel's bin: not a code, since the
+/// outermost bins reach to infinity and the density bends within a bin, but near to what its code
+/// should take.
+fn print_density(mixture: &GaussianMixture, held: &Images) -> Outcome<()> {
+    let mut nats = Vec::new();
+    for (row, &label) in held.pixels.outer_iter().zip(&held.labels) {
+        let x: Vec<f64> = row.iter().map(|&x| f64::from(x)).collect();
+        let density = mixture
+            .condition(label)?
+            .log_density(&x, &NoiseLevel::clean())?;
+        nats.push(-density - PIXELS as f64 * libm::log(0.125));
+    }
+    let (bits, error) = mean_and_error(&nats);
+    println!("the mixture's density times the bins' volume: {bits:.3} ± {error:.3}");
+    Ok(())
 }
 
 /// What codes without a diffusion model take: all grey values alike, and the frequencies of each
