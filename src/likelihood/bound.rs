@@ -32,8 +32,8 @@ impl Bound {
     }
 
     /// The bound in bits per dimension, nats/(d ln 2); 0 for d = 0. Only of a
-    /// [mass](Likelihood::Mass) is it a length of a code: of a density it depends on the unit of the
-    /// data.
+    /// [mass](Likelihood::Mass) is it a length of a code: of a density it depends on the unit of
+    /// the data.
     pub fn bits_per_dimension(&self) -> f64 {
         if self.dim == 0 {
             return 0.0;

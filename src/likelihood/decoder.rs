@@ -15,7 +15,8 @@ pub enum Decoder {
     /// −ln p of a density, computed elsewhere, in nats.
     Density(f64),
     /// −ln P of discrete data, computed elsewhere, in nats: for pixels
-    /// [`PixelCosts`](super::PixelCosts), [`discretised_gaussian_nats`](super::discretised_gaussian_nats).
+    /// [`PixelCosts`](super::PixelCosts),
+    /// [`discretised_gaussian_nats`](super::discretised_gaussian_nats).
     Mass(f64),
 }
 

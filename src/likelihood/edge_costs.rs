@@ -41,8 +41,8 @@ use crate::posterior::{DataErrors, Kappa, StridedPosterior};
 /// # Ok::<(), diffusion_sampler::Error>(())
 /// ```
 ///
-/// Watson, Ho, Norouzi and Chan (2021), "Learning to Efficiently Sample from Diffusion Probabilistic
-/// Models".
+/// Watson, Ho, Norouzi and Chan (2021), "Learning to Efficiently Sample from Diffusion
+/// Probabilistic Models".
 #[derive(Clone, Debug, PartialEq)]
 pub struct EdgeCosts {
     pub(super) grid: Grid,
@@ -218,8 +218,8 @@ impl EdgeCosts {
         }
     }
 
-    /// The bound of a stride: the levels at which its steps start, from the noisy end. The last step
-    /// leads onto the clean end.
+    /// The bound of a stride: the levels at which its steps start, from the noisy end. The last
+    /// step leads onto the clean end.
     ///
     /// # Errors
     ///

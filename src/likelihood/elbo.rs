@@ -34,16 +34,11 @@ use crate::posterior::{Kappa, StridedPosterior};
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Elbo {
-    pub(super) edges: Vec<PricedEdge>,
+    pub(super) edges: Vec<StridedPosterior>,
+    /// v_p of each edge.
+    pub(super) variances: Vec<EdgeVariance>,
     pub(super) start: NoiseLevel,
     pub(super) start_variance: f64,
-}
-
-/// A KL term: its posterior and v_p.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct PricedEdge {
-    pub(super) posterior: StridedPosterior,
-    pub(super) variance: EdgeVariance,
 }
 
 impl Elbo {
@@ -57,19 +52,17 @@ impl Elbo {
     /// [`StridedPosterior::reverse_variance`].
     pub fn new(grid: &Grid, kappa: Kappa, variance: EdgeVariance) -> Result<Self, Error> {
         require_clean_end(grid)?;
-        let edges = grid
+        let edges: Vec<_> = grid
             .edges()
             .take(grid.steps() - 1)
             .map(|(from, to)| {
                 let posterior = StridedPosterior::new(from, to, kappa)?;
                 variance.check(&posterior)?;
-                Ok(PricedEdge {
-                    posterior,
-                    variance,
-                })
+                Ok(posterior)
             })
             .collect::<Result<_, Error>>()?;
         Ok(Self {
+            variances: vec![variance; edges.len()],
             edges,
             start: grid.start(),
             start_variance: grid.start_variance(),
@@ -77,8 +70,8 @@ impl Elbo {
     }
 
     /// The posteriors of the KL terms, from the noisy end: all edges but the last.
-    pub fn edges(&self) -> impl ExactSizeIterator<Item = &StridedPosterior> {
-        self.edges.iter().map(|edge| &edge.posterior)
+    pub fn edges(&self) -> &[StridedPosterior] {
+        &self.edges
     }
 
     /// The bound for `dim` elements. `data_errors` are M_t = E|x₀ − D(x_t)|² at the K knots at
@@ -109,8 +102,9 @@ impl Elbo {
         let edges = self
             .edges
             .iter()
+            .zip(&self.variances)
             .zip(data_errors)
-            .map(|(edge, &error)| edge.variance.cost(&edge.posterior, dim, error))
+            .map(|((posterior, variance), &error)| variance.cost(posterior, dim, error))
             .collect::<Result<_, Error>>()?;
         Ok(Bound {
             prior: prior_cost(&self.start, self.start_variance, dim, second_moment)?,

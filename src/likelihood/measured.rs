@@ -36,10 +36,10 @@ impl Measured {
         self.pixels.as_ref()
     }
 
-    /// The standard error, in nats, of the bound of a stride: of the sum over its edges, decoder and
-    /// prior, which the same rows make, to first order in the errors M_t. Where the matrix was made
-    /// from this measurement and v_p does not depend on M_t it is that of the mean of each row's own
-    /// bound.
+    /// The standard error, in nats, of the bound of a stride: of the sum over its edges, decoder
+    /// and prior, which the same rows make, to first order in the errors M_t. Where the matrix was
+    /// made from this measurement and v_p does not depend on M_t it is that of the mean of each
+    /// row's own bound.
     ///
     /// # Errors
     ///

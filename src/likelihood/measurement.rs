@@ -28,10 +28,10 @@ use crate::real::Real;
 /// | [`with_clip`](Self::with_clip) | D is not clipped |
 /// | [`with_pixels`](Self::with_pixels) | pixels are not priced |
 ///
-/// The noise is keyed by (seed, row, draw, level): the result does not depend on the batch, as far as
-/// the model's rows do not. A guided model is measured guided. A model that is conditioned on something of its rows, on
-/// labels, is made by the caller for all rows, in their order, or for each batch
-/// ([`of_each`](Self::of_each)).
+/// The noise is keyed by (seed, row, draw, level): the result does not depend on the batch, as far
+/// as the model's rows do not. A guided model is measured guided. A model that is conditioned on
+/// something of its rows, on labels, is made by the caller for all rows, in their order, or for
+/// each batch ([`of_each`](Self::of_each)).
 ///
 /// ```
 /// use diffusion_sampler::{Grid, Prediction, likelihood::Measurement, schedule::TableSchedule};
@@ -132,10 +132,9 @@ impl Measurement {
     }
 
     /// The same, which also prices the pixels at each level by a Gaussian around D that is
-    /// discretised to `bins` values, for each of these deviations
-    /// ([`Measured::pixels`]): the cost of an edge from there onto the data. The data must have these
-    /// values, evenly from −1 to 1. It costs an error function or two for each pixel, level, draw and
-    /// deviation.
+    /// discretised to `bins` values, for each of these deviations ([`Measured::pixels`]): the cost
+    /// of an edge from there onto the data. The data must have these values, evenly from −1 to 1.
+    /// It costs an error function or two for each pixel, level, draw and deviation.
     ///
     /// # Errors
     ///
@@ -164,8 +163,8 @@ impl Measurement {
     /// # Errors
     ///
     /// [`Error::InvalidParameter`] for fewer than two rows, of which there is no standard error;
-    /// [`Error::NoSampleAxis`], [`Error::NonFiniteStart`] for such data; [`Error::InvalidEntry`] for
-    /// pixels that are not of the values that were said; [`Error::NonFinite`] and
+    /// [`Error::NoSampleAxis`], [`Error::NonFiniteStart`] for such data; [`Error::InvalidEntry`]
+    /// for pixels that are not of the values that were said; [`Error::NonFinite`] and
     /// [`Error::OutputNotWritten`], whose step is the level's index and whose sample the row's in
     /// its batch; [`Error::PredictionUndefined`]; [`Error::StatefulGuidance`] for guidance with a
     /// memory, and what else the guidance refuses; the model's own error.

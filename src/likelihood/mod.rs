@@ -1,5 +1,5 @@
-//! What a sampler costs as a code for data: the variational bound of any grid, the best grids for it,
-//! and what a model must be measured for.
+//! What a sampler costs as a code for data: the variational bound of any grid, the best grids for
+//! it, and what a model must be measured for.
 //!
 //! | | |
 //! |---|---|

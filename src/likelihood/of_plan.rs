@@ -1,6 +1,5 @@
 //! What a plan costs: a sampler as a code for data.
 
-use super::elbo::PricedEdge;
 use super::{EdgeVariance, Elbo};
 use crate::error::{Error, require_positive};
 use crate::plan::{Plan, Step, Update};
@@ -10,8 +9,8 @@ use crate::posterior::{Kappa, ReverseVariance, StridedPosterior, Transition};
 const FIT: f64 = 1e-12;
 
 impl Elbo {
-    /// The bound of a plan whose edges are posteriors, read off its scalars: the reverse process that
-    /// it runs, with v_p the variance of the noise that each update adds. The runs start from
+    /// The bound of a plan whose edges are posteriors, read off its scalars: the reverse process
+    /// that it runs, with v_p the variance of the noise that each update adds. The runs start from
     /// N(0, `start_variance` I).
     ///
     /// A step from t to s is an edge of the bound where it is one evaluation at t and one update
@@ -21,8 +20,8 @@ impl Elbo {
     /// ```
     ///
     /// for some κ in \[0, 1), to 1e-12, with v_p > 0. The last step, onto the clean end, must be D
-    /// itself; [`evaluate`](Self::evaluate) is given its decoder, and where the update adds noise of
-    /// variance v there, [`Decoder::Gaussian`](super::Decoder::Gaussian)`(v)` is the plan's own.
+    /// itself; [`evaluate`](Self::evaluate) is given its decoder, and where the update adds noise
+    /// of variance v there, [`Decoder::Gaussian`](super::Decoder::Gaussian)`(v)` is the plan's own.
     /// M_t is that of the model with the clip and the guidance of the run.
     ///
     /// ```
@@ -42,8 +41,9 @@ impl Elbo {
     /// # Errors
     ///
     /// [`Error::StepNotPosterior`] with the first step that is no such edge, and what is missing;
-    /// [`Error::DegenerateEdge`] unless the plan ends clean; [`Error::InvalidParameter`] for a start
-    /// variance that is not positive; [`Error::DeterministicLikelihood`] for noise on a κ of 1.
+    /// [`Error::DegenerateEdge`] unless the plan ends clean; [`Error::InvalidParameter`] for a
+    /// start variance that is not positive; [`Error::DeterministicLikelihood`] for noise on a κ of
+    /// 1.
     pub fn of_plan(plan: &Plan, start_variance: f64) -> Result<Self, Error> {
         require_positive("start_variance", start_variance)?;
         let (start, end) = (plan.start(), plan.end());
@@ -54,7 +54,7 @@ impl Elbo {
                 requirement: "end at sigma = 0 for a likelihood of data",
             });
         }
-        let mut edges = Vec::with_capacity(plan.steps().len());
+        let (mut edges, mut variances) = (Vec::new(), Vec::new());
         for (index, step) in plan.steps().iter().enumerate() {
             let refused = |requirement| Error::StepNotPosterior {
                 step: index,
@@ -69,11 +69,14 @@ impl Elbo {
                     return Err(refused("be the estimate of x0 itself onto the clean end"));
                 }
             } else {
-                edges.push(priced(step, update, refused)?);
+                let (posterior, variance) = priced(step, update, refused)?;
+                edges.push(posterior);
+                variances.push(variance);
             }
         }
         Ok(Self {
             edges,
+            variances,
             start,
             start_variance,
         })
@@ -103,7 +106,7 @@ fn priced(
     step: &Step,
     update: &Update,
     refused: impl Fn(&'static str) -> Error,
-) -> Result<PricedEdge, Error> {
+) -> Result<(StridedPosterior, EdgeVariance), Error> {
     let (from, to) = (step.from, step.to);
     if to.is_clean() {
         return Err(refused("reach the clean end in its last step only"));
@@ -131,10 +134,7 @@ fn priced(
         if is_mean(&posterior, update) {
             let variance = EdgeVariance::Policy(variance);
             variance.check(&posterior)?;
-            return Ok(PricedEdge {
-                posterior,
-                variance,
-            });
+            return Ok((posterior, variance));
         }
     }
     Err(refused(

@@ -8,12 +8,12 @@ use crate::error::Error;
 /// −ln P(pixels | x_t) under [`discretised_gaussian_nats`] around D(x_t), in nats, summed over the
 /// pixels: a mean over the data and the noise, at each level and each of a list of deviations.
 ///
-/// What is optimised is the deviation alone, one for each level, over the list, on the data that was
-/// measured: [`best`](Self::best). Nothing is interpolated between deviations. A finer list finds
-/// less, by little: near the best the cost is flat.
+/// What is optimised is the deviation alone, one for each level, over the list, on the data that
+/// was measured: [`best`](Self::best). Nothing is interpolated between deviations. A finer list
+/// finds less, by little: near the best the cost is flat.
 ///
-/// It is made by a [`Measurement`](super::Measurement) that
-/// [has pixels](super::Measurement::with_pixels).
+/// It is made by a [`Measurement`](super::Measurement) that [has
+/// pixels](super::Measurement::with_pixels).
 #[derive(Clone, Debug, PartialEq)]
 pub struct PixelCosts {
     bins: usize,
@@ -63,8 +63,8 @@ impl PixelCosts {
         self.nats.nrows()
     }
 
-    /// The index of the cheapest deviation at a level, and its cost; the first where there is no such
-    /// level.
+    /// The index of the cheapest deviation at a level, and its cost; the first where there is no
+    /// such level.
     pub fn best(&self, level: usize) -> (usize, f64) {
         let costs = self.nats.outer_iter().nth(level);
         let costs = costs.into_iter().flatten().copied().enumerate();
@@ -88,8 +88,8 @@ pub(super) fn add_row(
     Ok(())
 }
 
-/// Refuses values that are not among `bins` even ones from −1 to 1: the masses of all bins would not
-/// add up to 1.
+/// Refuses values that are not among `bins` even ones from −1 to 1: the masses of all bins would
+/// not add up to 1.
 pub(super) fn require_pixels(values: impl Iterator<Item = f64>, bins: usize) -> Result<(), Error> {
     for (index, value) in values.enumerate() {
         let place = (value + 1.0) / 2.0 * (bins - 1) as f64;

@@ -4,8 +4,8 @@ use crate::error::{Error, require_all, require_length, require_non_negative};
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
 
-/// The squared error of a model's estimate of x₀ at each of a list of levels, M_t = E|x₀ − D(x_t)|²,
-/// summed over the d elements of a sample.
+/// The squared error of a model's estimate of x₀ at each of a list of levels, M_t = E|x₀ −
+/// D(x_t)|², summed over the d elements of a sample.
 ///
 /// These numbers are all that the variational bound of *any* grid over the same levels needs, and
 /// all that the analytic reverse variance needs: one pass over data serves every stride.
@@ -50,14 +50,14 @@ pub struct DataErrors {
 const SAME_LAMBDA: f64 = 1e-9;
 
 impl DataErrors {
-    /// Exact errors: M_t at each of `levels`, which have strictly decreasing noise and none of which
-    /// is clean; `second_moment` is E|x₀|².
+    /// Exact errors: M_t at each of `levels`, which have strictly decreasing noise and none of
+    /// which is clean; `second_moment` is E|x₀|².
     ///
     /// # Errors
     ///
-    /// [`Error::EmptyList`] without levels; [`Error::WrongLength`] unless there is an error for each;
-    /// [`Error::NoiseNotDecreasing`]; [`Error::InvalidEntry`] for an error that is negative or not
-    /// finite, or a clean level; [`Error::InvalidParameter`] for such a second moment.
+    /// [`Error::EmptyList`] without levels; [`Error::WrongLength`] unless there is an error for
+    /// each; [`Error::NoiseNotDecreasing`]; [`Error::InvalidEntry`] for an error that is negative
+    /// or not finite, or a clean level; [`Error::InvalidParameter`] for such a second moment.
     pub fn new(
         dim: usize,
         second_moment: f64,
@@ -194,7 +194,8 @@ impl DataErrors {
         }
     }
 
-    /// M_t at each knot of a grid at which a step starts, from the noisy end: all but the last knot.
+    /// M_t at each knot of a grid at which a step starts, from the noisy end: all but the last
+    /// knot.
     ///
     /// # Errors
     ///

@@ -1,17 +1,17 @@
-//! Bits per dimension of handwritten digits that the models have not seen, under two models of them,
-//! by stride.
+//! Bits per dimension of handwritten digits that the models have not seen, under two models of
+//! them, by stride.
 //!
 //! ```text
 //! cargo run --release -p pictures --bin bits
 //! ```
 //!
 //! A diffusion model is a code for pictures: the variational bound is its length. Two models are
-//! priced: the network of `examples/network`, and the mixture of `pictures::model`, whose denoiser is
-//! exact for itself. Both are told the digit, and both have seen the training part alone, nine of ten
-//! images. What a code has to fix (its stride, the reverse variances, the decoder's deviation) is
-//! chosen on images of the training part, and the price is that of the images held out. Pixels have
-//! 17 grey values; the decoder is the discretised Gaussian, so that the numbers are bits of a code
-//! and not of a density.
+//! priced: the network of `examples/network`, and the mixture of `pictures::model`, whose denoiser
+//! is exact for itself. Both are told the digit, and both have seen the training part alone, nine
+//! of ten images. What a code has to fix (its stride, the reverse variances, the decoder's
+//! deviation) is chosen on images of the training part, and the price is that of the images held
+//! out. Pixels have 17 grey values; the decoder is the discretised Gaussian, so that the numbers
+//! are bits of a code and not of a density.
 //!
 //! The second table has samples along the same strides, judged by their squared Fréchet distance to
 //! the images: what is cheapest for likelihood is not best for samples.
@@ -249,8 +249,8 @@ impl<'m> Codes<'m> {
         Ok(path.ok_or("a uniform knot is not among the levels")?)
     }
 
-    /// Bits per dimension of the images of another measurement, and their standard error: the stride,
-    /// v_p and the decoder's deviation are this code's own.
+    /// Bits per dimension of the images of another measurement, and their standard error: the
+    /// stride, v_p and the decoder's deviation are this code's own.
     fn bits(&self, path: &[usize], variance: Variance, new: &Measured) -> Outcome<(f64, f64)> {
         let levels = self.grid.levels();
         let (known, rows) = (self.known.errors().errors(), new.by_row());
@@ -346,9 +346,9 @@ fn samples(
     Ok(lines)
 }
 
-/// The mixture's own density at the images, times the volume of a pixel's bin: not a code, since the
-/// outermost bins reach to infinity and the density bends within a bin, but near to what its code
-/// should take.
+/// The mixture's own density at the images, times the volume of a pixel's bin: not a code, since
+/// the outermost bins reach to infinity and the density bends within a bin, but near to what its
+/// code should take.
 fn print_density(mixture: &GaussianMixture, held: &Images) -> Outcome<()> {
     let mut nats = Vec::new();
     for (row, &label) in held.pixels.outer_iter().zip(&held.labels) {
