@@ -87,6 +87,7 @@ types!(scalars_are_shared_and_copied, copied:
     ds::plan::Step,
     ds::plan::Store,
     ds::plan::Update,
+    ds::posterior::DataErrors,
     ds::posterior::Kappa,
     ds::posterior::ReverseVariance,
     ds::posterior::StridedPosterior,

@@ -2,6 +2,7 @@
 
 mod common;
 mod edges;
+mod limits;
 mod measured;
 mod pixels;
 mod plans;
