@@ -10,8 +10,11 @@ use crate::grid::Grid;
 /// The bound falls with the number of edges, but for the last few: a stride of nearly T edges is
 /// forced through nearly all levels, also those that do not pay.
 ///
+/// Where M_t was measured on few data, a search finds what its noise made cheap: price the stride
+/// on other data.
+///
 /// They are the best for *likelihood*, the variational bound with this κ and reverse variance. They
-/// are not made for the quality of samples, and do not serve it: the page
+/// are not made for the quality of samples, and often harm it: the page
 /// [likelihood](crate::guide::likelihood#what-the-strides-are-for) has the measurement.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Strides<'c> {
@@ -25,8 +28,7 @@ pub struct Strides<'c> {
 
 impl EdgeCosts {
     /// The cheapest strides from the noisiest level, for every number of edges up to T, by dynamic
-    /// programming: O(T³) time, O(T²) memory. For a few hundred levels it is a moment, for 1000 a
-    /// second.
+    /// programming: O(T³) time, O(T²) memory; half a second for 1000 levels.
     ///
     /// With C_k(s) the cost of the cheapest path of k edges to level s, C_k(s) = min over t < s of
     /// C_{k−1}(t) + L(t → s).
