@@ -16,6 +16,7 @@
 //! - [`samplers`]: every sampler and spacing that has a name elsewhere, and what it is here.
 //! - [`recipes`]: image to image, inpainting, continuous batching, action sequences, flow maps,
 //!   parity tests.
+//! - [`likelihood`]: what a model is worth in bits, the cheapest strides, what a plan costs.
 //! - [`mathematics`]: the formulas and where they come from.
 //! - [`verification`]: every claim with its oracle, the measured value and the threshold.
 //! - [`performance`]: what a step costs.
@@ -74,6 +75,16 @@ pub mod known_wrong_samplers {
     #![cfg_attr(feature = "proptest", doc = "[testing]: super::testing")]
     //! [verification]: super::verification
     #![doc = include_str!("../docs/known-wrong-samplers.md")]
+}
+
+pub mod likelihood {
+    //! [choosing]: super::choosing
+    //! [mathematics]: super::mathematics
+    //! [`Kappa`]: crate::posterior::Kappa
+    //! [`Error::DeterministicLikelihood`]: crate::Error::DeterministicLikelihood
+    //! [`oracle`]: crate::oracle
+    //! [`Bound::likelihood`]: crate::likelihood::Bound::likelihood
+    #![doc = include_str!("../docs/likelihood.md")]
 }
 
 pub mod mathematics {

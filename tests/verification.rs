@@ -6,6 +6,7 @@ use std::error::Error;
 
 use claims::{
     TOPICS, Topic, brownian, convergence, digits, distributions, edges, editing, guidance, laws,
+    TOPICS, Topic, brownian, convergence, digits, edges, editing, guidance, laws, likelihood,
     names, noise, tables, tensors,
 };
 
@@ -38,6 +39,7 @@ const ASSERTED: [Topic; 12] = [
     guidance::claims,
     laws::claims,
     distributions::claims,
+    likelihood::claims,
     noise::claims,
     brownian::claims,
     tensors::claims,
@@ -91,6 +93,8 @@ fn runs_sample_the_predicted_law() -> Outcome {
 #[test]
 fn distributions_and_modes_are_what_closed_forms_and_samples_say() -> Outcome {
     assert_topic(distributions::claims)
+fn likelihoods_are_bounds_and_the_cheapest_strides_are_found() -> Outcome {
+    assert_topic(likelihood::claims)
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub(crate) mod editing;
 mod forms;
 pub(crate) mod guidance;
 pub(crate) mod laws;
+pub(crate) mod likelihood;
 pub(crate) mod names;
 pub(crate) mod noise;
 pub(crate) mod tables;
@@ -114,6 +115,7 @@ pub(crate) const TOPICS: &[(&str, Topic)] = &[
     ("Guidance", guidance::claims),
     ("Predicted and sampled distributions", laws::claims),
     ("Exact distributions and modes", distributions::claims),
+    ("Likelihood: strides and plans", likelihood::claims),
     ("Noise and bits", noise::claims),
     ("Brownian paths", brownian::claims),
     ("Any tensor", tensors::claims),
