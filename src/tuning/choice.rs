@@ -105,7 +105,12 @@ impl<'a> Choice<'a> {
     /// What a solver or a spacing refuses is no error, but part of the answer.
     pub fn rank(&self) -> Result<Ranking, Error> {
         let budget = self.budget as f64;
-        require((1..=MOST).contains(&self.budget), "budget", budget, "1 to 1000")?;
+        require(
+            (1..=MOST).contains(&self.budget),
+            "budget",
+            budget,
+            "1 to 1000",
+        )?;
         let data = match &self.data {
             Some(data) => data.clone(),
             None => {
@@ -198,7 +203,9 @@ impl Task<'_, '_> {
         sampler.start::<f64, _, _>((0, 1), prediction, KeyedNoise::new(0))?;
         let error = self.surrogate.error(&sampler)?;
         let warnings = sampler.stability(&self.coarse)?.warnings();
-        Ok(Candidate::new(entry.name, spacing, steps, error, warnings, sampler))
+        Ok(Candidate::new(
+            entry.name, spacing, steps, error, warnings, sampler,
+        ))
     }
 
     /// The sampler of the most steps that the budget pays for.
@@ -214,7 +221,9 @@ impl Task<'_, '_> {
             let grid = grids
                 .entry((spacing, steps))
                 .or_insert_with(|| spacing.grid(schedule, steps));
-            let grid = grid.as_ref().map_err(|error| Reason::Refused(error.clone()))?;
+            let grid = grid
+                .as_ref()
+                .map_err(|error| Reason::Refused(error.clone()))?;
             let sampler = Sampler::new(schedule, grid, solver)?;
             let evaluations = sampler.plan().evaluations();
             if evaluations <= budget {

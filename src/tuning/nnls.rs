@@ -139,7 +139,10 @@ mod tests {
             for (column, &x) in columns.iter().zip(&x) {
                 let gradient = dot(column, &left);
                 assert!(x >= 0.0);
-                assert!(gradient < 1e-10, "{rows}×{count}: could be smaller by {gradient:e}");
+                assert!(
+                    gradient < 1e-10,
+                    "{rows}×{count}: could be smaller by {gradient:e}"
+                );
                 assert!(x == 0.0 || gradient.abs() < 1e-10);
             }
         }

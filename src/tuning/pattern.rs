@@ -1,7 +1,7 @@
 //! A search for the least value of a function of ordered knots, without derivatives.
 
 /// How far a knot may come to its neighbours, relative to the reach.
-const CLOSE: f64 = 1e-4;
+pub(super) const CLOSE: f64 = 1e-4;
 /// Steps below this share of the reach end the search.
 const FINE: f64 = 2e-5;
 const GROW: f64 = 1.6;

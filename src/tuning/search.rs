@@ -1,6 +1,6 @@
 //! A spacing that is searched, not chosen.
 
-use super::pattern::{Found, improve, put_in_order};
+use super::pattern::{CLOSE, Found, improve, put_in_order};
 use super::searched::{FixedSpacing, SearchedSpacing};
 use super::surrogate::{Reach, Surrogate};
 use crate::error::{Error, require};
@@ -27,6 +27,7 @@ use crate::solver::Solver;
 /// | [`with_seed`](Self::with_seed) | 0, of the perturbations |
 /// | [`on_table`](Self::on_table) | knots anywhere; on a table only at its knots |
 /// | [`keeping_last_knot`](Self::keeping_last_knot) | the last noisy knot moves too |
+/// | [`moving_first_knot`](Self::moving_first_knot) | the run starts at the last time |
 /// | [`with_bounds`](Self::with_bounds) | the stability report's |
 ///
 /// **The guard.** What is best on the surrogate need not be best on the data. The answer's grid is
@@ -64,6 +65,7 @@ pub struct SpacingSearch<'a> {
     evaluations: usize,
     seed: u64,
     table: bool,
+    first_knot: bool,
     last_knot: bool,
     bounds: [f64; 3],
 }
@@ -86,6 +88,7 @@ impl<'a> SpacingSearch<'a> {
             evaluations: 2000,
             seed: 0,
             table: false,
+            first_knot: false,
             last_knot: true,
             bounds: [3.0, 5.0, 100.0],
         }
@@ -124,6 +127,17 @@ impl<'a> SpacingSearch<'a> {
         }
     }
 
+    /// The same with a first knot that moves too: the run may start below the last time, from the
+    /// same initial distribution. What that does to the mean of the data a surrogate knows only where
+    /// it has one.
+    #[must_use]
+    pub fn moving_first_knot(self) -> Self {
+        Self {
+            first_knot: true,
+            ..self
+        }
+    }
+
     /// The same with other bounds of stability: see
     /// [`StabilityReport::with_bounds`](crate::stability::StabilityReport::with_bounds). Infinite
     /// ones are no bounds.
@@ -132,7 +146,11 @@ impl<'a> SpacingSearch<'a> {
     ///
     /// [`Error::InvalidParameter`] unless all are positive.
     pub fn with_bounds(self, state: f64, model: f64, percent: f64) -> Result<Self, Error> {
-        let names = ["bound of state errors", "bound of model errors", "bound of the distance"];
+        let names = [
+            "bound of state errors",
+            "bound of model errors",
+            "bound of the distance",
+        ];
         for (name, bound) in names.into_iter().zip([state, model, percent]) {
             require(bound > 0.0, name, bound, "positive")?;
         }
@@ -192,19 +210,22 @@ impl<'a> SpacingSearch<'a> {
     ) -> Result<(Vec<FixedSpacing>, Vec<(Spacing, Error)>), Error> {
         let (mut fixed, mut refused) = (Vec::new(), Vec::new());
         for entry in spacings() {
-            let found = entry.spacing.grid(self.schedule, self.steps).and_then(|grid| {
-                let sampler = self.sampler(&grid)?;
-                let error = known.error(&sampler)?;
-                let held_out = held_out.error(&sampler)?;
-                let stable = self.is_stable(&sampler, known)?;
-                Ok(FixedSpacing {
-                    spacing: entry.spacing,
-                    grid,
-                    error,
-                    held_out,
-                    stable,
-                })
-            });
+            let found = entry
+                .spacing
+                .grid(self.schedule, self.steps)
+                .and_then(|grid| {
+                    let sampler = self.sampler(&grid)?;
+                    let error = known.error(&sampler)?;
+                    let held_out = held_out.error(&sampler)?;
+                    let stable = self.is_stable(&sampler, known)?;
+                    Ok(FixedSpacing {
+                        spacing: entry.spacing,
+                        grid,
+                        error,
+                        held_out,
+                        stable,
+                    })
+                });
             match found {
                 Ok(found) => fixed.push(found),
                 Err(error) => refused.push((entry.spacing, error)),
@@ -240,7 +261,13 @@ impl Task<'_> {
     /// How many knots move.
     fn moving(&self) -> usize {
         let inner = self.search.steps - 1;
-        inner - usize::from(!self.search.last_knot && inner > 0)
+        let kept = usize::from(!self.search.last_knot && inner > 0);
+        inner - kept + self.first()
+    }
+
+    /// Whether the first knot is one of them.
+    fn first(&self) -> usize {
+        usize::from(self.search.first_knot)
     }
 
     /// The grid of moving knots.
@@ -250,17 +277,34 @@ impl Task<'_> {
             .iter()
             .map(|place| reach.noisy + reach.length() * place)
             .collect();
-        if lambdas.len() < search.steps - 1 {
+        if self.moving() - self.first() < search.steps - 1 {
             lambdas.push(reach.clean);
         }
-        let grid = reach.grid(search.schedule, &lambdas)?;
-        if search.table { on_table(search.schedule, &grid) } else { Ok(grid) }
+        let mut start = search.schedule.last_time();
+        if search.first_knot {
+            let first = lambdas.remove(0);
+            // The noisy end of the reach is the last time, or, where that has no λ, next to it.
+            if knots[0] > 2.0 * CLOSE {
+                start = search.schedule.time_of_lambda(first)?;
+            }
+        }
+        let grid = reach.grid_from(search.schedule, start, &lambdas)?;
+        if search.table {
+            on_table(search.schedule, &grid)
+        } else {
+            Ok(grid)
+        }
     }
 
     /// The places of a grid's moving knots.
     fn places(&self, grid: &Grid) -> Vec<f64> {
-        let inner = grid.levels().iter().skip(1).take(self.moving());
-        let place = |lambda: f64| (lambda - self.reach.noisy) / self.reach.length();
+        let inner = grid
+            .levels()
+            .iter()
+            .skip(1 - self.first())
+            .take(self.moving());
+        let place =
+            |lambda: f64| ((lambda - self.reach.noisy) / self.reach.length()).clamp(0.0, 1.0);
         let mut places: Vec<f64> = inner.map(|level| place(level.lambda())).collect();
         put_in_order(&mut places);
         places
@@ -314,7 +358,9 @@ impl Task<'_> {
         }
         let count = self.moving();
         let uniform = (1..=count).map(|k| k as f64 / count.max(1) as f64);
-        starts.push(uniform.collect());
+        let mut uniform: Vec<f64> = uniform.collect();
+        put_in_order(&mut uniform);
+        starts.push(uniform);
         let noise = KeyedNoise::new(self.search.seed);
         for index in 0..PERTURBED {
             let mut z = vec![0.0; count];
@@ -329,21 +375,34 @@ impl Task<'_> {
     }
 }
 
-/// The same grid with its inner knots at different whole knots of the table.
+/// The same grid with its knots at different whole knots of the table.
 fn on_table(schedule: &dyn NoiseSchedule, grid: &Grid) -> Result<Grid, Error> {
-    let last = schedule.table_len().unwrap_or(0) as f64;
-    let inner = grid.steps() - 1;
-    let mut times = vec![last];
-    for (k, level) in grid.levels().iter().skip(1).take(inner).enumerate() {
+    let last = schedule.table_len().unwrap_or(0);
+    let noisy = grid.steps();
+    let mut times = Vec::with_capacity(noisy + 1);
+    let mut below = last + 1;
+    for (k, level) in grid.levels().iter().take(noisy).enumerate() {
         // Below the one before it, and with room for those that follow.
-        let before = times.last().copied().unwrap_or(last);
-        let least = (inner - k) as f64;
-        times.push(level.time().round_ties_even().min(before - 1.0).max(least));
+        let nearest = nearest_knot(schedule, last, level.time())?;
+        below = nearest.min(below - 1).max(noisy - k);
+        times.push(schedule.knot_time(below as f64)?);
     }
     times.push(0.0);
-    let times: Vec<f64> = times
-        .into_iter()
-        .map(|knot| schedule.knot_time(knot))
-        .collect::<Result<_, _>>()?;
     Grid::from_times(schedule, &times)
+}
+
+/// The knot of the table, 1 to `last`, whose time is nearest.
+fn nearest_knot(schedule: &dyn NoiseSchedule, last: usize, time: f64) -> Result<usize, Error> {
+    let (mut low, mut high) = (1, last);
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if schedule.knot_time(middle as f64)? <= time {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    let distance = |knot: usize| Ok((schedule.knot_time(knot as f64)? - time).abs());
+    let (below, above): (f64, f64) = (distance(low)?, distance(high)?);
+    Ok(if below <= above { low } else { high })
 }

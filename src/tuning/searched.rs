@@ -110,7 +110,11 @@ impl SearchedSpacing {
 /// The errors of the searched spacing and of the fixed ones, what to use, and its times.
 impl fmt::Display for SearchedSpacing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<24} {:>10} {:>10}", "spacing", "error %", "held out %")?;
+        writeln!(
+            f,
+            "{:<24} {:>10} {:>10}",
+            "spacing", "error %", "held out %"
+        )?;
         let (_, error, held_out) = self.searched;
         writeln!(f, "{:<24} {error:>10.4} {held_out:>10.4}", "searched")?;
         for fixed in &self.fixed {
@@ -125,7 +129,10 @@ impl fmt::Display for SearchedSpacing {
             writeln!(f, "accepted: the searched spacing, at the times")?;
         } else {
             let best = self.best_fixed().spacing;
-            writeln!(f, "refused: {best} is better on held-out data, at the times")?;
+            writeln!(
+                f,
+                "refused: {best} is better on held-out data, at the times"
+            )?;
         }
         let times = self.grid().levels().iter();
         let times: Vec<String> = times.map(|level| format!("{:.5}", level.time())).collect();

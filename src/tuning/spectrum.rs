@@ -71,7 +71,12 @@ impl Spectrum {
         }
         require_length("shares", variances.len(), shares.len())?;
         let valid = |_, v: f64| v == 0.0 || (1e-60..=1e60).contains(&v);
-        require_all("variances", &variances, valid, "0 or between 1e-60 and 1e60")?;
+        require_all(
+            "variances",
+            &variances,
+            valid,
+            "0 or between 1e-60 and 1e60",
+        )?;
         let total: f64 = shares.iter().sum();
         let valid = |_, w: f64| w.is_finite() && w >= 0.0 && total > 0.0 && total.is_finite();
         require_all("shares", &shares, valid, "at least 0, and not all 0")?;
@@ -311,7 +316,9 @@ impl fmt::Display for Spectrum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:>12} {:>8}", "variance", "share")?;
         let pairs = self.variances.iter().zip(&self.weights);
-        pairs.into_iter().try_for_each(|(v, w)| writeln!(f, "{v:>12.4e} {w:>8.5}"))
+        pairs
+            .into_iter()
+            .try_for_each(|(v, w)| writeln!(f, "{v:>12.4e} {w:>8.5}"))
     }
 }
 
@@ -320,6 +327,9 @@ impl fmt::Display for SpectrumFit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (misfit, worst) = (100.0 * self.misfit, 100.0 * self.worst);
         write!(f, "{}", self.spectrum)?;
-        writeln!(f, "explains the errors to {misfit:.3} % (rms), {worst:.3} % at worst")
+        writeln!(
+            f,
+            "explains the errors to {misfit:.3} % (rms), {worst:.3} % at worst"
+        )
     }
 }

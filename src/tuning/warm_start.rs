@@ -161,7 +161,12 @@ impl WarmStart {
         let (n, d) = rows.dim();
         require_rank(rank, d)?;
         require(n >= 2, "rows", n as f64, "at least 2")?;
-        require(rank < n, "rank", rank as f64, "less than the number of rows")?;
+        require(
+            rank < n,
+            "rank",
+            rank as f64,
+            "less than the number of rows",
+        )?;
         if n > d {
             let (mean, covariance) = crate::oracle::sample_moments(rows)?;
             return Self::of_gaussian(&Gaussian::new(&mean, &covariance)?, rank);
@@ -170,7 +175,8 @@ impl WarmStart {
         let mut products = vec![0.0; n * n];
         for i in 0..n {
             for j in 0..=i {
-                let product = linalg::dot(&centred[i * d..(i + 1) * d], &centred[j * d..(j + 1) * d]);
+                let product =
+                    linalg::dot(&centred[i * d..(i + 1) * d], &centred[j * d..(j + 1) * d]);
                 products[i * n + j] = product / (n - 1) as f64;
                 products[j * n + i] = products[i * n + j];
             }
@@ -225,7 +231,9 @@ impl WarmStart {
     /// U of shape \[k, d\]: a direction is a row.
     pub fn directions(&self) -> Array2<f64> {
         let d = self.mean.len();
-        Array2::from_shape_fn((self.variances.len(), d), |(j, i)| self.directions[j * d + i])
+        Array2::from_shape_fn((self.variances.len(), d), |(j, i)| {
+            self.directions[j * d + i]
+        })
     }
 
     /// w, the variance of every other direction.
@@ -248,7 +256,12 @@ impl WarmStart {
     ) -> Result<(), Error> {
         let least = self.variances.iter().fold(self.rest, |a, b| a.min(*b));
         let start = from.marginal_variance(least);
-        require(start > 0.0, "sigma", from.sigma(), "positive where a variance is 0")?;
+        require(
+            start > 0.0,
+            "sigma",
+            from.sigma(),
+            "positive where a variance is 0",
+        )?;
         let scale = |v: f64| (to.marginal_variance(v) / from.marginal_variance(v)).sqrt();
         self.map(x, from.alpha(), to.alpha(), scale)
     }
