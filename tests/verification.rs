@@ -6,7 +6,7 @@ use std::error::Error;
 
 use claims::{
     TOPICS, Topic, brownian, convergence, digits, edges, editing, guidance, laws, names, noise,
-    tables, tensors,
+    tables, tensors, tuning,
 };
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -30,7 +30,7 @@ fn assert_topic(topic: Topic) -> Result<(), Box<dyn Error>> {
 }
 
 /// The topics that the tests below assert.
-const ASSERTED: [Topic; 11] = [
+const ASSERTED: [Topic; 12] = [
     edges::claims,
     tables::claims,
     convergence::claims,
@@ -41,6 +41,7 @@ const ASSERTED: [Topic; 11] = [
     brownian::claims,
     tensors::claims,
     editing::claims,
+    tuning::claims,
     digits::claims,
 ];
 
@@ -110,4 +111,9 @@ fn noise_has_its_law_and_bits_do_not_depend_on_how_they_are_made() -> Outcome {
 #[test]
 fn runs_of_other_numbers_of_steps_follow_one_brownian_path() -> Outcome {
     assert_topic(brownian::claims)
+}
+
+#[test]
+fn choices_without_the_network_are_what_they_claim() -> Outcome {
+    assert_topic(tuning::claims)
 }

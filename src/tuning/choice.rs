@@ -31,7 +31,7 @@ use crate::solver::Solver;
 ///
 /// A solver takes as many steps as the budget pays for: with two evaluations a step, half as many.
 /// Not candidates: samplers of distilled models (LCM, TCD), those that are themselves under CFG++
-/// only, inversion and RePaint. They are listed among the refused, and so is what the prediction
+/// only, inversion, RePaint, and published mistakes that are kept for parity. They are listed among the refused, and so is what the prediction
 /// cannot do (ε at α = 0), each with its reason.
 ///
 /// ```
@@ -160,6 +160,7 @@ fn no_candidate(entry: &Entry) -> Option<&'static str> {
         "TCD" => Some("is for trajectory consistency models"),
         "DDIM inversion" => Some("leads from data to noise"),
         "RePaint" => Some("is for inpainting"),
+        name if name.ends_with("as published") => Some("keeps a published mistake, for parity"),
         _ => None,
     }
 }

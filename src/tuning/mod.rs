@@ -20,6 +20,7 @@ mod search;
 mod searched;
 mod spectrum;
 mod surrogate;
+mod task;
 mod warm_start;
 
 pub use choice::Choice;
