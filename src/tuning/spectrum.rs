@@ -98,9 +98,9 @@ impl Spectrum {
     ///
     /// The power of natural images falls with about the square of the spatial frequency (Field 1987,
     /// "Relations between the statistics of natural images and the response properties of cortical
-    /// cells"); an i-th direction of the i-th frequency has that spectrum along one axis. Pixels
-    /// from −1 to 1 deviate by about ½, the σ_data of EDM (Karras et al. 2022). The tables of
-    /// `docs/verification.md` and of `docs/choosing.md` are of the same data.
+    /// cells"): v_i is that at the i-th frequency along one axis. Pixels from −1 to 1 deviate by about
+    /// ½, the σ_data of EDM (Karras et al. 2022). The tables of `docs/verification.md` and of
+    /// `docs/choosing.md` are of the same data.
     pub fn images() -> Self {
         let raw: Vec<f64> = (1..=IMAGES).map(|i| 1.0 / (i * i) as f64).collect();
         let scale = IMAGE_VARIANCE * IMAGES as f64 / raw.iter().sum::<f64>();
