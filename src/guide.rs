@@ -17,6 +17,7 @@
 //! - [`recipes`]: image to image, inpainting, continuous batching, action sequences, flow maps,
 //!   parity tests.
 //! - [`likelihood`]: what a model is worth in bits, the cheapest strides, what a plan costs.
+//! - [`tuning`]: which sampler, searched spacings and a warm start without a call of the network.
 //! - [`mathematics`]: the formulas and where they come from.
 //! - [`verification`]: every claim with its oracle, the measured value and the threshold.
 //! - [`performance`]: what a step costs.
@@ -135,6 +136,18 @@ pub mod recipes {
 
 pub mod samplers {
     #![doc = include_str!("../docs/samplers.md")]
+}
+
+pub mod tuning {
+    //! [choice]: crate::tuning::Choice
+    //! [choosing]: super::choosing
+    //! [errors]: crate::posterior::DataErrors
+    //! [mathematics-guidance]: super::mathematics#7-guidance
+    //! [samplers]: super::samplers
+    //! [search]: crate::tuning::SpacingSearch
+    //! [stability]: crate::stability::StabilityReport
+    //! [warm]: crate::tuning::WarmStart
+    #![doc = include_str!("../docs/tuning.md")]
 }
 
 pub mod verification {

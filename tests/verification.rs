@@ -8,6 +8,8 @@ use claims::{
     TOPICS, Topic, brownian, convergence, digits, distributions, edges, editing, guidance, laws,
     TOPICS, Topic, brownian, convergence, digits, edges, editing, guidance, laws, likelihood,
     names, noise, tables, tensors,
+    TOPICS, Topic, brownian, convergence, digits, edges, editing, guidance, laws, names, noise,
+    tables, tensors, tuning,
 };
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -44,6 +46,7 @@ const ASSERTED: [Topic; 12] = [
     brownian::claims,
     tensors::claims,
     editing::claims,
+    tuning::claims,
     digits::claims,
 ];
 
@@ -120,4 +123,9 @@ fn noise_has_its_law_and_bits_do_not_depend_on_how_they_are_made() -> Outcome {
 #[test]
 fn runs_of_other_numbers_of_steps_follow_one_brownian_path() -> Outcome {
     assert_topic(brownian::claims)
+}
+
+#[test]
+fn choices_without_the_network_are_what_they_claim() -> Outcome {
+    assert_topic(tuning::claims)
 }

@@ -20,6 +20,7 @@ pub(crate) mod names;
 pub(crate) mod noise;
 pub(crate) mod tables;
 pub(crate) mod tensors;
+pub(crate) mod tuning;
 
 /// What a measured value has to satisfy.
 #[derive(Clone, Copy, Debug)]
@@ -120,5 +121,6 @@ pub(crate) const TOPICS: &[(&str, Topic)] = &[
     ("Brownian paths", brownian::claims),
     ("Any tensor", tensors::claims),
     ("Editing and stability", editing::claims),
+    ("Choosing without the network", tuning::claims),
     ("Shape of DDIM's Table 1", digits::claims),
 ];
