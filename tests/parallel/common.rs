@@ -40,7 +40,8 @@ pub(crate) fn say<A: Real, D: Dimension>(
     let own = A::cast(0.1 * sample as f64);
     let mean = x.iter().fold(A::zero(), |sum, x| sum + *x) / A::cast(x.len() as f64);
     out.zip_mut_with(x, |out, &x| {
-        *out = weaker * (sigma * x / (A::one() + alpha * x * x) + alpha * (own + A::cast(0.1) * mean));
+        *out =
+            weaker * (sigma * x / (A::one() + alpha * x * x) + alpha * (own + A::cast(0.1) * mean));
     });
 }
 

@@ -49,8 +49,11 @@ fn steps_back_up_churn_and_repaint_are_steps_like_others() {
     let restart = Restart::of_steps(Heun::new(), 24);
     let churn = Heun::new().with_churn(Churn::new(30.0).unwrap());
     let repaint = RePaint::new(FirstOrder::ddpm(), 3, 2).unwrap();
-    let solvers: [(&str, &dyn Solver); 3] =
-        [("restart", &restart), ("churn", &churn), ("RePaint", &repaint)];
+    let solvers: [(&str, &dyn Solver); 3] = [
+        ("restart", &restart),
+        ("churn", &churn),
+        ("RePaint", &repaint),
+    ];
     for (name, solver) in solvers {
         let grid = Grid::karras(&edm, 14, edm.lambda_range(), 7.0).unwrap();
         let sampler = Sampler::new(&edm, &grid, solver).unwrap();
@@ -70,7 +73,10 @@ fn every_prediction_and_both_element_types() {
         Prediction::Flow,
         Prediction::Edm { data_std: 0.5 },
         Prediction::EdmVelocity { data_std: 0.5 },
-        Prediction::Linear { data: 1.0, noise: -1.0 },
+        Prediction::Linear {
+            data: 1.0,
+            noise: -1.0,
+        },
     ];
     let ddpm = sampler(&FirstOrder::ddpm(), 12);
     let multistep = sampler(&DpmSolverPlusPlus::new(), 12);
@@ -96,7 +102,10 @@ fn clips_of_every_kind() {
         Clip::dynamic(0.8, 1.0).unwrap(),
     ];
     for clip in clips {
-        for solver in [&FirstOrder::ddpm() as &dyn Solver, &DpmSolverPlusPlus::new()] {
+        for solver in [
+            &FirstOrder::ddpm() as &dyn Solver,
+            &DpmSolverPlusPlus::new(),
+        ] {
             let sampler = sampler(solver, 10).with_clip(clip);
             same::<f64>(&sampler, Prediction::Noise, 6, "a clip");
         }
@@ -110,14 +119,20 @@ fn any_dimension_and_any_window() {
     let expected: Array<f32, Ix4> = sampler.sample(&mut model, (2, 3, 2, 2), 3).unwrap();
     for window in [1, 2, 5, 6, 7, 1000] {
         let parallel = sampler.parallel(window, 0.0).unwrap();
-        let (found, report) = parallel.sample::<f32, _, _>(&mut model, (2, 3, 2, 2), 3).unwrap();
+        let (found, report) = parallel
+            .sample::<f32, _, _>(&mut model, (2, 3, 2, 2), 3)
+            .unwrap();
         assert_eq!(bits(&expected), bits(&found));
         // A window of one is the sequential run.
         assert!(window > 1 || report.sweeps() == 6);
         assert_eq!(window == 1, report.rows() == 12);
     }
     let one: Array<f64, ndarray::Ix1> = sampler.sample(&mut model, 4, 3).unwrap();
-    let (found, _) = sampler.parallel(3, 0.0).unwrap().sample::<f64, _, _>(&mut model, 4, 3).unwrap();
+    let (found, _) = sampler
+        .parallel(3, 0.0)
+        .unwrap()
+        .sample::<f64, _, _>(&mut model, 4, 3)
+        .unwrap();
     assert_eq!(bits(&one), bits(&found));
 }
 
@@ -140,10 +155,14 @@ fn a_brownian_path_is_a_pure_source() {
     let sampler = on(&schedule, &FirstOrder::ddpm(), 12);
     let path = || BrownianPath::new(9);
     let mut model = Rows::new(Prediction::Noise);
-    let mut run = sampler.start::<f64, _, _>((3, 4), Prediction::Noise, path()).unwrap();
+    let mut run = sampler
+        .start::<f64, _, _>((3, 4), Prediction::Noise, path())
+        .unwrap();
     run.complete(&mut model).unwrap();
     let parallel = sampler.parallel(5, 0.0).unwrap();
-    let mut swept = parallel.start::<f64, _, _>((3, 4), Prediction::Noise, path()).unwrap();
+    let mut swept = parallel
+        .start::<f64, _, _>((3, 4), Prediction::Noise, path())
+        .unwrap();
     swept.complete(&mut model).unwrap();
     assert_eq!(bits(&swept.into_state()), bits(&run.into_state()));
 }
@@ -158,7 +177,9 @@ fn a_run_from_data_up_to_noise_and_one_from_a_given_state() {
     let x = Array2::from_shape_fn((2, 5), |(i, j)| 0.3 * i as f64 - 0.1 * j as f64);
     let mut model = Rows::new(Prediction::Noise);
     let noise = KeyedNoise::new(1);
-    let mut run = sampler.start_from(x.clone(), Prediction::Noise, noise).unwrap();
+    let mut run = sampler
+        .start_from(x.clone(), Prediction::Noise, noise)
+        .unwrap();
     run.complete(&mut model).unwrap();
     let parallel = sampler.parallel(8, 0.0).unwrap();
     let mut swept = parallel.start_from(x, Prediction::Noise, noise).unwrap();

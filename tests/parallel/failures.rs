@@ -14,19 +14,35 @@ fn windows_and_tolerances_that_mean_nothing_are_refused() {
     let sampler = ddim(5);
     assert!(matches!(
         sampler.parallel(0, 0.0),
-        Err(Error::InvalidParameter { name: "window", value: 0.0, .. })
+        Err(Error::InvalidParameter {
+            name: "window",
+            value: 0.0,
+            ..
+        })
     ));
     for tolerance in [-1.0, f64::NAN, f64::INFINITY] {
         let refused = sampler.parallel(3, tolerance);
         assert!(
-            matches!(refused, Err(Error::InvalidParameter { name: "tolerance", .. })),
+            matches!(
+                refused,
+                Err(Error::InvalidParameter {
+                    name: "tolerance",
+                    ..
+                })
+            ),
             "{tolerance}"
         );
     }
     for variance in [-1.0, f64::NAN] {
         let parallel = sampler.parallel(3, 0.0).unwrap();
         let refused = parallel.with_data_variance(variance);
-        assert!(matches!(refused, Err(Error::InvalidParameter { name: "data variance", .. })));
+        assert!(matches!(
+            refused,
+            Err(Error::InvalidParameter {
+                name: "data variance",
+                ..
+            })
+        ));
     }
 }
 
@@ -34,7 +50,10 @@ fn windows_and_tolerances_that_mean_nothing_are_refused() {
 fn a_model_that_takes_one_level_is_refused_before_it_is_called() {
     let mut called = false;
     let mut model = from_fn::<f64, Ix2>(Prediction::Noise, |_, _, _| called = true);
-    let refused = ddim(5).parallel(3, 0.0).unwrap().sample(&mut model, (2, 3), 1);
+    let refused = ddim(5)
+        .parallel(3, 0.0)
+        .unwrap()
+        .sample(&mut model, (2, 3), 1);
     assert_eq!(refused.err(), Some(RunError::Sampler(Error::RowsNotRead)));
     drop(model);
     assert!(!called);
@@ -49,7 +68,10 @@ fn a_model_with_another_prediction_is_refused() {
     let refused = run.advance(&mut Rows::new(Prediction::Data));
     assert!(matches!(
         refused,
-        Err(RunError::Sampler(Error::PredictionMismatch { expected: "noise", found: "data" }))
+        Err(RunError::Sampler(Error::PredictionMismatch {
+            expected: "noise",
+            found: "data"
+        }))
     ));
 }
 
@@ -61,10 +83,14 @@ fn noise_that_cannot_be_drawn_twice_is_refused_where_it_is_drawn() {
     assert_eq!(refused.err(), Some(Error::NoiseNotRepeatable));
     // A run that draws its start alone is the sequential one.
     let mut model = Rows::new(Prediction::Noise);
-    let mut run = ddim(5).start::<f64, _, _>((2, 3), Prediction::Noise, noise()).unwrap();
+    let mut run = ddim(5)
+        .start::<f64, _, _>((2, 3), Prediction::Noise, noise())
+        .unwrap();
     run.complete(&mut model).unwrap();
     let parallel = ddim(5).parallel(3, 0.0).unwrap();
-    let mut swept = parallel.start::<f64, _, _>((2, 3), Prediction::Noise, noise()).unwrap();
+    let mut swept = parallel
+        .start::<f64, _, _>((2, 3), Prediction::Noise, noise())
+        .unwrap();
     swept.complete(&mut model).unwrap();
     assert_eq!(bits(&swept.into_state()), bits(&run.into_state()));
 }
@@ -76,7 +102,10 @@ fn plans_with_given_history_and_plans_from_data_are_refused() {
     let parallel = inversion.parallel(3, 0.0).unwrap();
     let x = Array2::<f64>::zeros((2, 3));
     let refused = parallel.start_from(x, Prediction::Noise, KeyedNoise::new(1));
-    assert!(matches!(refused, Err(Error::WrongLength { found: 0, .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(Error::WrongLength { found: 0, .. })),
+        "{refused:?}"
+    );
     let parallel = sampler(&DdimInversion::new(), 5).parallel(3, 0.0).unwrap();
     let refused = parallel.start::<f64, _, _>((2, 3), Prediction::Noise, KeyedNoise::new(1));
     assert!(matches!(refused, Err(Error::StartsFromData { .. })));
@@ -90,7 +119,11 @@ fn a_start_that_is_not_finite_is_refused() {
     let refused = parallel.start_from(x, Prediction::Noise, KeyedNoise::new(1));
     assert!(matches!(
         refused,
-        Err(Error::NonFiniteStart { sample: 1, element: 2, .. })
+        Err(Error::NonFiniteStart {
+            sample: 1,
+            element: 2,
+            ..
+        })
     ));
 }
 
@@ -120,14 +153,26 @@ fn an_output_that_is_not_finite_is_an_error_with_step_and_sample() {
         let mut run = parallel
             .start::<f64, _, _>((3, 4), Prediction::Noise, KeyedNoise::new(1))
             .unwrap();
-        let failed = run.complete(&mut broken(sample, step)).map_err(|error| match error {
-            RunError::Sampler(error) => error,
-            RunError::Denoiser(_) => unreachable!(),
-        });
-        let Err(Error::NonFinite { step: at, sample: of, element, array, .. }) = &failed else {
+        let failed = run
+            .complete(&mut broken(sample, step))
+            .map_err(|error| match error {
+                RunError::Sampler(error) => error,
+                RunError::Denoiser(_) => unreachable!(),
+            });
+        let Err(Error::NonFinite {
+            step: at,
+            sample: of,
+            element,
+            array,
+            ..
+        }) = &failed
+        else {
             panic!("{failed:?}");
         };
-        assert_eq!((*at, *of, *element, *array), (step, sample, 1, "model output"));
+        assert_eq!(
+            (*at, *of, *element, *array),
+            (step, sample, 1, "model output")
+        );
         // The sequential run says the same.
         let sequential = ddim(10).sample(&mut broken(sample, step), (3, 4), 1);
         assert!(matches!(
@@ -198,7 +243,12 @@ fn a_row_that_the_model_forgets_is_found_and_the_call_can_be_made_again() {
     let failed = run.advance(&mut forgetful);
     assert!(matches!(
         failed,
-        Err(RunError::Sampler(Error::OutputNotWritten { step: 1, output: 0, sample: 1, element: 0 }))
+        Err(RunError::Sampler(Error::OutputNotWritten {
+            step: 1,
+            output: 0,
+            sample: 1,
+            element: 0
+        }))
     ));
     let mut model = Rows::new(Prediction::Noise);
     run.complete(&mut model).unwrap();
@@ -212,9 +262,11 @@ fn a_models_own_error_reaches_the_caller_and_the_call_can_be_made_again() {
     let mut run = parallel
         .start::<f64, _, _>((2, 4), Prediction::Noise, KeyedNoise::new(1))
         .unwrap();
-    let mut failing = PerRow(from_query_fn::<f64, Ix2, &str>(Prediction::Noise, 1, |_, _, _| {
-        Err("busy")
-    }));
+    let mut failing = PerRow(from_query_fn::<f64, Ix2, &str>(
+        Prediction::Noise,
+        1,
+        |_, _, _| Err("busy"),
+    ));
     let failed = run.advance(&mut failing);
     assert!(matches!(failed, Err(RunError::Denoiser("busy"))));
     run.complete(&mut Rows::new(Prediction::Noise)).unwrap();

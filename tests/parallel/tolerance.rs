@@ -12,11 +12,21 @@ fn measured(sampler: &Sampler, window: usize, tolerance: f64) -> (usize, f64) {
     let mut model = mixture().denoiser(Prediction::Noise);
     let sequential: Array2<f64> = sampler.sample(&mut model, (16, 4), 3).unwrap();
     let parallel = sampler.parallel(window, tolerance).unwrap();
-    let (found, report) = parallel.sample::<f64, _, _>(&mut model, (16, 4), 3).unwrap();
-    assert!(report.residuals().iter().all(|residual| *residual <= tolerance));
+    let (found, report) = parallel
+        .sample::<f64, _, _>(&mut model, (16, 4), 3)
+        .unwrap();
+    assert!(
+        report
+            .residuals()
+            .iter()
+            .all(|residual| *residual <= tolerance)
+    );
     let squares = (found - sequential).mapv(|difference| difference * difference);
     let largest = squares.mean_axis(ndarray::Axis(1)).unwrap();
-    (report.sweeps(), largest.iter().fold(0.0, |top, x| f64::max(top, *x)).sqrt())
+    (
+        report.sweeps(),
+        largest.iter().fold(0.0, |top, x| f64::max(top, *x)).sqrt(),
+    )
 }
 
 #[test]
@@ -31,7 +41,10 @@ fn fewer_sweeps_for_a_larger_tolerance_and_an_error_that_falls_with_it() {
         let mut before = usize::MAX;
         for tolerance in [1e-8, 1e-6, 1e-4, 1e-2] {
             let (sweeps, error) = measured(&sampler, 100, tolerance);
-            assert!(sweeps <= before, "{name}, {tolerance}: {sweeps} after {before}");
+            assert!(
+                sweeps <= before,
+                "{name}, {tolerance}: {sweeps} after {before}"
+            );
             assert!(sweeps < 60, "{name}, {tolerance}: {sweeps}");
             assert!(error < 100.0 * tolerance, "{name}, {tolerance}: {error}");
             before = sweeps;
@@ -43,8 +56,13 @@ fn fewer_sweeps_for_a_larger_tolerance_and_an_error_that_falls_with_it() {
 #[test]
 fn the_report_counts_what_the_model_is_given() {
     let mut model = Rows::new(Prediction::Noise);
-    let parallel = sampler(&DpmSolverPlusPlus::new(), 30).parallel(8, 1e-3).unwrap();
+    let parallel = sampler(&DpmSolverPlusPlus::new(), 30)
+        .parallel(8, 1e-3)
+        .unwrap();
     let (_, report) = parallel.sample::<f32, _, _>(&mut model, (3, 5), 1).unwrap();
     assert_eq!((report.sweeps(), report.rows()), (model.calls, model.rows));
-    assert!(report.to_string().contains("in place of 30 evaluations"), "{report}");
+    assert!(
+        report.to_string().contains("in place of 30 evaluations"),
+        "{report}"
+    );
 }
