@@ -17,6 +17,7 @@
 //!   parity tests.
 //! - [`mathematics`]: the formulas and where they come from.
 //! - [`verification`]: every claim with its oracle, the measured value and the threshold.
+//! - [`parallel`]: many evaluations of one run in one call of the model.
 //! - [`performance`]: what a step costs.
 //! - [`known_wrong_samplers`]: what others shipped, and the test that finds each.
 #![cfg_attr(
@@ -95,6 +96,10 @@ pub mod models {
     //! [extending]: super::extending
     //! [pipelines]: crate::diffusers::pipelines
     #![doc = include_str!("../docs/models.md")]
+}
+
+pub mod parallel {
+    #![doc = include_str!("../docs/parallel.md")]
 }
 
 pub mod performance {

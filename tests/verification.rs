@@ -6,7 +6,7 @@ use std::error::Error;
 
 use claims::{
     TOPICS, Topic, brownian, convergence, digits, edges, editing, guidance, laws, names, noise,
-    tables, tensors,
+    parallel, tables, tensors,
 };
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -30,7 +30,7 @@ fn assert_topic(topic: Topic) -> Result<(), Box<dyn Error>> {
 }
 
 /// The topics that the tests below assert.
-const ASSERTED: [Topic; 11] = [
+const ASSERTED: [Topic; 12] = [
     edges::claims,
     tables::claims,
     convergence::claims,
@@ -40,6 +40,7 @@ const ASSERTED: [Topic; 11] = [
     noise::claims,
     brownian::claims,
     tensors::claims,
+    parallel::claims,
     editing::claims,
     digits::claims,
 ];
@@ -60,6 +61,11 @@ fn every_topic_of_the_report_is_asserted_here() {
 #[test]
 fn names_mean_samplers_of_their_order() -> Outcome {
     assert_topic(names::claims)
+}
+
+#[test]
+fn parallel_runs_are_the_sequential_ones() -> Outcome {
+    assert_topic(parallel::claims)
 }
 
 #[test]

@@ -20,7 +20,8 @@ use crate::real::Real;
 /// use std::convert::Infallible;
 ///
 /// // E[x₀ | x] where sample i is drawn from N(i, 1): αx + σ²i, at α² + σ² = 1.
-/// let mut model = PerRow(from_query_fn::<f64, Ix2, Infallible>(Prediction::Data, 1, |x, query, out| {
+/// let data = Prediction::Data;
+/// let mut model = PerRow(from_query_fn::<f64, Ix2, Infallible>(data, 1, |x, query, out| {
 ///     let rows = x.axis_iter(Axis(0)).zip(out.axis_iter_mut(Axis(0)));
 ///     for (row, (x, mut out)) in rows.enumerate() {
 ///         let level = query.level_of(row).unwrap_or_else(|| query.level());

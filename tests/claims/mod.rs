@@ -16,6 +16,7 @@ pub(crate) mod guidance;
 pub(crate) mod laws;
 pub(crate) mod names;
 pub(crate) mod noise;
+pub(crate) mod parallel;
 pub(crate) mod tables;
 pub(crate) mod tensors;
 
@@ -115,6 +116,7 @@ pub(crate) const TOPICS: &[(&str, Topic)] = &[
     ("Noise and bits", noise::claims),
     ("Brownian paths", brownian::claims),
     ("Any tensor", tensors::claims),
+    ("Parallel in time", parallel::claims),
     ("Editing and stability", editing::claims),
     ("Shape of DDIM's Table 1", digits::claims),
 ];

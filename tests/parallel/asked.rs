@@ -64,7 +64,7 @@ fn outputs_of_another_shape_are_refused_and_change_nothing() {
     for shape in [(5, 4), (6, 3), (0, 4), (7, 4)] {
         let told = run.tell(&Array2::zeros(shape));
         assert!(
-            matches!(&told, Err(Error::ShapeMismatch { found, .. }) if found[..] == [shape.0, shape.1]),
+            matches!(&told, Err(Error::ShapeMismatch { found, .. }) if *found == [shape.0, shape.1]),
             "{told:?}"
         );
     }

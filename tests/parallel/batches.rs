@@ -11,11 +11,11 @@ use crate::common::{bits, ddim, mixture, sampler};
 fn results_and_sweeps_of_a_sample_do_not_depend_on_the_batch() {
     let mut model = mixture().denoiser(Prediction::Noise);
     for (sampler, tolerance) in [
-        (sampler(&FirstOrder::ddpm(), 40), 3e-2),
+        (sampler(&FirstOrder::ddpm(), 40), 1e-3),
         (sampler(&DpmSolverPlusPlus::new(), 40), 1e-3),
-        (ddim(40), 1e-2),
+        (ddim(40), 1e-3),
     ] {
-        let parallel = sampler.parallel(15, tolerance).unwrap();
+        let parallel = sampler.parallel(8, tolerance).unwrap();
         let (all, report) = parallel.sample(&mut model, (7, 4), 3).unwrap();
         let all: Array2<f64> = all;
         let sweeps = report.sweeps_of_samples();

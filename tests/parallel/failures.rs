@@ -97,7 +97,7 @@ fn noise_that_cannot_be_drawn_twice_is_refused_where_it_is_drawn() {
 
 #[test]
 fn plans_with_given_history_and_plans_from_data_are_refused() {
-    let inversion = sampler(&BelmInversion::from_pair(), 5);
+    let inversion = sampler(&BelmInversion::new().from_pair(), 5);
     assert!(inversion.plan().given() > 0);
     let parallel = inversion.parallel(3, 0.0).unwrap();
     let x = Array2::<f64>::zeros((2, 3));

@@ -96,8 +96,8 @@ impl<A: Real, D: Dimension> Place<A, D> {
         }
     }
 
-    /// The distance to the state of a row, in units of the marginal deviation; 0 only where they are
-    /// equal.
+    /// The distance to the state of a row, in units of the marginal deviation; 0 only where they
+    /// are equal.
     fn residual(&self, old: &ArrayRef<A, D>) -> Result<f64, Error> {
         let x = self.machine.state();
         if x == old {
@@ -118,8 +118,8 @@ impl<A: Real, D: Dimension> Place<A, D> {
 }
 
 impl<A: Real, D: Dimension> Lane<A, D> {
-    /// The first window: the plan's own updates with 0 for every estimate of x₀ say where the states
-    /// may be.
+    /// The first window: the plan's own updates with 0 for every estimate of x₀ say where the
+    /// states may be.
     pub(super) fn open<N: NoiseSource<A>>(
         &mut self,
         settings: Settings,
@@ -137,8 +137,8 @@ impl<A: Real, D: Dimension> Lane<A, D> {
         self.extend(self.front.clone(), &zero, settings, (sample, noise), into)
     }
 
-    /// Fills the window behind `walker`, whose row is its last, with the plan's own updates and this
-    /// estimate of x₀.
+    /// Fills the window behind `walker`, whose row is its last, with the plan's own updates and
+    /// this estimate of x₀.
     fn extend<N: NoiseSource<A>>(
         &mut self,
         mut walker: Place<A, D>,
@@ -162,9 +162,9 @@ impl<A: Real, D: Dimension> Lane<A, D> {
         Ok(())
     }
 
-    /// One sweep: the plan's updates with the outputs at the old states give the new ones, the front
-    /// moves up to the first that differs by more than the tolerance, and the window behind it is
-    /// written to `into`. The distances of the settled ones are raised in `residuals`.
+    /// One sweep: the plan's updates with the outputs at the old states give the new ones, the
+    /// front moves up to the first that differs by more than the tolerance, and the window behind
+    /// it is written to `into`. The distances of the settled ones are raised in `residuals`.
     pub(super) fn sweep<N: NoiseSource<A>>(
         &mut self,
         evaluated: &mut Evaluated<'_, A, D>,

@@ -60,8 +60,8 @@ impl ParallelReport {
     }
 
     /// For each evaluation of the plan, the distance between the state at which the model was
-    /// evaluated and the one that the output was then used for, the largest over the samples, in the
-    /// units of the [tolerance](super::ParallelSampler); 0 for those that are not yet settled.
+    /// evaluated and the one that the output was then used for, the largest over the samples, in
+    /// the units of the [tolerance](super::ParallelSampler); 0 for those that are not yet settled.
     pub fn residuals(&self) -> &[f64] {
         &self.residuals
     }

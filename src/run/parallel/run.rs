@@ -1,5 +1,7 @@
 //! One run that evaluates many steps in one call.
 
+mod told;
+
 use std::sync::Arc;
 
 use ndarray::{Array, ArrayRef, Axis, Dimension, Slice};
@@ -11,7 +13,7 @@ use super::{ParallelReport, ParallelSampler};
 use crate::apply::batch_of;
 use crate::denoiser::Denoiser;
 use crate::error::{Error, RunError, require_length};
-use crate::guidance::{Guidance, Unguided, is_unguided, output_count};
+use crate::guidance::{Guidance, is_unguided, output_count};
 use crate::memory;
 use crate::noise::{KeyedNoise, NoiseSource};
 use crate::prediction::Prediction;
@@ -20,28 +22,28 @@ use crate::run::buffers::{self, check_start};
 use crate::run::combiner;
 use crate::run::driver::Driver;
 use crate::run::machine::Machine;
-use crate::run::trajectory::Question;
 
 /// One run of a [`ParallelSampler`]: Picard iteration on the evaluations of the plan.
 ///
-/// Each sample has a front, the first evaluation whose state is settled, and a window of evaluations
-/// from there on with a guess of the state at each. One **sweep** evaluates the model at all of them
-/// in one call, for all samples: rows at levels of their own. Then the plan's own updates are taken in
-/// order from the front, with the model's outputs where they were computed and the history, stages
-/// and keyed noise of the sequential run; that gives new states, and the front moves up to the first
-/// that differs by more than the tolerance from the one at which the model was evaluated.
+/// Each sample has a front, the first evaluation whose state is settled, and a window of
+/// evaluations from there on with a guess of the state at each. One **sweep** evaluates the model
+/// at all of them in one call, for all samples: rows at levels of their own. Then the plan's own
+/// updates are taken in order from the front, with the model's outputs where they were computed and
+/// the history, stages and keyed noise of the sequential run; that gives new states, and the front
+/// moves up to the first that differs by more than the tolerance from the one at which the model
+/// was evaluated.
 ///
-/// The front's own state is exact, so it moves by one evaluation at least: a run of E evaluations ends
-/// after at most E sweeps, with tolerance 0 in the sequential result, bit for bit where the model
-/// gives a row the same bits in every batch. With a tolerance it ends earlier. Convergence is decided
-/// for each sample by itself, and a sample that has ended is left alone: results do not depend on
-/// what else is in the batch.
+/// The front's own state is exact, so it moves by one evaluation at least: a run of E evaluations
+/// ends after at most E sweeps, with tolerance 0 in the sequential result, bit for bit where the
+/// model gives a row the same bits in every batch. With a tolerance it ends earlier. Convergence is
+/// decided for each sample by itself, and a sample that has ended is left alone: results do not
+/// depend on what else is in the batch.
 ///
 /// The plan is any: several stages, a history, noise, steps back up. The model has to say that it
-/// takes such rows ([`Denoiser::reads_rows`], [`PerRow`](crate::denoiser::PerRow)); it finds the level
-/// of each by [`Query::level_of`](crate::Query::level_of), the sample that it belongs to by
-/// [`Query::sample_of`](crate::Query::sample_of). Noise must be a pure function of its key, since it
-/// is drawn in every sweep.
+/// takes such rows ([`Denoiser::reads_rows`], [`PerRow`](crate::denoiser::PerRow)); it finds the
+/// level of each by [`Query::level_of`](crate::Query::level_of), the sample that it belongs to by
+/// [`Query::sample_of`](crate::Query::sample_of). Noise must be a pure function of its key, since
+/// it is drawn in every sweep.
 ///
 /// As in a [`Trajectory`](crate::Trajectory), [`ask`](Self::ask) says where the model is wanted,
 /// [`tell`](Self::tell) takes its outputs, and [`complete`](Self::complete) does both.
@@ -167,85 +169,12 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> ParallelRun<A, D, N> {
         Ok(())
     }
 
-    /// What to evaluate next, many rows at levels of their own; `None` when the run is finished.
-    ///
-    /// # Errors
-    ///
-    /// What has ended the run before.
-    pub fn ask(&self) -> Result<Option<Question<'_, ArrayRef<A, D>>>, Error> {
-        self.check_failed()?;
-        Ok(self.window.query().map(|query| Question {
-            x: &*self.window.x,
-            query,
-            stage: 0,
-        }))
-    }
-
-    /// The same for [`tell_guided`](Self::tell_guided): [`query.outputs()`](crate::Query::outputs)
-    /// says how many outputs `guidance` wants, the most of all rows.
-    ///
-    /// # Errors
-    ///
-    /// As [`ask`](Self::ask); what the guidance refuses.
-    pub fn ask_guided(
-        &self,
-        guidance: &dyn Guidance,
-    ) -> Result<Option<Question<'_, ArrayRef<A, D>>>, Error> {
-        let Some(question) = self.ask()? else {
-            return Ok(None);
-        };
-        let wanted = combiner::wanted(guidance, &question.query, self.prediction)?;
-        let query = question.query.with_outputs(wanted);
-        Ok(Some(Question { query, ..question }))
-    }
-
-    /// Takes the model's output for all rows that [`ask`](Self::ask) gave, and makes the sweep.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::RunFinished`] at the end, [`Error::ShapeMismatch`]. [`Error::NonFinite`] where the
-    /// sequential run would meet it too, with its step and sample; the run is then at its end, and
-    /// says so again. A guess too far away for the model is no error: that of a later sweep takes its
-    /// place.
-    pub fn tell(&mut self, output: &ArrayRef<A, D>) -> Result<(), Error> {
-        self.tell_guided(&Unguided, output)
-    }
-
-    /// The same with several outputs in one array, as a [`Denoiser`] writes them, \[n·rows, …\], and
-    /// the form that combines them.
-    ///
-    /// # Errors
-    ///
-    /// As [`tell`](Self::tell); [`Error::WrongLength`] for fewer outputs than the guidance reads;
-    /// what the guidance refuses.
-    pub fn tell_guided(
-        &mut self,
-        guidance: &dyn Guidance,
-        outputs: &ArrayRef<A, D>,
-    ) -> Result<(), Error> {
-        self.check_failed()?;
-        let rows = self.require_rows()?;
-        let found = outputs.shape().first().copied().unwrap_or(0);
-        let (count, shape) = (found / rows, self.window.x.shape());
-        if count * rows != found || count == 0 || outputs.shape().get(1..) != shape.get(1..) {
-            let expected = std::iter::once(count.max(1).saturating_mul(rows));
-            return Err(Error::ShapeMismatch {
-                name: "model outputs",
-                expected: expected.chain(shape.iter().skip(1).copied()).collect(),
-                found: outputs.shape().to_vec(),
-            });
-        }
-        let mut own = self.buffer(count)?;
-        own.assign(outputs);
-        self.sweep(guidance, own, count)
-    }
-
     /// Makes one sweep with `model`, which may be guided.
     ///
     /// # Errors
     ///
-    /// [`Error::RowsNotRead`], [`Error::PredictionMismatch`], [`Error::OutputNotWritten`], the model's
-    /// own error; otherwise as [`tell_guided`](Self::tell_guided).
+    /// [`Error::RowsNotRead`], [`Error::PredictionMismatch`], [`Error::OutputNotWritten`]; the
+    /// model's own error; otherwise as [`tell_guided`](Self::tell_guided).
     pub fn advance<M>(&mut self, model: &mut M) -> Result<(), RunError<M::Error>>
     where
         M: Denoiser<A, D> + ?Sized,

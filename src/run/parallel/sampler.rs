@@ -12,8 +12,8 @@ use crate::prediction::Prediction;
 use crate::real::Real;
 use crate::sampler::Sampler;
 
-/// The data's variance where nobody says it: EDM's, whose data have standard deviation 0.5 (Karras et
-/// al. 2022, "Elucidating the Design Space of Diffusion-Based Generative Models").
+/// The data's variance where nobody says it: EDM's, whose data have standard deviation 0.5 (Karras
+/// et al. 2022, "Elucidating the Design Space of Diffusion-Based Generative Models").
 const DATA_VARIANCE: f64 = 0.25;
 
 /// A sampler whose runs evaluate the model at many points of the plan in one call, by Picard
@@ -29,8 +29,8 @@ pub struct ParallelSampler {
 
 impl Sampler {
     /// The same sampler for models that batch better than they iterate: each sample's next `window`
-    /// evaluations are made in one call, and repeated until the states at which they were made agree
-    /// with those that they lead to, to the `tolerance`. The result is that of
+    /// evaluations are made in one call, and repeated until the states at which they were made
+    /// agree with those that they lead to, to the `tolerance`. The result is that of
     /// [`sample`](Self::sample): bit for bit with tolerance 0, otherwise to some multiple of it.
     ///
     /// **Window.** The rows of one call are at most `window` times the samples. The run keeps three
@@ -38,8 +38,8 @@ impl Sampler {
     /// further output of guidance.
     ///
     /// **Tolerance.** An output that was computed at a state x̃ is used at x where the root mean
-    /// square of x − x̃ over the sample's elements is at most `tolerance` · √(α² + σ²): in units of the
-    /// marginal deviation of data of variance one. It is decided for each sample by itself.
+    /// square of x − x̃ over the sample's elements is at most `tolerance` · √(α² + σ²): in units of
+    /// the marginal deviation of data of variance one. It is decided for each sample by itself.
     ///
     /// ```
     /// use diffusion_sampler::{Grid, Prediction, Sampler, oracle::{Gaussian, Oracle}};
@@ -82,12 +82,12 @@ impl Sampler {
 }
 
 impl ParallelSampler {
-    /// The same with another guess of the data's variance, of one element; 0.25 by default. It changes
-    /// how many sweeps a run needs, and never what it converges to.
+    /// The same with another guess of the data's variance, of one element; 0.25 by default. It
+    /// changes how many sweeps a run needs, and never what it converges to.
     ///
     /// Between two sweeps a state moves, and the output that was computed at its old place x̃ is
-    /// carried along as if the data were Gaussian of this variance v: the estimate of x₀ becomes D +
-    /// αv/(α²v + σ²)·(x − x̃). At v = 0 it is held fast, at v = ∞ the estimate of ε is.
+    /// carried along as if the data were Gaussian of this variance v: the estimate of x₀ becomes D
+    /// + αv/(α²v + σ²)·(x − x̃). At v = 0 it is held fast, at v = ∞ the estimate of ε is.
     ///
     /// # Errors
     ///
@@ -121,7 +121,8 @@ impl ParallelSampler {
         self.tolerance
     }
 
-    /// Samples of the given shape, axis 0 being the sample, with the keyed noise of `seed`: those of
+    /// Samples of the given shape, axis 0 being the sample, with the keyed noise of `seed`: those
+    /// of
     /// [`Sampler::sample`] to the tolerance; and what they cost.
     ///
     /// # Errors
@@ -172,9 +173,9 @@ impl ParallelSampler {
     /// # Errors
     ///
     /// As [`Sampler::start_from`]; [`Error::NoiseNotRepeatable`] for a plan that draws noise from a
-    /// source that is no pure function of its key; [`Error::WrongLength`] for a plan with
-    /// [given slots](crate::plan::Plan::given); [`Error::TooLarge`] where the window's memory is not to
-    /// be had.
+    /// source that is no pure function of its key; [`Error::WrongLength`] for a plan with [given
+    /// slots](crate::plan::Plan::given); [`Error::TooLarge`] where the window's memory is not to be
+    /// had.
     pub fn start_from<A, D, N>(
         &self,
         x: Array<A, D>,
