@@ -5,8 +5,8 @@ mod claims;
 use std::error::Error;
 
 use claims::{
-    TOPICS, Topic, brownian, convergence, digits, edges, editing, guidance, laws, names, noise,
-    parallel, tables, tensors,
+    TOPICS, Topic, brownian, convergence, digits, edges, editing, guidance, laws, likelihood,
+    names, noise, parallel, tables, tensors,
 };
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -30,13 +30,14 @@ fn assert_topic(topic: Topic) -> Result<(), Box<dyn Error>> {
 }
 
 /// The topics that the tests below assert.
-const ASSERTED: [Topic; 12] = [
+const ASSERTED: [Topic; 13] = [
     edges::claims,
     tables::claims,
     convergence::claims,
     names::claims,
     guidance::claims,
     laws::claims,
+    likelihood::claims,
     noise::claims,
     brownian::claims,
     tensors::claims,
@@ -91,6 +92,11 @@ fn guidance_is_what_its_formulas_say() -> Outcome {
 #[test]
 fn runs_sample_the_predicted_law() -> Outcome {
     assert_topic(laws::claims)
+}
+
+#[test]
+fn likelihoods_are_bounds_and_the_cheapest_strides_are_found() -> Outcome {
+    assert_topic(likelihood::claims)
 }
 
 #[test]

@@ -183,6 +183,15 @@ impl fmt::Display for Error {
                 f,
                 "gamma = 0 on the edge from time {from} to {to}: a deterministic step has no likelihood bound"
             ),
+            Self::StepNotPosterior {
+                step,
+                from,
+                to,
+                requirement,
+            } => write!(
+                f,
+                "step {step}, from time {from} to {to}, must {requirement}, for a likelihood bound of its plan"
+            ),
             Self::ClippedMoments => write!(
                 f,
                 "a sampler that clips is not linear, so its moments are not those of a Gaussian: \

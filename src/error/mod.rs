@@ -214,6 +214,13 @@ pub enum Error {
         from: f64 => "The time of the edge's start.",
         to: f64 => "The time of the edge's target.",
     },
+    /// A step of a plan that is no posterior with noise, so that the plan has no likelihood bound.
+    StepNotPosterior {
+        step: usize => "The step.",
+        from: f64 => "The time of its start.",
+        to: f64 => "The time that it reaches.",
+        requirement: &'static str => "What it would have to do.",
+    },
     /// The moments of a sampler that clips are not those of a Gaussian: clipping is not linear.
     ClippedMoments,
     /// The moments of a plan with given history slots: their distribution is not known.

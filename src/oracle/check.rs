@@ -93,7 +93,7 @@ pub(crate) struct Scales {
 }
 
 impl Scales {
-    pub(super) fn of(level: &NoiseLevel) -> Result<Self, Error> {
+    pub(crate) fn of(level: &NoiseLevel) -> Result<Self, Error> {
         let (alpha, sigma) = (level.alpha(), level.sigma());
         for (name, value) in [("alpha", alpha), ("sigma", sigma)] {
             let valid = value == 0.0 || (1e-30..=LARGEST).contains(&value);

@@ -1,6 +1,7 @@
 //! How well a model knows the data at each level.
 
 use crate::error::{Error, require_all, require_length, require_non_negative};
+use crate::grid::Grid;
 use crate::level::NoiseLevel;
 
 /// The squared error of a model's estimate of x₀ at each of a list of levels, M_t = E|x₀ − D(x_t)|²,
@@ -16,6 +17,13 @@ use crate::level::NoiseLevel;
 /// | [`levels`](Self::levels) | the levels, from the noisy end |
 /// | [`errors`](Self::errors) | M_t at each of them |
 /// | [`standard_errors`](Self::standard_errors) | of each M_t, where it was sampled; 0 where it is exact |
+/// | [`noise_moments`](Self::noise_moments) | m_t = E\|E(x_t)\|²/d, where it is known |
+///
+/// They come from a model and data ([`Measurement`](crate::likelihood::Measurement)), from a
+/// Gaussian ([`of_gaussian`](Self::of_gaussian)), from any list ([`new`](Self::new)).
+///
+/// For an exact model, D = E\[x₀ | x_t\], M_t/d = ρ_t²(1 − m_t) with ρ = σ/α: ε is E plus an error
+/// that is uncorrelated with it. A trained network's two numbers may differ.
 ///
 /// ```
 /// use diffusion_sampler::{Grid, posterior::DataErrors, schedule::TableSchedule};
@@ -35,6 +43,7 @@ pub struct DataErrors {
     levels: Vec<NoiseLevel>,
     errors: Vec<f64>,
     standard_errors: Vec<f64>,
+    noise_moments: Option<Vec<f64>>,
 }
 
 /// How far λ of a level may lie from a listed one's to be the same level, relative to max(1, |λ|).
@@ -62,6 +71,7 @@ impl DataErrors {
             levels,
             errors,
             standard_errors,
+            noise_moments: None,
         }
         .checked()
     }
@@ -79,15 +89,32 @@ impl DataErrors {
         .checked()
     }
 
+    /// The same with the second moment of the model's estimate of ε at each level, m_t =
+    /// E|E(x_t)|²/d with E = (x_t − α_t D)/σ_t.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongLength`], [`Error::InvalidEntry`] as for the errors.
+    pub fn with_noise_moments(self, noise_moments: Vec<f64>) -> Result<Self, Error> {
+        Self {
+            noise_moments: Some(noise_moments),
+            ..self
+        }
+        .checked()
+    }
+
     fn checked(self) -> Result<Self, Error> {
         if self.levels.is_empty() {
             return Err(Error::EmptyList { name: "levels" });
         }
         require_non_negative("second moment of the data", self.second_moment)?;
-        for (name, list) in [
-            ("data errors", &self.errors),
-            ("standard errors", &self.standard_errors),
-        ] {
+        let lists = [
+            ("data errors", Some(&self.errors)),
+            ("standard errors", Some(&self.standard_errors)),
+            ("noise moments", self.noise_moments.as_ref()),
+        ];
+        for (name, list) in lists {
+            let Some(list) = list else { continue };
             require_length(name, self.levels.len(), list.len())?;
             let valid = |_, value: f64| value.is_finite() && value >= 0.0;
             require_all(name, list, valid, "finite and at least 0")?;
@@ -138,6 +165,11 @@ impl DataErrors {
         &self.standard_errors
     }
 
+    /// m_t = E|E(x_t)|²/d at each level, where it is known.
+    pub fn noise_moments(&self) -> Option<&[f64]> {
+        self.noise_moments.as_deref()
+    }
+
     /// M_t at a level: that of the listed level with the same λ (to 1e-9), else ln M interpolated
     /// linearly in λ between its neighbours (M itself where one of them is 0).
     ///
@@ -145,31 +177,69 @@ impl DataErrors {
     ///
     /// [`Error::LambdaOutOfRange`] for a level beyond the listed ones, or beside one with α = 0.
     pub fn at(&self, level: &NoiseLevel) -> Result<f64, Error> {
-        let lambda = level.lambda();
-        let near =
-            |own: f64| own == lambda || (own - lambda).abs() <= SAME_LAMBDA * own.abs().max(1.0);
-        let after = self.levels.partition_point(|own| own.lambda() < lambda);
-        for index in [after.checked_sub(1), Some(after)].into_iter().flatten() {
-            if let (Some(own), Some(&error)) = (self.levels.get(index), self.errors.get(index))
-                && near(own.lambda())
-            {
-                return Ok(error);
-            }
+        self.interpolated(&self.errors, level)
+    }
+
+    /// m_t at a level, found in the same way as [`at`](Self::at).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EmptyList`] where no m_t is known; as [`at`](Self::at).
+    pub fn noise_moment_at(&self, level: &NoiseLevel) -> Result<f64, Error> {
+        match &self.noise_moments {
+            Some(moments) => self.interpolated(moments, level),
+            None => Err(Error::EmptyList {
+                name: "noise moments",
+            }),
         }
+    }
+
+    /// M_t at each knot of a grid at which a step starts, from the noisy end: all but the last knot.
+    ///
+    /// # Errors
+    ///
+    /// As [`at`](Self::at).
+    pub fn along(&self, grid: &Grid) -> Result<Vec<f64>, Error> {
+        grid.edges().map(|(from, _)| self.at(&from)).collect()
+    }
+
+    /// A value at a level: a listed one, or between two.
+    fn interpolated(&self, values: &[f64], level: &NoiseLevel) -> Result<f64, Error> {
+        let lambda = level.lambda();
         let outside = || Error::LambdaOutOfRange {
             lambda,
-            noisy: self.levels[0].lambda(),
-            clean: self.levels[self.levels.len() - 1].lambda(),
+            noisy: self.levels.first().map_or(f64::NAN, NoiseLevel::lambda),
+            clean: self.levels.last().map_or(f64::NAN, NoiseLevel::lambda),
         };
-        if after == 0 || after == self.levels.len() {
-            return Err(outside());
+        let after = self.levels.partition_point(|own| own.lambda() < lambda);
+        let listed = |index: usize| {
+            let own = self.levels.get(index)?.lambda();
+            Some((own, *values.get(index)?))
+        };
+        let before = after.checked_sub(1).and_then(listed);
+        let next = listed(after);
+        // The nearer of the two first: a fine grid may have several levels within the tolerance.
+        let distance = |own: f64| {
+            if own == lambda {
+                0.0
+            } else {
+                (own - lambda).abs()
+            }
+        };
+        let mut near: Vec<_> = [before, next].into_iter().flatten().collect();
+        near.sort_by(|a, b| distance(a.0).total_cmp(&distance(b.0)));
+        if let Some(&(own, value)) = near.first()
+            && distance(own) <= SAME_LAMBDA * lambda.abs().clamp(1.0, f64::MAX)
+        {
+            return Ok(value);
         }
-        let (from, to) = (self.levels[after - 1].lambda(), self.levels[after].lambda());
+        let (Some((from, a)), Some((to, b))) = (before, next) else {
+            return Err(outside());
+        };
         if from == f64::NEG_INFINITY {
             return Err(outside());
         }
         let share = (lambda - from) / (to - from);
-        let (a, b) = (self.errors[after - 1], self.errors[after]);
         if a == 0.0 || b == 0.0 {
             return Ok((1.0 - share) * a + share * b);
         }

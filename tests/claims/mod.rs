@@ -14,6 +14,7 @@ pub(crate) mod editing;
 mod forms;
 pub(crate) mod guidance;
 pub(crate) mod laws;
+pub(crate) mod likelihood;
 pub(crate) mod names;
 pub(crate) mod noise;
 pub(crate) mod parallel;
@@ -113,6 +114,7 @@ pub(crate) const TOPICS: &[(&str, Topic)] = &[
     ("Samplers by name", names::claims),
     ("Guidance", guidance::claims),
     ("Predicted and sampled distributions", laws::claims),
+    ("Likelihood: strides and plans", likelihood::claims),
     ("Noise and bits", noise::claims),
     ("Brownian paths", brownian::claims),
     ("Any tensor", tensors::claims),

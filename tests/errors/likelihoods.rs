@@ -49,7 +49,7 @@ fn guidance_clips_combinations_and_likelihoods_refuse_bad_numbers() -> Outcome {
         judged(Gaussian::diagonal(&[0.0], &[a]), is_variance, a);
         let errors = [1.0, 0.5, a];
         judged(
-            elbo.evaluate(2, &errors, 1.0, Decoder::Nats(0.0)),
+            elbo.evaluate(2, &errors, 1.0, Decoder::Density(0.0)),
             not_negative(a),
             a,
         );
@@ -59,12 +59,12 @@ fn guidance_clips_combinations_and_likelihoods_refuse_bad_numbers() -> Outcome {
             a,
         );
         judged(
-            elbo.evaluate(2, &[1.0; 3], a, Decoder::Nats(0.0)),
+            elbo.evaluate(2, &[1.0; 3], a, Decoder::Density(0.0)),
             not_negative(a),
             a,
         );
         judged(
-            elbo.evaluate(2, &[1.0; 3], 1.0, Decoder::Nats(a)),
+            elbo.evaluate(2, &[1.0; 3], 1.0, Decoder::Density(a)),
             a.is_finite(),
             a,
         );
@@ -111,7 +111,7 @@ fn guidance_clips_combinations_and_likelihoods_refuse_bad_numbers() -> Outcome {
         assert!(discretised_gaussian_nats(0.0, 0.0, 1.0, bins).is_err());
     }
     assert_eq!(
-        elbo.evaluate(2, &[1.0; 2], 1.0, Decoder::Nats(0.0)),
+        elbo.evaluate(2, &[1.0; 2], 1.0, Decoder::Density(0.0)),
         Err(Error::WrongLength {
             name: "data errors",
             expected: 3,

@@ -5,7 +5,7 @@ use std::f64::consts::{LN_2, PI};
 
 use diffusion_sampler::{
     Error, Grid, NoiseLevel,
-    likelihood::{Bound, Decoder, EdgeVariance, Elbo, discretised_gaussian_nats},
+    likelihood::{Bound, Decoder, EdgeVariance, Elbo, Likelihood, discretised_gaussian_nats},
     posterior::{Kappa, StridedPosterior},
     schedule::TableSchedule,
 };
@@ -64,6 +64,7 @@ fn bits_per_dimension_are_nats_over_d_ln_2() {
         edges: vec![2.0, 4.0],
         decoder: -0.5,
         dim: 3,
+        likelihood: Likelihood::Density,
     };
     assert_eq!(bound.nats(), 6.5);
     near(bound.bits_per_dimension(), 6.5 / 3.0 / LN_2, 1e-15);
@@ -83,7 +84,7 @@ fn gaussian_decoders_cost_minus_the_log_density() -> Outcome {
     for other in [0.9 * m / d, 1.1 * m / d] {
         assert!(decoder(Decoder::Gaussian(other))? > decoder(Decoder::GaussianOptimal)?);
     }
-    assert_eq!(decoder(Decoder::Nats(2.5))?, 2.5);
+    assert_eq!(decoder(Decoder::Density(2.5))?, 2.5);
     Ok(())
 }
 

@@ -22,14 +22,14 @@ fn results_and_sweeps_of_a_sample_do_not_depend_on_the_batch() {
         // Otherwise nothing is shown: they end after different numbers of sweeps.
         assert!(sweeps.iter().min() < sweeps.iter().max(), "{sweeps:?}");
         assert_eq!(sweeps.iter().max(), Some(&report.sweeps()));
-        for sample in 0..7 {
+        for (sample, &swept) in sweeps.iter().enumerate() {
             let noise = SampleNoise::new(KeyedNoise::new(3)).with_sample(sample as u64);
             let noise = PerSample::new(vec![noise.unwrap()]);
             let mut alone = parallel
                 .start::<f64, _, _>((1, 4), Prediction::Noise, noise)
                 .unwrap();
             alone.complete(&mut model).unwrap();
-            assert_eq!(alone.report().sweeps(), sweeps[sample]);
+            assert_eq!(alone.report().sweeps(), swept);
             let row = all.slice_axis(Axis(0), Slice::from(sample..sample + 1));
             assert_eq!(bits(&alone.into_state()), bits(&row.to_owned()));
         }

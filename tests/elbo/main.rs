@@ -1,0 +1,7 @@
+//! What a model knows at each level, what each edge costs, and the cheapest strides.
+
+mod common;
+mod edges;
+mod measured;
+mod pixels;
+mod plans;
