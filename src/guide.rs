@@ -17,6 +17,7 @@
 //!   parity tests.
 //! - [`mathematics`]: the formulas and where they come from.
 //! - [`verification`]: every claim with its oracle, the measured value and the threshold.
+//! - [`law`]: what is known of a sampler before it runs: four pictures, explained.
 //! - [`parallel`]: many evaluations of one run in one call of the model.
 //! - [`performance`]: what a step costs.
 //! - [`known_wrong_samplers`]: what others shipped, and the test that finds each.
@@ -70,6 +71,10 @@ pub mod known_wrong_samplers {
     #![cfg_attr(feature = "proptest", doc = "[testing]: super::testing")]
     //! [verification]: super::verification
     #![doc = include_str!("../docs/known-wrong-samplers.md")]
+}
+
+pub mod law {
+    #![doc = include_str!("../docs/law.md")]
 }
 
 pub mod mathematics {
