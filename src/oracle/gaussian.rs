@@ -10,7 +10,7 @@ use super::draws::{self, Normals};
 use super::{Oracle, moments};
 use crate::error::Error;
 use crate::level::NoiseLevel;
-use crate::linalg;
+use crate::linalg::{self, Eigen};
 use crate::special::LOG_TAU;
 
 /// Data distributed as N(m, C), C = U diag(v) Uᵀ, and all that diffusion makes of it.
@@ -75,17 +75,36 @@ impl Gaussian {
         check::dimension(d)?;
         check::point("mean", mean, d)?;
         let eigen = moments::eigen("covariance", covariance, d)?;
+        Ok(Self::from_eigen(mean.to_vec(), eigen))
+    }
+
+    /// From eigenvalues and eigenvectors; the caller keeps the ranges.
+    pub(super) fn from_eigen(mean: Vec<f64>, eigen: Eigen) -> Self {
+        let d = mean.len();
         let axes = eigen.vectors.map(|vectors| {
             Arc::new(Axes {
                 rows: (0..d * d).map(|k| vectors[(k % d) * d + k / d]).collect(),
                 vectors,
             })
         });
-        Ok(Self {
-            mean: mean.to_vec(),
+        Self {
+            mean,
             variances: eigen.values,
             axes,
-        })
+        }
+    }
+
+    /// The same with another mean, in range.
+    pub(super) fn moved(&self, mean: &[f64]) -> Self {
+        Self {
+            mean: mean.to_vec(),
+            ..self.clone()
+        }
+    }
+
+    /// Uᵀ, row-major, unless it is I.
+    pub(super) fn own_eigenvectors(&self) -> Option<&[f64]> {
+        self.axes.as_ref().map(|axes| &axes.vectors[..])
     }
 
     /// N(`mean`, diag(`variances`)): independent coordinates. Products with U cost nothing.
@@ -245,7 +264,7 @@ impl Gaussian {
     }
 
     /// out = m + U diag(√v) z.
-    pub(super) fn draw(&self, z: &[f64], out: &mut [f64]) {
+    pub(crate) fn draw(&self, z: &[f64], out: &mut [f64]) {
         out.copy_from_slice(&self.mean);
         self.add_rotated(|k| self.variances[k].sqrt() * z[k], out);
     }

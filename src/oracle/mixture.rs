@@ -1,5 +1,11 @@
 //! Gaussian mixtures, with a class label for every component.
 
+mod em;
+mod fit;
+mod start;
+
+pub use fit::{FittedMixture, MixtureFit};
+
 use ndarray::Array2;
 use rand::Rng;
 

@@ -21,7 +21,7 @@ pub use distance::frechet_distance;
 pub use draws::Draws;
 pub use empirical::Empirical;
 pub use gaussian::Gaussian;
-pub use mixture::GaussianMixture;
+pub use mixture::{FittedMixture, GaussianMixture, MixtureFit};
 pub use moments::sample_moments;
 pub use positions::PositionDenoiser;
 

@@ -1,0 +1,240 @@
+//! Which sampler for a checkpoint.
+
+use std::collections::HashMap;
+
+use ndarray::ArrayRef2;
+
+use super::ranking::{Candidate, Ranking, Reason, Refusal};
+use super::spectrum::Spectrum;
+use super::surrogate::Surrogate;
+use crate::error::{Error, require};
+use crate::grid::{Grid, Spacing, spacings};
+use crate::noise::KeyedNoise;
+use crate::oracle::{Gaussian, sample_moments};
+use crate::prediction::Prediction;
+use crate::real::Real;
+use crate::registry::{Entry, entries};
+use crate::sampler::Sampler;
+use crate::schedule::NoiseSchedule;
+use crate::solver::Solver;
+
+/// Which sampler for my checkpoint: every solver that has a name ([`registry`](crate::registry)) on
+/// every spacing that has one ([`spacings`]), within a budget of evaluations of the network, ranked
+/// by exact error.
+///
+/// The schedule and the prediction are the checkpoint's. What is known of the data is a Gaussian, a
+/// sample, or nothing: then [`Spectrum::images`]. The error is W₂ of the sampler's exact
+/// distribution from the data, in percent of the data's rms deviation, with an exact model: it ranks
+/// what the samplers do to the linear part of the problem, and knows nothing of modes or of the
+/// network's errors. The warnings of [`StabilityReport`](crate::stability::StabilityReport) say
+/// where a model's errors would be multiplied.
+///
+/// A solver takes as many steps as the budget pays for: with two evaluations a step, half as many.
+/// Not candidates: samplers of distilled models (LCM, TCD), those that are themselves under CFG++
+/// only, inversion and RePaint. They are listed among the refused, and so is what the prediction
+/// cannot do (ε at α = 0), each with its reason.
+///
+/// ```
+/// use diffusion_sampler::{Prediction, schedule::TableSchedule, tuning::Choice};
+///
+/// let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
+/// let ranking = Choice::new(&schedule, Prediction::Noise, 10).without_noise().rank()?;
+/// let best = ranking.best().expect("a sampler fits into 10 evaluations");
+/// println!("{} on {}: {:.2} %", best.solver, best.spacing, best.error);
+/// assert!(best.evaluations <= 10 && best.error < 3.0);
+/// assert_eq!(best.sampler().plan().evaluations(), best.evaluations);
+/// # Ok::<(), diffusion_sampler::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Choice<'a> {
+    schedule: &'a dyn NoiseSchedule,
+    prediction: Prediction,
+    budget: usize,
+    noise: bool,
+    data: Option<Gaussian>,
+}
+
+impl<'a> Choice<'a> {
+    /// For a checkpoint with this schedule and prediction, and at most `budget` evaluations of the
+    /// network a sample.
+    pub fn new(schedule: &'a dyn NoiseSchedule, prediction: Prediction, budget: usize) -> Self {
+        Self {
+            schedule,
+            prediction,
+            budget,
+            noise: true,
+            data: None,
+        }
+    }
+
+    /// The same with deterministic samplers only.
+    #[must_use]
+    pub fn without_noise(self) -> Self {
+        Self {
+            noise: false,
+            ..self
+        }
+    }
+
+    /// The same for data with this mean and spectrum, in the model's units. [`Spectrum::gaussian`]
+    /// makes one of a spectrum.
+    #[must_use]
+    pub fn with_data(self, data: &Gaussian) -> Self {
+        Self {
+            data: Some(data.clone()),
+            ..self
+        }
+    }
+
+    /// The same for data like these rows \[n, d\]. The covariance's eigenvectors take O(d³): for
+    /// large images take a patch, or a spectrum.
+    ///
+    /// # Errors
+    ///
+    /// As [`sample_moments`] and [`Gaussian::new`].
+    pub fn with_sample<A: Real>(self, rows: &ArrayRef2<A>) -> Result<Self, Error> {
+        let (mean, covariance) = sample_moments(rows)?;
+        Ok(self.with_data(&Gaussian::new(&mean, &covariance)?))
+    }
+
+    /// The ranked list.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] for a budget of 0 or above 1000, or for data without variance.
+    /// What a solver or a spacing refuses is no error, but part of the answer.
+    pub fn rank(&self) -> Result<Ranking, Error> {
+        let budget = self.budget as f64;
+        require(
+            (1..=MOST).contains(&self.budget),
+            "budget",
+            budget,
+            "1 to 1000",
+        )?;
+        let data = match &self.data {
+            Some(data) => data.clone(),
+            None => {
+                let spectrum = Spectrum::images();
+                spectrum.gaussian(spectrum.variances().len())?
+            }
+        };
+        let task = Task {
+            choice: self,
+            surrogate: Surrogate::gaussian(&data)?,
+            coarse: coarse(&data)?,
+        };
+        let (mut candidates, mut refused) = (Vec::new(), Vec::new());
+        let mut grids = HashMap::new();
+        for entry in entries() {
+            let refusal = |spacing, reason| Refusal {
+                solver: entry.name,
+                spacing,
+                reason,
+            };
+            if let Some(why) = no_candidate(entry) {
+                refused.push(refusal(None, Reason::NoCandidate(why)));
+                continue;
+            }
+            let solver = entry.solver()?;
+            for spacing in spacings().iter().map(|entry| entry.spacing) {
+                match task.candidate(entry, &solver, spacing, &mut grids) {
+                    Ok(candidate) => candidates.push(candidate),
+                    Err(reason) => refused.push(refusal(Some(spacing), reason)),
+                }
+            }
+        }
+        Ok(Ranking::new(self.budget, candidates, refused))
+    }
+}
+
+/// The largest budget: from there on the choice does not matter, and ranking takes long.
+const MOST: usize = 1000;
+/// Directions on which errors of the model are followed.
+const DIRECTIONS: usize = 12;
+
+/// Why an entry is no sampler for a plain checkpoint.
+fn no_candidate(entry: &Entry) -> Option<&'static str> {
+    match entry.name {
+        _ if entry.plus_plus => Some("is itself under CFG++ only"),
+        "LCM" | "LCM with boundary" => Some("is for consistency models"),
+        "TCD" => Some("is for trajectory consistency models"),
+        "DDIM inversion" => Some("leads from data to noise"),
+        "RePaint" => Some("is for inpainting"),
+        _ => None,
+    }
+}
+
+/// A few of the directions, from the largest variance to the smallest: errors change smoothly with
+/// the variance, and following them costs more than the moments do.
+fn coarse(data: &Gaussian) -> Result<Gaussian, Error> {
+    let mut v = data.variances().to_vec();
+    v.sort_by(|a, b| b.total_cmp(a));
+    let count = v.len().min(DIRECTIONS);
+    let at = |k: usize| v[k * (v.len() - 1) / (count - 1).max(1)];
+    let mean: f64 = v.iter().sum::<f64>() / v.len() as f64;
+    // The unit of an error of the model is the mean variance: that of all directions.
+    let mut kept: Vec<f64> = (0..count).map(at).collect();
+    kept.push(mean);
+    Gaussian::diagonal(&vec![0.0; kept.len()], &kept)
+}
+
+type Grids = HashMap<(Spacing, usize), Result<Grid, Error>>;
+
+struct Task<'a, 'c> {
+    choice: &'c Choice<'a>,
+    surrogate: Surrogate,
+    coarse: Gaussian,
+}
+
+impl Task<'_, '_> {
+    fn candidate(
+        &self,
+        entry: &'static Entry,
+        solver: &dyn Solver,
+        spacing: Spacing,
+        grids: &mut Grids,
+    ) -> Result<Candidate, Reason> {
+        let (steps, sampler) = self.within_budget(solver, spacing, grids)?;
+        if !self.choice.noise && sampler.plan().is_stochastic() {
+            return Err(Reason::Noise);
+        }
+        // A run of no samples checks what any run checks.
+        let prediction = self.choice.prediction;
+        sampler.start::<f64, _, _>((0, 1), prediction, KeyedNoise::new(0))?;
+        let error = self.surrogate.error(&sampler)?;
+        let warnings = sampler.stability(&self.coarse)?.warnings();
+        Ok(Candidate::new(
+            entry.name, spacing, steps, error, warnings, sampler,
+        ))
+    }
+
+    /// The sampler of the most steps that the budget pays for.
+    fn within_budget(
+        &self,
+        solver: &dyn Solver,
+        spacing: Spacing,
+        grids: &mut Grids,
+    ) -> Result<(usize, Sampler), Reason> {
+        let (schedule, budget) = (self.choice.schedule, self.choice.budget);
+        let mut steps = budget;
+        loop {
+            let grid = grids
+                .entry((spacing, steps))
+                .or_insert_with(|| spacing.grid(schedule, steps));
+            let grid = grid
+                .as_ref()
+                .map_err(|error| Reason::Refused(error.clone()))?;
+            let sampler = Sampler::new(schedule, grid, solver)?;
+            let evaluations = sampler.plan().evaluations();
+            if evaluations <= budget {
+                return Ok((steps, sampler));
+            }
+            if steps == 1 {
+                return Err(Reason::Budget(evaluations));
+            }
+            // Not fewer than fit, and one less at least.
+            let fitting = (steps * budget).div_ceil(evaluations) + 1;
+            steps = fitting.min(steps - 1);
+        }
+    }
+}
