@@ -20,6 +20,8 @@
 //! - [`tuning`]: which sampler, searched spacings and a warm start without a call of the network.
 //! - [`mathematics`]: the formulas and where they come from.
 //! - [`verification`]: every claim with its oracle, the measured value and the threshold.
+//! - [`law`]: what is known of a sampler before it runs: four pictures, explained.
+//! - [`parallel`]: many evaluations of one run in one call of the model.
 //! - [`performance`]: what a step costs.
 //! - [`known_wrong_samplers`]: what others shipped, and the test that finds each.
 #![cfg_attr(
@@ -86,6 +88,8 @@ pub mod likelihood {
     //! [`oracle`]: crate::oracle
     //! [`Bound::likelihood`]: crate::likelihood::Bound::likelihood
     #![doc = include_str!("../docs/likelihood.md")]
+pub mod law {
+    #![doc = include_str!("../docs/law.md")]
 }
 
 pub mod mathematics {
@@ -112,6 +116,10 @@ pub mod models {
     //! [extending]: super::extending
     //! [pipelines]: crate::diffusers::pipelines
     #![doc = include_str!("../docs/models.md")]
+}
+
+pub mod parallel {
+    #![doc = include_str!("../docs/parallel.md")]
 }
 
 pub mod performance {

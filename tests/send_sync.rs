@@ -197,6 +197,7 @@ types!(models_are_shared_and_copied, copied:
     ds::denoiser::Guided<ds::oracle::ExactDenoiser<ds::oracle::Gaussian>, ds::guidance::ZeroStar>,
     ds::denoiser::Models<(ds::Clip, ds::Clip)>,
     ds::denoiser::PerPosition<ds::Clip>,
+    ds::denoiser::PerRow<ds::Clip>,
     ds::denoiser::SliceModel<fn(&[f32], &ds::Query<'_>, &mut [f32])>,
     ds::denoiser::WithClassifier<ds::Clip, ds::Clip>,
 );
@@ -207,6 +208,9 @@ types!(runs_are_shared_and_copied, copied:
     ds::run::Coefficients,
     ds::run::Cursor,
     ds::run::DdimStep,
+    ds::run::ParallelReport,
+    ds::run::ParallelRun<f32, Ix2>,
+    ds::run::ParallelSampler,
     ds::run::PositionRun<f32, Ix2>,
     ds::run::PositionSampler,
     ds::run::PositionSchedule,

@@ -10,6 +10,7 @@ use claims::{
     names, noise, tables, tensors,
     TOPICS, Topic, brownian, convergence, digits, edges, editing, guidance, laws, names, noise,
     tables, tensors, tuning,
+    names, noise, parallel, tables, tensors,
 };
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -33,7 +34,7 @@ fn assert_topic(topic: Topic) -> Result<(), Box<dyn Error>> {
 }
 
 /// The topics that the tests below assert.
-const ASSERTED: [Topic; 12] = [
+const ASSERTED: [Topic; 13] = [
     edges::claims,
     tables::claims,
     convergence::claims,
@@ -45,6 +46,7 @@ const ASSERTED: [Topic; 12] = [
     noise::claims,
     brownian::claims,
     tensors::claims,
+    parallel::claims,
     editing::claims,
     tuning::claims,
     digits::claims,
@@ -66,6 +68,11 @@ fn every_topic_of_the_report_is_asserted_here() {
 #[test]
 fn names_mean_samplers_of_their_order() -> Outcome {
     assert_topic(names::claims)
+}
+
+#[test]
+fn parallel_runs_are_the_sequential_ones() -> Outcome {
+    assert_topic(parallel::claims)
 }
 
 #[test]

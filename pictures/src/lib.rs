@@ -3,6 +3,7 @@
 //! diffusion-sampler's documentation.
 
 pub mod canvas;
+pub mod colour_scale;
 pub mod drawn;
 mod font;
 pub mod judge;

@@ -48,6 +48,11 @@ fn normal_quantile(p: f64) -> f64 {
 /// The same for two modes at ±1 in one dimension: the distance between the sorted images of the
 /// start's quantiles and the data's quantiles.
 pub fn two_modes(sampler: &Sampler) -> Result<f64, Box<dyn Error>> {
+    two_modes_from(sampler, sampler.start_variance().sqrt())
+}
+
+/// The same from another initial distribution, a centred Gaussian of this deviation.
+pub fn two_modes_from(sampler: &Sampler, deviation: f64) -> Result<f64, Box<dyn Error>> {
     const QUANTILES: usize = 2000;
     let probability = |i: usize| (i as f64 + 0.5) / QUANTILES as f64;
     // The two modes do not overlap to 1e-23: each half of the quantiles is one Gaussian's.
@@ -67,7 +72,6 @@ pub fn two_modes(sampler: &Sampler) -> Result<f64, Box<dyn Error>> {
             });
         },
     );
-    let deviation = sampler.start_variance().sqrt();
     let start: Array1<f64> = (0..QUANTILES)
         .map(|i| deviation * normal_quantile(probability(i)))
         .collect();

@@ -43,6 +43,10 @@ impl<A: Real, D: Dimension, M: Denoiser<A, D>> Denoiser<A, D> for Timed<'_, M> {
         self.model.reads_positions()
     }
 
+    fn reads_rows(&self) -> bool {
+        self.model.reads_rows()
+    }
+
     fn guidance(&self) -> Result<&dyn Guidance, Error> {
         self.model.guidance()
     }

@@ -205,6 +205,10 @@ where
         self.model.reads_positions()
     }
 
+    fn reads_rows(&self) -> bool {
+        self.model.reads_rows()
+    }
+
     fn guidance(&self) -> Result<&dyn Guidance, Error> {
         inner_is_plain(&self.model, &self.guidance)?;
         Ok(&self.guidance)

@@ -5,6 +5,7 @@ mod closure;
 mod guided;
 mod models;
 mod per_position;
+mod per_row;
 mod query;
 mod slices;
 
@@ -13,6 +14,7 @@ pub use closure::{from_fn, from_query_fn, try_from_fn};
 pub use guided::Guided;
 pub use models::Models;
 pub use per_position::PerPosition;
+pub use per_row::PerRow;
 pub use query::Query;
 pub use slices::{SliceModel, from_slice_fn, from_slice_query_fn};
 
@@ -98,6 +100,14 @@ pub trait Denoiser<A: Real, D: Dimension> {
         false
     }
 
+    /// Whether the model takes rows of which each has a level of its own ([`Query::level_of`]) and
+    /// belongs to a sample ([`Query::sample_of`]) that may have several rows in one call, as those of
+    /// a [`ParallelRun`](crate::run::ParallelRun) do. By default it does not, and such a run refuses
+    /// it rather than show it one level for all. [`PerRow`] says that a closure does.
+    fn reads_rows(&self) -> bool {
+        false
+    }
+
     /// How the model's outputs combine. A wrapper that calls a model inside leaves the default:
     /// [`Query::combined`] then gives it the guided output.
     ///
@@ -135,6 +145,10 @@ macro_rules! forward {
 
             fn reads_positions(&self) -> bool {
                 (**self).reads_positions()
+            }
+
+            fn reads_rows(&self) -> bool {
+                (**self).reads_rows()
             }
 
             fn guidance(&self) -> Result<&dyn Guidance, Error> {

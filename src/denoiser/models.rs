@@ -76,6 +76,10 @@ macro_rules! models {
                 self.0.$first_index.reads_positions() $(&& self.0.$index.reads_positions())+
             }
 
+            fn reads_rows(&self) -> bool {
+                self.0.$first_index.reads_rows() $(&& self.0.$index.reads_rows())+
+            }
+
             fn guidance(&self) -> Result<&dyn Guidance, Error> {
                 let expected = self.0.$first_index.prediction();
                 self.0.$first_index.guidance()?;

@@ -60,6 +60,10 @@ impl<A: Real, D: Dimension, M: Denoiser<A, D>> Denoiser<A, D> for PerPosition<M>
         true
     }
 
+    fn reads_rows(&self) -> bool {
+        self.0.reads_rows()
+    }
+
     fn guidance(&self) -> Result<&dyn Guidance, Error> {
         self.0.guidance()
     }

@@ -24,6 +24,10 @@ pub struct Query<'a> {
     /// `None` asks for the model's one answer, guided if the model is.
     separate: Option<usize>,
     along: Option<Along<'a>>,
+    /// The sample of each row, where rows are not the samples.
+    samples: Option<&'a [usize]>,
+    /// The step of each row, where they are not all in one.
+    steps: &'a [usize],
 }
 
 /// Which of the levels each position along an axis has.
@@ -59,6 +63,8 @@ impl<'a> Query<'a> {
             step: None,
             separate: None,
             along: None,
+            samples: None,
+            steps: &[],
         }
     }
 
@@ -151,6 +157,40 @@ impl<'a> Query<'a> {
         })
     }
 
+    /// The query of rows in steps of their own; `levels` and `targets` have one for each.
+    pub(crate) fn of_rows(
+        (levels, targets): (&'a [NoiseLevel], &'a [NoiseLevel]),
+        samples: &'a [usize],
+        steps: &'a [usize],
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            targets: Some(targets),
+            samples: Some(samples),
+            steps,
+            ..Self::per_sample(levels)?
+        })
+    }
+
+    /// The same query on rows of which each belongs to one of the batch's samples, to ask a model by
+    /// hand as a [`ParallelRun`](crate::run::ParallelRun) does:
+    /// [`sample_of`](Self::sample_of) then says which.
+    ///
+    /// ```
+    /// use diffusion_sampler::{NoiseLevel, Query};
+    ///
+    /// // Sample 0 at one level, sample 1 at two.
+    /// let (early, late) = (NoiseLevel::new(0.7, 0.6, 0.8)?, NoiseLevel::new(0.5, 0.8, 0.6)?);
+    /// let levels = [early, early, late];
+    /// let query = Query::per_sample(&levels)?.with_samples(&[0, 1, 1]);
+    /// assert_eq!([0, 1, 2].map(|row| query.sample_of(row)), [0, 1, 1]);
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_samples(self, samples: &'a [usize]) -> Self {
+        let samples = Some(samples);
+        Self { samples, ..self }
+    }
+
     /// The same query for the first `outputs` outputs one by one, uncombined.
     #[must_use]
     pub fn with_outputs(self, outputs: usize) -> Self {
@@ -235,9 +275,29 @@ impl<'a> Query<'a> {
         self.entry_of(self.targets?, sample, position)
     }
 
-    /// The step, counted from 0, in a run.
+    /// The step, counted from 0, in a run; `None` where rows are in different steps
+    /// ([`step_of`](Self::step_of)).
     pub fn step(&self) -> Option<usize> {
         self.step
+    }
+
+    /// The step of one row, in a run: the same for all but in a
+    /// [`ParallelRun`](crate::run::ParallelRun).
+    pub fn step_of(&self, row: usize) -> Option<usize> {
+        self.steps.get(row).copied().or(self.step)
+    }
+
+    /// The sample of the batch that a row of `x` belongs to, for what a model keeps of each sample: a
+    /// class, a text. It is the row itself, but in a [`ParallelRun`](crate::run::ParallelRun), where a
+    /// sample has a row for each evaluation in its window.
+    pub fn sample_of(&self, row: usize) -> usize {
+        let sample = self.samples.and_then(|samples| samples.get(row));
+        sample.copied().unwrap_or(row)
+    }
+
+    /// The samples that the rows belong to; `None` where the rows are the samples.
+    pub fn samples(&self) -> Option<&'a [usize]> {
+        self.samples
     }
 
     /// How many outputs are wanted, the first ones; 1 where the one answer is.
@@ -255,7 +315,7 @@ impl<'a> Query<'a> {
         let level = one_of(self.levels, entry).unwrap_or(self.levels[0]);
         let evaluation = Evaluation::new(level, prediction);
         let target = self.targets.and_then(|targets| one_of(targets, entry));
-        match (self.step, target) {
+        match (self.step_of(entry), target) {
             (Some(step), Some(target)) => evaluation.in_step(step, target),
             _ => evaluation,
         }

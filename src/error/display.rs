@@ -364,6 +364,14 @@ impl fmt::Display for Error {
                 f,
                 "the levels differ along axis {axis}, and the model does not say that it reads them: wrap it in PerPosition if it does"
             ),
+            Self::RowsNotRead => write!(
+                f,
+                "the rows have levels of their own, and the model does not say that it reads them: wrap it in PerRow if it does"
+            ),
+            Self::NoiseNotRepeatable => write!(
+                f,
+                "the run draws the same noise several times, and the source is no function of the key: take KeyedNoise or another pure one"
+            ),
             Self::LayoutChanged { name } => write!(
                 f,
                 "the run's {name} no longer has its shape or standard layout"

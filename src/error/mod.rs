@@ -378,6 +378,12 @@ pub enum Error {
     PositionsNotRead {
         axis: usize => "The axis along which the levels differ.",
     },
+    /// The model does not say that it takes rows at levels of their own
+    /// ([`Denoiser::reads_rows`](crate::Denoiser::reads_rows)).
+    RowsNotRead,
+    /// Noise that a run has to draw more than once, from a source that is no pure function of its key
+    /// ([`NoiseSource::as_pure`](crate::noise::NoiseSource::as_pure)).
+    NoiseNotRepeatable,
     /// A run's own array no longer has its shape or standard layout: somebody who was lent it has
     /// changed them.
     LayoutChanged {

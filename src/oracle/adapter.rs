@@ -81,6 +81,10 @@ impl<A: Real, D: Dimension, O: Oracle> Denoiser<A, D> for ExactDenoiser<O> {
                 predict(oracle, prediction, x, level, scratch, out)
             })
     }
+
+    fn reads_rows(&self) -> bool {
+        true
+    }
 }
 
 /// The prediction at one point.

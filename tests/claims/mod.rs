@@ -18,6 +18,7 @@ pub(crate) mod laws;
 pub(crate) mod likelihood;
 pub(crate) mod names;
 pub(crate) mod noise;
+pub(crate) mod parallel;
 pub(crate) mod tables;
 pub(crate) mod tensors;
 pub(crate) mod tuning;
@@ -120,6 +121,7 @@ pub(crate) const TOPICS: &[(&str, Topic)] = &[
     ("Noise and bits", noise::claims),
     ("Brownian paths", brownian::claims),
     ("Any tensor", tensors::claims),
+    ("Parallel in time", parallel::claims),
     ("Editing and stability", editing::claims),
     ("Choosing without the network", tuning::claims),
     ("Shape of DDIM's Table 1", digits::claims),

@@ -16,28 +16,48 @@ use crate::network::Network;
 #[derive(Clone, Debug)]
 pub struct ByClass<'n> {
     network: &'n Network,
-    /// Each sample's class, then [`NO_CLASS`] as often.
+    /// Each sample's class.
     classes: Vec<usize>,
+    /// λ and class of each row of the call.
     lambdas: Vec<f32>,
+    of_rows: Vec<usize>,
     x: Array2<f32>,
 }
 
 impl<'n> ByClass<'n> {
     /// With classes that are known.
     pub(crate) fn new(network: &'n Network, classes: &[usize]) -> Self {
-        let none = std::iter::repeat_n(NO_CLASS, classes.len());
         Self {
             network,
-            classes: classes.iter().copied().chain(none).collect(),
+            classes: classes.to_vec(),
             lambdas: Vec::new(),
+            of_rows: Vec::new(),
             x: Array2::zeros((0, PIXELS)),
         }
     }
 
-    /// λ of every row, and the rows themselves, each divided by its s.
+    /// Refuses rows without a class.
+    fn check_classes(&self, rows: usize, query: &Query<'_>) -> Result<(), Error> {
+        let classes = self.classes.len();
+        let found = match query.samples() {
+            None if rows == classes => return Ok(()),
+            None => rows,
+            Some(samples) => match samples.iter().max() {
+                Some(&last) if last >= classes => last + 1,
+                _ => return Ok(()),
+            },
+        };
+        Err(Error::WrongClasses {
+            classes,
+            rows: found,
+        })
+    }
+
+    /// λ and class of every row, and the rows themselves, each divided by its s.
     fn fill(&mut self, x: &ArrayRef<f32, Ix2>, query: &Query<'_>) {
         let (samples, outputs) = (x.nrows(), query.outputs());
         self.lambdas.clear();
+        self.of_rows.clear();
         if self.x.dim() != (outputs * samples, x.ncols()) {
             self.x = Array2::zeros((outputs * samples, x.ncols()));
         }
@@ -45,6 +65,9 @@ impl<'n> ByClass<'n> {
             for sample in 0..samples {
                 let level = level_of(query, sample);
                 self.lambdas.push(lambda(&level));
+                let class = self.classes.get(query.sample_of(sample));
+                let class = class.filter(|_| output == 0);
+                self.of_rows.push(class.copied().unwrap_or(NO_CLASS));
                 let mut row = self.x.row_mut(output * samples + sample);
                 let scale = 1.0 / norm(&level);
                 row.zip_mut_with(&x.row(sample), |row, x| *row = x * scale);
@@ -66,10 +89,7 @@ impl Denoiser<f32, Ix2> for ByClass<'_> {
         query: &Query<'_>,
         out: &mut ArrayRef<f32, Ix2>,
     ) -> Result<(), Error> {
-        let (classes, rows) = (self.classes.len() / 2, x.nrows());
-        if classes != rows {
-            return Err(Error::WrongClasses { classes, rows });
-        }
+        self.check_classes(x.nrows(), query)?;
         if query.outputs() > 2 {
             let found = query.outputs();
             return Err(Error::TooManyOutputs { found });
@@ -78,10 +98,9 @@ impl Denoiser<f32, Ix2> for ByClass<'_> {
             return Err(Error::LevelsWithinSamples { axis });
         }
         self.fill(x, query);
-        let rows = query.outputs() * x.nrows();
-        let classes = self.classes.get(..rows).unwrap_or(&self.classes);
+        let (lambdas, classes) = (&self.lambdas, &self.of_rows);
         self.network
-            .forward(self.x.view(), &self.lambdas, classes, out.view_mut())?;
+            .forward(self.x.view(), lambdas, classes, out.view_mut())?;
         for (index, mut row) in out.axis_iter_mut(Axis(0)).enumerate() {
             let scale = norm(&level_of(query, index % x.nrows()));
             if scale != 1.0 {
@@ -93,6 +112,10 @@ impl Denoiser<f32, Ix2> for ByClass<'_> {
 
     fn outputs(&self) -> Option<usize> {
         Some(2)
+    }
+
+    fn reads_rows(&self) -> bool {
+        true
     }
 }
 
