@@ -1,5 +1,11 @@
 //! The cost of each edge: the variational bound for any grid.
 
+mod element_errors;
+mod flow;
+
+pub use element_errors::element_errors;
+pub use flow::{FiniteDifferences, FlowDensity, FlowLikelihood, JacobianProduct, Probes};
+
 use std::f64::consts::PI;
 
 use crate::error::{
