@@ -6,7 +6,7 @@ use std::error::Error;
 
 use claims::{
     TOPICS, Topic, brownian, convergence, digits, edges, editing, guidance, laws, names, noise,
-    tables, tensors,
+    tables, tensors, variances,
 };
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -30,7 +30,7 @@ fn assert_topic(topic: Topic) -> Result<(), Box<dyn Error>> {
 }
 
 /// The topics that the tests below assert.
-const ASSERTED: [Topic; 11] = [
+const ASSERTED: [Topic; 12] = [
     edges::claims,
     tables::claims,
     convergence::claims,
@@ -40,6 +40,7 @@ const ASSERTED: [Topic; 11] = [
     noise::claims,
     brownian::claims,
     tensors::claims,
+    variances::claims,
     editing::claims,
     digits::claims,
 ];
@@ -90,6 +91,11 @@ fn runs_sample_the_predicted_law() -> Outcome {
 #[test]
 fn runs_on_any_tensor_are_trajectories() -> Outcome {
     assert_topic(tensors::claims)
+}
+
+#[test]
+fn analytic_variances_are_exact_and_flows_have_the_density() -> Outcome {
+    assert_topic(variances::claims)
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub(crate) mod names;
 pub(crate) mod noise;
 pub(crate) mod tables;
 pub(crate) mod tensors;
+pub(crate) mod variances;
 
 /// What a measured value has to satisfy.
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +116,10 @@ pub(crate) const TOPICS: &[(&str, Topic)] = &[
     ("Noise and bits", noise::claims),
     ("Brownian paths", brownian::claims),
     ("Any tensor", tensors::claims),
+    (
+        "Reverse variances and the probability flow",
+        variances::claims,
+    ),
     ("Editing and stability", editing::claims),
     ("Shape of DDIM's Table 1", digits::claims),
 ];

@@ -190,10 +190,15 @@ where
             let rows = Slice::from(start * samples..(start + 1) * samples);
             outputs.slice_axis(Axis(0), rows)
         };
-        if let Err(error) = self.interpolate(&half(1)) {
-            buffers::find_unwritten(&half(1), self.driver.step(), 1, |_, _| true)?;
-            return Err(error);
+        let told = match self.interpolate(&half(1)) {
+            Ok(()) => self.tell(&half(0)),
+            refused => refused,
+        };
+        if told.is_err() {
+            for index in 0..2 {
+                buffers::find_unwritten(&half(index), self.driver.step(), index, |_, _| true)?;
+            }
         }
-        self.tell(&half(0))
+        told
     }
 }
