@@ -16,6 +16,9 @@
 //! - [`recipes`]: image to image, inpainting, continuous batching, action sequences, flow maps,
 //!   parity tests.
 //! - [`mathematics`]: the formulas and where they come from.
+//! - [`reverse_variance`]: fixed, analytic and learned variances of the reverse step, and what each is
+//!   worth.
+//! - [`flow_likelihood`]: ln p of samples by the probability-flow ODE.
 //! - [`verification`]: every claim with its oracle, the measured value and the threshold.
 //! - [`performance`]: what a step costs.
 //! - [`known_wrong_samplers`]: what others shipped, and the test that finds each.
@@ -62,6 +65,10 @@ pub mod embedding {
 pub mod extending {
     //! [mathematics]: super::mathematics
     #![doc = include_str!("../docs/extending.md")]
+}
+
+pub mod flow_likelihood {
+    #![doc = include_str!("../docs/flow-likelihood.md")]
 }
 
 pub mod known_wrong_samplers {
@@ -115,6 +122,10 @@ pub mod recipes {
     //! [extending-noise]: super::extending#noise
     //! [mathematics]: super::mathematics
     #![doc = include_str!("../docs/recipes.md")]
+}
+
+pub mod reverse_variance {
+    #![doc = include_str!("../docs/reverse-variance.md")]
 }
 
 pub mod samplers {
