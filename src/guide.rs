@@ -16,8 +16,8 @@
 //! - [`recipes`]: image to image, inpainting, continuous batching, action sequences, flow maps,
 //!   parity tests.
 //! - [`mathematics`]: the formulas and where they come from.
-//! - [`reverse_variance`]: fixed, analytic and learned variances of the reverse step, and what each is
-//!   worth.
+//! - [`reverse_variance`]: fixed, analytic and learned variances of the reverse step, and what each
+//!   is worth.
 //! - [`flow_likelihood`]: ln p of samples by the probability-flow ODE.
 //! - [`verification`]: every claim with its oracle, the measured value and the threshold.
 //! - [`performance`]: what a step costs.

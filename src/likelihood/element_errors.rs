@@ -4,7 +4,7 @@ use ndarray::{ArrayRef, Dimension};
 
 use crate::apply::batch_of;
 use crate::denoiser::{Denoiser, Query};
-use crate::error::{RunError, require};
+use crate::error::{Error, RunError, require};
 use crate::forward::diffuse;
 use crate::kernel;
 use crate::level::NoiseLevel;
@@ -13,8 +13,8 @@ use crate::noise::NoiseSource;
 use crate::posterior::ElementErrors;
 use crate::real::Real;
 
-/// M_{t,i} = E(x₀ − D(x_t))_i² of a model at each of `levels`, measured on a batch of data: one noise
-/// for each sample and level, and one call of the model a level.
+/// M_{t,i} = E(x₀ − D(x_t))_i² of a model at each of `levels`, measured on a batch of data: one
+/// noise for each sample and level, and one call of the model a level.
 ///
 /// The noise at level k of the list is that of
 /// [`Stream::Forward`](crate::noise::Stream::Forward) at step k. A guided model is asked for its
@@ -37,10 +37,10 @@ use crate::real::Real;
 ///
 /// # Errors
 ///
-/// [`Error::InvalidParameter`](crate::Error::InvalidParameter) for fewer than 2 samples; [`Error::NoSampleAxis`](crate::Error::NoSampleAxis);
-/// [`Error::PredictionUndefined`](crate::Error::PredictionUndefined) where the prediction says nothing of x₀; [`Error::NonFinite`](crate::Error::NonFinite) for
-/// an estimate that is not finite, with the level's place as its step; as [`ElementErrors::new`]; the
-/// noise's and the model's own.
+/// [`Error::InvalidParameter`] for fewer than 2 samples; [`Error::NoSampleAxis`];
+/// [`Error::PredictionUndefined`] where the prediction says nothing of x₀; [`Error::NonFinite`] for
+/// an estimate that is not finite, with the level's place as its step; as [`ElementErrors::new`];
+/// the noise's and the model's own.
 pub fn element_errors<A, D, M, N>(
     model: &mut M,
     data: &ArrayRef<A, D>,
@@ -77,12 +77,9 @@ where
         standard_errors.extend(moments.iter().map(Moments::standard_error));
     }
     let levels = levels.to_vec();
-    Ok(ElementErrors::with_standard_errors(
-        dim,
-        levels,
-        means,
-        standard_errors,
-    )?)
+    let built: Result<_, Error> =
+        ElementErrors::with_standard_errors(dim, levels, means, standard_errors);
+    Ok(built?)
 }
 
 /// Mean and sum of squared deviations, one value after the other (Welford 1962).

@@ -11,9 +11,9 @@ use crate::error::Error;
 /// [`complete_learned`](crate::Trajectory::complete_learned) and
 /// [`advance_learned`](crate::Trajectory::advance_learned) with a model of two outputs,
 /// [`tell_learned`](crate::Trajectory::tell_learned) with both arrays, or
-/// [`interpolate`](crate::Trajectory::interpolate) before any other `tell`. It holds that one step's
-/// factors, an array of the state's shape, and nothing else. The noise of a step that was given no
-/// variance is NaN, which stops the run: never silently of another variance.
+/// [`interpolate`](crate::Trajectory::interpolate) before any other `tell`. It holds that one
+/// step's factors, an array of the state's shape, and nothing else. The noise of a step that was
+/// given no variance is NaN, which stops the run: never silently of another variance.
 ///
 /// Its normals are those of the source, so that batch, order and threads change no sample.
 ///

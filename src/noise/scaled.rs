@@ -9,14 +9,15 @@ use crate::error::{Error, require_length};
 /// that a plan with one noise a step gives every element a variance of its own.
 ///
 /// [`FirstOrder::plan_diagonal`](crate::solver::FirstOrder::plan_diagonal) makes the plan and the
-/// factors together. They belong to that plan: with another one the variances are wrong, and nothing
-/// says so unless its length or the number of elements differs. x_T and the forward process draw
-/// from the source as it is.
+/// factors together. They belong to that plan: with another one the variances are wrong, and
+/// nothing says so unless its length or the number of elements differs. x_T and the forward process
+/// draw from the source as it is.
 ///
 /// It is a pure function of its key where the source is one, so that threads, batches and shards
-/// change no bit. In a batch of several requests ([`PerSample`](super::PerSample)) each has a scaled
-/// source. A tensor library that makes normals of its own
-/// ([`TensorOps::normals`](crate::tensor::TensorOps::normals)) asks no source, and so does not scale.
+/// change no bit. In a batch of several requests ([`PerSample`](super::PerSample)) each has a
+/// scaled source. A tensor library that makes normals of its own
+/// ([`TensorOps::normals`](crate::tensor::TensorOps::normals)) asks no source, and so does not
+/// scale.
 ///
 /// ```
 /// use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler};
@@ -104,8 +105,8 @@ impl<A: NormalElement, S: NoiseSource<A> + Sync> NoiseSource<A> for ScaledNoise<
 
     /// # Errors
     ///
-    /// [`Error::WrongLength`] for samples of another number of elements, or more steps; those of the
-    /// source.
+    /// [`Error::WrongLength`] for samples of another number of elements, or more steps; those of
+    /// the source.
     fn check(&self, demand: &Demand<'_>) -> Result<(), Error> {
         if matches!(demand.stream, Stream::Step(_)) && !demand.steps.is_empty() {
             let elements = usize::try_from(demand.elements).unwrap_or(usize::MAX);

@@ -6,8 +6,8 @@ use crate::level::NoiseLevel;
 use crate::posterior::ElementErrors;
 
 impl Gaussian {
-    /// The exact errors of the exact model, element by element: the diagonal of Cov\[x₀ given x_t\],
-    /// which does not depend on x_t. For independent elements M_{t,i} = v_iσ²/(α²v_i + σ²).
+    /// The exact errors of the exact model, element by element: the diagonal of Cov\[x₀ given
+    /// x_t\], which does not depend on x_t. For independent elements M_{t,i} = v_iσ²/(α²v_i + σ²).
     ///
     /// # Errors
     ///

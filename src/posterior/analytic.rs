@@ -13,11 +13,10 @@ use crate::level::NoiseLevel;
 /// ```
 ///
 /// with M_t = E|x₀ − D(x_t)|² of the level t that the edge leaves and d the number of elements of a
-/// sample. Of all v_p it has the least KL; the mean is untouched. γ = 0 is allowed: DDIM's mean with
-/// the noise that it lacks. M_t comes as a table by level
-/// ([`new`](Self::new)), or from the second moment of a network's ε
-/// ([`from_noise_moments`](Self::from_noise_moments)), which needs no data: one pass over the model's
-/// own states will do.
+/// sample. Of all v_p it has the least KL; the mean is untouched. γ = 0 is allowed: DDIM's mean
+/// with the noise that it lacks. M_t comes as a table by level ([`new`](Self::new)), or from the
+/// second moment of a network's ε ([`from_noise_moments`](Self::from_noise_moments)), which needs
+/// no data: one pass over the model's own states will do.
 ///
 /// On an edge onto σ = 0 it adds no noise, as every sampler of images; the exact distribution of
 /// Gaussian data needs c²M_t/d there too ([`with_final_noise`](Self::with_final_noise)).

@@ -95,8 +95,8 @@ impl StridedPosterior {
     ///
     /// # Errors
     ///
-    /// [`Error::WrongLength`] unless there is a variance for each error; [`Error::InvalidEntry`] for
-    /// an error that is negative or a variance that is not positive, or either not finite;
+    /// [`Error::WrongLength`] unless there is a variance for each error; [`Error::InvalidEntry`]
+    /// for an error that is negative or a variance that is not positive, or either not finite;
     /// [`Error::DeterministicLikelihood`] at γ = 0; [`Error::CostOverflow`].
     pub fn kl_by_element(&self, data_errors: &[f64], variances: &[f64]) -> Result<f64, Error> {
         require_length("reverse variances", data_errors.len(), variances.len())?;

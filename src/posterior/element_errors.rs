@@ -4,8 +4,8 @@ use super::DataErrors;
 use crate::error::{Error, require_all, require_length};
 use crate::level::NoiseLevel;
 
-/// The squared error of a model's estimate of each element of x₀ at each of a list of levels, M_{t,i}
-/// = E(x₀ − D(x_t))_i²: [`DataErrors`], element by element.
+/// The squared error of a model's estimate of each element of x₀ at each of a list of levels,
+/// M_{t,i} = E(x₀ − D(x_t))_i²: [`DataErrors`], element by element.
 ///
 /// Exact ones come from [`Gaussian::element_errors`](crate::oracle::Gaussian::element_errors),
 /// measured ones from [`likelihood::element_errors`](crate::likelihood::element_errors).
@@ -37,9 +37,9 @@ impl ElementErrors {
     ///
     /// # Errors
     ///
-    /// [`Error::EmptyList`] without levels; [`Error::WrongLength`] unless there are `dim` errors for
-    /// each; [`Error::NoiseNotDecreasing`]; [`Error::InvalidEntry`] for an error that is negative or
-    /// not finite, or a clean level.
+    /// [`Error::EmptyList`] without levels; [`Error::WrongLength`] unless there are `dim` errors
+    /// for each; [`Error::NoiseNotDecreasing`]; [`Error::InvalidEntry`] for an error that is
+    /// negative or not finite, or a clean level.
     pub fn new(dim: usize, levels: Vec<NoiseLevel>, errors: Vec<f64>) -> Result<Self, Error> {
         let standard_errors = vec![0.0; errors.len()];
         Self::with_standard_errors(dim, levels, errors, standard_errors)

@@ -19,8 +19,8 @@ impl StridedPosterior {
     /// extrapolates, as in the authors' code.
     ///
     /// [`LearnedNoise`](crate::noise::LearnedNoise) applies it in a run,
-    /// [`kl_by_element`](Self::kl_by_element) makes it a loss. Nichol and Dhariwal (2021), "Improved
-    /// Denoising Diffusion Probabilistic Models".
+    /// [`kl_by_element`](Self::kl_by_element) makes it a loss. Nichol and Dhariwal (2021),
+    /// "Improved Denoising Diffusion Probabilistic Models".
     ///
     /// ```
     /// use diffusion_sampler::{NoiseLevel, posterior::{Kappa, StridedPosterior}};
@@ -34,8 +34,8 @@ impl StridedPosterior {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidParameter`] for an f that is not finite; [`Error::DegenerateEdge`] onto σ = 0
-    /// and on an up-edge; [`Error::DeterministicLikelihood`] at γ = 0, of which there is no
+    /// [`Error::InvalidParameter`] for an f that is not finite; [`Error::DegenerateEdge`] onto σ =
+    /// 0 and on an up-edge; [`Error::DeterministicLikelihood`] at γ = 0, of which there is no
     /// logarithm; [`Error::EdgeOverflow`] where the variance overflows.
     #[doc(alias("learned_range", "LEARNED_RANGE"))]
     pub fn learned_variance(&self, f: f64) -> Result<f64, Error> {

@@ -75,8 +75,8 @@ impl FirstOrder {
     /// Euler ancestral as ComfyUI chooses it, with η = 1: [`Kappa::Ancestral`]. On a flow it is the
     /// rectified-flow form; everywhere else it is DDPM's κ = r.
     ///
-    /// With CFG++ ([`PlusPlus`](crate::guidance::PlusPlus)) ComfyUI takes the general form on a flow
-    /// too: `euler_ancestral_cfg_pp` is [`Kappa::CappedEta`] with η = 1, and `euler_cfg_pp` is
+    /// With CFG++ ([`PlusPlus`](crate::guidance::PlusPlus)) ComfyUI takes the general form on a
+    /// flow too: `euler_ancestral_cfg_pp` is [`Kappa::CappedEta`] with η = 1, and `euler_cfg_pp` is
     /// [`ddim`](Self::ddim).
     ///
     /// ```
@@ -110,8 +110,8 @@ impl FirstOrder {
     }
 
     /// The same solver with the best reverse variance for what the model knows at each level,
-    /// instead of another: Analytic-DPM, and Analytic-DDIM for κ = 1. Planning asks it for the level
-    /// that each edge leaves.
+    /// instead of another: Analytic-DPM, and Analytic-DDIM for κ = 1. Planning asks it for the
+    /// level that each edge leaves.
     #[doc(alias("Analytic-DPM", "Analytic-DDIM"))]
     #[must_use]
     pub fn with_analytic_variance(self, variance: AnalyticVariance) -> Self {

@@ -7,8 +7,9 @@
 //! E ln p(x_c) ≥ −(prior + Σ edges + (d/2) ln(2πe σ_c²)),
 //! ```
 //!
-//! the expectation being over the data's own distribution of x_c. The flow of the exact model has at
-//! least that mean: it is the data's distribution but for its start, whose cost the prior contains.
+//! the expectation being over the data's own distribution of x_c. The flow of the exact model has
+//! at least that mean: it is the data's distribution but for its start, whose cost the prior
+//! contains.
 
 use diffusion_sampler::{
     Grid, NoiseLevel,
@@ -99,7 +100,8 @@ fn smallest_gap(
                 let sigma = ends.1.sigma();
                 let entropy = 0.5 * (2.0 * std::f64::consts::PI * sigma * sigma).ln() + 0.5;
                 let gap = mean + bound.nats() + entropy;
-                assert!(gap >= 0.0, "{steps} steps, {kappa}, {variance:?}: {gap}");
+                // Where both are equal their errors may have either sign.
+                assert!(gap >= -1e-8, "{steps} steps, {kappa}, {variance:?}: {gap}");
                 smallest = smallest.min(gap);
                 cases += 1;
             }
@@ -109,13 +111,13 @@ fn smallest_gap(
 }
 
 #[test]
-fn of_gaussian_data_it_is_below_and_close_for_many_steps() -> Outcome {
+fn of_gaussian_data_it_is_below_and_tight_where_the_chain_is_the_datas_own() -> Outcome {
     let data = Gaussian::isotropic(&[0.5], 0.3)?;
     let (smallest, cases) = smallest_gap(&data, 0.55)?;
     assert_eq!(cases, 60);
-    // With the best variance and DDPM's κ the chain is the data's own: what is left is I(x₀; x_T) and
-    // rounding of neither.
-    assert!((0.0..0.02).contains(&smallest), "{smallest}");
+    // With the best variance and DDPM's κ the chain is the data's own, and the bound is the flow's
+    // mean, to the error of 300 steps.
+    assert!(smallest.abs() < 1e-8, "{smallest}");
     Ok(())
 }
 
@@ -128,7 +130,8 @@ fn of_a_mixture_it_is_below() -> Outcome {
     let data = GaussianMixture::new(&[0.3, 0.7], components, vec![0, 0])?;
     let second_moment = 0.3 * (2.25 + 0.1) + 0.7 * (1.0 + 0.4);
     let (smallest, _) = smallest_gap(&data, second_moment)?;
-    assert!((0.0..0.05).contains(&smallest), "{smallest}");
+    // No isotropic Gaussian step is that of a mixture: never tight.
+    assert!((1e-6..0.05).contains(&smallest), "{smallest}");
     Ok(())
 }
 

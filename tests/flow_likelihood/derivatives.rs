@@ -93,7 +93,8 @@ fn differences_are_as_close_as_they_say() -> Outcome {
             let double = relative::<f64>(lambda, prediction)?;
             let single = relative::<f32>(lambda, prediction)?;
             let bound = |epsilon: f64| (epsilon / sigma).powf(2.0 / 3.0);
-            // The page says "about"; a curved density at σ near its width takes up to 16 times that.
+            // The page says "about"; a curved density at σ near its width takes up to 16 times
+            // that.
             assert!(
                 double < 16.0 * bound(f64::EPSILON),
                 "{prediction} {lambda}: {double}"
@@ -165,8 +166,8 @@ fn single_precision_costs_single_precision() -> Outcome {
 #[test]
 fn a_guided_model_has_the_density_of_its_flow() -> Outcome {
     // Two centred Gaussians, v_c and v_u: the guided flow is linear, and each estimate alone would
-    // scale x̂ by the root of the ratio of s = α̂²v + σ̂² at the ends. CFG multiplies the scales with
-    // their weights as powers.
+    // scale x̂ by the root of the ratio of s = α̂²v + σ̂² at the ends. CFG multiplies the scales
+    // with their weights as powers.
     let (v_c, v_u, scale) = (0.25, 1.5, 3.0);
     let (flow, grid) = flow(&vp()?, (-6.0, 4.0), 400)?;
     let models = Models((

@@ -12,8 +12,8 @@ use crate::common::{Outcome, correlated, flow, ring, vp};
 /// Two-sided false-alarm rate 6e-5.
 const FOUR: f64 = 4.0;
 
-/// ∫ of the divergence's matrix for Gaussian data is U diag(a) Uᵀ with a_k from one direction alone:
-/// ½ ln of the ratio of s = α̂²v + σ̂² at the ends, up to what all directions share.
+/// ∫ of the divergence's matrix for Gaussian data is U diag(a) Uᵀ with a_k from one direction
+/// alone: ½ ln of the ratio of s = α̂²v + σ̂² at the ends, up to what all directions share.
 fn matrix(data: &Gaussian, ends: [diffusion_sampler::NoiseLevel; 2]) -> Array2<f64> {
     let axes = data.axes();
     let a = data.variances().iter().map(|&v| {
@@ -41,8 +41,8 @@ fn estimates_are_unbiased_and_their_standard_errors_right() -> Outcome {
         .map(|(_, a)| a * a)
         .sum();
     let all: f64 = a.iter().map(|a| a * a).sum();
-    // The matrix that the probes see also has what all directions share, ∫α̂²dλ or ∫σ̂²dλ: it is on the
-    // diagonal, where Rademacher does not see it.
+    // The matrix that the probes see also has what all directions share, ∫α̂²dλ or ∫σ̂²dλ: it is on
+    // the diagonal, where Rademacher does not see it.
     for (probes, variance) in [
         (Probes::rademacher(PROBES, 5)?, Some(2.0 * off)),
         (Probes::gaussian(PROBES, 6)?, None),
@@ -84,8 +84,8 @@ fn estimates_are_unbiased_and_their_standard_errors_right() -> Outcome {
 
 #[test]
 fn every_estimate_of_a_mixture_lies_within_its_standard_errors() -> Outcome {
-    // 40 samples with 64 probes: Student's t with 63 degrees of freedom exceeds 5.2 in magnitude once
-    // in 440,000 times, and one of 40 once in 11,000.
+    // 40 samples with 64 probes: Student's t with 63 degrees of freedom exceeds 5.2 in magnitude
+    // once in 440,000 times, and one of 40 once in 11,000.
     let (flow, _) = flow(&vp()?, (-5.0, 4.0), 30)?;
     let data = ring()?;
     let x = Array2::from_shape_fn((40, 2), |(row, i)| {

@@ -68,8 +68,8 @@ pub(crate) fn near(found: f64, expected: f64, tolerance: f64) {
     );
 }
 
-/// The quantile of χ² with n degrees of freedom at z standard normal deviations (Wilson and Hilferty
-/// 1931), good to 1e-3 of its distance from n for n ≥ 100.
+/// The quantile of χ² with n degrees of freedom at z standard normal deviations (Wilson and
+/// Hilferty 1931), good to 1e-3 of its distance from n for n ≥ 100.
 pub(crate) fn chi_squared(n: f64, z: f64) -> f64 {
     let a = 2.0 / (9.0 * n);
     n * (1.0 - a + z * a.sqrt()).powi(3)

@@ -159,7 +159,8 @@ fn bounds_of_the_data_clip_the_error_and_nothing_else() -> Outcome {
 
 #[test]
 fn the_papers_three_bounds_are_those_of_the_published_code() -> Outcome {
-    // reverse_ddpm_ms_eps of the authors' repository, with its names: neighbouring and strided knots.
+    // reverse_ddpm_ms_eps of the authors' repository, with its names: neighbouring and strided
+    // knots.
     let (t, s) = (crate::common::knot(700.0)?, crate::common::knot(450.0)?);
     let (cum_alpha_r, cum_alpha_s) = (t.alpha().powi(2), s.alpha().powi(2));
     let (cum_beta_r, cum_beta_s) = (1.0 - cum_alpha_r, 1.0 - cum_alpha_s);

@@ -34,8 +34,8 @@ fn its_ends_are_the_posterior_variance_and_the_strided_forward_variance() -> Out
 
 #[test]
 fn neighbouring_knots_have_the_variance_of_the_published_code() -> Outcome {
-    // guided-diffusion's p_mean_variance, LEARNED_RANGE: from betas alone. Its posterior variance at
-    // index 0 is 0, and its logarithm is replaced by that at index 1; there the crate has no
+    // guided-diffusion's p_mean_variance, LEARNED_RANGE: from betas alone. Its posterior variance
+    // at index 0 is 0, and its logarithm is replaced by that at index 1; there the crate has no
     // variance, since it leads onto sigma = 0.
     let betas = betas();
     let mut product = 1.0;

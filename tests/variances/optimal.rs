@@ -20,7 +20,8 @@ fn no_isotropic_variance_costs_less() -> Outcome {
             let table = DataErrors::new(dim, 1.0, vec![q.from()], vec![error])?;
             let best = AnalyticVariance::new(table)?.of(&q)?;
             let least = q.kl(dim, error, best)?;
-            // The cost is flat at its least: 1e-3 away it is higher by 1e-6·d/4, far above rounding.
+            // The cost is flat at its least: 1e-3 away it is higher by 1e-6·d/4, far above
+            // rounding.
             for k in 1..400 {
                 let away = 1e-3 * 1.02f64.powi(k);
                 assert!(q.kl(dim, error, best * (1.0 + away))? > least);

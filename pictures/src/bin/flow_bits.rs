@@ -4,8 +4,9 @@
 //! `cargo run --release -p pictures --bin flow_bits`
 //!
 //! The pixels are integers from 0 to 16, so that a density of them needs a step from the one to the
-//! other. An image x₀ is noised to the clean end of the flow, x = αx₀ + σε. With p the flow's density
-//! there, q(x | x₀) = N(αx₀, σ²I), and P(x₀ | x) the 17 values of each pixel weighed by N(x; αv, σ²),
+//! other. An image x₀ is noised to the clean end of the flow, x = αx₀ + σε. With p the flow's
+//! density there, q(x | x₀) = N(αx₀, σ²I), and P(x₀ | x) the 17 values of each pixel weighed by
+//! N(x; αv, σ²),
 //!
 //! ```text
 //! −ln P(x₀) ≤ E[ln q(x | x₀) − ln p(x) − ln P(x₀ | x)]

@@ -10,8 +10,8 @@ use crate::real::Real;
 ///
 /// Such a model can be asked for log-likelihoods
 /// ([`FlowLikelihood::estimate`](super::FlowLikelihood::estimate)). One that cannot is wrapped in
-/// [`FiniteDifferences`](super::FiniteDifferences). An [`ExactDenoiser`](crate::oracle::ExactDenoiser)
-/// has exact products.
+/// [`FiniteDifferences`](super::FiniteDifferences). An
+/// [`ExactDenoiser`](crate::oracle::ExactDenoiser) has exact products.
 ///
 /// ```
 /// use std::convert::Infallible;

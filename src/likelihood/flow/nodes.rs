@@ -39,8 +39,8 @@ impl Node {
         a.max(s) + 0.5 * libm::log1p(libm::exp(-2.0 * (a - s).abs()))
     }
 
-    /// dx̂/dλ as a linear form in (x̂, output): σ̂²x̂ − σ̂E where σ ≤ α, and α̂(D − α̂x̂) beyond. The
-    /// two are equal, and each is free of cancellation there.
+    /// dx̂/dλ as a linear form in (x̂, output): σ̂²x̂ − σ̂E where σ ≤ α, and α̂(D − α̂x̂) beyond.
+    /// The two are equal, and each is free of cancellation there.
     pub(super) fn drift(&self, prediction: Prediction) -> Result<Linear, Error> {
         if self.sigma <= self.alpha {
             let noise = prediction.conversion(&self.level)?.noise;
@@ -72,8 +72,8 @@ impl Step {
     }
 }
 
-/// x̂ of a batch, and the integrals ∫ div dλ of its samples, several for each where the divergence is
-/// estimated several times.
+/// x̂ of a batch, and the integrals ∫ div dλ of its samples, several for each where the divergence
+/// is estimated several times.
 #[derive(Clone, Debug)]
 pub(super) struct State {
     pub(super) x: Vec<f64>,

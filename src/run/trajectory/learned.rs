@@ -24,21 +24,21 @@ where
     S: NoiseSource<A> + Sync,
 {
     /// Takes the network's second output f for the update to come, of the shape of the state: the
-    /// noise of this step has the variance v = exp(u ln β + (1 − u) ln γ²), u = (f + 1)/2, element by
-    /// element ([`learned_variance`](crate::posterior::StridedPosterior::learned_variance)), where γ
-    /// is the plan's own noise: plan with v_p = γ², which is the default of
+    /// noise of this step has the variance v = exp(u ln β + (1 − u) ln γ²), u = (f + 1)/2, element
+    /// by element ([`learned_variance`](crate::posterior::StridedPosterior::learned_variance)),
+    /// where γ is the plan's own noise: plan with v_p = γ², which is the default of
     /// [`FirstOrder`](crate::solver::FirstOrder).
     ///
-    /// For outputs that combine: after it come [`tell`](Self::tell), [`tell_guided`](Self::tell_guided)
-    /// and the others. A guided run takes the f of the conditional output. On a step that adds no
-    /// noise f is checked, and not used.
+    /// For outputs that combine: after it come [`tell`](Self::tell),
+    /// [`tell_guided`](Self::tell_guided) and the others. A guided run takes the f of the
+    /// conditional output. On a step that adds no noise f is checked, and not used.
     ///
     /// # Errors
     ///
     /// [`Error::ShapeMismatch`]; [`Error::NonFinite`] for an f that is not finite;
     /// [`Error::RunFinished`]; [`Error::StageCount`] for a plan whose step has several stages: a
-    /// network's variance is that of one jump; [`Error::DeterministicLikelihood`] on an edge with γ =
-    /// 0, of which there is no logarithm. The run is then what it was.
+    /// network's variance is that of one jump; [`Error::DeterministicLikelihood`] on an edge with γ
+    /// = 0, of which there is no logarithm. The run is then what it was.
     pub fn interpolate<O: ModelElement<A>>(&mut self, f: &ArrayRef<O, D>) -> Result<(), Error> {
         self.settle()?;
         require_shape(NAME, self.state().shape(), f.shape())?;
@@ -107,8 +107,8 @@ where
     /// # Errors
     ///
     /// As [`advance`](Self::advance) and [`interpolate`](Self::interpolate);
-    /// [`Error::TooFewOutputs`]; [`Error::NestedGuidance`] for a guided model, whose outputs are not
-    /// these two.
+    /// [`Error::TooFewOutputs`]; [`Error::NestedGuidance`] for a guided model, whose outputs are
+    /// not these two.
     pub fn advance_learned<M: Denoiser<A, D> + ?Sized>(
         &mut self,
         model: &mut M,
