@@ -359,3 +359,43 @@ fn channels_become_outputs() -> Outcome {
     let _ = TableSchedule::cosine(10)?;
     Ok(())
 }
+
+#[test]
+fn a_run_on_tensors_is_the_same_run() -> Outcome {
+    use diffusion_sampler::tensor::{Flat, FlatOps};
+    let sampler = sampler(&FirstOrder::ddpm(), 6)?;
+    let mut expected = start(&sampler, 3, 2)?;
+    expected.complete_learned(&mut two_heads())?;
+    let like = Flat::<f64>::zeros(&[3, ELEMENTS])?;
+    let noise = LearnedNoise::new(KeyedNoise::new(2));
+    let mut run = sampler
+        .on(FlatOps::new())
+        .start(&like, Prediction::Noise, noise)?;
+    let mut broken = vec![0.0; 3 * ELEMENTS];
+    broken[4] = f64::NAN;
+    let refused = run.interpolate(&Flat::new(broken, &[3, ELEMENTS])?);
+    let named = matches!(
+        refused,
+        Err(RunError::Sampler(Error::NonFinite {
+            step: 0,
+            sample: 1,
+            element: 1,
+            ..
+        }))
+    );
+    assert!(named);
+    assert!(run.interpolate(&Flat::zeros(&[3, 1])?).is_err());
+    while let Some(question) = run.ask()? {
+        let sigma = question.level().sigma();
+        let x = question.x.as_slice();
+        let noise = x.iter().map(|&x| network(x, sigma).0).collect();
+        let f = x.iter().map(|&x| network(x, sigma).1).collect();
+        let shape = [3, ELEMENTS];
+        let (noise, f) = (Flat::new(noise, &shape)?, Flat::new(f, &shape)?);
+        run.interpolate(&f)?;
+        run.tell(&noise)?;
+    }
+    let values: Vec<f64> = expected.state().iter().copied().collect();
+    assert_eq!(run.state().as_slice(), values);
+    Ok(())
+}

@@ -7,3 +7,5 @@ mod learned_runs;
 mod optimal;
 mod refusals;
 mod sampled;
+#[cfg(feature = "rayon")]
+mod threads;

@@ -10,12 +10,9 @@ use crate::error::{Error, RunError, require_shape};
 use crate::guidance::is_unguided;
 use crate::kernel;
 use crate::noise::{LearnedNoise, NoiseSource};
-use crate::posterior::learned_range;
 use crate::real::Real;
 use crate::run::buffers;
-
-/// What errors call a network's second output.
-const NAME: &str = "variance output";
+use crate::run::learned::{NAME, factor};
 
 impl<A, D, S> Trajectory<A, D, LearnedNoise<A, S>>
 where
@@ -45,24 +42,10 @@ where
         let index = self.driver.step();
         self.driver.require_unfinished()?;
         kernel::find_non_finite::<A, O, D>(f, index, NAME)?;
-        let Some(step) = self.driver.plan().steps().get(index) else {
-            return Ok(());
-        };
-        let [stage] = step.stages.as_slice() else {
-            return Err(Error::StageCount {
-                step: index,
-                found: step.stages.len(),
-                max: 1,
-            });
-        };
-        let range = match step.to.is_clean() {
-            true => 0.0,
-            false => learned_range(step.from, step.to, stage.update.noise)?,
-        };
+        let range = self.driver.learned_range()?;
         let (_, elements) = batch_of(self.machine.state())?;
-        // √(v/γ²) = exp(½u·ln(β/γ²)).
-        let factor = |f: &O| A::cast(libm::exp(0.25 * (f.widened().widen() + 1.0) * range));
-        self.noise.set(index, elements, f.iter().map(factor));
+        let factors = f.iter().map(|f| factor(f.widened(), range));
+        self.noise.set(index, elements, factors);
         Ok(())
     }
 
