@@ -19,6 +19,9 @@
 //! - [`likelihood`]: what a model is worth in bits, the cheapest strides, what a plan costs.
 //! - [`tuning`]: which sampler, searched spacings and a warm start without a call of the network.
 //! - [`mathematics`]: the formulas and where they come from.
+//! - [`reverse_variance`]: fixed, analytic and learned variances of the reverse step, and what each
+//!   is worth.
+//! - [`flow_likelihood`]: ln p of samples by the probability-flow ODE.
 //! - [`verification`]: every claim with its oracle, the measured value and the threshold.
 //! - [`law`]: what is known of a sampler before it runs: four pictures, explained.
 //! - [`parallel`]: many evaluations of one run in one call of the model.
@@ -71,6 +74,10 @@ pub mod embedding {
 pub mod extending {
     //! [mathematics]: super::mathematics
     #![doc = include_str!("../docs/extending.md")]
+}
+
+pub mod flow_likelihood {
+    #![doc = include_str!("../docs/flow-likelihood.md")]
 }
 
 pub mod known_wrong_samplers {
@@ -140,6 +147,10 @@ pub mod recipes {
     //! [extending-noise]: super::extending#noise
     //! [mathematics]: super::mathematics
     #![doc = include_str!("../docs/recipes.md")]
+}
+
+pub mod reverse_variance {
+    #![doc = include_str!("../docs/reverse-variance.md")]
 }
 
 pub mod samplers {

@@ -1,14 +1,22 @@
 //! The strided posterior q(x_s | x_t, x₀) between any two levels, as scalars. Its methods on arrays
 //! are in `on_arrays.rs`.
 
+mod analytic;
 mod data_errors;
+mod diagonal;
+mod element_errors;
+mod learned;
 mod likelihood;
 mod policy;
 #[cfg(feature = "serde")]
 mod stored;
 mod transition;
 
+pub use analytic::AnalyticVariance;
 pub use data_errors::DataErrors;
+pub use diagonal::DiagonalVariance;
+pub use element_errors::ElementErrors;
+pub(crate) use learned::learned_range;
 pub use policy::{Kappa, ReverseVariance};
 pub use transition::Transition;
 

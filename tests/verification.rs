@@ -11,6 +11,7 @@ use claims::{
     TOPICS, Topic, brownian, convergence, digits, edges, editing, guidance, laws, names, noise,
     tables, tensors, tuning,
     names, noise, parallel, tables, tensors,
+    tables, tensors, variances,
 };
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -35,6 +36,7 @@ fn assert_topic(topic: Topic) -> Result<(), Box<dyn Error>> {
 
 /// The topics that the tests below assert.
 const ASSERTED: [Topic; 13] = [
+const ASSERTED: [Topic; 12] = [
     edges::claims,
     tables::claims,
     convergence::claims,
@@ -47,6 +49,7 @@ const ASSERTED: [Topic; 13] = [
     brownian::claims,
     tensors::claims,
     parallel::claims,
+    variances::claims,
     editing::claims,
     tuning::claims,
     digits::claims,
@@ -110,6 +113,11 @@ fn likelihoods_are_bounds_and_the_cheapest_strides_are_found() -> Outcome {
 #[test]
 fn runs_on_any_tensor_are_trajectories() -> Outcome {
     assert_topic(tensors::claims)
+}
+
+#[test]
+fn analytic_variances_are_exact_and_flows_have_the_density() -> Outcome {
+    assert_topic(variances::claims)
 }
 
 #[test]

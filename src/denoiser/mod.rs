@@ -1,5 +1,6 @@
 //! The `Denoiser` trait and its adapters.
 
+mod channels;
 mod classifier;
 mod closure;
 mod guided;
@@ -9,6 +10,7 @@ mod per_row;
 mod query;
 mod slices;
 
+pub use channels::split_channels;
 pub use classifier::{Classifier, WithClassifier};
 pub use closure::{from_fn, from_query_fn, try_from_fn};
 pub use guided::Guided;

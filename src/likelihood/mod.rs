@@ -24,6 +24,13 @@ mod prior;
 mod slopes;
 mod strides;
 mod tally;
+mod element_errors;
+mod flow;
+
+pub use element_errors::element_errors;
+pub use flow::{FiniteDifferences, FlowDensity, FlowLikelihood, JacobianProduct, Probes};
+
+use std::f64::consts::PI;
 
 pub use bound::{Bound, Likelihood};
 pub use decoder::Decoder;

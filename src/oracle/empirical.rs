@@ -248,6 +248,18 @@ impl Oracle for Empirical {
         }
         Ok(moments::square(self.dim, &covariance))
     }
+
+    fn posterior_variance(&self, x: &[f64], level: &NoiseLevel) -> Result<f64, Error> {
+        let scales = super::checked(self, x, level, x)?;
+        if scales.sigma == 0.0 {
+            return Ok(0.0);
+        }
+        let (mut r, mut mean) = (Vec::new(), vec![0.0; self.dim]);
+        self.combine_points((x, &scales), responsibilities, &mut r, &mut mean);
+        let points = r.iter().zip(self.points.chunks_exact(self.dim));
+        let terms = points.map(|(r, point)| r * linalg::squared_distance(point, 1.0, &mean));
+        Ok(terms.sum())
+    }
 }
 
 impl LabelledOracle for Empirical {

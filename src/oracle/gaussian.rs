@@ -354,6 +354,17 @@ impl Gaussian {
         let y = self.to_axes(&self.mean);
         let v = &self.variances;
         self.add_rotated(|k| w * (scales.noise_share(v[k]) * y[k]), out);
+    /// The diagonal of Cov[x₀ given x_t] where the elements are independent: no matrix is needed.
+    pub(super) fn independent(&self, level: &NoiseLevel) -> Result<Option<Vec<f64>>, Error> {
+        let scales = Scales::of(level)?;
+        let diagonal = self.variances.iter().map(|&v| v * scales.noise_share(v));
+        Ok(self.axes.is_none().then(|| diagonal.collect()))
+    }
+
+    /// tr Cov[x₀ given x_t].
+    pub(super) fn posterior_variance_at(&self, scales: &Scales) -> f64 {
+        let terms = self.variances.iter().map(|&v| v * scales.noise_share(v));
+        terms.sum()
     }
 
     /// out ← out + w·Cov[x₀ given x_t].
@@ -424,5 +435,13 @@ impl Oracle for Gaussian {
             self.add_posterior_covariance(1.0, &scales, &mut covariance);
         }
         Ok(moments::square(d, &covariance))
+    }
+
+    fn posterior_variance(&self, x: &[f64], level: &NoiseLevel) -> Result<f64, Error> {
+        let scales = super::checked(self, x, level, x)?;
+        if scales.sigma == 0.0 {
+            return Ok(0.0);
+        }
+        Ok(self.posterior_variance_at(&scales))
     }
 }

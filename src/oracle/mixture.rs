@@ -65,6 +65,9 @@ struct Located {
     offset: f64,
 }
 
+/// Responsibilities, the estimates of all components, [K, d], and the level's scales.
+type Posterior = (Vec<f64>, Vec<f64>, Scales);
+
 impl GaussianMixture {
     /// The mixture of `components` with `weights`, which are normalised to sum to one, and a label
     /// for each component.
@@ -257,6 +260,35 @@ impl GaussianMixture {
         self.components.iter().all(Gaussian::has_density)
     }
 
+    /// r_k, the D_k as rows, and the scales; `None` at σ = 0, where x₀ is known.
+    fn posterior(&self, x: &[f64], level: &NoiseLevel) -> Result<Option<Posterior>, Error> {
+        let scales = super::checked(self, x, level, x)?;
+        if scales.sigma == 0.0 {
+            return Ok(None);
+        }
+        let Located {
+            ys, logits: mut r, ..
+        } = self.located(x, level)?;
+        softmax::softmax(&mut r);
+        let mut centres = vec![0.0; ys.len()];
+        let rows = centres
+            .chunks_exact_mut(self.dim)
+            .zip(ys.chunks_exact(self.dim));
+        for (component, (centre, y)) in self.components.iter().zip(rows) {
+            component.add_data(1.0, y, &scales, centre);
+        }
+        Ok(Some((r, centres, scales)))
+    }
+
+    /// Σ w_k times row k.
+    fn weighted_mean(&self, weights: &[f64], rows: &[f64]) -> Vec<f64> {
+        let mut mean = vec![0.0; self.dim];
+        for (w, row) in weights.iter().zip(rows.chunks_exact(self.dim)) {
+            linalg::axpy(*w, row, &mut mean);
+        }
+        mean
+    }
+
     /// Σ w_k (Cov_k + (m_k − m)(m_k − m)ᵀ) with `add` adding w_k Cov_k, for rows m_k and their mean
     /// m.
     fn total_covariance(
@@ -337,26 +369,31 @@ impl Oracle for GaussianMixture {
     }
 
     fn posterior_covariance(&self, x: &[f64], level: &NoiseLevel) -> Result<Array2<f64>, Error> {
-        let mut mean = vec![0.0; self.dim];
-        let scales = super::checked(self, x, level, &mean)?;
-        if scales.sigma == 0.0 {
+        let Some((r, centres, scales)) = self.posterior(x, level)? else {
             return Ok(Array2::zeros((self.dim, self.dim)));
-        }
-        let Located {
-            ys, logits: mut r, ..
-        } = self.located(x, level)?;
-        softmax::softmax(&mut r);
-        let mut centres = vec![0.0; ys.len()];
-        for (k, centre) in centres.chunks_exact_mut(self.dim).enumerate() {
-            let y = &ys[k * self.dim..(k + 1) * self.dim];
-            self.components[k].add_data(1.0, y, &scales, centre);
-            linalg::axpy(r[k], centre, &mut mean);
-        }
+        };
+        let mean = self.weighted_mean(&r, &centres);
         Ok(
             self.total_covariance(&r, (&centres, &mean), |component, w, total| {
                 component.add_posterior_covariance(w, &scales, total);
             }),
         )
+    }
+
+    fn posterior_variance(&self, x: &[f64], level: &NoiseLevel) -> Result<f64, Error> {
+        let Some((r, centres, scales)) = self.posterior(x, level)? else {
+            return Ok(0.0);
+        };
+        let mean = self.weighted_mean(&r, &centres);
+        let each = r
+            .iter()
+            .zip(&self.components)
+            .zip(centres.chunks_exact(self.dim));
+        let terms = each.map(|((r, component), centre)| {
+            let offset = linalg::squared_distance(centre, 1.0, &mean);
+            r * (component.posterior_variance_at(&scales) + offset)
+        });
+        Ok(terms.sum())
     }
 }
 

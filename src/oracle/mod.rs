@@ -5,6 +5,7 @@ mod adapter;
 mod check;
 mod distance;
 mod draws;
+mod element_errors;
 mod empirical;
 mod gaussian;
 mod mixture;
@@ -39,6 +40,7 @@ pub(crate) use check::{Scales, in_range};
 /// | [`score`](Self::score) | ∇ₓ ln p_t(x) = (αD − x)/σ² | of the data, if it has a density | −x/σ² |
 /// | [`log_density`](Self::log_density) | ln p_t(x), in nats | of the data, if it has a density | of N(0, σ²I) |
 /// | [`posterior_covariance`](Self::posterior_covariance) | Cov\[x₀ given x_t = x\] = (σ²/α) ∂D/∂x | 0 | covariance of the data |
+/// | [`posterior_variance`](Self::posterior_variance) | its trace, E\[\|x₀ − D\|² given x_t = x\] | 0 | trace of the covariance |
 ///
 /// D and the score determine each other (Tweedie's formula; Efron 2011, "Tweedie's Formula and
 /// Selection Bias"), but both are computed without the cancellation that deriving one from the
@@ -122,6 +124,16 @@ pub trait Oracle {
     ///
     /// See the [trait](Self#errors).
     fn posterior_covariance(&self, x: &[f64], level: &NoiseLevel) -> Result<Array2<f64>, Error>;
+
+    /// The trace of Cov\[x₀ given x_t = `x`\], which is E\[|x₀ − D|² given x_t = x\]. The oracles of
+    /// this crate sum it without the matrix.
+    ///
+    /// # Errors
+    ///
+    /// See the [trait](Self#errors).
+    fn posterior_variance(&self, x: &[f64], level: &NoiseLevel) -> Result<f64, Error> {
+        Ok(self.posterior_covariance(x, level)?.diag().sum())
+    }
 
     /// D = E\[x₀ given x_t = `x`\].
     ///
@@ -301,6 +313,10 @@ macro_rules! forward {
                 level: &NoiseLevel,
             ) -> Result<Array2<f64>, Error> {
                 (**self).posterior_covariance(x, level)
+            }
+
+            fn posterior_variance(&self, x: &[f64], level: &NoiseLevel) -> Result<f64, Error> {
+                (**self).posterior_variance(x, level)
             }
         }
 

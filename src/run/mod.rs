@@ -9,6 +9,7 @@ mod ddim_step;
 mod driver;
 mod estimates;
 mod instruction;
+mod learned;
 mod machine;
 mod noise;
 mod outputs;

@@ -1,5 +1,6 @@
 //! One run: a machine, a plan and the position in it.
 
+mod learned;
 mod told;
 
 use std::ops::ControlFlow;

@@ -1,9 +1,12 @@
 //! DDIM, DDPM and the rest of the κ family.
 
 use super::{Entry, Path, Solver};
-use crate::error::Error;
+use crate::error::{Error, require_length};
+use crate::noise::NoiseScales;
 use crate::plan::{Plan, Step, Update};
-use crate::posterior::{Kappa, ReverseVariance, StridedPosterior};
+use crate::posterior::{
+    AnalyticVariance, DiagonalVariance, Kappa, ReverseVariance, StridedPosterior,
+};
 
 /// The first-order solver: x₀ in the strided posterior q(x_s | x_t, x₀) is replaced by the model's
 /// estimate D.
@@ -32,7 +35,14 @@ use crate::posterior::{Kappa, ReverseVariance, StridedPosterior};
 #[derive(Clone, Debug, PartialEq)]
 pub struct FirstOrder {
     pub(super) kappas: Kappas,
-    pub(super) reverse_variance: ReverseVariance,
+    pub(super) variance: Variance,
+}
+
+/// v_p by a policy, or by what the model knows.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Variance {
+    Policy(ReverseVariance),
+    Analytic(AnalyticVariance),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +56,7 @@ impl FirstOrder {
     pub fn new(kappa: Kappa) -> Self {
         Self {
             kappas: Kappas::Same(kappa),
-            reverse_variance: ReverseVariance::Posterior,
+            variance: Variance::Policy(ReverseVariance::Posterior),
         }
     }
 
@@ -65,8 +75,8 @@ impl FirstOrder {
     /// Euler ancestral as ComfyUI chooses it, with η = 1: [`Kappa::Ancestral`]. On a flow it is the
     /// rectified-flow form; everywhere else it is DDPM's κ = r.
     ///
-    /// With CFG++ ([`PlusPlus`](crate::guidance::PlusPlus)) ComfyUI takes the general form on a flow
-    /// too: `euler_ancestral_cfg_pp` is [`Kappa::CappedEta`] with η = 1, and `euler_cfg_pp` is
+    /// With CFG++ ([`PlusPlus`](crate::guidance::PlusPlus)) ComfyUI takes the general form on a
+    /// flow too: `euler_ancestral_cfg_pp` is [`Kappa::CappedEta`] with η = 1, and `euler_cfg_pp` is
     /// [`ddim`](Self::ddim).
     ///
     /// ```
@@ -86,7 +96,7 @@ impl FirstOrder {
     pub fn per_edge(kappas: Vec<Kappa>) -> Self {
         Self {
             kappas: Kappas::PerEdge(kappas),
-            reverse_variance: ReverseVariance::Posterior,
+            variance: Variance::Policy(ReverseVariance::Posterior),
         }
     }
 
@@ -94,10 +104,81 @@ impl FirstOrder {
     #[must_use]
     pub fn with_reverse_variance(self, reverse_variance: ReverseVariance) -> Self {
         Self {
-            reverse_variance,
+            variance: Variance::Policy(reverse_variance),
             ..self
         }
     }
+
+    /// The same solver with the best reverse variance for what the model knows at each level,
+    /// instead of another: Analytic-DPM, and Analytic-DDIM for κ = 1. Planning asks it for the
+    /// level that each edge leaves.
+    #[doc(alias("Analytic-DPM", "Analytic-DDIM"))]
+    #[must_use]
+    pub fn with_analytic_variance(self, variance: AnalyticVariance) -> Self {
+        Self {
+            variance: Variance::Analytic(variance),
+            ..self
+        }
+    }
+
+    /// The plan with a reverse variance for each element, in place of the solver's own, and the
+    /// scales that [`ScaledNoise`](crate::noise::ScaledNoise) needs for it: the plan's noise is the
+    /// root of the mean variance v̄, and the factor of element i is √(v_i/v̄). See there for an
+    /// example.
+    ///
+    /// # Errors
+    ///
+    /// As [`plan`](Solver::plan) and [`DiagonalVariance::of`]; [`Error::InvalidParameter`] for 0
+    /// elements.
+    pub fn plan_diagonal(
+        &self,
+        path: &Path<'_>,
+        variance: &DiagonalVariance,
+    ) -> Result<(Plan, NoiseScales), Error> {
+        let dim = variance.dim();
+        let mut factors = Vec::with_capacity(dim * path.edges().len());
+        let steps = self.posteriors(path)?.into_iter().map(|posterior| {
+            let variances = variance.of(&posterior)?;
+            let mean = variances.iter().sum::<f64>() / dim.max(1) as f64;
+            factors.extend(variances.iter().map(|v| match mean > 0.0 {
+                true => (v / mean).sqrt(),
+                false => 1.0,
+            }));
+            Ok(step(&posterior, mean.sqrt()))
+        });
+        let plan = Plan::new(steps.collect::<Result<_, Error>>()?, 0)?;
+        Ok((plan, NoiseScales::new(dim, factors)?))
+    }
+
+    /// q on every edge.
+    fn posteriors(&self, path: &Path<'_>) -> Result<Vec<StridedPosterior>, Error> {
+        let edges = path.edges();
+        if let Kappas::PerEdge(kappas) = &self.kappas {
+            require_length("kappa policies", edges.len(), kappas.len())?;
+        }
+        let kappa = |index: usize| match &self.kappas {
+            Kappas::Same(kappa) => *kappa,
+            Kappas::PerEdge(kappas) => kappas[index],
+        };
+        let posterior = |(index, (from, to))| StridedPosterior::new(from, to, kappa(index));
+        edges.enumerate().map(posterior).collect()
+    }
+
+    /// √v_p on an edge.
+    fn noise(&self, posterior: &StridedPosterior) -> Result<f64, Error> {
+        match &self.variance {
+            // γ itself: not the root of its square.
+            Variance::Policy(ReverseVariance::Posterior) => Ok(posterior.gamma()),
+            Variance::Policy(policy) => Ok(posterior.reverse_variance(*policy)?.sqrt()),
+            Variance::Analytic(variance) => Ok(variance.of(posterior)?.sqrt()),
+        }
+    }
+}
+
+/// The mean of q with D for x₀, and this noise.
+fn step(posterior: &StridedPosterior, noise: f64) -> Step {
+    let update = Update::from(posterior.transition()).with_noise(noise);
+    Step::simple(posterior.from(), posterior.to(), update)
 }
 
 impl Solver for FirstOrder {
@@ -105,31 +186,10 @@ impl Solver for FirstOrder {
     ///
     /// [`Error::GammaOutOfRange`] and [`Error::InvalidParameter`] as [`StridedPosterior::new`] and
     /// its [`reverse_variance`](StridedPosterior::reverse_variance); [`Error::WrongLength`] unless
-    /// there is one policy per edge.
+    /// there is one policy per edge; as [`AnalyticVariance::of`].
     fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
-        let edges = path.edges();
-        if let Kappas::PerEdge(kappas) = &self.kappas
-            && kappas.len() != edges.len()
-        {
-            return Err(Error::WrongLength {
-                name: "kappa policies",
-                expected: edges.len(),
-                found: kappas.len(),
-            });
-        }
-        let steps = edges.enumerate().map(|(index, (from, to))| {
-            let kappa = match &self.kappas {
-                Kappas::Same(kappa) => *kappa,
-                Kappas::PerEdge(kappas) => kappas[index],
-            };
-            let posterior = StridedPosterior::new(from, to, kappa)?;
-            let noise = match self.reverse_variance {
-                ReverseVariance::Posterior => posterior.gamma(),
-                policy => posterior.reverse_variance(policy)?.sqrt(),
-            };
-            let update = Update::from(posterior.transition()).with_noise(noise);
-            Ok(Step::simple(from, to, update))
-        });
+        let posteriors = self.posteriors(path)?.into_iter();
+        let steps = posteriors.map(|posterior| Ok(step(&posterior, self.noise(&posterior)?)));
         Plan::new(steps.collect::<Result<_, Error>>()?, 0)
     }
 

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::first_order::Kappas;
+use super::first_order::{Kappas, Variance};
 use super::{Belm, BelmInversion, DdimInversion, FirstOrder, Lcm, Tcd};
-use crate::error::Error;
-use crate::posterior::{Kappa, ReverseVariance};
+use crate::error::{Error, require_non_negative};
+use crate::level::NoiseLevel;
+use crate::posterior::{AnalyticVariance, DataErrors, Kappa, ReverseVariance};
 use crate::stored::Finite;
 
 /// Stores solvers as their fields, all of them, each in the form that is named here. What is read is
@@ -53,7 +54,7 @@ mod slopes;
 #[serde(deny_unknown_fields)]
 struct FirstForm<'a> {
     kappa: KappaForm<'a>,
-    reverse_variance: ReverseVariance,
+    reverse_variance: VarianceForm<'a>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -61,6 +62,27 @@ struct FirstForm<'a> {
 enum KappaForm<'a> {
     Same(Kappa),
     PerEdge(Cow<'a, [Kappa]>),
+}
+
+/// A [`ReverseVariance`], as it is stored alone, or what follows from a model's errors.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum VarianceForm<'a> {
+    Posterior,
+    FixedLarge,
+    Explicit(Finite),
+    Analytic(AnalyticForm<'a>),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnalyticForm<'a> {
+    dim: usize,
+    levels: Cow<'a, [NoiseLevel]>,
+    errors: Vec<Finite>,
+    #[serde(deserialize_with = "crate::stored::present")]
+    largest: Option<Finite>,
+    final_noise: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -105,21 +127,72 @@ impl<'a> From<&'a FirstOrder> for FirstForm<'a> {
             Kappas::Same(kappa) => KappaForm::Same(*kappa),
             Kappas::PerEdge(kappas) => KappaForm::PerEdge(Cow::Borrowed(kappas)),
         };
-        let reverse_variance = solver.reverse_variance;
         Self {
             kappa,
-            reverse_variance,
+            reverse_variance: VarianceForm::from(&solver.variance),
         }
     }
 }
 
-impl From<FirstForm<'_>> for FirstOrder {
-    fn from(form: FirstForm<'_>) -> Self {
+impl TryFrom<FirstForm<'_>> for FirstOrder {
+    type Error = Error;
+
+    fn try_from(form: FirstForm<'_>) -> Result<Self, Error> {
         let solver = match form.kappa {
             KappaForm::Same(kappa) => Self::new(kappa),
             KappaForm::PerEdge(kappas) => Self::per_edge(kappas.into_owned()),
         };
-        solver.with_reverse_variance(form.reverse_variance)
+        let policy = |policy| Ok(solver.clone().with_reverse_variance(policy));
+        match form.reverse_variance {
+            VarianceForm::Posterior => policy(ReverseVariance::Posterior),
+            VarianceForm::FixedLarge => policy(ReverseVariance::FixedLarge),
+            VarianceForm::Explicit(variance) => policy(ReverseVariance::Explicit(variance.0)),
+            VarianceForm::Analytic(form) => {
+                let variance = AnalyticVariance::try_from(form)?;
+                Ok(solver.with_analytic_variance(variance))
+            }
+        }
+    }
+}
+
+impl<'a> From<&'a Variance> for VarianceForm<'a> {
+    fn from(variance: &'a Variance) -> Self {
+        match variance {
+            Variance::Policy(ReverseVariance::Posterior) => Self::Posterior,
+            Variance::Policy(ReverseVariance::FixedLarge) => Self::FixedLarge,
+            Variance::Policy(ReverseVariance::Explicit(v)) => Self::Explicit(Finite(*v)),
+            Variance::Analytic(analytic) => Self::Analytic(AnalyticForm {
+                dim: analytic.errors.dim(),
+                levels: Cow::Borrowed(analytic.errors.levels()),
+                errors: analytic
+                    .errors
+                    .errors()
+                    .iter()
+                    .copied()
+                    .map(Finite)
+                    .collect(),
+                largest: analytic.largest.map(Finite),
+                final_noise: analytic.final_noise,
+            }),
+        }
+    }
+}
+
+impl TryFrom<AnalyticForm<'_>> for AnalyticVariance {
+    type Error = Error;
+
+    fn try_from(form: AnalyticForm<'_>) -> Result<Self, Error> {
+        let errors = form.errors.iter().map(|error| error.0).collect();
+        let errors = DataErrors::new(form.dim, 0.0, form.levels.into_owned(), errors)?;
+        let largest = form.largest.map(|largest| largest.0);
+        if let Some(largest) = largest {
+            require_non_negative("largest data error", largest)?;
+        }
+        Ok(Self {
+            largest,
+            final_noise: form.final_noise,
+            ..Self::new(errors)?
+        })
     }
 }
 

@@ -68,7 +68,7 @@
 //! | [`Spacing`](crate::grid::Spacing) | its [name](crate::grid::Spacing::name); read as by [`named`](crate::grid::Spacing::named), other spellings and aliases too |
 //! | [`Kappa`](crate::posterior::Kappa) | `"ddim"`, `"ddpm"`, `"fresh"`, or a number under `eta`, `tau`, `gamma`, `capped_eta`, `flow_eta` or `ancestral`: `{"eta": number}` |
 //! | [`ReverseVariance`](crate::posterior::ReverseVariance) | `"posterior"`, `"fixed_large"` or `{"explicit": number}` |
-//! | [`FirstOrder`](crate::solver::FirstOrder) | `kappa`: `{"same": κ}` or `{"per_edge": [κ, …]}`; `reverse_variance` |
+//! | [`FirstOrder`](crate::solver::FirstOrder) | `kappa`: `{"same": κ}` or `{"per_edge": [κ, …]}`; `reverse_variance`: a `ReverseVariance`, or `{"analytic": …}` with its table |
 //! | [`DpmSolverPlusPlus`](crate::solver::DpmSolverPlusPlus) | `order`: 1, 2 or 3; `tau`: number; `form`: `"midpoint"` or `"exact"`; `published`, `warmed_up`: booleans; `bounds` |
 //! | [`DpmSolver`](crate::solver::DpmSolver) | `order`: 1, 2 or 3; `tau`: number; `form`: `"midpoint"` or `"exact"`; `published`, `warmed_up`: booleans; `bounds` |
 //! | its `bounds`, and those of the solvers below | `guarded`, `unbounded`, `lower_order_final`: booleans |

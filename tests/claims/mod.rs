@@ -22,6 +22,7 @@ pub(crate) mod parallel;
 pub(crate) mod tables;
 pub(crate) mod tensors;
 pub(crate) mod tuning;
+pub(crate) mod variances;
 
 /// What a measured value has to satisfy.
 #[derive(Clone, Copy, Debug)]
@@ -122,6 +123,10 @@ pub(crate) const TOPICS: &[(&str, Topic)] = &[
     ("Brownian paths", brownian::claims),
     ("Any tensor", tensors::claims),
     ("Parallel in time", parallel::claims),
+    (
+        "Reverse variances and the probability flow",
+        variances::claims,
+    ),
     ("Editing and stability", editing::claims),
     ("Choosing without the network", tuning::claims),
     ("Shape of DDIM's Table 1", digits::claims),

@@ -2,6 +2,7 @@
 
 mod arrays;
 mod functional;
+mod learned;
 mod start;
 
 pub use start::TensorSampler;

@@ -1,0 +1,27 @@
+//! What is unknown of each element of Gaussian data at a level.
+
+use super::{Gaussian, Oracle};
+use crate::error::Error;
+use crate::level::NoiseLevel;
+use crate::posterior::ElementErrors;
+
+impl Gaussian {
+    /// The exact errors of the exact model, element by element: the diagonal of Cov\[x₀ given
+    /// x_t\], which does not depend on x_t. For independent elements M_{t,i} = v_iσ²/(α²v_i + σ²).
+    ///
+    /// # Errors
+    ///
+    /// As [`ElementErrors::new`]; [`Error::InvalidParameter`] for an α or σ out of the oracle's
+    /// range.
+    pub fn element_errors(&self, levels: &[NoiseLevel]) -> Result<ElementErrors, Error> {
+        let x = vec![0.0; self.dim()];
+        let mut errors = Vec::with_capacity(levels.len().saturating_mul(x.len()));
+        for level in levels {
+            match self.independent(level)? {
+                Some(own) => errors.extend(own),
+                None => errors.extend(self.posterior_covariance(&x, level)?.diag()),
+            }
+        }
+        ElementErrors::new(x.len(), levels.to_vec(), errors)
+    }
+}

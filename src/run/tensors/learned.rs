@@ -1,0 +1,48 @@
+//! A run on tensors of a network that gives the variance beside its prediction.
+
+use super::arrays::download;
+use super::{TensorError, TensorRun};
+use crate::error::{Error, require_shape};
+use crate::noise::{LearnedNoise, NoiseSource};
+use crate::run::learned::{NAME, factor};
+use crate::tensor::TensorOps;
+
+impl<O, S> TensorRun<O, LearnedNoise<O::Element, S>>
+where
+    O: TensorOps,
+    S: NoiseSource<O::Element> + Sync,
+{
+    /// Takes the network's second output f for the update to come, as
+    /// [`Trajectory::interpolate`](crate::Trajectory::interpolate) does; then comes
+    /// [`tell`](Self::tell) or one of its kind. f is downloaded, since the normals that it scales
+    /// are made on the host: a library with [normals](TensorOps::normals) of its own does not use
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Trajectory::interpolate`](crate::Trajectory::interpolate); the library's own.
+    pub fn interpolate(&mut self, f: &O::Tensor) -> Result<(), TensorError<O::Error>> {
+        self.settle()?;
+        let shape = self.ops.shape(self.arrays.state()).as_ref().to_vec();
+        require_shape(NAME, &shape, self.ops.shape(f).as_ref())?;
+        let (step, range) = (self.driver.step(), self.driver.learned_range());
+        let range = range?;
+        let values = download(&self.ops, f)?;
+        let elements = shape.iter().skip(1).product::<usize>();
+        for (place, value) in values.iter().enumerate() {
+            if !num_traits::Float::is_finite(*value) {
+                return Err(Error::NonFinite {
+                    step,
+                    sample: place / elements.max(1),
+                    element: place % elements.max(1),
+                    array: NAME,
+                    value: crate::real::Real::widen(*value),
+                }
+                .into());
+            }
+        }
+        let factors = values.iter().map(|f| factor(*f, range));
+        self.noise.set(step, elements, factors);
+        Ok(())
+    }
+}
