@@ -87,6 +87,10 @@ pub mod known_wrong_samplers {
     #![doc = include_str!("../docs/known-wrong-samplers.md")]
 }
 
+pub mod law {
+    #![doc = include_str!("../docs/law.md")]
+}
+
 pub mod likelihood {
     //! [choosing]: super::choosing
     //! [mathematics]: super::mathematics
@@ -95,8 +99,6 @@ pub mod likelihood {
     //! [`oracle`]: crate::oracle
     //! [`Bound::likelihood`]: crate::likelihood::Bound::likelihood
     #![doc = include_str!("../docs/likelihood.md")]
-pub mod law {
-    #![doc = include_str!("../docs/law.md")]
 }
 
 pub mod mathematics {

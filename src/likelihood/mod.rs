@@ -15,6 +15,8 @@ mod discretised;
 mod edge_costs;
 mod edge_variance;
 mod elbo;
+mod element_errors;
+mod flow;
 mod measured;
 mod measurement;
 mod of_gaussian;
@@ -24,13 +26,6 @@ mod prior;
 mod slopes;
 mod strides;
 mod tally;
-mod element_errors;
-mod flow;
-
-pub use element_errors::element_errors;
-pub use flow::{FiniteDifferences, FlowDensity, FlowLikelihood, JacobianProduct, Probes};
-
-use std::f64::consts::PI;
 
 pub use bound::{Bound, Likelihood};
 pub use decoder::Decoder;
@@ -38,6 +33,8 @@ pub use discretised::discretised_gaussian_nats;
 pub use edge_costs::EdgeCosts;
 pub use edge_variance::EdgeVariance;
 pub use elbo::Elbo;
+pub use element_errors::element_errors;
+pub use flow::{FiniteDifferences, FlowDensity, FlowLikelihood, JacobianProduct, Probes};
 pub use measured::Measured;
 pub use measurement::Measurement;
 pub use pixel_costs::PixelCosts;

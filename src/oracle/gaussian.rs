@@ -12,7 +12,7 @@ use super::draws::{self, Normals};
 use super::{Oracle, moments};
 use crate::error::Error;
 use crate::level::NoiseLevel;
-use crate::linalg::{self, Eigen};
+use crate::linalg;
 use crate::special::LOG_TAU;
 
 /// Data distributed as N(m, C), C = U diag(v) Uᵀ, and all that diffusion makes of it.
@@ -78,36 +78,6 @@ impl Gaussian {
         check::point("mean", mean, d)?;
         let eigen = moments::eigen("covariance", covariance, d)?;
         Ok(Self::with_axes(mean.to_vec(), eigen.values, eigen.vectors))
-        Ok(Self::from_eigen(mean.to_vec(), eigen))
-    }
-
-    /// From eigenvalues and eigenvectors; the caller keeps the ranges.
-    pub(super) fn from_eigen(mean: Vec<f64>, eigen: Eigen) -> Self {
-        let d = mean.len();
-        let axes = eigen.vectors.map(|vectors| {
-            Arc::new(Axes {
-                rows: (0..d * d).map(|k| vectors[(k % d) * d + k / d]).collect(),
-                vectors,
-            })
-        });
-        Self {
-            mean,
-            variances: eigen.values,
-            axes,
-        }
-    }
-
-    /// The same with another mean, in range.
-    pub(super) fn moved(&self, mean: &[f64]) -> Self {
-        Self {
-            mean: mean.to_vec(),
-            ..self.clone()
-        }
-    }
-
-    /// Uᵀ, row-major, unless it is I.
-    pub(super) fn own_eigenvectors(&self) -> Option<&[f64]> {
-        self.axes.as_ref().map(|axes| &axes.vectors[..])
     }
 
     /// N(`mean`, diag(`variances`)): independent coordinates. Products with U cost nothing.
@@ -354,6 +324,8 @@ impl Gaussian {
         let y = self.to_axes(&self.mean);
         let v = &self.variances;
         self.add_rotated(|k| w * (scales.noise_share(v[k]) * y[k]), out);
+    }
+
     /// The diagonal of Cov[x₀ given x_t] where the elements are independent: no matrix is needed.
     pub(super) fn independent(&self, level: &NoiseLevel) -> Result<Option<Vec<f64>>, Error> {
         let scales = Scales::of(level)?;

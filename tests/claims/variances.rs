@@ -340,7 +340,7 @@ fn bound_below_flow() -> Result<[Claim; 2], Box<dyn Error>> {
                     EdgeVariance::Optimal,
                 ] {
                     let elbo = Elbo::new(&grid, kappa, variance)?;
-                    let bound = elbo.evaluate(1, &errors, second_moment, Decoder::Nats(0.0))?;
+                    let bound = elbo.evaluate(1, &errors, second_moment, Decoder::Density(0.0))?;
                     let entropy = 0.5 * (2.0 * PI * last.sigma().powi(2)).ln() + 0.5;
                     *smallest = smallest.min(mean + bound.nats() + entropy);
                 }

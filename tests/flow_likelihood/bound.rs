@@ -96,7 +96,7 @@ fn smallest_gap(
         for kappa in [Kappa::Ddpm, Kappa::Eta(0.5), Kappa::Tau(0.7), Kappa::Fresh] {
             for variance in variances {
                 let elbo = Elbo::new(&grid, kappa, variance)?;
-                let bound = elbo.evaluate(1, &errors, second_moment, Decoder::Nats(0.0))?;
+                let bound = elbo.evaluate(1, &errors, second_moment, Decoder::Density(0.0))?;
                 let sigma = ends.1.sigma();
                 let entropy = 0.5 * (2.0 * std::f64::consts::PI * sigma * sigma).ln() + 0.5;
                 let gap = mean + bound.nats() + entropy;

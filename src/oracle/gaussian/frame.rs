@@ -102,6 +102,19 @@ impl Gaussian {
         }
     }
 
+    /// The same with another mean, in range.
+    pub(in crate::oracle) fn moved(&self, mean: &[f64]) -> Self {
+        Self {
+            mean: mean.to_vec(),
+            ..self.clone()
+        }
+    }
+
+    /// Uᵀ, row-major, unless it is I.
+    pub(in crate::oracle) fn own_eigenvectors(&self) -> Option<&[f64]> {
+        self.axes.as_ref().map(|axes| &axes.vectors[..])
+    }
+
     /// U diag(√v), row-major: its product with its transpose is the covariance.
     pub(crate) fn factor(&self) -> Vec<f64> {
         let d = self.mean.len();

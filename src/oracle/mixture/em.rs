@@ -94,7 +94,7 @@ impl<'s> Run<'s> {
             linalg::axpy(-1.0, &means[k * d..(k + 1) * d], &mut offset);
             add_square(1.0 / n, &offset, &mut total);
         }
-        let shape = Gaussian::from_eigen(vec![0.0; d], raised(total, d, floor, None));
+        let shape = raised(vec![0.0; d], total, floor, None);
         let own = (0..count).filter(|&k| sizes[k] > 0.0);
         let components = own.map(|k| shape.moved(&means[k * d..(k + 1) * d]));
         let components: Vec<Gaussian> = components.collect();
@@ -181,7 +181,7 @@ impl<'s> Run<'s> {
             add_square(**r / weight, &offset, &mut total);
         }
         let before = self.mixture.components.get(k);
-        Gaussian::from_eigen(mean, raised(total, d, self.floor, before))
+        raised(mean, total, self.floor, before)
     }
 }
 
@@ -196,9 +196,10 @@ fn add_square(w: f64, a: &[f64], total: &mut [f64]) {
     }
 }
 
-/// The covariance with its eigenvalues raised to the floor. `near` has eigenvectors near to its own:
+/// N(`mean`, `total`) with the eigenvalues raised to the floor. `near` has eigenvectors near to its own:
 /// in their coordinates the Jacobi iteration has little left to do.
-fn raised(total: Vec<f64>, d: usize, floor: f64, near: Option<&Gaussian>) -> Eigen {
+fn raised(mean: Vec<f64>, total: Vec<f64>, floor: f64, near: Option<&Gaussian>) -> Gaussian {
+    let d = mean.len();
     let mut eigen = if total.len() == d && d > 1 {
         Eigen {
             values: total,
@@ -213,7 +214,7 @@ fn raised(total: Vec<f64>, d: usize, floor: f64, near: Option<&Gaussian>) -> Eig
     for value in &mut eigen.values {
         *value = value.max(floor);
     }
-    eigen
+    Gaussian::with_axes(mean, eigen.values, eigen.vectors)
 }
 
 /// Eigenvectors through those of V S Vᵀ, V having the rows `vectors`.
