@@ -10,6 +10,7 @@
 //! | [`Decoder`], [`PixelCosts`], [`discretised_gaussian_nats`] | the last edge, onto the data |
 
 mod bound;
+mod by_quadrature;
 mod decoder;
 mod discretised;
 mod edge_costs;

@@ -20,7 +20,8 @@ use crate::level::NoiseLevel;
 /// | [`noise_moments`](Self::noise_moments) | m_t = E\|E(x_t)\|²/d, where it is known |
 ///
 /// They come from a model and data ([`Measurement`](crate::likelihood::Measurement)), from a
-/// Gaussian ([`of_gaussian`](Self::of_gaussian)), from any list ([`new`](Self::new)).
+/// Gaussian ([`of_gaussian`](Self::of_gaussian)), from any exact model of one dimension
+/// ([`by_quadrature`](Self::by_quadrature)), from any list ([`new`](Self::new)).
 ///
 /// For an exact model, D = E\[x₀ | x_t\], M_t/d = ρ_t²(1 − m_t) with ρ = σ/α: ε is E plus an error
 /// that is uncorrelated with it. A trained network's two numbers may differ.

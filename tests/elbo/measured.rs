@@ -274,6 +274,8 @@ fn a_mixture_is_measured_on_its_own_draws() -> Outcome {
         .points;
     let grid = Grid::trailing(&table()?, 8)?;
     let measured = Measurement::at(&grid).of(&data, &mut (&mixture).denoiser(Prediction::Data))?;
+    let quadrature = DataErrors::by_quadrature(&mixture, &grid)?;
+    assert!((quadrature.second_moment() - 1.04).abs() < 1e-14);
     for (index, level) in measured.errors().levels().iter().enumerate() {
         // M = ∫ p_t(x) Var[x₀ | x] dx by the trapezoid rule, which is exact to rounding here.
         let step = 0.02 * level.sigma().max(0.2);
@@ -287,6 +289,61 @@ fn a_mixture_is_measured_on_its_own_draws() -> Outcome {
         let errors = measured.errors();
         let z = (errors.errors()[index] - exact) / errors.standard_errors()[index];
         assert!(z.abs() < 4.0, "{z}: {} {exact}", errors.errors()[index]);
+        assert!(
+            (quadrature.errors()[index] / exact - 1.0).abs() < 1e-9,
+            "{level:?}"
+        );
     }
+    Ok(())
+}
+
+#[test]
+fn quadrature_has_the_closed_form_of_a_gaussian_at_every_level() -> Outcome {
+    for variance in [1e-4, 0.04, 9.0] {
+        let data = Gaussian::isotropic(&[-3.0], variance)?;
+        let grid = Grid::trailing(&table()?.zero_terminal_snr()?, 40)?;
+        let exact = DataErrors::of_gaussian(&data, &grid)?;
+        let found = DataErrors::by_quadrature(&data, &grid)?;
+        for (found, exact) in found.errors().iter().zip(exact.errors()) {
+            assert!((found / exact - 1.0).abs() < 1e-9, "{found} {exact}");
+        }
+        let moments = found
+            .noise_moments()
+            .zip(exact.noise_moments())
+            .ok_or("no moments")?;
+        for (found, exact) in moments.0.iter().zip(moments.1) {
+            assert!((found - exact).abs() < 1e-9, "{found} {exact}");
+        }
+    }
+    // Two narrow parts, one of them rare and far away.
+    let parts = vec![
+        Gaussian::isotropic(&[0.0], 1e-4)?,
+        Gaussian::isotropic(&[30.0], 1e-4)?,
+    ];
+    let data = GaussianMixture::new(&[0.999, 0.001], parts, vec![0, 1])?;
+    let level = NoiseLevel::new(1.0, 1.0, 0.02)?;
+    let grid = Grid::from_levels(vec![level, NoiseLevel::clean()], 1.0)?;
+    // They do not overlap: what is unknown is each part's own.
+    let found = DataErrors::by_quadrature(&data, &grid)?.errors()[0];
+    assert!((found / (1e-4 * 4e-4 / 5e-4) - 1.0).abs() < 1e-9, "{found}");
+    let refused = DataErrors::by_quadrature(&gaussian()?, &grid);
+    assert!(matches!(
+        refused,
+        Err(Error::WrongLength {
+            expected: 1,
+            found: 3,
+            ..
+        })
+    ));
+    let tiny = NoiseLevel::new(1.0, 1.0, 1e-8)?;
+    let grid = Grid::from_levels(vec![tiny, NoiseLevel::clean()], 1.0)?;
+    assert!(matches!(
+        DataErrors::by_quadrature(&data, &grid),
+        Err(Error::InvalidParameter {
+            name: "sigma",
+            value: 1e-8,
+            ..
+        })
+    ));
     Ok(())
 }
