@@ -104,8 +104,7 @@ impl GuidedGaussian {
         self.parts[0].check_dim(initial)?;
         let (start, end) = (Scales::of(from)?, Scales::of(to)?);
         self.require_densities(None)?;
-        let all = self.parts.iter().chain([initial]);
-        let frame = Gaussian::frame_of(all).ok_or(Error::AxesDiffer { axis: 0 })?;
+        let frame = self.parts[0].frame_with(self.parts[1..].iter().chain([initial]))?;
         let means: Vec<_> = self.parts.iter().map(|g| frame.to_axes(g.mean())).collect();
         let mut mean = frame.to_axes(initial.mean());
         let mut variances = initial.variances().to_vec();
@@ -137,7 +136,7 @@ impl GuidedGaussian {
         let scales = Scales::of(level)?;
         self.require_densities(Some(&scales))?;
         let d = self.parts[0].mean().len();
-        let Some(frame) = Gaussian::frame_of(self.parts.iter()) else {
+        let Ok(frame) = self.parts[0].frame_with(self.parts[1..].iter()) else {
             return self.tilted_across(&scales, d);
         };
         let means: Vec<_> = self.parts.iter().map(|g| frame.to_axes(g.mean())).collect();

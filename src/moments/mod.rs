@@ -157,8 +157,12 @@ impl Plan {
         }
         let used = guided::used(rows);
         let counted = data.iter().zip(used).filter(|(_, used)| *used);
-        let all = counted.map(|(gaussian, _)| gaussian).chain([initial]);
-        let Some(frame) = Gaussian::frame_of(all) else {
+        let counted: Vec<&Gaussian> = counted.map(|(gaussian, _)| gaussian).collect();
+        let frame = match counted.split_first() {
+            Some((first, others)) => first.frame_with(others.iter().copied().chain([initial])),
+            None => Ok(initial),
+        };
+        let Ok(frame) = frame else {
             return full::propagate(self, data, rows, initial);
         };
         let means: Vec<Vec<f64>> = data.iter().map(|g| frame.to_axes(g.mean())).collect();

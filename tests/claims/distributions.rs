@@ -4,11 +4,12 @@
 use std::error::Error;
 
 use diffusion_sampler::{
-    Grid, NoiseLevel, Prediction, Sampler,
+    Grid, KeyedNoise, NoiseLevel, Prediction, Sampler,
+    denoiser::{Guided, Models},
     guidance::{ClassifierFree, Guidance, PlusPlus},
     moments::GuidedGaussian,
     oracle::{Gaussian, GaussianMixture, Oracle},
-    schedule::TableSchedule,
+    schedule::{TableSchedule, VariancePreserving},
     solver::{DpmSolverPlusPlus, FirstOrder, Heun, Path, Solver, catalogue},
 };
 use ndarray::{Array2, array};
@@ -18,7 +19,7 @@ use super::{Accept, Claim};
 
 /// The claims of this topic.
 pub(crate) fn claims() -> Result<Vec<Claim>, Box<dyn Error>> {
-    let mut claims = vec![across_axes()?];
+    let mut claims = vec![across_axes()?, affine_map()?];
     claims.extend(guided_flow()?);
     claims.extend(modes()?);
     Ok(claims)
@@ -74,6 +75,50 @@ fn across_axes() -> Result<Claim, Box<dyn Error>> {
     Ok(Claim::new(
         "guided moments across axes are those along axes, every solver, CFG and CFG++, relative",
         "the same Gaussians turned by a rotation",
+        worst,
+        Accept::Below(1e-12),
+    ))
+}
+
+/// A guided run that draws nothing is one affine map of x_T, read off its runs from 0 and from the unit
+/// vectors. tests/distributions/guided.rs does the same with the noises of the stochastic solvers.
+fn affine_map() -> Result<Claim, Box<dyn Error>> {
+    let data = [
+        Gaussian::new(&[1.0, -1.0], &array![[0.5, 0.2], [0.2, 0.4]])?,
+        Gaussian::new(&[0.2, 0.0], &array![[2.0, -0.6], [-0.6, 1.0]])?,
+    ];
+    let [class, all] = &data;
+    let grid = uniform_lambda(8, (-2.5, 3.0))?;
+    let schedule = VariancePreserving::default();
+    let knots: Vec<f64> = grid.levels().iter().map(NoiseLevel::lambda).collect();
+    let grid = Grid::from_lambdas(&schedule, &knots)?;
+    let mut worst = 0.0f64;
+    for entry in catalogue().into_iter().filter(|entry| !entry.inverts) {
+        let sampler = Sampler::new(&schedule, &grid, &entry.solver)?;
+        if sampler.plan().is_stochastic() {
+            continue;
+        }
+        let form = PlusPlus::new(0.6)?;
+        let models = Models((
+            class.denoiser(Prediction::Noise),
+            all.denoiser(Prediction::Noise),
+        ));
+        let x = array![[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]];
+        let mut run = sampler.start_from(x, Prediction::Noise, KeyedNoise::new(0))?;
+        run.complete(&mut Guided::new(models, form))?;
+        let x = run.into_state();
+        let map = array![
+            [x[[1, 0]] - x[[0, 0]], x[[2, 0]] - x[[0, 0]]],
+            [x[[1, 1]] - x[[0, 1]], x[[2, 1]] - x[[0, 1]]]
+        ];
+        let covariance: Array2<f64> = map.dot(&map.t()) * sampler.start_variance();
+        let states = sampler.guided_moments(&form, Prediction::Noise, &data)?;
+        let found = Gaussian::new(&[x[[0, 0]], x[[0, 1]]], &covariance)?;
+        worst = worst.max(difference(&states[7], &found));
+    }
+    Ok(Claim::new(
+        "moments under CFG++ are the affine map of its runs, every deterministic solver",
+        "runs from 0 and from the unit vectors, axes of the two Gaussians differ, relative",
         worst,
         Accept::Below(1e-12),
     ))

@@ -64,11 +64,14 @@ impl NoiseSource<f64> for UnitNoise {
     }
 }
 
-/// The mean and covariance of the state after every step of a run of `model`.
+/// Mean and covariance.
+type Moments = (Vec<f64>, Array2<f64>);
+
+/// Those of the state after every step of a run of `model`.
 fn run_of<M: Denoiser<f64, Ix2, Error = Error>>(
     sampler: &Sampler,
     model: &mut M,
-) -> Result<Vec<(Vec<f64>, Array2<f64>)>, Box<dyn std::error::Error>> {
+) -> Result<Vec<Moments>, Box<dyn std::error::Error>> {
     let noise = UnitNoise::of(sampler.plan());
     let rows = noise.rows();
     let deviation = sampler.start_variance().sqrt();

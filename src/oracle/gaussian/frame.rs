@@ -35,12 +35,17 @@ impl Gaussian {
         self.variances.iter().all(|v| *v == self.variances[0])
     }
 
-    /// One of these whose axes serve all of them; `None` where there is none.
-    pub(crate) fn frame_of<'a>(all: impl Iterator<Item = &'a Self> + Clone) -> Option<&'a Self> {
-        let mut any = all.clone();
-        let frame = any.clone().find(|g| !g.is_isotropic()).or(any.next())?;
-        let serves = |g: &Self| g.is_isotropic() || g.same_axes(frame);
-        all.clone().all(serves).then_some(frame)
+    /// One of `self` and `others` whose axes serve all of them.
+    pub(crate) fn frame_with<'a>(
+        &'a self,
+        others: impl Iterator<Item = &'a Self> + Clone,
+    ) -> Result<&'a Self, Error> {
+        let mut all = std::iter::once(self).chain(others.clone());
+        let frame = all.find(|g| !g.is_isotropic()).unwrap_or(self);
+        for other in others {
+            frame.shared_frame(other)?;
+        }
+        Ok(frame)
     }
 
     /// Whichever of the two has axes that serve both.
