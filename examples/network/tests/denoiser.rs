@@ -112,3 +112,50 @@ fn what_does_not_fit_is_refused() -> Result<(), Box<dyn StdError>> {
     ));
     Ok(())
 }
+
+#[test]
+fn rows_that_belong_to_samples_have_their_classes() -> Result<(), Box<dyn StdError>> {
+    let network = Network::trained()?;
+    let (x, flow) = (rows(4)?, RectifiedFlow::new());
+    let levels = [
+        flow.level(0.3)?,
+        flow.level(0.6)?,
+        flow.level(0.3)?,
+        flow.level(0.1)?,
+    ];
+    let samples = [1, 1, 0, 1];
+    let query = Query::per_sample(&levels)?.with_outputs(2);
+    let (mut out, mut expected) = (Array2::zeros((8, PIXELS)), Array2::zeros((8, PIXELS)));
+    let mut model = network.denoiser(&[7, 2])?;
+    model.denoise(&x, &query.with_samples(&samples), &mut out)?;
+    let mut each = network.denoiser(&[2, 2, 7, 2])?;
+    each.denoise(&x, &query, &mut expected)?;
+    assert_eq!(out, expected);
+    // A sample that has no class.
+    let refused = model.denoise(&x, &query.with_samples(&[0, 1, 2, 0]), &mut out);
+    let wrong = Error::WrongClasses {
+        classes: 2,
+        rows: 3,
+    };
+    assert_eq!(
+        refused.err().map(|error| error.to_string()),
+        Some(wrong.to_string())
+    );
+    Ok(())
+}
+
+#[test]
+fn a_parallel_run_is_the_sequential_one_with_its_classes() -> Result<(), Box<dyn StdError>> {
+    let network = Network::trained()?;
+    let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
+    let sampler = registry::sampler("DPM++ 2M trailing")?.sampler(&schedule, 12)?;
+    let guidance = ClassifierFree::with_scale(2.0)?;
+    let mut model = Guided::new(network.denoiser(&[3, 1, 4])?, guidance);
+    let sequential: Array2<f32> = sampler.sample(&mut model, (3, PIXELS), 5)?;
+    let (parallel, report) = sampler
+        .parallel(6, 0.0)?
+        .sample(&mut model, (3, PIXELS), 5)?;
+    assert_eq!(sequential, parallel);
+    assert!(report.sweeps() <= 12);
+    Ok(())
+}

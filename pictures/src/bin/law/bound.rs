@@ -18,7 +18,7 @@ type Curve = Vec<(usize, f64)>;
 /// Even strides: as many edges as divide the table evenly.
 fn uniform(costs: &EdgeCosts, entropy: f64) -> Result<Curve, Box<dyn Error>> {
     let mut curve = Vec::new();
-    for edges in (1..=KNOTS).filter(|edges| KNOTS % edges == 0) {
+    for edges in (1..=KNOTS).filter(|edges| KNOTS.is_multiple_of(*edges)) {
         let path: Vec<usize> = (0..edges).map(|edge| edge * KNOTS / edges).collect();
         let bound = costs.bound(&path)?;
         curve.push((edges, bound.nats() / bound.dim as f64 - entropy));

@@ -34,6 +34,9 @@ const CURVES: [&str; 4] = [
     "best fixed, warm start",
 ];
 
+/// The error at each number of evaluations, and a remark for the table.
+type Curve = Vec<(f64, String)>;
+
 /// The two kinds of data.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Data {
@@ -162,7 +165,7 @@ impl Bench {
     }
 
     /// The curves, and what the tables say of each point.
-    fn curves(&self) -> Result<Vec<Vec<(f64, String)>>, Box<dyn Error>> {
+    fn curves(&self) -> Result<Vec<Curve>, Box<dyn Error>> {
         let mut curves = vec![Vec::new(); CURVES.len()];
         for budget in BUDGETS {
             let trailing = self.error(&Grid::trailing(&self.schedule, budget)?, false)?;
@@ -234,7 +237,7 @@ fn look(index: usize) -> (Stroke, Marker) {
     (Stroke::new(colour, 2.0), Marker::new(shape, 6.0, colour))
 }
 
-fn print(name: &str, curves: &[Vec<(f64, String)>]) {
+fn print(name: &str, curves: &[Curve]) {
     println!("\nW2 in percent of the rms, DPM++ 2M, {name}");
     print!("{:24}", "evaluations");
     BUDGETS.iter().for_each(|budget| print!(" {budget:>20}"));

@@ -18,13 +18,15 @@ const STEPS: usize = 10;
 const SAMPLES: usize = 4000;
 const SEED: u64 = 1;
 
-fn samplers() -> Result<Vec<(&'static str, Box<dyn Solver>)>, Box<dyn Error>> {
-    Ok(vec![
+type Named = (&'static str, Box<dyn Solver>);
+
+fn solvers() -> [Named; 4] {
+    [
         ("DDIM", Box::new(FirstOrder::ddim())),
         ("η = 0.5", Box::new(FirstOrder::new(Kappa::Eta(0.5)))),
         ("DDPM", Box::new(FirstOrder::ddpm())),
         ("DPM++ 2M", Box::new(DpmSolverPlusPlus::new())),
-    ])
+    ]
 }
 
 /// One sampler: the predicted variances after each step by direction, and those of samples.
@@ -71,7 +73,7 @@ pub(crate) fn draw(file: &str) -> Result<(), Box<dyn Error>> {
     let grid = Grid::quadratic(&schedule, STEPS)?;
     let data = Gaussian::diagonal(&[0.0; VARIANCES.len()], &VARIANCES)?;
     let mut courses = Vec::new();
-    for (name, solver) in samplers()? {
+    for (name, solver) in solvers() {
         let sampler = Sampler::new(&schedule, &grid, solver.as_ref())?;
         courses.push(Course::measure(name, &sampler, &data)?);
     }

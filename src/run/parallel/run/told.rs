@@ -56,8 +56,8 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> ParallelRun<A, D, N> {
         self.tell_guided(&Unguided, output)
     }
 
-    /// The same with several outputs in one array, as a [`Denoiser`] writes them, \[n·rows, …\],
-    /// and the form that combines them.
+    /// The same with several outputs in one array, as a [`Denoiser`](crate::Denoiser) writes them,
+    /// \[n·rows, …\], and the form that combines them.
     ///
     /// # Errors
     ///
