@@ -118,8 +118,8 @@ impl AnalyticVariance {
     /// The same for data in \[`low`, `high`\]: M_t/d is at most ((high − low)/2)², the largest
     /// variance of a number in that interval (Popoviciu).
     ///
-    /// The paper's Theorem 2 bounds the variance from three sides: below by γ² (m_t ≤ 1), above by
-    /// γ² + c²ρ_t² (m_t ≥ 0), and by this for bounded data. The first two hold of themselves here.
+    /// It is what the authors' published code does, with 1 for data from −1 to 1. The other bounds,
+    /// γ² below (m_t ≤ 1) and γ² + c²ρ_t² above (m_t ≥ 0), hold of themselves here.
     ///
     /// # Errors
     ///

@@ -158,7 +158,7 @@ fn bounds_of_the_data_clip_the_error_and_nothing_else() -> Outcome {
 }
 
 #[test]
-fn the_papers_three_bounds_are_those_of_the_published_code() -> Outcome {
+fn the_bounds_are_those_of_the_published_code() -> Outcome {
     // reverse_ddpm_ms_eps of the authors' repository, with its names: neighbouring and strided
     // knots.
     let (t, s) = (crate::common::knot(700.0)?, crate::common::knot(450.0)?);

@@ -18,7 +18,7 @@ use crate::real::Real;
 /// with ε the rounding of the element type, a step for each sample. A model's output varies on the
 /// scale of σ and its input is known to εn: that step balances the error of the formula, (h/σ)²/6,
 /// against that of rounding, εn/h. Both are then about (εn/σ)^(2/3), relative to |Jv|: 2·10⁻⁵ in
-/// f32 and 4·10⁻¹¹ in f64 at σ = n, and 4·10⁻⁴ and 8·10⁻¹⁰ at σ = n/100. A network whose output is
+/// f32 and 4·10⁻¹¹ in f64 at σ = n, and 5·10⁻⁴ and 8·10⁻¹⁰ at σ = n/100. A network whose output is
 /// rougher than its input's rounding (f16 inside) needs a larger step
 /// ([`with_step`](Self::with_step)).
 ///
