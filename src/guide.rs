@@ -103,6 +103,7 @@ pub mod likelihood {
 
 pub mod mathematics {
     //! [choosing]: super::choosing
+    //! [likelihood]: super::likelihood
     //! [verification]: super::verification
     #![doc = include_str!("../docs/mathematics.md")]
 }
