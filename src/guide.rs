@@ -2,7 +2,6 @@
 //! folder.
 //!
 //! - [`choosing`]: which schedule, spacing and solver to take, with measured figures.
-//! - [`distribution`]: what a sampler makes, exactly: moments, guidance, masses of modes.
 //! - [`embedding`]: which way in fits your program, and what each costs a step.
 //! - [`extending`]: custom schedules, solvers, models, loops and noise.
 #![cfg_attr(
@@ -16,15 +15,16 @@
 //! - [`samplers`]: every sampler and spacing that has a name elsewhere, and what it is here.
 //! - [`recipes`]: image to image, inpainting, continuous batching, action sequences, flow maps,
 //!   parity tests.
+//! - [`law`]: what is known of a sampler before it runs: four pictures, explained.
+//! - [`distribution`]: what a sampler makes, exactly: moments, guidance, masses of modes.
 //! - [`likelihood`]: what a model is worth in bits, the cheapest strides, what a plan costs.
-//! - [`tuning`]: which sampler, searched spacings and a warm start without a call of the network.
-//! - [`mathematics`]: the formulas and where they come from.
 //! - [`reverse_variance`]: fixed, analytic and learned variances of the reverse step, and what each
 //!   is worth.
 //! - [`flow_likelihood`]: ln p of samples by the probability-flow ODE.
-//! - [`verification`]: every claim with its oracle, the measured value and the threshold.
-//! - [`law`]: what is known of a sampler before it runs: four pictures, explained.
+//! - [`tuning`]: which sampler, searched spacings and a warm start without a call of the network.
 //! - [`parallel`]: many evaluations of one run in one call of the model.
+//! - [`mathematics`]: the formulas and where they come from.
+//! - [`verification`]: every claim with its oracle, the measured value and the threshold.
 //! - [`performance`]: what a step costs.
 //! - [`known_wrong_samplers`]: what others shipped, and the test that finds each.
 #![cfg_attr(

@@ -50,15 +50,16 @@
 //!   the mean defect.
 //! - [`modes`]: the exact distribution of a result in one and two dimensions: masses of modes.
 //! - [`stability`]: what a plan does to errors, and how far it misses, before it runs.
-//! - [`likelihood`]: the variational bound of any grid.
+//! - [`likelihood`]: the cost of every edge, the cheapest strides, ln p by the probability flow.
 //! - [`tuning`]: which sampler, which spacing: decided on a surrogate of the data.
 //! - [`forward`]: noising data. [`training`]: loss weights.
 //! - [`oracle`]: exact models, for your tests and ours.
 //! - [`kernel`]: the linear combination in place.
 //!
-//! The [guide] has the pages choosing, distribution, samplers, recipes, extending, mathematics,
-//! verification, performance and known wrong samplers; with the feature `diffusers` models, migrating and
-//! checkpoints; with `proptest` testing.
+//! The [guide] has the pages choosing, samplers, recipes, extending, law, distribution, likelihood,
+//! reverse variance, flow likelihood, tuning, parallel, mathematics, verification, performance and
+//! known wrong samplers; with the feature `diffusers` models, migrating and checkpoints; with
+//! `proptest` testing.
 //!
 //! # Conventions
 //!
