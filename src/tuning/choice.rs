@@ -118,10 +118,11 @@ impl<'a> Choice<'a> {
                 spectrum.gaussian(spectrum.variances().len())?
             }
         };
+        let surrogate = Surrogate::gaussian(&data)?;
         let task = Task {
             choice: self,
-            surrogate: Surrogate::gaussian(&data)?,
-            coarse: coarse(&data)?,
+            coarse: coarse(surrogate.moments())?,
+            surrogate,
         };
         let (mut candidates, mut refused) = (Vec::new(), Vec::new());
         let mut grids = HashMap::new();
@@ -149,8 +150,8 @@ impl<'a> Choice<'a> {
 
 /// The largest budget: from there on the choice does not matter, and ranking takes long.
 const MOST: usize = 1000;
-/// Directions on which errors of the model are followed.
-const DIRECTIONS: usize = 12;
+/// Directions along which errors are followed: it costs more than the moments do.
+const DIRECTIONS: usize = 64;
 
 /// Why an entry is no sampler for a plain checkpoint.
 fn no_candidate(entry: &Entry) -> Option<&'static str> {
@@ -165,18 +166,13 @@ fn no_candidate(entry: &Entry) -> Option<&'static str> {
     }
 }
 
-/// A few of the directions, from the largest variance to the smallest: errors change smoothly with
-/// the variance, and following them costs more than the moments do.
+/// The data, or as many of its directions as are followed: each the mean of a share of them, so that
+/// the mean variance, the unit of errors, is the data's.
 fn coarse(data: &Gaussian) -> Result<Gaussian, Error> {
-    let mut v = data.variances().to_vec();
-    v.sort_by(|a, b| b.total_cmp(a));
-    let count = v.len().min(DIRECTIONS);
-    let at = |k: usize| v[k * (v.len() - 1) / (count - 1).max(1)];
-    let mean: f64 = v.iter().sum::<f64>() / v.len() as f64;
-    // The unit of an error of the model is the mean variance: that of all directions.
-    let mut kept: Vec<f64> = (0..count).map(at).collect();
-    kept.push(mean);
-    Gaussian::diagonal(&vec![0.0; kept.len()], &kept)
+    if data.variances().len() <= DIRECTIONS {
+        return Ok(data.clone());
+    }
+    Spectrum::of(data).gaussian(DIRECTIONS)
 }
 
 type Grids = HashMap<(Spacing, usize), Result<Grid, Error>>;

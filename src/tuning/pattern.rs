@@ -104,18 +104,17 @@ fn ordered(knots: &[f64]) -> bool {
 /// The nearest knots that are in order and within 0..=1.
 pub(super) fn put_in_order(knots: &mut [f64]) {
     knots.sort_by(f64::total_cmp);
-    let count = knots.len();
+    // Twice the least distance: a sum that is rounded down is in order still.
     let mut least = CLOSE;
     for knot in knots.iter_mut() {
         *knot = knot.max(least);
-        least = *knot + CLOSE;
+        least = *knot + 2.0 * CLOSE;
     }
     let mut most = 1.0;
     for knot in knots.iter_mut().rev() {
         *knot = knot.min(most);
-        most = *knot - CLOSE;
+        most = *knot - 2.0 * CLOSE;
     }
-    debug_assert!(count as f64 * CLOSE < 1.0 || !ordered(knots) || count == 0);
 }
 
 #[cfg(test)]
@@ -124,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_narrow_valley_is_followed_to_its_minimum() {
-        // Knots that want equal products of neighbouring gaps, in a valley 100 times as long as wide.
+        // A valley ten times as long as wide, across all knots.
         let target = [0.2, 0.3, 0.55, 0.8];
         let square = |knots: &[f64], _| {
             let d: Vec<f64> = knots.iter().zip(&target).map(|(k, t)| k - t).collect();
@@ -136,10 +135,13 @@ mod tests {
             value: f64::INFINITY,
         };
         found.value = square(&found.knots, 0.0).unwrap_or(f64::NAN);
+        let start = found.value;
         let used = improve(&mut found, 4000, square);
         assert!(used < 4000, "it ends by itself");
+        assert!(found.value < 1e-6 * start, "{found:?}");
         for (knot, target) in found.knots.iter().zip(&target) {
-            assert!((knot - target).abs() < 1e-3, "{:?}", found.knots);
+            // Within the valley a step of one knot that is FINE gains only from 50 FINE away on.
+            assert!((knot - target).abs() < 200.0 * FINE, "{:?}", found.knots);
         }
     }
 

@@ -102,7 +102,7 @@ fn with_two_knots_the_search_finds_the_minimum_of_a_fine_lattice() {
         &DpmSolverPlusPlus::new(),
     ] {
         let found = unbounded(&schedule, solver, 3).run(&known, &known).unwrap();
-        let knots = lattice(150);
+        let knots = lattice(110);
         let mut least = f64::INFINITY;
         for (i, a) in knots.iter().enumerate() {
             for b in &knots[i + 1..] {
@@ -114,7 +114,7 @@ fn with_two_knots_the_search_finds_the_minimum_of_a_fine_lattice() {
             "{} {least}",
             found.error()
         );
-        assert!(found.error() >= least * 0.97, "{} {least}", found.error());
+        assert!(found.error() >= least * 0.95, "{} {least}", found.error());
     }
 }
 
