@@ -5,6 +5,7 @@
 mod asked;
 mod batches;
 mod common;
+mod corners;
 mod exact;
 mod failures;
 mod guided;

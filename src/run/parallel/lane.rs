@@ -232,7 +232,8 @@ impl<A: Real, D: Dimension> Place<A, D> {
         };
         if moved {
             let old = row_of(evaluated.x, first);
-            for output in 0..wanted.min(evaluated.count) {
+            let gradients = self.gradients(guidance);
+            for output in 0..wanted.min(evaluated.count).saturating_sub(gradients) {
                 let mut output = row_of_mut(evaluated.outputs, output * all + first);
                 self.carry(&old, &mut output, settings.data_variance)?;
             }
@@ -247,6 +248,16 @@ impl<A: Real, D: Dimension> Place<A, D> {
             .map(|view| view.as_deref().unwrap_or(outputs));
         let told = told.get(..wanted.min(evaluated.count)).unwrap_or(&[]);
         self.tell((prediction, guidance), told, noise, data)
+    }
+
+    /// How many of the last outputs are a classifier's gradients, which do not move as predictions
+    /// do. They stay; so does nothing of a form that says it only of inner products, which is then
+    /// slower to converge.
+    fn gradients(&self, guidance: &dyn Guidance) -> usize {
+        let query = self.driver.query();
+        let at = query.map(|query| query.evaluation(0, self.driver.prediction()));
+        let combination = at.and_then(|at| guidance.combine(&at, None).ok());
+        combination.map_or(0, |combination| combination.gradients().len())
     }
 
     /// The output at `old` carried along to this state, as if the data were Gaussian of this
