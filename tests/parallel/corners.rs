@@ -132,6 +132,14 @@ fn a_window_that_moves_begins_where_the_last_estimate_leads() {
 }
 
 #[test]
+fn the_reference_variance_is_a_quarter_unless_it_is_said() {
+    let parallel = ddim(5).parallel(3, 0.0).unwrap();
+    let said = |variance| parallel.clone().with_data_variance(variance).unwrap();
+    assert_eq!(parallel, said(0.25));
+    assert_ne!(parallel, said(0.5));
+}
+
+#[test]
 fn zeros_of_either_sign_are_not_the_same_state() {
     // At the end the model asks for the sign, and until then it gives the state back: −0.
     let sampler = ddim(5);

@@ -203,7 +203,7 @@ impl<A: Real, D: Dimension> Lane<A, D> {
             row += 1;
             // A guess too far away: the next window ends with it. What fails at the right state too
             // fails when the front comes there.
-            if told.is_err() || walker.driver.is_finished() || self.rows == settings.window {
+            if told.is_err() || walker.driver.is_finished() {
                 return Ok(());
             }
             walker.push(sample, into);
@@ -251,8 +251,8 @@ impl<A: Real, D: Dimension> Place<A, D> {
     }
 
     /// How many of the last outputs are a classifier's gradients, which do not move as predictions
-    /// do. They stay; so does nothing of a form that says it only of inner products, which is then
-    /// slower to converge.
+    /// do: they stay. A form that weighs by inner products does not say it beforehand, and all its
+    /// outputs are carried along: more sweeps, the same result.
     fn gradients(&self, guidance: &dyn Guidance) -> usize {
         let query = self.driver.query();
         let at = query.map(|query| query.evaluation(0, self.driver.prediction()));
