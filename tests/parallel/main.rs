@@ -9,4 +9,5 @@ mod corners;
 mod exact;
 mod failures;
 mod guided;
+mod overflow;
 mod tolerance;
