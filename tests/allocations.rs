@@ -91,13 +91,18 @@ impl<A: Real, D: Dimension> Denoiser<A, D> for Plain {
         out: &mut ArrayRef<A, D>,
     ) -> Result<(), Infallible> {
         let samples = x.shape()[0];
-        for j in 0..query.outputs() {
-            let factor = A::cast(query.level().sigma() / (j + 1) as f64);
-            let rows = Slice::from(j * samples..(j + 1) * samples);
-            out.slice_axis_mut(Axis(0), rows)
-                .zip_mut_with(x, |o, &x| *o = factor * x);
+        let one = |row: usize| Slice::from(row..row + 1);
+        for (row, level) in query.row_levels(samples).enumerate() {
+            let factor = A::cast(level.sigma() / (row / samples + 1) as f64);
+            let x = x.slice_axis(Axis(0), one(row % samples));
+            out.slice_axis_mut(Axis(0), one(row))
+                .zip_mut_with(&x, |o, &x| *o = factor * x);
         }
         Ok(())
+    }
+
+    fn reads_rows(&self) -> bool {
+        true
     }
 }
 

@@ -53,6 +53,9 @@ forward!(&mut C, Box<C>);
 ///
 /// `outputs` counts those of the model; a query for more calls the classifier for the last one.
 ///
+/// A classifier does not say whether it reads the level of each row. Where both do, say it of the
+/// pair: [`PerRow`](super::PerRow) around it.
+///
 /// ```
 /// use diffusion_sampler::{
 ///     Prediction, Query,

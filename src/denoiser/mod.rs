@@ -103,9 +103,10 @@ pub trait Denoiser<A: Real, D: Dimension> {
     }
 
     /// Whether the model takes rows of which each has a level of its own ([`Query::level_of`]) and
-    /// belongs to a sample ([`Query::sample_of`]) that may have several rows in one call, as those of
-    /// a [`ParallelRun`](crate::run::ParallelRun) do. By default it does not, and such a run refuses
-    /// it rather than show it one level for all. [`PerRow`] says that a closure does.
+    /// belongs to a sample ([`Query::sample_of`]) that may have several rows in one call, as those
+    /// of a [`ParallelRun`](crate::run::ParallelRun) do. By default it does not, and such a run, or
+    /// a [`DdimStep`](crate::run::DdimStep) whose samples have levels of their own, refuses it
+    /// rather than show it one level for all. [`PerRow`] says that a closure does.
     fn reads_rows(&self) -> bool {
         false
     }

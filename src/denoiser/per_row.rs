@@ -10,7 +10,12 @@ use crate::real::Real;
 
 /// A model of which its author says that it takes rows at levels of their own
 /// ([`Query::level_of`]), of which several may belong to one sample ([`Query::sample_of`]): what a
-/// closure cannot say of itself. A [`ParallelRun`](crate::run::ParallelRun) asks for it.
+/// closure cannot say of itself. A [`ParallelRun`](crate::run::ParallelRun) asks for it, and a
+/// [`DdimStep`](crate::run::DdimStep) whose samples have levels of their own.
+///
+/// A closure of [`from_fn`](super::from_fn) is told one level and cannot do so: take
+/// [`from_query_fn`](super::from_query_fn). A [`WithClassifier`](super::WithClassifier) does not
+/// say it either, since its classifier does not: wrap the pair.
 ///
 /// ```
 /// use diffusion_sampler::denoiser::{PerRow, from_query_fn};

@@ -129,6 +129,10 @@ impl<A: Real, D: Dimension, O: Oracle> Denoiser<A, D> for PositionDenoiser<O> {
     fn reads_positions(&self) -> bool {
         true
     }
+
+    fn reads_rows(&self) -> bool {
+        true
+    }
 }
 
 /// One place of an axis.

@@ -77,6 +77,9 @@ impl DdimStep {
 
     /// The steps of a batch in which every sample has its own levels.
     ///
+    /// The model is shown the level of each ([`Query::level_of`](crate::Query::level_of)); one that
+    /// does not [read them](Denoiser::reads_rows) is refused, unless all are the same.
+    ///
     /// # Errors
     ///
     /// [`Error::WrongLength`] unless both lists have the same length, at least 1; as

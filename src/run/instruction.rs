@@ -93,6 +93,13 @@ impl<'a> Instruction<'a> {
         self.positions.filter(|_| self.from.len() > 1)
     }
 
+    /// Whether the samples' levels, those that the step leaves or those that it reaches, are not all
+    /// the same.
+    pub(super) fn rows_differ(&self) -> bool {
+        let differ = |levels: &[NoiseLevel]| levels.windows(2).any(|pair| pair[0] != pair[1]);
+        self.positions.is_none() && (differ(self.from) || differ(self.to))
+    }
+
     /// The places of the positions in arrays of this shape, where not all have one stage.
     pub(super) fn places(&self, shape: &[usize]) -> Result<Option<Places<'a>>, Error> {
         let places = |along: Along<'a>| Places::new(shape, along.axis, along.of);

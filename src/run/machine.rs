@@ -199,7 +199,8 @@ impl<A: Real, D: Dimension> Machine<A, D> {
     ///
     /// [`Error::NonFinite`], [`Error::OutputNotWritten`], [`Error::CoefficientOverflow`],
     /// [`Error::WrongLength`] unless the stage is one or one for each sample,
-    /// [`Error::PredictionUndefined`]; what the model's guidance or the noise's
+    /// [`Error::RowsNotRead`] where samples have levels of their own that the model does not
+    /// [read](Denoiser::reads_rows), [`Error::PredictionUndefined`]; what the model's guidance or the noise's
     /// [`check`](NoiseSource::check) refuses; the model's own error.
     pub fn take<M, N>(
         &mut self,
@@ -284,6 +285,9 @@ impl<A: Real, D: Dimension> Machine<A, D> {
             )?;
             return Ok(());
         };
+        if instruction.rows_differ() && !model.reads_rows() {
+            return Err(Error::RowsNotRead.into());
+        }
         positions::check_model::<A, D, M>(instruction, model)?;
         let outputs = self.evaluate(model, instruction, &query)?;
         let guidance = model.guidance()?;

@@ -94,6 +94,10 @@ impl<D: RemoveAxis> Denoiser<f64, D> for Network {
         }
         Ok(())
     }
+
+    fn reads_rows(&self) -> bool {
+        true
+    }
 }
 
 pub(crate) fn outputs(count: usize, x: &Image, level: &NoiseLevel) -> Vec<Array3<f64>> {

@@ -5,7 +5,9 @@
 mod asked;
 mod batches;
 mod common;
+mod corners;
 mod exact;
 mod failures;
 mod guided;
+mod overflow;
 mod tolerance;

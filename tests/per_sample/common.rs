@@ -74,6 +74,10 @@ impl<A: Real> Denoiser<A, Ix2> for Smooth {
         }
         Ok(())
     }
+
+    fn reads_rows(&self) -> bool {
+        true
+    }
 }
 
 pub(crate) fn schedule() -> TableSchedule {

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 use diffusion_sampler::{
     Denoiser, Error, KeyedNoise, NoiseLevel, Prediction, Query, RunError, Sampler,
-    denoiser::{Classifier, Guided, Models, WithClassifier},
+    denoiser::{Classifier, Guided, Models, PerRow, WithClassifier, from_query_fn},
     guidance::{
         ClassifierFree, ClassifierGuidance, Combination, Evaluation, Guidance, GuidanceWeight,
         Products,
@@ -219,7 +219,18 @@ fn each_sample_of_one_step_reads_its_outputs_by_its_own_combination() {
         schedule().level(50.0).unwrap(),
     ];
     let edge = 0.5 * (t.rho() + s.rho());
-    let models = Models((Smooth(Prediction::Noise), Other));
+    let other = |level: &NoiseLevel| 0.7 * level.sigma() - 0.2;
+    let both = move |_: &ArrayRef<f64, Ix2>, query: &Query<'_>, out: &mut ArrayRef<f64, Ix2>| {
+        for (row, (mut out, level)) in out.outer_iter_mut().zip(query.row_levels(2)).enumerate() {
+            out.fill(if row < 2 {
+                Smooth::at(1.0, &level)
+            } else {
+                other(&level)
+            });
+        }
+        Ok::<(), Infallible>(())
+    };
+    let models = PerRow(from_query_fn(Prediction::Noise, 2, both));
     let start = || Machine::new(Array2::<f64>::ones((2, 4)), 0).unwrap();
     let noise = &mut KeyedNoise::new(0);
     let mut together = start();
@@ -234,8 +245,7 @@ fn each_sample_of_one_step_reads_its_outputs_by_its_own_combination() {
         .unwrap();
     for (row, level) in [t, s].into_iter().enumerate() {
         let (alpha, sigma) = (level.alpha(), level.sigma());
-        // Both models look at the first sample's level.
-        let (own, other) = (Smooth::at(1.0, &t), 0.7 * t.sigma() - 0.2);
+        let (own, other) = (Smooth::at(1.0, &level), other(&level));
         let noise = if row == 0 {
             2.0 * own - other
         } else {

@@ -15,6 +15,7 @@ mod own;
 mod positions;
 mod refusals;
 mod restart;
+mod rows;
 mod shapes;
 mod single_steps;
 mod steps;

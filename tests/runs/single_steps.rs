@@ -257,6 +257,9 @@ fn the_model_sees_the_level_of_every_sample() {
             }
             Ok(())
         }
+        fn reads_rows(&self) -> bool {
+            true
+        }
     }
     let from = levels([1000.0, 640.0, 333.5, 20.0]);
     let step = DdimStep::per_sample(&from, &[NoiseLevel::clean(); 4], Kappa::Ddim).unwrap();
@@ -289,6 +292,10 @@ impl Denoiser<f32, Ix2> for Each {
             out.zip_mut_with(&x, |o, &x| *o = self.0 * Smooth::at(x, &level));
         }
         Ok(())
+    }
+
+    fn reads_rows(&self) -> bool {
+        true
     }
 }
 

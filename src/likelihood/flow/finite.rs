@@ -97,6 +97,14 @@ impl<A: Real, D: Dimension, M: Denoiser<A, D>> Denoiser<A, D> for FiniteDifferen
     fn outputs(&self) -> Option<usize> {
         self.model.outputs()
     }
+
+    fn reads_positions(&self) -> bool {
+        self.model.reads_positions()
+    }
+
+    fn reads_rows(&self) -> bool {
+        self.model.reads_rows()
+    }
 }
 
 impl<A: Real, D: Dimension, M: Denoiser<A, D>> JacobianProduct<A, D> for FiniteDifferences<M> {

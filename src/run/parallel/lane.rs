@@ -97,10 +97,11 @@ impl<A: Real, D: Dimension> Place<A, D> {
     }
 
     /// The distance to the state of a row, in units of the marginal deviation; 0 only where they
-    /// are equal.
+    /// are equal, the signs of zeros included.
     fn residual(&self, old: &ArrayRef<A, D>) -> Result<f64, Error> {
         let x = self.machine.state();
-        if x == old {
+        let mut pairs = x.iter().zip(old);
+        if pairs.all(|(x, old)| x == old && x.is_sign_negative() == old.is_sign_negative()) {
             return Ok(0.0);
         }
         let squares = kernel::squared_residuals(x, &[(1.0, old)])?;
@@ -134,7 +135,8 @@ impl<A: Real, D: Dimension> Lane<A, D> {
         self.front.push(sample, into);
         self.rows = 1;
         let zero = Array::from_elem(self.front.machine.state().raw_dim(), A::zero());
-        self.extend(self.front.clone(), &zero, settings, (sample, noise), into)
+        self.extend(self.front.clone(), &zero, settings, (sample, noise), into);
+        Ok(())
     }
 
     /// Fills the window behind `walker`, whose row is its last, with the plan's own updates and
@@ -146,20 +148,16 @@ impl<A: Real, D: Dimension> Lane<A, D> {
         settings: Settings,
         (sample, noise): (usize, &mut RowNoise<N>),
         into: &mut Filling<A>,
-    ) -> Result<(), Error> {
+    ) {
         while self.rows < settings.window {
-            match walker.tell((Prediction::Data, &Unguided), &[data], noise, None) {
-                // A guess too far away: the window ends before it.
-                Err(Error::NonFinite { .. }) => break,
-                other => other?,
-            }
-            if walker.driver.is_finished() {
+            let told = walker.tell((Prediction::Data, &Unguided), &[data], noise, None);
+            // A guess too far away: the window ends before it.
+            if told.is_err() || walker.driver.is_finished() {
                 break;
             }
             walker.push(sample, into);
             self.rows += 1;
         }
-        Ok(())
     }
 
     /// One sweep: the plan's updates with the outputs at the old states give the new ones, the
@@ -201,19 +199,18 @@ impl<A: Real, D: Dimension> Lane<A, D> {
             let residual = walker.residual(&evaluated.state(row))?;
             let lent = (&mut *noise, last(row).then_some(&mut data));
             let at = (row, residual > 0.0);
-            match walker.tell_row(evaluated, at, guidance, settings, lent) {
-                // A guess too far away: the next window ends with it.
-                Err(Error::NonFinite { .. }) => return Ok(()),
-                other => other?,
-            }
+            let told = walker.tell_row(evaluated, at, guidance, settings, lent);
             row += 1;
-            if walker.driver.is_finished() || self.rows == settings.window {
+            // A guess too far away: the next window ends with it. What fails at the right state too
+            // fails when the front comes there.
+            if told.is_err() || walker.driver.is_finished() {
                 return Ok(());
             }
             walker.push(sample, into);
             self.rows += 1;
         }
-        self.extend(walker, &data, settings, (sample, noise), into)
+        self.extend(walker, &data, settings, (sample, noise), into);
+        Ok(())
     }
 }
 
@@ -235,7 +232,8 @@ impl<A: Real, D: Dimension> Place<A, D> {
         };
         if moved {
             let old = row_of(evaluated.x, first);
-            for output in 0..wanted.min(evaluated.count) {
+            let gradients = self.gradients(guidance);
+            for output in 0..wanted.min(evaluated.count).saturating_sub(gradients) {
                 let mut output = row_of_mut(evaluated.outputs, output * all + first);
                 self.carry(&old, &mut output, settings.data_variance)?;
             }
@@ -252,6 +250,16 @@ impl<A: Real, D: Dimension> Place<A, D> {
         self.tell((prediction, guidance), told, noise, data)
     }
 
+    /// How many of the last outputs are a classifier's gradients, which do not move as predictions
+    /// do: they stay. A form that weighs by inner products does not say it beforehand, and all its
+    /// outputs are carried along: more sweeps, the same result.
+    fn gradients(&self, guidance: &dyn Guidance) -> usize {
+        let query = self.driver.query();
+        let at = query.map(|query| query.evaluation(0, self.driver.prediction()));
+        let combination = at.and_then(|at| guidance.combine(&at, None).ok());
+        combination.map_or(0, |combination| combination.gradients().len())
+    }
+
     /// The output at `old` carried along to this state, as if the data were Gaussian of this
     /// variance: o + (g − p)/q · (x − x̃), where D = px + qo and g is the slope of D.
     fn carry(
@@ -263,8 +271,8 @@ impl<A: Real, D: Dimension> Place<A, D> {
         let level = self.level();
         let data = self.driver.prediction().data(&level)?;
         let slope = (slope(&level, variance) - data.x) / data.output;
-        // The update cannot tell one output from another where it does not depend on it.
-        if !slope.is_finite() {
+        // No output, or any, stands for this estimate of x₀: at σ = 0, or at α = 0 and v = ∞.
+        if !A::cast(slope).is_finite() {
             return Ok(());
         }
         let form = kernel::affine(1.0, &[slope, -slope]);

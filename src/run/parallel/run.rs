@@ -205,9 +205,14 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> ParallelRun<A, D, N> {
             false => query.with_outputs(wanted),
         });
         if let Some(query) = query {
+            let (dim, mut view) = (outputs.raw_dim(), outputs.view_mut());
             model
-                .denoise(&self.window.x, &query, &mut outputs.view_mut())
+                .denoise(&self.window.x, &query, &mut view)
                 .map_err(RunError::Denoiser)?;
+            if view.raw_dim() != dim {
+                let name = "output buffer";
+                return Err(Error::LayoutChanged { name }.into());
+            }
         }
         self.check_written(&outputs, rows)?;
         let guidance = model.guidance()?;

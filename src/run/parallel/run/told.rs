@@ -4,7 +4,7 @@
 use ndarray::{ArrayRef, Dimension};
 
 use super::ParallelRun;
-use crate::error::Error;
+use crate::error::{Error, require_length};
 use crate::guidance::{Guidance, Unguided};
 use crate::noise::NoiseSource;
 use crate::real::Real;
@@ -61,8 +61,8 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> ParallelRun<A, D, N> {
     ///
     /// # Errors
     ///
-    /// As [`tell`](Self::tell); [`Error::WrongLength`] for fewer outputs than the guidance reads;
-    /// what the guidance refuses.
+    /// As [`tell`](Self::tell); [`Error::WrongLength`] for fewer outputs than the guidance wants, or
+    /// more than it reads; what the guidance refuses.
     pub fn tell_guided(
         &mut self,
         guidance: &dyn Guidance,
@@ -80,6 +80,11 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> ParallelRun<A, D, N> {
                 found: outputs.shape().to_vec(),
             });
         }
+        let query = self.window.query();
+        let wanted = query.map(|query| combiner::wanted(guidance, &query, self.prediction));
+        let wanted = wanted.transpose()?.unwrap_or(1);
+        let expected = count.clamp(wanted, guidance.outputs().max(wanted));
+        require_length("outputs", expected, count)?;
         let mut own = self.buffer(count)?;
         own.assign(outputs);
         self.sweep(guidance, own, count)
