@@ -138,3 +138,42 @@ fn probes_are_counted() {
     }
     assert_eq!(Probes::basis().count(), None);
 }
+
+#[test]
+fn no_samples_keep_their_dimension() -> Outcome {
+    let (flow, _) = flow(&vp()?, (-3.0, 3.0), 4)?;
+    let data = Gaussian::isotropic(&[0.0; 3], 1.0)?;
+    let none = flow.exact(&data, &Array2::<f64>::zeros((0, 3)))?;
+    assert_eq!(none.dim(), 3);
+    let wrong = flow.exact(&data, &Array2::<f64>::zeros((0, 2)));
+    assert!(matches!(
+        wrong,
+        Err(Error::WrongLength {
+            expected: 3,
+            found: 2,
+            ..
+        })
+    ));
+    let mut model = data.denoiser(Prediction::Noise);
+    let none = flow.estimate(&mut model, &Array2::<f64>::zeros((0, 3)), &Probes::basis())?;
+    assert_eq!(none.dim(), 3);
+    Ok(())
+}
+
+#[test]
+fn directions_of_another_shape_do_not_panic() -> Outcome {
+    use diffusion_sampler::{Query, likelihood::JacobianProduct};
+    let level = NoiseLevel::new(0.5, 0.8, 0.6)?;
+    let model = from_fn::<f64, Ix2>(Prediction::Noise, |_, _, out| out.fill(1.0));
+    let mut model = FiniteDifferences::new(model);
+    for rows in [0, 1] {
+        let x = Array2::zeros((rows, 2));
+        let (mut out, mut product) = (x.clone(), Array2::zeros((4, 2)));
+        let query = Query::new(&level);
+        let v = Array2::ones((3, 2));
+        model.denoise_along(&x, &v, &query, &mut out, &mut product)?;
+        // No number for rows that are no samples.
+        assert!(product.row(3).iter().all(|p: &f64| p.is_nan()));
+    }
+    Ok(())
+}

@@ -1,14 +1,15 @@
 //! What a run of a network with a variance refuses.
 
 use diffusion_sampler::{
-    Error, Prediction, RunError,
+    Error, Grid, Prediction, RunError,
     denoiser::{Guided, from_query_fn},
     guidance::ClassifierFree,
-    solver::{FirstOrder, Heun},
+    posterior::{AnalyticVariance, DataErrors, ReverseVariance},
+    solver::{FirstOrder, Heun, catalogue},
 };
 use ndarray::{Array2, ArrayRef, Axis, Ix2, array};
 
-use crate::common::Outcome;
+use crate::common::{Outcome, linear};
 use crate::two_heads::{ELEMENTS, sampler, start, two_heads};
 
 #[test]
@@ -126,5 +127,65 @@ fn models_that_do_not_fit_are_refused() -> Outcome {
         };
         assert_eq!(output, forgotten);
     }
+    Ok(())
+}
+
+#[test]
+fn a_plan_of_another_variance_is_refused_since_f_begins_at_the_posteriors() -> Outcome {
+    let errors = |grid: &Grid| DataErrors::new(3, 3.0, grid.levels()[..3].to_vec(), vec![0.3; 3]);
+    let grid = Grid::trailing(&linear()?, 3)?;
+    let analytic = AnalyticVariance::new(errors(&grid)?)?;
+    let solvers = [
+        FirstOrder::ddpm().with_reverse_variance(ReverseVariance::FixedLarge),
+        FirstOrder::ddpm().with_reverse_variance(ReverseVariance::Explicit(0.3)),
+        FirstOrder::ddpm().with_analytic_variance(analytic.clone()),
+        // DDIM's mean with noise: γ is 0, and no lower end.
+        FirstOrder::ddim().with_analytic_variance(analytic),
+    ];
+    let output = Array2::<f64>::zeros((2, ELEMENTS));
+    for solver in solvers {
+        let mut run = start(&sampler(&solver, 3)?, 2, 5)?;
+        let before = run.state().to_owned();
+        let refused = run.tell_learned(&output, &output);
+        assert!(
+            matches!(refused, Err(Error::DegenerateEdge { from: 1000.0, .. })),
+            "{solver:?}: {refused:?}"
+        );
+        assert_eq!((run.step(), run.state()), (0, &*before));
+    }
+    // On neighbouring knots the two variances differ little, and are told apart.
+    let plan = FirstOrder::ddpm().with_reverse_variance(ReverseVariance::FixedLarge);
+    let mut run = start(&sampler(&plan, 1000)?, 2, 5)?;
+    assert!(run.tell_learned(&output, &output).is_err());
+    Ok(())
+}
+
+#[test]
+fn every_plan_of_one_stage_with_the_posteriors_noise_is_taken() -> Outcome {
+    let output = Array2::<f64>::zeros((2, ELEMENTS));
+    let mut taken = 0;
+    for entry in catalogue() {
+        let sampler = sampler(entry.solver.as_ref(), 6)?;
+        let plan = sampler.plan();
+        if !plan.is_stochastic() || plan.steps().iter().any(|step| step.stages.len() > 1) {
+            continue;
+        }
+        let mut run = start(&sampler, 2, 5)?;
+        while run.ask()?.is_some() {
+            run.tell_learned(&output, &output)?;
+        }
+        taken += 1;
+    }
+    assert!(taken >= 8, "{taken}");
+    Ok(())
+}
+
+#[test]
+fn an_output_that_overflows_the_variance_is_an_error() -> Outcome {
+    let mut run = start(&sampler(&FirstOrder::ddpm(), 3)?, 2, 5)?;
+    let output = Array2::<f64>::zeros((2, ELEMENTS));
+    let f = Array2::from_elem((2, ELEMENTS), 1e6);
+    let refused = run.tell_learned(&output, &f);
+    assert!(matches!(refused, Err(Error::NonFinite { step: 0, .. })));
     Ok(())
 }

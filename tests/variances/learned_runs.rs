@@ -1,16 +1,17 @@
 //! Runs of a network that gives the variance beside its prediction.
 
 use diffusion_sampler::{
-    Error, Grid, KeyedNoise, Prediction, RunError, Sampler,
-    denoiser::{Guided, from_query_fn, split_channels},
+    Error, Grid, KeyedNoise, Prediction, Sampler,
+    denoiser::from_query_fn,
     guidance::ClassifierFree,
     noise::{LearnedNoise, NoiseKey, NoiseSource, PerSample, Stream},
-    schedule::TableSchedule,
-    solver::{DpmSolverPlusPlus, FirstOrder, Heun, Solver},
+    schedule::RectifiedFlow,
+    solver::{DpmSolverPlusPlus, FirstOrder},
 };
-use ndarray::{Array2, Array3, ArrayRef, Axis, Ix2, array, concatenate};
+use ndarray::{Array2, Axis, Ix2};
 
 use crate::common::{Outcome, linear};
+use crate::two_heads::{ELEMENTS, network, sampler, start, two_heads};
 
 /// guided-diffusion's p_sample_loop on its respaced betas, written out for one element at a time,
 /// with this crate's normals.
@@ -186,5 +187,73 @@ fn an_empty_batch_takes_its_steps_and_a_multistep_solver_of_one_stage_does_too()
     let mut run = start(&sampler(&DpmSolverPlusPlus::sde(), 6)?, 2, 5)?;
     run.complete_learned(&mut two_heads())?;
     assert!(run.state().iter().all(|x| x.is_finite()));
+    Ok(())
+}
+
+#[test]
+fn a_run_is_resumed_and_restarted_to_the_bit() -> Outcome {
+    let sampler = sampler(&FirstOrder::ddpm(), 6)?;
+    let mut whole = start(&sampler, 3, 2)?;
+    whole.complete_learned(&mut two_heads())?;
+    let mut first = start(&sampler, 3, 2)?;
+    for _ in 0..3 {
+        first.advance_learned(&mut two_heads())?;
+    }
+    let noise = || LearnedNoise::new(KeyedNoise::new(2));
+    let mut resumed = sampler.resume(first.snapshot(), Prediction::Noise, noise())?;
+    resumed.complete_learned(&mut two_heads())?;
+    assert_eq!(resumed.state(), whole.state());
+    // Nothing of the run before is left.
+    first.restart(noise())?;
+    first.complete_learned(&mut two_heads())?;
+    assert_eq!(first.state(), whole.state());
+    Ok(())
+}
+
+#[test]
+fn pure_noise_is_a_start_like_any_other() -> Outcome {
+    // α = 0: γ = σ_s and β = σ_t² = 1, so that f = 1 adds z itself.
+    let schedule = linear()?.zero_terminal_snr()?;
+    let grid = Grid::from_times(&schedule, &[1000.0, 400.0, 0.0])?;
+    let sampler = Sampler::new(&schedule, &grid, &FirstOrder::ddpm())?;
+    let noise = LearnedNoise::new(KeyedNoise::new(4));
+    let mut run = sampler.start::<f64, _, _>((2, 3), Prediction::Velocity, noise)?;
+    let (zeros, one) = (Array2::zeros((2, 3)), Array2::from_elem((2, 3), 1.0));
+    // v = αE − σD is −D here: D = 0.
+    run.tell_learned(&zeros, &one)?;
+    let mut z = vec![0.0; 6];
+    let key = NoiseKey::new(0, 0, Stream::Step(0));
+    NoiseSource::<f64>::fill_batch(&mut KeyedNoise::new(4), key, 2, &mut z)?;
+    for (found, z) in run.state().iter().zip(z) {
+        assert!((found - z).abs() < 1e-14 * z.abs(), "{found} and {z}");
+    }
+    Ok(())
+}
+
+#[test]
+fn on_a_flow_f_is_between_the_forward_variance_of_its_own_scale_and_the_posteriors() -> Outcome {
+    // β by Bayes in the scale in which α² + σ² = 1, times the target's scale.
+    let flow = RectifiedFlow::new();
+    let grid = Grid::from_times(&flow, &[0.9, 0.5, 0.0])?;
+    let sampler = Sampler::new(&flow, &grid, &FirstOrder::ddpm())?;
+    let noise = LearnedNoise::new(KeyedNoise::new(4));
+    let mut run = sampler.start::<f64, _, _>((2, 3), Prediction::Data, noise)?;
+    let before = run.state().to_owned();
+    let f = Array2::from_elem((2, 3), 0.4);
+    run.tell_learned(&Array2::zeros((2, 3)), &f)?;
+    let (alpha_t, sigma_t, alpha_s, sigma_s) = (0.1f64, 0.9f64, 0.5f64, 0.5f64);
+    let (n_t, n_s) = (alpha_t.hypot(sigma_t), alpha_s.hypot(sigma_s));
+    let ratio = (alpha_t / n_t) / (alpha_s / n_s);
+    let beta = n_s * n_s * (1.0 - ratio * ratio);
+    let r = sigma_s * alpha_t / (sigma_t * alpha_s);
+    let gamma2 = sigma_s * sigma_s * (1.0 - r * r);
+    let v = beta.powf(0.7) * gamma2.powf(0.3);
+    let mut z = vec![0.0; 6];
+    let key = NoiseKey::new(0, 0, Stream::Step(0));
+    NoiseSource::<f64>::fill_batch(&mut KeyedNoise::new(4), key, 2, &mut z)?;
+    for ((found, x), z) in run.state().iter().zip(&before).zip(z) {
+        let expected = r * sigma_s / sigma_t * x + v.sqrt() * z;
+        assert!((found - expected).abs() < 1e-13, "{found} and {expected}");
+    }
     Ok(())
 }

@@ -1,13 +1,15 @@
 //! A network's variance on tensors, and its channels.
 
+use std::convert::Infallible;
+
 use diffusion_sampler::{
     Error, KeyedNoise, Prediction, RunError,
     denoiser::split_channels,
     noise::LearnedNoise,
     solver::FirstOrder,
-    tensor::{Flat, FlatOps},
+    tensor::{Flat, FlatOps, Scale, TensorOps},
 };
-use ndarray::{Array3, array};
+use ndarray::{Array2, Array3, array};
 
 use crate::common::Outcome;
 use crate::two_heads::{ELEMENTS, network, sampler, start, two_heads};
@@ -70,5 +72,68 @@ fn a_run_on_tensors_is_the_same_run() -> Outcome {
     }
     let values: Vec<f64> = expected.state().iter().copied().collect();
     assert_eq!(run.state().as_slice(), values);
+    Ok(())
+}
+
+/// A library of rows that makes no normals, and never looks for what is not finite.
+struct Bare;
+
+impl TensorOps for Bare {
+    type Tensor = Array2<f64>;
+    type Element = f64;
+    type Error = Infallible;
+
+    fn shape(&self, tensor: &Array2<f64>) -> impl AsRef<[usize]> {
+        tensor.shape().to_vec()
+    }
+
+    fn linear_combination(
+        &self,
+        terms: &[(Scale<'_>, &Array2<f64>)],
+    ) -> Result<Array2<f64>, Infallible> {
+        let mut sum = Array2::zeros(terms[0].1.dim());
+        for (scale, tensor) in terms {
+            for (row, (mut sum, own)) in sum.rows_mut().into_iter().zip(tensor.rows()).enumerate() {
+                sum.scaled_add(scale.of(row), &own);
+            }
+        }
+        Ok(sum)
+    }
+
+    fn upload(&self, values: Vec<f64>, like: &Array2<f64>) -> Result<Array2<f64>, Infallible> {
+        let mut out = Array2::zeros(like.dim());
+        out.iter_mut().zip(values).for_each(|(out, v)| *out = v);
+        Ok(out)
+    }
+
+    fn download(&self, tensor: &Array2<f64>) -> Result<Vec<f64>, Infallible> {
+        Ok(tensor.iter().copied().collect())
+    }
+}
+
+#[test]
+fn a_library_that_does_not_look_refuses_a_step_without_a_variance_too() -> Outcome {
+    let noise = || LearnedNoise::new(KeyedNoise::new(2));
+    let zeros = Array2::<f64>::zeros((3, ELEMENTS));
+    let sampler = sampler(&FirstOrder::ddpm(), 3)?;
+    let mut run = sampler.on(Bare).start(&zeros, Prediction::Noise, noise())?;
+    let before = run.state().clone();
+    let refused = run.tell(&zeros);
+    let Err(RunError::Sampler(Error::NonFinite { step, array, .. })) = refused else {
+        return Err(format!("{refused:?}").into());
+    };
+    assert_eq!((step, array), (0, "noise"));
+    assert_eq!(run.state(), before);
+    // With it, the run is the arrays'.
+    let mut expected = start(&sampler, 3, 2)?;
+    let f = Array2::from_shape_fn((3, ELEMENTS), |(b, i)| 0.3 * b as f64 - 0.2 * i as f64);
+    while run.ask()?.is_some() {
+        run.interpolate(&f)?;
+        run.tell(&zeros)?;
+        expected.tell_learned(&zeros, &f)?;
+    }
+    for (a, b) in run.state().iter().zip(expected.state()) {
+        assert!((a - b).abs() <= 1e-13 * b.abs().max(1.0), "{a} and {b}");
+    }
     Ok(())
 }

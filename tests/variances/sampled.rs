@@ -167,3 +167,13 @@ fn scaled_normals_are_the_sources_times_the_factors_in_a_runs_steps_only() -> Ou
     assert!(NoiseSource::<f32>::as_pure(&drawn).is_none());
     Ok(())
 }
+
+#[test]
+fn no_samples_take_their_steps() -> Outcome {
+    let (sampler, scales, _) = sampler(Kappa::Ddpm, &[1000.0, 620.0, 110.0, 0.0])?;
+    let noise = ScaledNoise::new(KeyedNoise::new(1), scales);
+    let mut run = sampler.start::<f32, _, _>((0, 4), Prediction::Data, noise)?;
+    run.complete(&mut data()?.denoiser(Prediction::Data))?;
+    assert_eq!(run.state().dim(), (0, 4));
+    Ok(())
+}

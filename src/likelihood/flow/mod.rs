@@ -227,7 +227,9 @@ impl FlowLikelihood {
 /// The samples, and the elements of each: also where there are no samples.
 fn shape_of<A, D: Dimension>(x: &ArrayRef<A, D>) -> Result<(usize, usize), Error> {
     let (samples, rest) = x.shape().split_first().ok_or(Error::NoSampleAxis)?;
-    let elements = rest.iter().fold(1, |product: usize, &axis| product.saturating_mul(axis));
+    let elements = rest
+        .iter()
+        .fold(1, |product: usize, &axis| product.saturating_mul(axis));
     Ok((*samples, elements))
 }
 
