@@ -199,13 +199,16 @@ fn errors_of_correlated_data_are_the_diagonal_of_the_posterior_covariance() -> O
 fn errors_between_listed_levels_are_interpolated_element_by_element() -> Outcome {
     let (t, s) = (crate::common::knot(600.0)?, crate::common::knot(500.0)?);
     let errors = ElementErrors::new(2, vec![t, s], vec![4.0, 0.0, 1.0, 1.0])?;
-    let lambda = 0.5 * (t.lambda() + s.lambda());
+    // A quarter of the way: 4^(3/4), and 1/4.
+    let lambda = 0.75 * t.lambda() + 0.25 * s.lambda();
     let schedule = linear()?;
     let middle =
         Path::new(&schedule, &Grid::from_times(&schedule, &[600.0, 500.0])?)?.at_lambda(lambda)?;
     let at = errors.at(&middle)?;
-    near(at[0], 2.0, 1e-9);
-    near(at[1], 0.5, 1e-9);
+    near(at[0], 4f64.powf(0.75), 1e-9);
+    near(at[1], 0.25, 1e-9);
+    let table = DataErrors::new(1, 0.0, vec![t, s], vec![4.0, 1.0])?;
+    near(table.at(&middle)?, at[0], 1e-15);
     assert_eq!(errors.at(&s)?, [1.0, 1.0]);
     Ok(())
 }

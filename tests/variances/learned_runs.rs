@@ -5,6 +5,7 @@ use diffusion_sampler::{
     denoiser::from_query_fn,
     guidance::ClassifierFree,
     noise::{LearnedNoise, NoiseKey, NoiseSource, PerSample, Stream},
+    posterior::{Kappa, StridedPosterior},
     schedule::RectifiedFlow,
     solver::{DpmSolverPlusPlus, FirstOrder},
 };
@@ -255,5 +256,43 @@ fn on_a_flow_f_is_between_the_forward_variance_of_its_own_scale_and_the_posterio
         let expected = r * sigma_s / sigma_t * x + v.sqrt() * z;
         assert!((found - expected).abs() < 1e-13, "{found} and {expected}");
     }
+    Ok(())
+}
+
+#[test]
+fn every_element_of_a_long_sample_has_its_own_variance() -> Outcome {
+    // Longer than the pieces in which a kernel draws.
+    const LONG: usize = 5003;
+    let schedule = linear()?;
+    let grid = Grid::from_times(&schedule, &[800.0, 400.0, 0.0])?;
+    let sampler = Sampler::new(&schedule, &grid, &FirstOrder::ddpm())?;
+    let noise = LearnedNoise::new(KeyedNoise::new(4));
+    let x = Array2::<f64>::zeros((2, LONG));
+    let mut run = sampler.start_from(x.clone(), Prediction::Data, noise)?;
+    let f = Array2::from_shape_fn((2, LONG), |(b, i)| ((i + 7 * b) % 21) as f64 / 10.0 - 1.0);
+    run.tell_learned(&x, &f)?;
+    let q = StridedPosterior::new(grid.start(), grid.levels()[1], Kappa::Ddpm)?;
+    let mut z = vec![0.0; 2 * LONG];
+    let key = NoiseKey::new(0, 0, Stream::Step(0));
+    NoiseSource::<f64>::fill_batch(&mut KeyedNoise::new(4), key, 2, &mut z)?;
+    for ((found, f), z) in run.state().iter().zip(&f).zip(z) {
+        let expected = q.learned_variance(*f)?.sqrt() * z;
+        assert!((found - expected).abs() <= 1e-14 * z.abs());
+    }
+    Ok(())
+}
+
+#[test]
+fn the_model_is_asked_for_two_outputs() -> Outcome {
+    let sampler = sampler(&FirstOrder::ddpm(), 3)?;
+    let mut asked = Vec::new();
+    let mut model = from_query_fn::<f64, Ix2, Error>(Prediction::Noise, 2, |_, query, out| {
+        asked.push(query.outputs());
+        out.fill(0.0);
+        Ok(())
+    });
+    start(&sampler, 2, 5)?.complete_learned(&mut model)?;
+    drop(model);
+    assert_eq!(asked, [2, 2, 2]);
     Ok(())
 }

@@ -28,6 +28,9 @@ fn channels_become_outputs() -> Outcome {
     }
     let refused = split_channels(&network, &mut Array3::zeros((4, 3, 3)));
     assert!(matches!(refused, Err(Error::ShapeMismatch { .. })));
+    // Five rows are no whole number of batches of two.
+    let refused = split_channels(&network, &mut Array3::zeros((5, 2, 3)));
+    assert!(matches!(refused, Err(Error::ShapeMismatch { .. })));
     let refused = split_channels(&array![1.0], &mut array![1.0, 2.0]);
     assert!(matches!(
         refused,
