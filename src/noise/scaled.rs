@@ -108,8 +108,8 @@ impl<A: NormalElement, S: NoiseSource<A> + Sync> NoiseSource<A> for ScaledNoise<
     /// [`Error::WrongLength`] for samples of another number of elements, or more steps; those of
     /// the source.
     fn check(&self, demand: &Demand<'_>) -> Result<(), Error> {
-        // No sample draws nothing, and does not say how many elements it has.
-        let draws = !demand.steps.is_empty() && !demand.rows.is_empty() && demand.elements > 0;
+        // Where nothing is drawn there may be no sample to say how many elements it has.
+        let draws = !demand.steps.is_empty() && demand.elements > 0;
         if matches!(demand.stream, Stream::Step(_)) && draws {
             let elements = usize::try_from(demand.elements).unwrap_or(usize::MAX);
             require_length("noise scales of a step", elements, self.scales.dim)?;

@@ -27,9 +27,11 @@ impl Driver {
         }
         let (update, (from, to)) = (&stage.update, (step.from, step.to));
         let range = learned_range(from, to, update.noise)?;
-        match is_posterior(update.state * from.sigma(), update.noise, to.sigma()) {
-            true => Ok(range),
-            false => Err(Error::DegenerateEdge {
+        // A step with a history has its κ not in the state's coefficient alone.
+        let known = update.history.is_empty();
+        match known && !is_posterior(update.state * from.sigma(), update.noise, to.sigma()) {
+            false => Ok(range),
+            true => Err(Error::DegenerateEdge {
                 from: from.time(),
                 to: to.time(),
                 requirement: "be planned with v_p = gamma^2: a learned variance begins at gamma^2",

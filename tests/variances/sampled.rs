@@ -228,6 +228,14 @@ fn scaled_and_learned_noise_ask_their_source_for_what_it_needs() -> Outcome {
         learned.tell_learned(&x, &lowest)?;
     }
     assert_eq!(learned.state(), plain.state());
+    assert!(NoiseSource::<f64>::reads_intervals(
+        &LearnedNoise::<f64, _>::new(path())
+    ));
+    let scales = NoiseScales::new(3, vec![1.0; 9])?;
+    assert!(NoiseSource::<f64>::reads_intervals(&ScaledNoise::new(
+        path(),
+        scales
+    )));
     let pure = LearnedNoise::<f32, _>::new(KeyedNoise::new(1));
     assert!(NoiseSource::<f32>::as_pure(&pure).is_some());
     let drawn = LearnedNoise::<f32, _>::new(RngNoise::new(StdRng::seed_from_u64(1)));
