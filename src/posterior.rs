@@ -2,6 +2,7 @@
 //! are in `on_arrays.rs`.
 
 mod analytic;
+mod between;
 mod data_errors;
 mod diagonal;
 mod element_errors;

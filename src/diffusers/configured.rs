@@ -17,6 +17,7 @@ use crate::denoiser::Denoiser;
 use crate::error::{Error, RunError};
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
+use crate::noise::{KeyedNoise, LearnedNoise};
 use crate::plan::Plan;
 use crate::prediction::Prediction;
 use crate::real::Real;
@@ -56,6 +57,7 @@ pub struct Configured {
     init_noise_sigma: f64,
     times: Vec<f64>,
     from_image: bool,
+    learned: bool,
     report: Report,
 }
 
@@ -111,6 +113,7 @@ impl Configured {
             init_noise_sigma: init,
             times,
             from_image: reading.request().strength.is_some(),
+            learned: reading.has_learned_variance(),
             report: reading.into_report(),
         })
     }
@@ -145,6 +148,16 @@ impl Configured {
     /// The clipping or thresholding of x₀, if any.
     pub fn clip(&self) -> Option<Clip> {
         self.sampler.clip()
+    }
+
+    /// Whether the network has two outputs, the second its variance (`learned_range`).
+    ///
+    /// [`sample`](Self::sample) then takes a model of both. In a run by hand the noise is a
+    /// [`LearnedNoise`](crate::noise::LearnedNoise); with any other source [`sampler`](Self::sampler)
+    /// samples what `fixed_small` does.
+    #[doc(alias = "variance_type")]
+    pub fn learned_variance(&self) -> bool {
+        self.learned
     }
 
     /// σ at each knot, from the noisy end, the end included, as the library means it: ρ = σ/α, or
@@ -183,7 +196,9 @@ impl Configured {
     }
 
     /// Samples of the given shape, axis 0 being the sample, with the keyed noise of `seed`:
-    /// [`Sampler::sample`], for a model that predicts what the configuration says.
+    /// [`Sampler::sample`], for a model that predicts what the configuration says, and of a
+    /// [variance](Self::learned_variance) beside it where it says so
+    /// ([`Trajectory::complete_learned`](crate::Trajectory::complete_learned)).
     ///
     /// # Errors
     ///
@@ -214,6 +229,12 @@ impl Configured {
         if self.from_image {
             let reason = "with a strength it starts from an image: Sampler::start_from";
             return Err(refused("a run from noise alone", reason).into());
+        }
+        if self.learned {
+            let noise = LearnedNoise::new(KeyedNoise::new(seed));
+            let mut run = self.sampler.start(shape, self.prediction, noise)?;
+            run.complete_learned(model)?;
+            return Ok(run.into_state());
         }
         self.sampler.sample(model, shape, seed)
     }

@@ -98,9 +98,14 @@ fn variance(reading: &Reading<'_>, default: &'static str) -> Result<ReverseVaria
             "it takes the square root of a negative logarithm",
             "\"fixed_large\"",
         )),
-        "learned" | "learned_range" => Err(reading.unsupported(
+        // The plan has its lower end, γ².
+        "learned_range" => {
+            reading.learns_variance();
+            Ok(ReverseVariance::Posterior)
+        }
+        "learned" => Err(reading.unsupported(
             "variance_type",
-            "the network returns a variance of each element beside its estimate, which no plan reads",
+            "the network returns the variance itself, in no range, which no run reads",
             "\"fixed_small\" by SchedulerConfig::with_field, with the first half of the channels",
         )),
         _ => Ok(ReverseVariance::Posterior),
@@ -118,6 +123,13 @@ fn ancestral(
     let solver = FirstOrder::ddpm().with_reverse_variance(variance);
     let last = times.last().copied().unwrap_or_default();
     let solver: Arc<dyn Solver> = match last > 0.0 && reading.defect(Defect::NoiseOnTheCleanEnd) {
+        true if reading.has_learned_variance() => {
+            return Err(reading.unsupported(
+                "variance_type",
+                "the library's noise onto the clean end is learned from a variance of 1e-20",
+                "a request that does not reproduce Defect::NoiseOnTheCleanEnd",
+            ));
+        }
         true => {
             // The variance of the posterior at the clean end is 0, and β is 1 − ᾱ_t.
             let variance = match variance {

@@ -22,6 +22,8 @@ pub(super) struct Reading<'a> {
     used: RefCell<Vec<&'static str>>,
     /// How many of the library's last steps are no steps.
     left_out: Cell<usize>,
+    /// Whether the network's second output is the variance.
+    learned: Cell<bool>,
 }
 
 impl<'a> Reading<'a> {
@@ -42,6 +44,7 @@ impl<'a> Reading<'a> {
             }),
             used: RefCell::default(),
             left_out: Cell::default(),
+            learned: Cell::default(),
         }
     }
 
@@ -94,6 +97,21 @@ impl<'a> Reading<'a> {
     /// The library's last step ends where it begins; the grid is one step shorter.
     pub(super) fn ends_idle(&self) {
         self.left_out.set(1);
+    }
+
+    /// The run reads a variance from the network.
+    pub(super) fn learns_variance(&self) {
+        self.learned.set(true);
+        self.note(
+            "variance_type: the network has twice the channels, and the second half is its \
+             variance: Configured::sample takes a model of two outputs (denoiser::split_channels); \
+             a run by hand has noise::LearnedNoise",
+        );
+    }
+
+    /// Whether it does.
+    pub(super) fn has_learned_variance(&self) -> bool {
+        self.learned.get()
     }
 
     /// The same, where that step changes nothing.

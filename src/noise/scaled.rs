@@ -108,7 +108,9 @@ impl<A: NormalElement, S: NoiseSource<A> + Sync> NoiseSource<A> for ScaledNoise<
     /// [`Error::WrongLength`] for samples of another number of elements, or more steps; those of
     /// the source.
     fn check(&self, demand: &Demand<'_>) -> Result<(), Error> {
-        if matches!(demand.stream, Stream::Step(_)) && !demand.steps.is_empty() {
+        // Where nothing is drawn there may be no sample to say how many elements it has.
+        let draws = !demand.steps.is_empty() && demand.elements > 0;
+        if matches!(demand.stream, Stream::Step(_)) && draws {
             let elements = usize::try_from(demand.elements).unwrap_or(usize::MAX);
             require_length("noise scales of a step", elements, self.scales.dim)?;
             let steps = usize::try_from(demand.steps.end).unwrap_or(usize::MAX);

@@ -2,6 +2,7 @@
 
 mod em;
 mod fit;
+mod oracle;
 mod start;
 
 pub use fit::{FittedMixture, MixtureFit};
@@ -13,7 +14,7 @@ use super::check::{self, Scales};
 use super::draws::Draws;
 use super::gaussian::Gaussian;
 use super::softmax::{self, NEGLIGIBLE};
-use super::{LabelledOracle, Oracle, moments};
+use super::{Oracle, moments};
 use crate::error::{Error, require};
 use crate::level::NoiseLevel;
 use crate::linalg;
@@ -305,132 +306,5 @@ impl GaussianMixture {
             moments::add_outer(weights[k], &offset, &mut total);
         }
         moments::square(self.dim, &total)
-    }
-}
-
-impl Oracle for GaussianMixture {
-    fn dim(&self) -> usize {
-        self.dim
-    }
-
-    fn moments(&self) -> (Vec<f64>, Array2<f64>) {
-        let (mut mean, mut centres) = (vec![0.0; self.dim], Vec::new());
-        for (w, component) in self.weights.iter().zip(&self.components) {
-            linalg::axpy(*w, component.mean(), &mut mean);
-            centres.extend_from_slice(component.mean());
-        }
-        let covariance =
-            self.total_covariance(&self.weights, (&centres, &mean), |component, w, total| {
-                component.add_spectral(w, |v| v, total);
-            });
-        (mean, covariance)
-    }
-
-    fn data_estimate_into(
-        &self,
-        x: &[f64],
-        level: &NoiseLevel,
-        scratch: &mut Vec<f64>,
-        out: &mut [f64],
-    ) -> Result<(), Error> {
-        let scales = super::checked(self, x, level, out)?;
-        if scales.clean_estimate(x, out) {
-            return Ok(());
-        }
-        let (r, ys) = self.scratch(scratch);
-        self.logits(x, &scales, ys, r);
-        softmax::softmax(r);
-        out.fill(0.0);
-        for (k, y) in ys.chunks_exact(self.dim).enumerate() {
-            if r[k] >= NEGLIGIBLE {
-                self.components[k].add_data(r[k], y, &scales, out);
-            }
-        }
-        Ok(())
-    }
-
-    fn score_into(
-        &self,
-        x: &[f64],
-        level: &NoiseLevel,
-        scratch: &mut Vec<f64>,
-        out: &mut [f64],
-    ) -> Result<(), Error> {
-        let scales = super::checked(self, x, level, out)?;
-        let responsibilities = |logits: &mut [f64]| {
-            softmax::softmax(logits);
-        };
-        self.combine_scores((x, &scales), responsibilities, scratch, out)
-    }
-
-    fn log_density(&self, x: &[f64], level: &NoiseLevel) -> Result<f64, Error> {
-        let located = self.located(x, level)?;
-        Ok(located.offset + softmax::log_sum_exp(&located.logits))
-    }
-
-    fn posterior_covariance(&self, x: &[f64], level: &NoiseLevel) -> Result<Array2<f64>, Error> {
-        let Some((r, centres, scales)) = self.posterior(x, level)? else {
-            return Ok(Array2::zeros((self.dim, self.dim)));
-        };
-        let mean = self.weighted_mean(&r, &centres);
-        Ok(
-            self.total_covariance(&r, (&centres, &mean), |component, w, total| {
-                component.add_posterior_covariance(w, &scales, total);
-            }),
-        )
-    }
-
-    fn posterior_variance(&self, x: &[f64], level: &NoiseLevel) -> Result<f64, Error> {
-        let Some((r, centres, scales)) = self.posterior(x, level)? else {
-            return Ok(0.0);
-        };
-        let mean = self.weighted_mean(&r, &centres);
-        let each = r
-            .iter()
-            .zip(&self.components)
-            .zip(centres.chunks_exact(self.dim));
-        let terms = each.map(|((r, component), centre)| {
-            let offset = linalg::squared_distance(centre, 1.0, &mean);
-            r * (component.posterior_variance_at(&scales) + offset)
-        });
-        Ok(terms.sum())
-    }
-}
-
-impl LabelledOracle for GaussianMixture {
-    fn label_count(&self) -> usize {
-        self.label_count
-    }
-
-    fn labels(&self) -> &[usize] {
-        &self.labels
-    }
-
-    fn class_log_posterior(&self, x: &[f64], level: &NoiseLevel) -> Result<Vec<f64>, Error> {
-        let logits = self.located(x, level)?.logits;
-        Ok(softmax::class_log_posterior(
-            &logits,
-            &self.labels,
-            self.label_count,
-        ))
-    }
-
-    fn class_gradient_into(
-        &self,
-        x: &[f64],
-        level: &NoiseLevel,
-        label: usize,
-        scratch: &mut Vec<f64>,
-        out: &mut [f64],
-    ) -> Result<(), Error> {
-        let scales = super::checked(self, x, level, out)?;
-        super::require_label(self, label)?;
-        if scales.alpha == 0.0 {
-            // Pure noise knows nothing of the class.
-            out.fill(0.0);
-            return Ok(());
-        }
-        let slopes = |logits: &mut [f64]| softmax::class_slopes(logits, &self.labels, label);
-        self.combine_scores((x, &scales), slopes, scratch, out)
     }
 }

@@ -1,5 +1,6 @@
 //! How well a model knows the data at each level.
 
+use super::between::Place;
 use crate::error::{Error, require_all, require_length, require_non_negative};
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
@@ -46,9 +47,6 @@ pub struct DataErrors {
     standard_errors: Vec<f64>,
     noise_moments: Option<Vec<f64>>,
 }
-
-/// How far λ of a level may lie from a listed one's to be the same level, relative to max(1, |λ|).
-const SAME_LAMBDA: f64 = 1e-9;
 
 impl DataErrors {
     /// Exact errors: M_t at each of `levels`, which have strictly decreasing noise and none of
@@ -205,48 +203,7 @@ impl DataErrors {
         grid.edges().map(|(from, _)| self.at(&from)).collect()
     }
 
-    /// A value at a level: a listed one, or between two.
     fn interpolated(&self, values: &[f64], level: &NoiseLevel) -> Result<f64, Error> {
-        let lambda = level.lambda();
-        let outside = || Error::LambdaOutOfRange {
-            lambda,
-            noisy: self.levels.first().map_or(f64::NAN, NoiseLevel::lambda),
-            clean: self.levels.last().map_or(f64::NAN, NoiseLevel::lambda),
-        };
-        let after = self.levels.partition_point(|own| own.lambda() < lambda);
-        let listed = |index: usize| {
-            let own = self.levels.get(index)?.lambda();
-            Some((own, *values.get(index)?))
-        };
-        let before = after.checked_sub(1).and_then(listed);
-        let next = listed(after);
-        // The nearer of the two first: a fine grid may have several levels within the tolerance.
-        let distance = |own: f64| {
-            if own == lambda {
-                0.0
-            } else {
-                (own - lambda).abs()
-            }
-        };
-        let mut near: Vec<_> = [before, next].into_iter().flatten().collect();
-        near.sort_by(|a, b| distance(a.0).total_cmp(&distance(b.0)));
-        if let Some(&(own, value)) = near.first()
-            && distance(own) <= SAME_LAMBDA * lambda.abs().clamp(1.0, f64::MAX)
-        {
-            return Ok(value);
-        }
-        let (Some((from, a)), Some((to, b))) = (before, next) else {
-            return Err(outside());
-        };
-        if from == f64::NEG_INFINITY {
-            return Err(outside());
-        }
-        let share = (lambda - from) / (to - from);
-        if a == 0.0 || b == 0.0 {
-            return Ok((1.0 - share) * a + share * b);
-        }
-        Ok(libm::exp(
-            (1.0 - share) * libm::log(a) + share * libm::log(b),
-        ))
+        Ok(Place::of(level, &self.levels)?.value(|index| values[index]))
     }
 }

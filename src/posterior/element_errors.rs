@@ -1,6 +1,7 @@
 //! How well a model knows each element of the data at each level.
 
 use super::DataErrors;
+use super::between::Place;
 use crate::error::{Error, require_all, require_length};
 use crate::level::NoiseLevel;
 
@@ -113,46 +114,12 @@ impl ElementErrors {
     ///
     /// [`Error::LambdaOutOfRange`] for a level beyond the listed ones, or beside one with α = 0.
     pub fn at(&self, level: &NoiseLevel) -> Result<Vec<f64>, Error> {
-        let lambda = level.lambda();
-        let near =
-            |own: f64| own == lambda || (own - lambda).abs() <= SAME_LAMBDA * own.abs().max(1.0);
-        if let Some(own) = self.levels.iter().position(|own| near(own.lambda())) {
-            return Ok(self.row(own).to_vec());
-        }
-        let after = self.levels.partition_point(|own| own.lambda() < lambda);
-        let beside = |index: Option<usize>| index.and_then(|index| self.levels.get(index));
-        let (before, behind) = (beside(after.checked_sub(1)), beside(Some(after)));
-        let (Some(from), Some(to)) = (before, behind) else {
-            return Err(self.outside(lambda));
-        };
-        if from.alpha() == 0.0 {
-            return Err(self.outside(lambda));
-        }
-        let share = (lambda - from.lambda()) / (to.lambda() - from.lambda());
-        let pairs = self.row(after - 1).iter().zip(self.row(after));
-        Ok(pairs.map(|(&a, &b)| between(a, b, share)).collect())
+        let place = Place::of(level, &self.levels)?;
+        let value = |element: usize| place.value(|index| self.row(index)[element]);
+        Ok((0..self.dim).map(value).collect())
     }
 
     fn row(&self, level: usize) -> &[f64] {
         &self.errors[level * self.dim..(level + 1) * self.dim]
     }
-
-    fn outside(&self, lambda: f64) -> Error {
-        let end = |level: Option<&NoiseLevel>| level.map_or(f64::NAN, NoiseLevel::lambda);
-        Error::LambdaOutOfRange {
-            lambda,
-            noisy: end(self.levels.first()),
-            clean: end(self.levels.last()),
-        }
-    }
-}
-
-/// How far λ of a level may lie from a listed one's to be the same level, relative to max(1, |λ|).
-const SAME_LAMBDA: f64 = 1e-9;
-
-fn between(a: f64, b: f64, share: f64) -> f64 {
-    if a == 0.0 || b == 0.0 {
-        return (1.0 - share) * a + share * b;
-    }
-    libm::exp((1.0 - share) * libm::log(a) + share * libm::log(b))
 }

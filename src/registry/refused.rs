@@ -66,13 +66,14 @@ const REFUSED: &[Refused] = &[
         reason: "it iterates over all steps at once, which is no plan; a single step is DDPM's",
     },
     Refused {
-        names: &[
-            "DDPMScheduler learned",
-            "DDPMScheduler learned_range",
-            "UnCLIPScheduler",
-        ],
+        names: &["DDPMScheduler learned"],
         closest: "DDPM",
-        reason: "the model returns a variance beside its estimate, which no plan reads",
+        reason: "the model returns a variance beside its estimate, in no range, which no run reads",
+    },
+    Refused {
+        names: &["DDPMScheduler learned_range", "UnCLIPScheduler"],
+        closest: "DDPM",
+        reason: "the model returns a variance beside its estimate: a plan of DDPM's with the noise noise::LearnedNoise reads it",
     },
     Refused {
         names: &["DDPMScheduler fixed_large_log"],

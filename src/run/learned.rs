@@ -22,11 +22,30 @@ impl Driver {
                 max: 1,
             });
         };
-        match step.to.is_clean() {
-            true => Ok(0.0),
-            false => learned_range(step.from, step.to, stage.update.noise),
+        if step.to.is_clean() {
+            return Ok(0.0);
+        }
+        let (update, (from, to)) = (&stage.update, (step.from, step.to));
+        let range = learned_range(from, to, update.noise)?;
+        // A step with a history has its κ not in the state's coefficient alone.
+        let known = update.history.is_empty();
+        match known && !is_posterior(update.state * from.sigma(), update.noise, to.sigma()) {
+            false => Ok(range),
+            true => Err(Error::DegenerateEdge {
+                from: from.time(),
+                to: to.time(),
+                requirement: "be planned with v_p = gamma^2: a learned variance begins at gamma^2",
+            }),
         }
     }
+}
+
+/// Whether `noise`² is the variance γ² = σ_s²(1 − κ²) of the posterior whose mean has
+/// κσ_s = `kept`.
+fn is_posterior(kept: f64, noise: f64, sigma: f64) -> bool {
+    let (kappa, gamma) = (kept / sigma, noise / sigma);
+    let excess = kappa * kappa + gamma * gamma - 1.0;
+    excess.abs() <= 1e-9 * gamma * gamma + 1e-13
 }
 
 /// √(v/γ²) = exp(½u·ln(β/γ²)), u = (f + 1)/2.

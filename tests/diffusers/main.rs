@@ -10,6 +10,7 @@ mod golden;
 mod hostile;
 mod hostile_fields;
 mod hostile_requests;
+mod learned;
 mod lists;
 mod more;
 mod multistep;

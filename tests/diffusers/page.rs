@@ -56,7 +56,8 @@ or are refused:
 
 | configuration | difference |
 |---|---|
-| `variance_type` learned, learned_range | refused: no plan reads a variance from the network; fixed_small with the first half of the channels runs |
+| `variance_type` learned | refused: no run reads such a variance from the network; fixed_small with the first half of the channels runs |
+| `variance_type` learned_range, with noise on the clean end | refused as published; by default that end has no noise |
 | `variance_type` fixed_large_log | refused: not a number in the library |
 | noise prediction with `rescale_betas_zero_snr` | refused where α = 0; as published it runs for Euler, DPM-Solver and UniPC |
 | trailing times for some K (61, 103, …) | the library's list has one time more, −1; left out, with a note |

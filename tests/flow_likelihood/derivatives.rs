@@ -6,8 +6,8 @@ use diffusion_sampler::{
     from_fn,
     guidance::ClassifierFree,
     likelihood::{FiniteDifferences, JacobianProduct, Probes},
-    oracle::{ExactDenoiser, Gaussian, Oracle},
-    schedule::{NoiseSchedule, VariancePreserving},
+    oracle::{Empirical, ExactDenoiser, Gaussian, Oracle},
+    schedule::{NoiseSchedule, RectifiedFlow, VarianceExploding, VariancePreserving},
 };
 use ndarray::{Array2, Ix2, array};
 
@@ -193,33 +193,97 @@ fn a_guided_model_has_the_density_of_its_flow() -> Outcome {
 
 #[test]
 fn every_schedule_and_prediction_has_one_drift() -> Outcome {
-    // A model that is not exact: the same estimate of x₀ under every prediction.
-    let (flow, _) = flow(&vp()?, (-3.0, 3.0), 20)?;
-    let x = array![[0.4, -0.8]];
+    // A model that is not exact: the same estimate of x₀ under every prediction, of x over n = √(α²
+    // + σ²), so that the density of x/n is the same under every schedule.
+    let schedules: [Box<dyn NoiseSchedule>; 3] = [
+        Box::new(vp()?),
+        Box::new(VarianceExploding::new(1e-4, 1e4)?),
+        Box::new(RectifiedFlow::new()),
+    ];
     let mut found = Vec::new();
-    for prediction in [
-        Prediction::Data,
-        Prediction::Noise,
-        Prediction::Velocity,
-        Prediction::Flow,
-    ] {
-        let model = from_fn::<f64, Ix2>(prediction, move |x, level, out| {
-            let target = prediction.target(level);
-            let (alpha, sigma) = (level.alpha(), level.sigma());
-            out.zip_mut_with(x, |o, &x| {
-                let data = (0.7 * x).sin();
-                let noise = (x - alpha * data) / sigma;
-                *o = target
-                    .as_ref()
-                    .map_or(f64::NAN, |t| t.data * data + t.noise * noise);
+    for schedule in &schedules {
+        let (flow, grid) = flow(schedule.as_ref(), (-3.0, 3.0), 20)?;
+        let norm = |level: &NoiseLevel| level.alpha().hypot(level.sigma());
+        let (clean, noisy) = (norm(&grid.end()), norm(&grid.start()));
+        let flow = flow.with_start_variance(noisy * noisy)?;
+        let x = array![[0.4, -0.8]] * clean;
+        for prediction in [
+            Prediction::Data,
+            Prediction::Noise,
+            Prediction::Velocity,
+            Prediction::Flow,
+        ] {
+            let model = from_fn::<f64, Ix2>(prediction, move |x, level, out| {
+                let target = prediction.target(level);
+                let (alpha, sigma) = (level.alpha(), level.sigma());
+                let norm = alpha.hypot(sigma);
+                out.zip_mut_with(x, |o, &x| {
+                    let data = (0.7 * x / norm).sin();
+                    let noise = (x - alpha * data) / sigma;
+                    *o = target
+                        .as_ref()
+                        .map_or(f64::NAN, |t| t.data * data + t.noise * noise);
+                });
             });
-        });
-        let mut model = FiniteDifferences::new(model);
-        let density = flow.estimate(&mut model, &x, &Probes::basis());
-        found.push(density.map_err(|error| error.to_string())?.log_densities()[0]);
+            let mut model = FiniteDifferences::new(model);
+            let density = flow.estimate(&mut model, &x, &Probes::basis());
+            let density = density.map_err(|error| error.to_string())?;
+            found.push(density.log_densities()[0] + 2.0 * clean.ln());
+        }
     }
     for other in &found[1..] {
         assert!((other - found[0]).abs() < 1e-7, "{other} and {}", found[0]);
+    }
+    Ok(())
+}
+
+#[test]
+fn differences_resolve_an_output_that_turns_within_sigma() -> Outcome {
+    // Two points a σ apart: the output between them turns on the scale of σ itself.
+    let level = level(&vp()?, 4.5)?;
+    let (alpha, sigma) = (level.alpha(), level.sigma());
+    let points = array![[0.5 * sigma / alpha], [-0.5 * sigma / alpha]];
+    let data = Empirical::new(&points)?;
+    let (x, v) = (array![[0.6 * sigma], [-sigma]], array![[1.0], [1.0]]);
+    let (_, exact) = product(&mut data.clone().denoiser(Prediction::Data), &x, &v, &level)?;
+    let mut model = FiniteDifferences::new(data.denoiser(Prediction::Data));
+    let (_, found) = product(&mut model, &x, &v, &level)?;
+    for (a, b) in found.iter().zip(&exact) {
+        let miss = (a - b).abs() / b.abs();
+        assert!(
+            miss < (f64::EPSILON / sigma).powf(2.0 / 3.0) * 16.0,
+            "{miss}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn products_are_those_of_each_samples_level_and_of_the_clean_one() -> Outcome {
+    let schedule = vp()?;
+    let levels = [level(&schedule, -1.0)?, level(&schedule, 2.0)?];
+    let (x, v) = (
+        array![[0.6, 0.2], [0.6, 0.2]],
+        array![[1.0, -1.0], [1.0, -1.0]],
+    );
+    let mut exact = ring()?.denoiser(Prediction::Data);
+    let mut differences = FiniteDifferences::new(ring()?.denoiser(Prediction::Data));
+    let both = Query::per_sample(&levels)?;
+    let (mut out, mut a, mut b) = (x.clone(), x.clone(), x.clone());
+    exact.denoise_along(&x, &v, &both, &mut out, &mut a)?;
+    differences.denoise_along(&x, &v, &both, &mut out, &mut b)?;
+    for (sample, level) in levels.iter().enumerate() {
+        let (_, alone) = product(&mut exact, &x, &v, level)?;
+        let (_, close) = product(&mut differences, &x, &v, level)?;
+        assert_eq!(a.row(sample), alone.row(sample));
+        assert_eq!(b.row(sample), close.row(sample));
+    }
+    // At σ = 0 the estimate is x/α.
+    let clean = NoiseLevel::new(0.0, 0.5, 0.0)?;
+    let (_, a) = product(&mut exact, &x, &v, &clean)?;
+    let (_, b) = product(&mut differences, &x, &v, &clean)?;
+    for ((a, b), v) in a.iter().zip(&b).zip(&v) {
+        assert!((a - 2.0 * v).abs() < 1e-14 && (b - 2.0 * v).abs() < 1e-9);
     }
     Ok(())
 }

@@ -1,13 +1,15 @@
 //! Bad input of the flow is a typed error.
 
+use std::convert::Infallible;
+
 use diffusion_sampler::{
-    Error, Grid, NoiseLevel, Prediction, RunError, from_fn,
-    likelihood::{FiniteDifferences, FlowLikelihood, Probes},
+    Denoiser, Error, Grid, NoiseLevel, Prediction, Query, RunError, from_fn,
+    likelihood::{FiniteDifferences, FlowLikelihood, JacobianProduct, Probes},
     oracle::{Gaussian, Oracle},
     schedule::RectifiedFlow,
     solver::Path,
 };
-use ndarray::{Array0, Array2, Ix2, array};
+use ndarray::{Array0, Array2, ArrayRef, Ix2, array};
 
 use crate::common::{Outcome, flow, vp};
 
@@ -119,7 +121,11 @@ fn outputs_that_are_no_numbers_are_named() -> Outcome {
     let refused = flow.estimate(&mut FiniteDifferences::new(model), &x, &probes);
     assert!(matches!(
         refused,
-        Err(RunError::Sampler(Error::NonFinite { step: 3, .. }))
+        Err(RunError::Sampler(Error::NonFinite {
+            step: 3,
+            array: "model output",
+            ..
+        }))
     ));
     Ok(())
 }
@@ -137,4 +143,92 @@ fn probes_are_counted() {
         ));
     }
     assert_eq!(Probes::basis().count(), None);
+}
+
+#[test]
+fn no_samples_keep_their_dimension() -> Outcome {
+    let (flow, _) = flow(&vp()?, (-3.0, 3.0), 4)?;
+    let data = Gaussian::isotropic(&[0.0; 3], 1.0)?;
+    let none = flow.exact(&data, &Array2::<f64>::zeros((0, 3)))?;
+    assert_eq!(none.dim(), 3);
+    let wrong = flow.exact(&data, &Array2::<f64>::zeros((0, 2)));
+    assert!(matches!(
+        wrong,
+        Err(Error::WrongLength {
+            expected: 3,
+            found: 2,
+            ..
+        })
+    ));
+    let mut model = data.denoiser(Prediction::Noise);
+    let none = flow.estimate(&mut model, &Array2::<f64>::zeros((0, 3)), &Probes::basis())?;
+    assert_eq!(none.dim(), 3);
+    Ok(())
+}
+
+#[test]
+fn directions_of_another_shape_do_not_panic() -> Outcome {
+    let level = NoiseLevel::new(0.5, 0.8, 0.6)?;
+    let model = from_fn::<f64, Ix2>(Prediction::Noise, |_, _, out| out.fill(1.0));
+    let mut model = FiniteDifferences::new(model);
+    for rows in [0, 1] {
+        let x = Array2::zeros((rows, 2));
+        let (mut out, mut product) = (x.clone(), Array2::zeros((4, 2)));
+        let query = Query::new(&level);
+        let v = Array2::ones((3, 2));
+        model.denoise_along(&x, &v, &query, &mut out, &mut product)?;
+        // No number for rows that are no samples.
+        assert!(product.row(3).iter().all(|p: &f64| p.is_nan()));
+    }
+    Ok(())
+}
+
+/// Writes its output, and its product at noisy levels alone.
+struct Forgetful(f64);
+
+impl Denoiser<f64, Ix2> for Forgetful {
+    type Error = Infallible;
+
+    fn prediction(&self) -> Prediction {
+        Prediction::Noise
+    }
+
+    fn denoise(
+        &mut self,
+        x: &ArrayRef<f64, Ix2>,
+        _: &Query<'_>,
+        out: &mut ArrayRef<f64, Ix2>,
+    ) -> Result<(), Infallible> {
+        out.assign(x);
+        Ok(())
+    }
+}
+
+impl JacobianProduct<f64, Ix2> for Forgetful {
+    fn denoise_along(
+        &mut self,
+        x: &ArrayRef<f64, Ix2>,
+        direction: &ArrayRef<f64, Ix2>,
+        query: &Query<'_>,
+        out: &mut ArrayRef<f64, Ix2>,
+        product: &mut ArrayRef<f64, Ix2>,
+    ) -> Result<(), Infallible> {
+        self.denoise(x, query, out)?;
+        if query.level().lambda() > self.0 {
+            product.assign(direction);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_product_that_is_not_written_is_named() -> Outcome {
+    let (flow, grid) = flow(&vp()?, (-3.0, 3.0), 4)?;
+    let mut model = Forgetful(grid.levels()[2].lambda());
+    let refused = flow.estimate(&mut model, &array![[0.1, 0.2]], &Probes::basis());
+    let Err(RunError::Sampler(Error::NonFinite { step, array, .. })) = refused else {
+        return Err(format!("{refused:?}").into());
+    };
+    assert_eq!((step, array), (2, "Jacobian product"));
+    Ok(())
 }

@@ -1,11 +1,14 @@
 //! Row 11: the analytic variance of each direction samples Gaussian data exactly.
 
 use diffusion_sampler::{
-    Grid, NoiseLevel,
+    Error, Grid, NoiseLevel,
     noise::NoiseScales,
     oracle::Gaussian,
     plan::Plan,
-    posterior::{AnalyticVariance, DiagonalVariance, ElementErrors, Kappa, StridedPosterior},
+    posterior::{
+        AnalyticVariance, DataErrors, DiagonalVariance, ElementErrors, Kappa, StridedPosterior,
+    },
+    schedule::{NoiseSchedule, RectifiedFlow, VarianceExploding},
     solver::{FirstOrder, Path, Solver},
 };
 use rand::Rng;
@@ -196,13 +199,77 @@ fn errors_of_correlated_data_are_the_diagonal_of_the_posterior_covariance() -> O
 fn errors_between_listed_levels_are_interpolated_element_by_element() -> Outcome {
     let (t, s) = (crate::common::knot(600.0)?, crate::common::knot(500.0)?);
     let errors = ElementErrors::new(2, vec![t, s], vec![4.0, 0.0, 1.0, 1.0])?;
-    let lambda = 0.5 * (t.lambda() + s.lambda());
+    // A quarter of the way: 4^(3/4), and 1/4.
+    let lambda = 0.75 * t.lambda() + 0.25 * s.lambda();
     let schedule = linear()?;
     let middle =
         Path::new(&schedule, &Grid::from_times(&schedule, &[600.0, 500.0])?)?.at_lambda(lambda)?;
     let at = errors.at(&middle)?;
-    near(at[0], 2.0, 1e-9);
-    near(at[1], 0.5, 1e-9);
+    near(at[0], 4f64.powf(0.75), 1e-9);
+    near(at[1], 0.25, 1e-9);
+    let table = DataErrors::new(1, 0.0, vec![t, s], vec![4.0, 1.0])?;
+    near(table.at(&middle)?, at[0], 1e-15);
     assert_eq!(errors.at(&s)?, [1.0, 1.0]);
+    Ok(())
+}
+
+#[test]
+fn every_schedule_has_its_exact_distribution() -> Outcome {
+    let zero = linear()?.zero_terminal_snr()?;
+    let flow = RectifiedFlow::new();
+    let exploding = VarianceExploding::new(0.01, 50.0)?;
+    let cases: [(&dyn NoiseSchedule, Vec<f64>); 3] = [
+        (&zero, vec![1000.0, 700.0, 20.0, 0.0]),
+        (&flow, vec![1.0, 0.6, 0.1, 0.0]),
+        (&exploding, vec![1.0, 0.5, 0.2]),
+    ];
+    for (schedule, times) in cases {
+        let grid = Grid::from_times(&schedule, &times)?;
+        for kappa in kappas() {
+            for v in [0.01, 0.7, 9.0] {
+                let variance = AnalyticVariance::new(scalar_errors(v, &grid)?)?.with_final_noise();
+                let solver = FirstOrder::new(kappa).with_analytic_variance(variance);
+                let plan = solver.plan(&Path::new(&schedule, &grid)?)?;
+                let data = Gaussian::isotropic(&[-0.4], v)?;
+                let states = plan.moments(&data, &data.at_level(&grid.start())?)?;
+                for (state, step) in states.iter().zip(plan.steps()) {
+                    let (alpha, sigma) = (step.to.alpha(), step.to.sigma());
+                    let expected = alpha * alpha * v + sigma * sigma;
+                    near(state.variances()[0], expected, 1e-12);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn of_two_levels_within_the_tolerance_the_nearer_one_serves() -> Outcome {
+    // λ = 5 and 5 + 4e-9: the same to 1e-9 of λ.
+    let level = |lambda: f64| NoiseLevel::new(lambda, lambda.exp(), 1.0);
+    let (a, b) = (level(5.0)?, level(5.0 + 4e-9)?);
+    assert!(b.lambda() > a.lambda());
+    let elements = ElementErrors::new(2, vec![a, b], vec![4.0, 3.0, 2.0, 1.0])?;
+    assert_eq!(elements.at(&a)?, [4.0, 3.0]);
+    assert_eq!(elements.at(&b)?, [2.0, 1.0]);
+    let table = DataErrors::new(1, 0.0, vec![a, b], vec![4.0, 2.0])?;
+    assert_eq!((table.at(&a)?, table.at(&b)?), (4.0, 2.0));
+    Ok(())
+}
+
+#[test]
+fn no_elements_and_variances_beyond_all_numbers_are_errors() -> Outcome {
+    let grid = Grid::from_times(&linear()?, &[1000.0, 500.0, 0.0])?;
+    let levels = grid.levels()[..2].to_vec();
+    let path = Path::without_schedule(&grid);
+    let none = DiagonalVariance::new(ElementErrors::new(0, levels.clone(), vec![])?);
+    let refused = FirstOrder::ddpm().plan_diagonal(&path, &none);
+    assert!(matches!(refused, Err(Error::InvalidParameter { .. })));
+    // Each is a number; their sum is none.
+    let huge = ElementErrors::new(3, levels, vec![1e308; 6])?;
+    assert!(matches!(huge.total(), Err(Error::InvalidEntry { .. })));
+    let variance = DiagonalVariance::new(huge).with_final_noise();
+    let refused = FirstOrder::ddpm().plan_diagonal(&path, &variance);
+    assert!(refused.is_err(), "{refused:?}");
     Ok(())
 }

@@ -1,46 +1,18 @@
 //! Runs of a network that gives the variance beside its prediction.
 
 use diffusion_sampler::{
-    Error, Grid, KeyedNoise, Prediction, RunError, Sampler,
-    denoiser::{Guided, from_query_fn, split_channels},
+    Error, Grid, KeyedNoise, Prediction, Sampler,
+    denoiser::from_query_fn,
     guidance::ClassifierFree,
     noise::{LearnedNoise, NoiseKey, NoiseSource, PerSample, Stream},
-    schedule::TableSchedule,
-    solver::{DpmSolverPlusPlus, FirstOrder, Heun, Solver},
+    posterior::{Kappa, StridedPosterior},
+    schedule::RectifiedFlow,
+    solver::{DpmSolverPlusPlus, FirstOrder},
 };
-use ndarray::{Array2, Array3, ArrayRef, Axis, Ix2, array, concatenate};
+use ndarray::{Array2, Axis, Ix2};
 
 use crate::common::{Outcome, linear};
-
-const ELEMENTS: usize = 3;
-
-/// A made-up network: a prediction of ε and an f in (−1, 1) that depend on state and level.
-fn network(x: f64, sigma: f64) -> (f64, f64) {
-    ((sigma * x).sin() + 0.1 * x, (1.7 * x - sigma).tanh())
-}
-
-fn two_heads() -> impl diffusion_sampler::Denoiser<f64, Ix2, Error = Error> {
-    from_query_fn::<f64, Ix2, Error>(Prediction::Noise, 2, |x, query, out| {
-        // The network returns both along its channels.
-        let parts =
-            |part: fn((f64, f64)) -> f64| x.mapv(|x| part(network(x, query.level().sigma())));
-        let (noise, f) = (parts(|heads| heads.0), parts(|heads| heads.1));
-        let result: Array2<f64> = concatenate![Axis(1), noise, f];
-        split_channels(&result, out)
-    })
-}
-
-fn sampler(solver: &dyn Solver, steps: usize) -> Result<Sampler, Error> {
-    let schedule = linear()?;
-    Sampler::new(&schedule, &Grid::trailing(&schedule, steps)?, solver)
-}
-
-type Run = diffusion_sampler::Trajectory<f64, Ix2, LearnedNoise<f64>>;
-
-fn start(sampler: &Sampler, samples: usize, seed: u64) -> Result<Run, Error> {
-    let noise = LearnedNoise::new(KeyedNoise::new(seed));
-    sampler.start((samples, ELEMENTS), Prediction::Noise, noise)
-}
+use crate::two_heads::{ELEMENTS, network, sampler, start, two_heads};
 
 /// guided-diffusion's p_sample_loop on its respaced betas, written out for one element at a time,
 /// with this crate's normals.
@@ -208,124 +180,6 @@ fn a_guided_run_takes_f_before_its_outputs() -> Outcome {
 }
 
 #[test]
-fn a_step_without_a_variance_stops_the_run() -> Outcome {
-    let sampler = sampler(&FirstOrder::ddpm(), 3)?;
-    let mut run = start(&sampler, 2, 5)?;
-    let output = Array2::<f64>::zeros((2, ELEMENTS));
-    assert!(matches!(
-        run.tell(&output),
-        Err(Error::NonFinite { step: 0, .. })
-    ));
-    // That of an earlier step does not serve.
-    let mut run = start(&sampler, 2, 5)?;
-    run.tell_learned(&output, &output)?;
-    assert!(matches!(
-        run.tell(&output),
-        Err(Error::NonFinite { step: 1, .. })
-    ));
-    Ok(())
-}
-
-#[test]
-fn what_cannot_be_interpolated_is_refused_and_leaves_the_run_as_it_was() -> Outcome {
-    let plain = sampler(&FirstOrder::ddpm(), 3)?;
-    let mut run = start(&plain, 2, 5)?;
-    let before = run.state().to_owned();
-    let output = Array2::<f64>::zeros((2, ELEMENTS));
-    let mut f = output.clone();
-    f[[1, 2]] = f64::NAN;
-    let refused = run.tell_learned(&output, &f);
-    assert!(matches!(
-        refused,
-        Err(Error::NonFinite {
-            step: 0,
-            sample: 1,
-            element: 2,
-            array: "variance output",
-            ..
-        })
-    ));
-    let refused = run.tell_learned(&output, &array![[0.0f64]]);
-    assert!(matches!(
-        refused,
-        Err(Error::ShapeMismatch {
-            name: "variance output",
-            ..
-        })
-    ));
-    assert_eq!((run.step(), run.state()), (0, &*before));
-
-    let mut deterministic = start(&sampler(&FirstOrder::ddim(), 3)?, 2, 5)?;
-    let refused = deterministic.tell_learned(&output, &output);
-    assert!(matches!(
-        refused,
-        Err(Error::DeterministicLikelihood { .. })
-    ));
-    let mut stages = start(&sampler(&Heun::new(), 3)?, 2, 5)?;
-    let refused = stages.tell_learned(&output, &output);
-    assert!(matches!(
-        refused,
-        Err(Error::StageCount {
-            step: 0,
-            found: 2,
-            max: 1
-        })
-    ));
-
-    while run.ask()?.is_some() {
-        run.tell_learned(&output, &output)?;
-    }
-    assert!(matches!(
-        run.interpolate(&output),
-        Err(Error::RunFinished { steps: 3 })
-    ));
-    Ok(())
-}
-
-#[test]
-fn models_that_do_not_fit_are_refused() -> Outcome {
-    let sampler = sampler(&FirstOrder::ddpm(), 3)?;
-    let mut one =
-        diffusion_sampler::from_fn::<f64, Ix2>(Prediction::Noise, |_, _, out| out.fill(0.0));
-    let refused = start(&sampler, 2, 5)?.advance_learned(&mut one);
-    let expected = Error::TooFewOutputs {
-        guidance: "learned variance",
-        wanted: 2,
-        found: 1,
-    };
-    assert!(matches!(refused, Err(RunError::Sampler(error)) if error == expected));
-    let mut guided = Guided::new(two_heads(), ClassifierFree::with_scale(2.0)?);
-    let refused = start(&sampler, 2, 5)?.advance_learned(&mut guided);
-    assert!(matches!(
-        refused,
-        Err(RunError::Sampler(Error::NestedGuidance { .. }))
-    ));
-    let mut other = from_query_fn::<f64, Ix2, Error>(Prediction::Data, 2, |_, _, _| Ok(()));
-    let refused = start(&sampler, 2, 5)?.advance_learned(&mut other);
-    assert!(matches!(
-        refused,
-        Err(RunError::Sampler(Error::PredictionMismatch { .. }))
-    ));
-    // Halves that the model forgets.
-    for forgotten in 0..2 {
-        let mut half = from_query_fn::<f64, Ix2, Error>(Prediction::Noise, 2, move |x, _, out| {
-            let kept: &mut ArrayRef<f64, Ix2> = out;
-            let mut parts = kept.axis_chunks_iter_mut(Axis(0), x.nrows());
-            if let Some(mut part) = parts.nth(1 - forgotten) {
-                part.fill(0.0);
-            }
-            Ok(())
-        });
-        let refused = start(&sampler, 2, 5)?.advance_learned(&mut half);
-        let Err(RunError::Sampler(Error::OutputNotWritten { output, .. })) = refused else {
-            return Err(format!("{refused:?}").into());
-        };
-        assert_eq!(output, forgotten);
-    }
-    Ok(())
-}
-
-#[test]
 fn an_empty_batch_takes_its_steps_and_a_multistep_solver_of_one_stage_does_too() -> Outcome {
     let mut empty = start(&sampler(&FirstOrder::ddpm(), 3)?, 0, 5)?;
     empty.complete_learned(&mut two_heads())?;
@@ -338,64 +192,107 @@ fn an_empty_batch_takes_its_steps_and_a_multistep_solver_of_one_stage_does_too()
 }
 
 #[test]
-fn channels_become_outputs() -> Outcome {
-    let network = Array3::from_shape_fn((2, 4, 3), |(b, c, w)| (100 * b + 10 * c + w) as f64);
-    let mut out = Array3::zeros((4, 2, 3));
-    split_channels(&network, &mut out)?;
-    for ((row, channel, w), value) in out.indexed_iter() {
-        let (output, sample) = (row / 2, row % 2);
-        assert_eq!(
-            *value,
-            (100 * sample + 10 * (2 * output + channel) + w) as f64
-        );
+fn a_run_is_resumed_and_restarted_to_the_bit() -> Outcome {
+    let sampler = sampler(&FirstOrder::ddpm(), 6)?;
+    let mut whole = start(&sampler, 3, 2)?;
+    whole.complete_learned(&mut two_heads())?;
+    let mut first = start(&sampler, 3, 2)?;
+    for _ in 0..3 {
+        first.advance_learned(&mut two_heads())?;
     }
-    let refused = split_channels(&network, &mut Array3::zeros((4, 3, 3)));
-    assert!(matches!(refused, Err(Error::ShapeMismatch { .. })));
-    let refused = split_channels(&array![1.0], &mut array![1.0, 2.0]);
-    assert!(matches!(
-        refused,
-        Err(Error::WrongAxis { axis: 1, axes: 1 })
-    ));
-    let _ = TableSchedule::cosine(10)?;
+    let noise = || LearnedNoise::new(KeyedNoise::new(2));
+    let mut resumed = sampler.resume(first.snapshot(), Prediction::Noise, noise())?;
+    resumed.complete_learned(&mut two_heads())?;
+    assert_eq!(resumed.state(), whole.state());
+    // Nothing of the run before is left.
+    first.restart(noise())?;
+    first.complete_learned(&mut two_heads())?;
+    assert_eq!(first.state(), whole.state());
     Ok(())
 }
 
 #[test]
-fn a_run_on_tensors_is_the_same_run() -> Outcome {
-    use diffusion_sampler::tensor::{Flat, FlatOps};
-    let sampler = sampler(&FirstOrder::ddpm(), 6)?;
-    let mut expected = start(&sampler, 3, 2)?;
-    expected.complete_learned(&mut two_heads())?;
-    let like = Flat::<f64>::zeros(&[3, ELEMENTS])?;
-    let noise = LearnedNoise::new(KeyedNoise::new(2));
-    let mut run = sampler
-        .on(FlatOps::new())
-        .start(&like, Prediction::Noise, noise)?;
-    let mut broken = vec![0.0; 3 * ELEMENTS];
-    broken[4] = f64::NAN;
-    let refused = run.interpolate(&Flat::new(broken, &[3, ELEMENTS])?);
-    let named = matches!(
-        refused,
-        Err(RunError::Sampler(Error::NonFinite {
-            step: 0,
-            sample: 1,
-            element: 1,
-            ..
-        }))
-    );
-    assert!(named);
-    assert!(run.interpolate(&Flat::zeros(&[3, 1])?).is_err());
-    while let Some(question) = run.ask()? {
-        let sigma = question.level().sigma();
-        let x = question.x.as_slice();
-        let noise = x.iter().map(|&x| network(x, sigma).0).collect();
-        let f = x.iter().map(|&x| network(x, sigma).1).collect();
-        let shape = [3, ELEMENTS];
-        let (noise, f) = (Flat::new(noise, &shape)?, Flat::new(f, &shape)?);
-        run.interpolate(&f)?;
-        run.tell(&noise)?;
+fn pure_noise_is_a_start_like_any_other() -> Outcome {
+    // α = 0: γ = σ_s and β = σ_t² = 1, so that f = 1 adds z itself.
+    let schedule = linear()?.zero_terminal_snr()?;
+    let grid = Grid::from_times(&schedule, &[1000.0, 400.0, 0.0])?;
+    let sampler = Sampler::new(&schedule, &grid, &FirstOrder::ddpm())?;
+    let noise = LearnedNoise::new(KeyedNoise::new(4));
+    let mut run = sampler.start::<f64, _, _>((2, 3), Prediction::Velocity, noise)?;
+    let (zeros, one) = (Array2::zeros((2, 3)), Array2::from_elem((2, 3), 1.0));
+    // v = αE − σD is −D here: D = 0.
+    run.tell_learned(&zeros, &one)?;
+    let mut z = vec![0.0; 6];
+    let key = NoiseKey::new(0, 0, Stream::Step(0));
+    NoiseSource::<f64>::fill_batch(&mut KeyedNoise::new(4), key, 2, &mut z)?;
+    for (found, z) in run.state().iter().zip(z) {
+        assert!((found - z).abs() < 1e-14 * z.abs(), "{found} and {z}");
     }
-    let values: Vec<f64> = expected.state().iter().copied().collect();
-    assert_eq!(run.state().as_slice(), values);
+    Ok(())
+}
+
+#[test]
+fn on_a_flow_f_is_between_the_forward_variance_of_its_own_scale_and_the_posteriors() -> Outcome {
+    // β by Bayes in the scale in which α² + σ² = 1, times the target's scale.
+    let flow = RectifiedFlow::new();
+    let grid = Grid::from_times(&flow, &[0.9, 0.5, 0.0])?;
+    let sampler = Sampler::new(&flow, &grid, &FirstOrder::ddpm())?;
+    let noise = LearnedNoise::new(KeyedNoise::new(4));
+    let mut run = sampler.start::<f64, _, _>((2, 3), Prediction::Data, noise)?;
+    let before = run.state().to_owned();
+    let f = Array2::from_elem((2, 3), 0.4);
+    run.tell_learned(&Array2::zeros((2, 3)), &f)?;
+    let (alpha_t, sigma_t, alpha_s, sigma_s) = (0.1f64, 0.9f64, 0.5f64, 0.5f64);
+    let (n_t, n_s) = (alpha_t.hypot(sigma_t), alpha_s.hypot(sigma_s));
+    let ratio = (alpha_t / n_t) / (alpha_s / n_s);
+    let beta = n_s * n_s * (1.0 - ratio * ratio);
+    let r = sigma_s * alpha_t / (sigma_t * alpha_s);
+    let gamma2 = sigma_s * sigma_s * (1.0 - r * r);
+    let v = beta.powf(0.7) * gamma2.powf(0.3);
+    let mut z = vec![0.0; 6];
+    let key = NoiseKey::new(0, 0, Stream::Step(0));
+    NoiseSource::<f64>::fill_batch(&mut KeyedNoise::new(4), key, 2, &mut z)?;
+    for ((found, x), z) in run.state().iter().zip(&before).zip(z) {
+        let expected = r * sigma_s / sigma_t * x + v.sqrt() * z;
+        assert!((found - expected).abs() < 1e-13, "{found} and {expected}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_element_of_a_long_sample_has_its_own_variance() -> Outcome {
+    // Longer than the pieces in which a kernel draws.
+    const LONG: usize = 5003;
+    let schedule = linear()?;
+    let grid = Grid::from_times(&schedule, &[800.0, 400.0, 0.0])?;
+    let sampler = Sampler::new(&schedule, &grid, &FirstOrder::ddpm())?;
+    let noise = LearnedNoise::new(KeyedNoise::new(4));
+    let x = Array2::<f64>::zeros((2, LONG));
+    let mut run = sampler.start_from(x.clone(), Prediction::Data, noise)?;
+    let f = Array2::from_shape_fn((2, LONG), |(b, i)| ((i + 7 * b) % 21) as f64 / 10.0 - 1.0);
+    run.tell_learned(&x, &f)?;
+    let q = StridedPosterior::new(grid.start(), grid.levels()[1], Kappa::Ddpm)?;
+    let mut z = vec![0.0; 2 * LONG];
+    let key = NoiseKey::new(0, 0, Stream::Step(0));
+    NoiseSource::<f64>::fill_batch(&mut KeyedNoise::new(4), key, 2, &mut z)?;
+    for ((found, f), z) in run.state().iter().zip(&f).zip(z) {
+        let expected = q.learned_variance(*f)?.sqrt() * z;
+        assert!((found - expected).abs() <= 1e-14 * z.abs());
+    }
+    Ok(())
+}
+
+#[test]
+fn the_model_is_asked_for_two_outputs() -> Outcome {
+    let sampler = sampler(&FirstOrder::ddpm(), 3)?;
+    let mut asked = Vec::new();
+    let mut model = from_query_fn::<f64, Ix2, Error>(Prediction::Noise, 2, |_, query, out| {
+        asked.push(query.outputs());
+        out.fill(0.0);
+        Ok(())
+    });
+    start(&sampler, 2, 5)?.complete_learned(&mut model)?;
+    drop(model);
+    assert_eq!(asked, [2, 2, 2]);
     Ok(())
 }

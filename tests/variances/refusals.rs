@@ -1,9 +1,9 @@
 //! Bad input of the variances is a typed error.
 
 use diffusion_sampler::{
-    Error, Grid, KeyedNoise, NoiseLevel, Prediction, Sampler, from_fn,
+    Error, Grid, KeyedNoise, NoiseLevel, Prediction, RunError, Sampler, from_fn,
     likelihood::element_errors,
-    noise::{NoiseScales, ScaledNoise},
+    noise::{LearnedNoise, NoiseScales, PerSample, ScaledNoise},
     posterior::{
         AnalyticVariance, DataErrors, DiagonalVariance, ElementErrors, Kappa, StridedPosterior,
     },
@@ -222,5 +222,68 @@ fn a_solver_with_an_analytic_variance_is_stored_to_the_bit() -> Outcome {
     // The forms of before read as they did.
     let before = r#"{"kappa":{"same":"ddpm"},"reverse_variance":{"explicit":0.5}}"#;
     assert!(serde_json::from_str::<FirstOrder>(before).is_ok());
+    Ok(())
+}
+
+#[test]
+fn beside_pure_noise_there_is_nothing_to_interpolate() -> Outcome {
+    let pure = NoiseLevel::new(1000.0, 0.0, 1.0)?;
+    let levels = vec![pure, knot(300.0)?];
+    let elements = ElementErrors::new(1, levels.clone(), vec![2.0, 1.0])?;
+    assert_eq!(elements.at(&pure)?, [2.0]);
+    assert!(matches!(
+        elements.at(&knot(600.0)?),
+        Err(Error::LambdaOutOfRange { .. })
+    ));
+    let table = DataErrors::new(1, 0.0, levels, vec![2.0, 1.0])?;
+    assert_eq!(table.at(&pure)?, 2.0);
+    assert!(matches!(
+        table.at(&knot(600.0)?),
+        Err(Error::LambdaOutOfRange { .. })
+    ));
+    Ok(())
+}
+
+#[test]
+fn what_the_source_refuses_is_refused() -> Outcome {
+    let schedule = linear()?;
+    let grid = Grid::trailing(&schedule, 4)?;
+    let sampler = Sampler::new(&schedule, &grid, &FirstOrder::ddpm())?;
+    // One sample's noise for two.
+    let one = || PerSample::of([KeyedNoise::new(1)]);
+    let x = Array2::<f64>::zeros((2, 3));
+    let scales = NoiseScales::new(3, vec![1.0; 12])?;
+    let scaled = sampler.start_from(
+        x.clone(),
+        Prediction::Noise,
+        ScaledNoise::new(one(), scales),
+    );
+    assert!(matches!(scaled, Err(Error::WrongLength { .. })));
+    let learned = sampler.start_from(x, Prediction::Noise, LearnedNoise::new(one()));
+    assert!(matches!(learned, Err(Error::WrongLength { .. })));
+    Ok(())
+}
+
+#[test]
+fn an_estimate_that_is_no_number_is_named_with_its_level() -> Outcome {
+    let levels = [knot(600.0)?, knot(300.0)?];
+    let bad = levels[1].lambda();
+    let mut model = from_fn::<f64, Ix2>(Prediction::Noise, move |x, level, out| {
+        out.assign(x);
+        if level.lambda() >= bad {
+            out[[1, 0]] = f64::INFINITY;
+        }
+    });
+    let data = Array2::zeros((2, 2));
+    let refused = element_errors(&mut model, &data, &levels, &mut KeyedNoise::new(1));
+    assert!(matches!(
+        refused,
+        Err(RunError::Sampler(Error::NonFinite {
+            step: 1,
+            sample: 1,
+            element: 0,
+            ..
+        }))
+    ));
     Ok(())
 }

@@ -1,16 +1,17 @@
 //! What runs sample is what the plans say.
 
 use diffusion_sampler::{
-    Grid, KeyedNoise, Prediction, Sampler,
+    Grid, KeyedNoise, Prediction, Sampler, from_fn,
     likelihood::element_errors,
     noise::{
-        NoiseKey, NoiseScales, NoiseSource, PerSample, PureNoise, RngNoise, ScaledNoise, Stream,
+        BrownianPath, LearnedNoise, NoiseKey, NoiseScales, NoiseSource, PerSample, PureNoise,
+        RngNoise, ScaledNoise, Stream,
     },
     oracle::{Gaussian, Oracle},
     posterior::{DiagonalVariance, Kappa},
     solver::{FirstOrder, Path},
 };
-use ndarray::{Array2, Axis, s};
+use ndarray::{Array2, Axis, Ix2, s};
 use rand::{SeedableRng, rngs::StdRng};
 
 use crate::common::{Outcome, Z_ONE_IN_A_MILLION, chi_squared, linear, posterior_variance};
@@ -164,6 +165,80 @@ fn scaled_normals_are_the_sources_times_the_factors_in_a_runs_steps_only() -> Ou
     // Pure where the source is.
     assert!(NoiseSource::<f32>::as_pure(&noise).is_some());
     let drawn = ScaledNoise::new(RngNoise::new(StdRng::seed_from_u64(1)), scales);
+    assert!(NoiseSource::<f32>::as_pure(&drawn).is_none());
+    Ok(())
+}
+
+#[test]
+fn no_samples_take_their_steps() -> Outcome {
+    let (sampler, scales, _) = sampler(Kappa::Ddpm, &[1000.0, 620.0, 110.0, 0.0])?;
+    let noise = ScaledNoise::new(KeyedNoise::new(1), scales);
+    let mut run = sampler.start::<f32, _, _>((0, 4), Prediction::Data, noise)?;
+    run.complete(&mut data()?.denoiser(Prediction::Data))?;
+    assert_eq!(run.state().dim(), (0, 4));
+    Ok(())
+}
+
+#[test]
+fn the_noise_of_a_measurement_is_keyed_by_the_place_of_the_level() -> Outcome {
+    // D = x: the miss is (1 − α)x₀ − σz.
+    let grid = Grid::from_times(&linear()?, &[900.0, 500.0, 100.0, 0.0])?;
+    let levels = &grid.levels()[..3];
+    let mut model = from_fn::<f64, Ix2>(Prediction::Data, |x, _, out| out.assign(x));
+    let points = Array2::from_shape_fn((5, 2), |(row, i)| row as f64 - i as f64);
+    let found = element_errors(&mut model, &points, levels, &mut KeyedNoise::new(9))?;
+    let mut expected = Vec::new();
+    for (index, level) in levels.iter().enumerate() {
+        let mut z = vec![0.0f64; 10];
+        let key = NoiseKey::new(0, index as u32, Stream::Forward);
+        KeyedNoise::new(9).fill_batch(key, 5, &mut z)?;
+        for i in 0..2 {
+            let miss = |row: usize| {
+                (1.0 - level.alpha()) * points[[row, i]] - level.sigma() * z[2 * row + i]
+            };
+            expected.push((0..5).map(|row| miss(row).powi(2)).sum::<f64>() / 5.0);
+        }
+    }
+    for (a, b) in found.errors().iter().zip(expected) {
+        assert!((a - b).abs() < 1e-12 * b, "{a} and {b}");
+    }
+    Ok(())
+}
+
+#[test]
+fn scaled_and_learned_noise_ask_their_source_for_what_it_needs() -> Outcome {
+    // A path reads the intervals of the steps.
+    let schedule = linear()?;
+    let grid = Grid::from_times(&schedule, &[1000.0, 620.0, 110.0, 0.0])?;
+    let sampler = Sampler::new(&schedule, &grid, &FirstOrder::ddpm())?;
+    let x = Array2::<f64>::ones((2, 3));
+    let path = || BrownianPath::new(3);
+    let mut model = from_fn::<f64, Ix2>(Prediction::Noise, |x, _, out| out.assign(x));
+    let mut plain = sampler.start_from(x.clone(), Prediction::Noise, path())?;
+    plain.complete(&mut model)?;
+    let noise = ScaledNoise::new(path(), NoiseScales::new(3, vec![1.0; 9])?);
+    let mut scaled = sampler.start_from(x.clone(), Prediction::Noise, noise)?;
+    scaled.complete(&mut model)?;
+    assert_eq!(scaled.state(), plain.state());
+    let mut learned =
+        sampler.start_from(x.clone(), Prediction::Noise, LearnedNoise::new(path()))?;
+    let lowest = Array2::from_elem((2, 3), -1.0);
+    while let Some(question) = learned.ask()? {
+        let x = question.x.to_owned();
+        learned.tell_learned(&x, &lowest)?;
+    }
+    assert_eq!(learned.state(), plain.state());
+    assert!(NoiseSource::<f64>::reads_intervals(
+        &LearnedNoise::<f64, _>::new(path())
+    ));
+    let scales = NoiseScales::new(3, vec![1.0; 9])?;
+    assert!(NoiseSource::<f64>::reads_intervals(&ScaledNoise::new(
+        path(),
+        scales
+    )));
+    let pure = LearnedNoise::<f32, _>::new(KeyedNoise::new(1));
+    assert!(NoiseSource::<f32>::as_pure(&pure).is_some());
+    let drawn = LearnedNoise::<f32, _>::new(RngNoise::new(StdRng::seed_from_u64(1)));
     assert!(NoiseSource::<f32>::as_pure(&drawn).is_none());
     Ok(())
 }

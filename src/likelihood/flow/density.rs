@@ -27,12 +27,11 @@ impl FlowDensity {
     /// From x̂ at the noisy end and ∫ div dλ from the clean end to it, `lanes` for each sample.
     pub(super) fn new(
         flow: &FlowLikelihood,
-        samples: usize,
+        (samples, dim): (usize, usize),
         lanes: usize,
         trace: Trace,
         state: &State,
     ) -> Result<Self, Error> {
-        let dim = state.x.len() / samples.max(1);
         let (noisy, clean) = (flow.noisy(), flow.clean());
         let scale = dim as f64 * (noisy.log_norm() - clean.log_norm());
         let latents: Vec<f64> = state.x.iter().map(|x| noisy.norm * x).collect();

@@ -122,8 +122,9 @@ impl<A: Real, D: Dimension, M: Denoiser<A, D>> JacobianProduct<A, D> for FiniteD
         let per_sample = (x.len() / samples).max(1);
         let mut steps = vec![0.0; samples];
         for (place, v) in direction.iter().enumerate() {
-            let largest: &mut f64 = &mut steps[place / per_sample];
-            *largest = largest.max(v.widen().abs());
+            if let Some(largest) = steps.get_mut(place / per_sample) {
+                *largest = f64::max(*largest, v.widen().abs());
+            }
         }
         for (sample, step) in steps.iter_mut().enumerate() {
             let level = query.level_of(sample).unwrap_or_else(|| query.level());
@@ -148,7 +149,7 @@ impl<A: Real, D: Dimension, M: Denoiser<A, D>> JacobianProduct<A, D> for FiniteD
         shift(&mut shifted, -1.0);
         self.model.denoise(&shifted, &query, product)?;
         for (place, (down, up)) in product.iter_mut().zip(up.iter()).enumerate() {
-            let step = steps[place / per_sample];
+            let step = steps.get(place / per_sample).copied().unwrap_or(f64::NAN);
             *down = A::cast((up.widen() - down.widen()) / (2.0 * step));
         }
         Ok(())

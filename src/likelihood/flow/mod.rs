@@ -14,9 +14,8 @@ pub use probes::Probes;
 
 use ndarray::{Array, ArrayRef, Dimension};
 
-use crate::apply::batch_of;
 use crate::denoiser::Query;
-use crate::error::{Error, RunError, require_positive};
+use crate::error::{Error, RunError, require_length, require_positive};
 use crate::kernel;
 use crate::level::NoiseLevel;
 use crate::memory;
@@ -135,11 +134,13 @@ impl FlowLikelihood {
         x: &ArrayRef<A, D>,
     ) -> Result<FlowDensity, Error> {
         let mut state = self.state(x, 1)?;
+        let (samples, dim) = shape_of(x)?;
+        require_length("elements of a sample", oracle.dim(), dim)?;
         let mut field = exact::Field::new(oracle);
         integrate(&self.steps, &mut state, |_, node, x, out| {
             field.slope(node, x, out)
         })?;
-        FlowDensity::new(self, batch_of(x)?.0, 1, Trace::Exact, &state)
+        FlowDensity::new(self, (samples, dim), 1, Trace::Exact, &state)
     }
 
     /// ln p of each sample of `x` under a model, with the trace of its Jacobian measured along
@@ -182,7 +183,7 @@ impl FlowLikelihood {
         D: Dimension,
         M: JacobianProduct<A, D> + ?Sized,
     {
-        let (samples, dim) = batch_of(x)?;
+        let (samples, dim) = shape_of(x)?;
         let lanes = probes.count().unwrap_or(1);
         let mut state = self.state(x, lanes)?;
         if !x.is_empty() {
@@ -195,7 +196,8 @@ impl FlowLikelihood {
             Some(_) => Trace::Estimated,
             None => Trace::Exact,
         };
-        Ok(FlowDensity::new(self, samples, lanes, trace, &state)?)
+        let batch = (samples, dim);
+        Ok(FlowDensity::new(self, batch, lanes, trace, &state)?)
     }
 
     /// x̂ at the clean end, and no integral yet.
@@ -204,7 +206,7 @@ impl FlowLikelihood {
         x: &ArrayRef<A, D>,
         lanes: usize,
     ) -> Result<State, Error> {
-        let (samples, _) = batch_of(x)?;
+        let (samples, _) = shape_of(x)?;
         check_start(x, "x")?;
         let norm = self.clean().norm;
         Ok(State {
@@ -220,6 +222,15 @@ impl FlowLikelihood {
     fn clean(&self) -> &Node {
         &self.steps[self.steps.len() - 1].clean
     }
+}
+
+/// The samples, and the elements of each: also where there are no samples.
+fn shape_of<A, D: Dimension>(x: &ArrayRef<A, D>) -> Result<(usize, usize), Error> {
+    let (samples, rest) = x.shape().split_first().ok_or(Error::NoSampleAxis)?;
+    let elements = rest
+        .iter()
+        .fold(1, |product: usize, &axis| product.saturating_mul(axis));
+    Ok((*samples, elements))
 }
 
 /// How the divergence was had.

@@ -472,6 +472,7 @@ pub(super) fn normals<O: TensorOps, N: NoiseSource<O::Element>>(
             rows.fill(row, piece * kernel::NOISE, out);
         }
     }
+    require_finite(&values, per_sample, step as usize, "noise")?;
     let normals = ops.upload(values, like).map_err(RunError::Tensor)?;
     require_shape("uploaded normals", shape, ops.shape(&normals).as_ref())?;
     Ok(normals)
@@ -521,18 +522,27 @@ where
     O::Tensor: 't,
 {
     for tensor in tensors {
-        let row = per_sample(ops, tensor).max(1);
         let values = download(ops, tensor)?;
-        if let Some(place) = values.iter().position(|value| !value.is_finite()) {
-            return Err(Error::NonFinite {
-                step,
-                sample: place / row,
-                element: place % row,
-                array,
-                value: values[place].widen(),
-            }
-            .into());
-        }
+        require_finite(&values, per_sample(ops, tensor), step, array)?;
     }
     Ok(())
+}
+
+/// Refuses values that are not finite, of samples of so many elements.
+pub(super) fn require_finite<A: Real>(
+    values: &[A],
+    elements: usize,
+    step: usize,
+    array: &'static str,
+) -> Result<(), Error> {
+    let Some(place) = values.iter().position(|value| !value.is_finite()) else {
+        return Ok(());
+    };
+    Err(Error::NonFinite {
+        step,
+        sample: place / elements.max(1),
+        element: place % elements.max(1),
+        array,
+        value: values[place].widen(),
+    })
 }

@@ -1,8 +1,8 @@
 //! A run on tensors of a network that gives the variance beside its prediction.
 
-use super::arrays::download;
+use super::arrays::{download, require_finite};
 use super::{TensorError, TensorRun};
-use crate::error::{Error, require_shape};
+use crate::error::require_shape;
 use crate::noise::{LearnedNoise, NoiseSource};
 use crate::run::learned::{NAME, factor};
 use crate::tensor::TensorOps;
@@ -29,18 +29,7 @@ where
         let range = range?;
         let values = download(&self.ops, f)?;
         let elements = shape.iter().skip(1).product::<usize>();
-        for (place, value) in values.iter().enumerate() {
-            if !num_traits::Float::is_finite(*value) {
-                return Err(Error::NonFinite {
-                    step,
-                    sample: place / elements.max(1),
-                    element: place % elements.max(1),
-                    array: NAME,
-                    value: crate::real::Real::widen(*value),
-                }
-                .into());
-            }
-        }
+        require_finite(&values, elements, step, NAME)?;
         let factors = values.iter().map(|f| factor(*f, range));
         self.noise.set(step, elements, factors);
         Ok(())

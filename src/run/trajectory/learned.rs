@@ -23,7 +23,7 @@ where
     /// Takes the network's second output f for the update to come, of the shape of the state: the
     /// noise of this step has the variance v = exp(u ln β + (1 − u) ln γ²), u = (f + 1)/2, element
     /// by element ([`learned_variance`](crate::posterior::StridedPosterior::learned_variance)),
-    /// where γ is the plan's own noise: plan with v_p = γ², which is the default of
+    /// where γ is the plan's own noise: the plan has v_p = γ², which is the default of
     /// [`FirstOrder`](crate::solver::FirstOrder).
     ///
     /// For outputs that combine: after it come [`tell`](Self::tell),
@@ -35,7 +35,8 @@ where
     /// [`Error::ShapeMismatch`]; [`Error::NonFinite`] for an f that is not finite;
     /// [`Error::RunFinished`]; [`Error::StageCount`] for a plan whose step has several stages: a
     /// network's variance is that of one jump; [`Error::DeterministicLikelihood`] on an edge with γ
-    /// = 0, of which there is no logarithm. The run is then what it was.
+    /// = 0, of which there is no logarithm; [`Error::DegenerateEdge`] where a step without a history
+    /// has another v_p than γ². The run is then what it was.
     pub fn interpolate<O: ModelElement<A>>(&mut self, f: &ArrayRef<O, D>) -> Result<(), Error> {
         self.settle()?;
         require_shape(NAME, self.state().shape(), f.shape())?;
