@@ -1,7 +1,7 @@
 //! The cheapest strides, for every number of edges at once.
 
 use super::{Bound, EdgeCosts};
-use crate::error::Error;
+use crate::error::{Error, require_cost};
 use crate::grid::Grid;
 
 /// The cheapest strides from one level onto the clean end, for every number of edges at once: made
@@ -111,10 +111,13 @@ impl Strides<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::StepCount`] unless `steps` lies between 1 and [`steps`](Self::steps).
+    /// [`Error::StepCount`] unless `steps` lies between 1 and [`steps`](Self::steps);
+    /// [`Error::CostOverflow`] where f64 cannot hold the bound of any such stride.
     pub fn path(&self, steps: usize) -> Result<Vec<usize>, Error> {
         require_steps(steps, self.steps())?;
-        let mut level = self.best.get(steps - 1).map_or(self.start, |best| best.1);
+        let best = self.best.get(steps - 1).copied();
+        let (nats, mut level) = best.unwrap_or((f64::INFINITY, self.start));
+        require_cost("bound of a stride", nats)?;
         let mut path = vec![level];
         for before in self.before.iter().take(steps - 1).rev() {
             level = before

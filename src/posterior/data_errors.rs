@@ -205,12 +205,18 @@ impl DataErrors {
         grid.edges().map(|(from, _)| self.at(&from)).collect()
     }
 
+    /// The least λ from which on there is something to interpolate.
+    fn noisiest_of_a_range(&self) -> f64 {
+        let mut signals = self.levels.iter().filter(|level| level.alpha() > 0.0);
+        signals.next().map_or(f64::NEG_INFINITY, NoiseLevel::lambda)
+    }
+
     /// A value at a level: a listed one, or between two.
     fn interpolated(&self, values: &[f64], level: &NoiseLevel) -> Result<f64, Error> {
         let lambda = level.lambda();
         let outside = || Error::LambdaOutOfRange {
             lambda,
-            noisy: self.levels.first().map_or(f64::NAN, NoiseLevel::lambda),
+            noisy: self.noisiest_of_a_range(),
             clean: self.levels.last().map_or(f64::NAN, NoiseLevel::lambda),
         };
         let after = self.levels.partition_point(|own| own.lambda() < lambda);
