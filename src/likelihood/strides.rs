@@ -7,8 +7,9 @@ use crate::grid::Grid;
 /// The cheapest strides from one level onto the clean end, for every number of edges at once: made
 /// by [`EdgeCosts::cheapest`].
 ///
-/// The bound falls with the number of edges, but for the last few: a stride of nearly T edges is
-/// forced through nearly all levels, also those that do not pay.
+/// For the errors of an exact model, κ = r, and v_p = γ² or the best, the bound falls with the
+/// number of edges, but for the last few: a stride of nearly T edges is forced through nearly all
+/// levels, also those that do not pay.
 ///
 /// Where M_t was measured on few data, a search finds what its noise made cheap: price the stride
 /// on other data.
