@@ -42,10 +42,7 @@ impl fmt::Display for Error {
                 lambda,
                 noisy,
                 clean,
-            } => write!(
-                f,
-                "lambda {lambda} lies outside the schedule's [{noisy}, {clean}]"
-            ),
+            } => write!(f, "lambda {lambda} lies outside [{noisy}, {clean}]"),
             Self::KnotOutsidePath {
                 lambda,
                 noisy,

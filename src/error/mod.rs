@@ -76,7 +76,7 @@ pub enum Error {
         time: f64 => "The time requested.",
         last: f64 => "The schedule's last time; the first is 0.",
     },
-    /// A λ = ln(α/σ) that the schedule does not reach.
+    /// A λ = ln(α/σ) that the schedule, or a list of levels, does not reach.
     LambdaOutOfRange {
         lambda: f64 => "The λ requested.",
         noisy: f64 => "λ at the noisy end.",

@@ -1,5 +1,7 @@
 //! A bound and its parts.
 
+use crate::error::{Error, require_cost};
+
 /// What a −ln p is of. The two differ by the logarithm of the pixels' spacing, and have no common
 /// zero: they must not be compared or added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,6 +28,12 @@ pub struct Bound {
 }
 
 impl Bound {
+    /// Refuses a sum that f64 cannot hold.
+    pub(super) fn checked(self) -> Result<Self, Error> {
+        require_cost("bound", self.nats())?;
+        Ok(self)
+    }
+
     /// The bound on −ln p(x₀), in nats.
     pub fn nats(&self) -> f64 {
         self.prior + self.edges.iter().sum::<f64>() + self.decoder

@@ -1,8 +1,9 @@
 //! The cost of every edge between any two of a list of levels.
 
+use super::measurement::Pixels;
 use super::prior::prior_cost;
 use super::{Bound, Decoder, EdgeVariance, Likelihood, Measured, PixelCosts};
-use crate::error::{Error, require, require_length};
+use crate::error::{Error, require, require_all, require_length};
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
 use crate::memory;
@@ -67,8 +68,8 @@ pub(super) struct EdgeKind {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Ends {
     By(Decoder),
-    /// The deviation of each level, by its index.
-    Pixels(Vec<usize>),
+    /// The pixels, and the deviation of each level by its index.
+    Pixels(Pixels, Vec<usize>),
 }
 
 impl EdgeCosts {
@@ -95,8 +96,8 @@ impl EdgeCosts {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new); [`Error::EmptyList`] unless the measurement has pixels,
-    /// [`Error::WrongLength`] unless it was made at the levels of `grid`.
+    /// As [`new`](Self::new); [`Error::EmptyList`] unless the measurement has pixels; as
+    /// [`with_pixels`](Self::with_pixels).
     pub fn of_pixels(
         grid: &Grid,
         kappa: Kappa,
@@ -137,7 +138,7 @@ impl EdgeCosts {
             priors: priors.collect::<Result<_, Error>>()?,
             errors: errors_along,
             costs,
-            ends: Ends::Pixels(Vec::new()),
+            ends: Ends::By(Decoder::Density(0.0)),
             decoders: Vec::new(),
         })
     }
@@ -164,14 +165,23 @@ impl EdgeCosts {
     ///
     /// # Errors
     ///
-    /// [`Error::WrongLength`] unless `pixels` were measured at as many levels.
+    /// [`Error::WrongLength`] and [`Error::InvalidEntry`] unless `pixels` were measured at these
+    /// levels, on samples of as many elements.
     pub fn with_pixels(self, pixels: &PixelCosts) -> Result<Self, Error> {
         require_length("pixel costs", self.errors.len(), pixels.levels())?;
+        require_length("elements of the pixel costs", self.dim, pixels.dim)?;
+        let measured: Vec<f64> = pixels.at.iter().map(NoiseLevel::lambda).collect();
+        require_all(
+            "lambda of the pixel costs",
+            &measured,
+            |index, lambda| self.levels().get(index).map(NoiseLevel::lambda) == Some(lambda),
+            "that of the matrix's level",
+        )?;
         let best = (0..pixels.levels()).map(|level| pixels.best(level));
         let (deviations, decoders) = best.unzip();
         Ok(Self {
             decoders,
-            ends: Ends::Pixels(deviations),
+            ends: Ends::Pixels(pixels.pixels.clone(), deviations),
             ..self
         })
     }
@@ -214,7 +224,7 @@ impl EdgeCosts {
     pub fn likelihood(&self) -> Likelihood {
         match &self.ends {
             Ends::By(decoder) => decoder.likelihood(),
-            Ends::Pixels(_) => Likelihood::Mass,
+            Ends::Pixels(..) => Likelihood::Mass,
         }
     }
 
@@ -224,7 +234,7 @@ impl EdgeCosts {
     /// # Errors
     ///
     /// [`Error::EmptyList`] without levels; [`Error::InvalidEntry`] unless they ascend and are less
-    /// than T.
+    /// than T; [`Error::CostOverflow`] for a sum that f64 cannot hold.
     pub fn bound(&self, path: &[usize]) -> Result<Bound, Error> {
         self.require_path(path)?;
         let at = |list: &[f64], level: Option<&usize>| {
@@ -232,20 +242,21 @@ impl EdgeCosts {
             value.copied().unwrap_or(f64::NAN)
         };
         let edges = path.windows(2).map(|pair| self.edge(pair[0], pair[1]));
-        Ok(Bound {
+        Bound {
             prior: at(&self.priors, path.first()),
             edges: edges.flatten().collect(),
             decoder: at(&self.decoders, path.last()),
             dim: self.dim,
             likelihood: self.likelihood(),
-        })
+        }
+        .checked()
     }
 
     /// A stride as a grid: these levels, then the clean end.
     ///
     /// # Errors
     ///
-    /// As [`bound`](Self::bound).
+    /// [`Error::EmptyList`] and [`Error::InvalidEntry`] as [`bound`](Self::bound).
     pub fn grid_of(&self, path: &[usize]) -> Result<Grid, Error> {
         self.require_path(path)?;
         let levels = self.grid.levels();

@@ -106,13 +106,14 @@ impl Elbo {
             .zip(data_errors)
             .map(|((posterior, variance), &error)| variance.cost(posterior, dim, error))
             .collect::<Result<_, Error>>()?;
-        Ok(Bound {
+        Bound {
             prior: prior_cost(&self.start, self.start_variance, dim, second_moment)?,
             edges,
             decoder: decoder.nats(dim, last)?,
             dim,
             likelihood: decoder.likelihood(),
-        })
+        }
+        .checked()
     }
 }
 

@@ -40,7 +40,7 @@ use crate::real::Real;
 /// [`Error::InvalidParameter`] for fewer than 2 samples; [`Error::NoSampleAxis`];
 /// [`Error::PredictionUndefined`] where the prediction says nothing of x₀; [`Error::NonFinite`] for
 /// an estimate that is not finite, with the level's place as its step; as [`ElementErrors::new`];
-/// the noise's and the model's own.
+/// [`Error::TooLarge`] for more elements than there is memory for; the noise's and the model's own.
 pub fn element_errors<A, D, M, N>(
     model: &mut M,
     data: &ArrayRef<A, D>,
@@ -56,7 +56,8 @@ where
     let (samples, dim) = batch_of(data)?;
     require(samples >= 2, "samples", samples as f64, "at least 2")?;
     let mut out = memory::zeros(data.raw_dim())?;
-    let (mut means, mut standard_errors) = (Vec::new(), Vec::new());
+    let mut means = memory::reserve(&[levels.len(), dim])?;
+    let mut standard_errors = memory::reserve(&[levels.len(), dim])?;
     for (index, level) in levels.iter().enumerate() {
         let form = model.prediction().data(level)?;
         let mut x = data.to_owned();

@@ -5,7 +5,7 @@ use ndarray::{Array2, ArrayRef2};
 use super::edge_costs::Ends;
 use super::tally::mean_and_error;
 use super::{EdgeCosts, PixelCosts};
-use crate::error::Error;
+use crate::error::{Error, require, require_length};
 use crate::level::NoiseLevel;
 use crate::posterior::DataErrors;
 
@@ -43,23 +43,33 @@ impl Measured {
     ///
     /// # Errors
     ///
-    /// As [`EdgeCosts::bound`]; [`Error::LambdaOutOfRange`] for a level of the matrix that was not
-    /// measured; [`Error::EmptyList`] where the matrix has pixels and this measurement has not.
+    /// As [`EdgeCosts::bound`]; [`Error::InvalidEntry`] for a level of the path that was not
+    /// measured; [`Error::WrongLength`] for samples of another number of elements;
+    /// [`Error::EmptyList`] where the matrix has pixels and this measurement has not, and
+    /// [`Error::InvalidParameter`] where its bins or deviations are others.
     pub fn standard_error(&self, costs: &EdgeCosts, path: &[usize]) -> Result<f64, Error> {
         let slopes = costs.slopes(path)?;
+        require_length(
+            "elements of the measurement",
+            costs.dim(),
+            self.errors.dim(),
+        )?;
         let mut rows: Vec<f64> = self.squares.iter().map(|s| slopes.prior * s).collect();
-        for (&level, slope) in path.iter().zip(&slopes.errors) {
-            let index = self.index_of(costs, level)?;
+        for (place, slope) in slopes.errors.iter().enumerate() {
+            let index = self.index_of(costs, path, place)?;
             let column = self.by_row.columns().into_iter().nth(index);
             for (sum, error) in rows.iter_mut().zip(column.iter().flatten()) {
                 *sum += slope * error;
             }
         }
-        if let (Ends::Pixels(deviations), Some(&last)) = (&costs.ends, path.last()) {
+        if let (Ends::Pixels(of, deviations), Some(last)) = (&costs.ends, path.last()) {
             let name = "pixel costs";
             let pixels = self.pixels.as_ref().ok_or(Error::EmptyList { name })?;
-            let index = self.index_of(costs, last)?;
-            let deviation = deviations.get(last).copied().unwrap_or(0);
+            let count = pixels.deviations().len() as f64;
+            let requirement = "of the bins and deviations of the matrix";
+            require(pixels.pixels == *of, name, count, requirement)?;
+            let index = self.index_of(costs, path, path.len() - 1)?;
+            let deviation = deviations.get(*last).copied().unwrap_or(0);
             for (sum, costs) in rows.iter_mut().zip(pixels.by_row.outer_iter()) {
                 *sum += costs.get((index, deviation)).copied().unwrap_or(f64::NAN);
             }
@@ -67,18 +77,17 @@ impl Measured {
         Ok(mean_and_error(&rows).1)
     }
 
-    /// The measured level that a level of the matrix is.
-    fn index_of(&self, costs: &EdgeCosts, level: usize) -> Result<usize, Error> {
-        let own = self.errors.levels();
-        let lambda = costs
-            .levels()
-            .get(level)
-            .map_or(f64::NAN, NoiseLevel::lambda);
-        let found = own.iter().position(|measured| measured.lambda() == lambda);
-        found.ok_or_else(|| Error::LambdaOutOfRange {
-            lambda,
-            noisy: own.first().map_or(f64::NAN, NoiseLevel::lambda),
-            clean: own.last().map_or(f64::NAN, NoiseLevel::lambda),
+    /// The measured level that a level of a path is.
+    fn index_of(&self, costs: &EdgeCosts, path: &[usize], place: usize) -> Result<usize, Error> {
+        let level = path.get(place).and_then(|&level| costs.levels().get(level));
+        let lambda = level.map_or(f64::NAN, NoiseLevel::lambda);
+        let mut own = self.errors.levels().iter();
+        let found = own.position(|measured| measured.lambda() == lambda);
+        found.ok_or(Error::InvalidEntry {
+            name: "lambda of the path",
+            index: place,
+            value: lambda,
+            requirement: "that of a level that was measured",
         })
     }
 }

@@ -3,7 +3,9 @@
 use ndarray::{Array2, Array3, ArrayRef2, ArrayRef3, Axis};
 
 use super::discretised_gaussian_nats;
+use super::measurement::Pixels;
 use crate::error::Error;
+use crate::level::NoiseLevel;
 
 /// −ln P(pixels | x_t) under [`discretised_gaussian_nats`] around D(x_t), in nats, summed over the
 /// pixels: a mean over the data and the noise, at each level and each of a list of deviations.
@@ -16,8 +18,9 @@ use crate::error::Error;
 /// pixels](super::Measurement::with_pixels).
 #[derive(Clone, Debug, PartialEq)]
 pub struct PixelCosts {
-    bins: usize,
-    deviations: Vec<f64>,
+    pub(super) pixels: Pixels,
+    pub(super) dim: usize,
+    pub(super) at: Vec<NoiseLevel>,
     /// \[levels, deviations\]
     nats: Array2<f64>,
     /// \[rows, levels, deviations\]
@@ -26,13 +29,19 @@ pub struct PixelCosts {
 
 impl PixelCosts {
     /// The means of what each row costs.
-    pub(super) fn new(bins: usize, deviations: &[f64], by_row: Array3<f64>) -> Self {
+    pub(super) fn new(
+        pixels: Pixels,
+        dim: usize,
+        at: Vec<NoiseLevel>,
+        by_row: Array3<f64>,
+    ) -> Self {
         let (rows, levels, count) = by_row.dim();
         let nats = by_row.mean_axis(Axis(0));
         debug_assert!(rows > 0, "a measurement has rows");
         Self {
-            bins,
-            deviations: deviations.to_vec(),
+            pixels,
+            dim,
+            at,
             nats: nats.unwrap_or_else(|| Array2::zeros((levels, count))),
             by_row,
         }
@@ -40,12 +49,12 @@ impl PixelCosts {
 
     /// The number of values that a pixel can have, evenly from −1 to 1.
     pub fn bins(&self) -> usize {
-        self.bins
+        self.pixels.bins
     }
 
     /// The deviations.
     pub fn deviations(&self) -> &[f64] {
-        &self.deviations
+        &self.pixels.deviations
     }
 
     /// The costs, shape \[levels, deviations\].
@@ -80,7 +89,10 @@ pub(super) fn add_row(
     share: f64,
     out: &mut [f64],
 ) -> Result<(), Error> {
+    let last = (bins - 1) as f64;
     for (pixel, estimate) in pixels.zip(estimates) {
+        // The value itself: rounding in f32 may have led beyond ±1.
+        let pixel = (2.0 * place_of(pixel, bins).round_ties_even() / last - 1.0).clamp(-1.0, 1.0);
         for (sum, &deviation) in out.iter_mut().zip(deviations) {
             *sum += share * discretised_gaussian_nats(pixel, estimate, deviation, bins)?;
         }
@@ -92,7 +104,7 @@ pub(super) fn add_row(
 /// not add up to 1.
 pub(super) fn require_pixels(values: impl Iterator<Item = f64>, bins: usize) -> Result<(), Error> {
     for (index, value) in values.enumerate() {
-        let place = (value + 1.0) / 2.0 * (bins - 1) as f64;
+        let place = place_of(value, bins);
         let rounded = place.round_ties_even();
         if !((place - rounded).abs() <= OFF_GRID && (0.0..=(bins - 1) as f64).contains(&rounded)) {
             return Err(Error::InvalidEntry {
@@ -106,5 +118,11 @@ pub(super) fn require_pixels(values: impl Iterator<Item = f64>, bins: usize) -> 
     Ok(())
 }
 
-/// How far a value may lie from its bin's middle, in bins: what f32 makes of 256 values, and more.
-const OFF_GRID: f64 = 1e-3;
+/// Where a value lies among the bins, from 0.
+fn place_of(value: f64, bins: usize) -> f64 {
+    (value + 1.0) / 2.0 * (bins - 1) as f64
+}
+
+/// How far a value may lie from its bin's middle, in bins: more than f32 makes of 65536
+/// values.
+const OFF_GRID: f64 = 1e-2;

@@ -27,7 +27,7 @@ impl EdgeCosts {
         let (first, last) = (path[0], path[path.len() - 1]);
         errors.push(match self.ends {
             Ends::By(decoder) => decoder.slope(dim, self.errors[last]),
-            Ends::Pixels(_) => 0.0,
+            Ends::Pixels(..) => 0.0,
         });
         let alpha = levels[first].alpha();
         let part = self.grid.section(first..self.grid.steps())?;

@@ -1,14 +1,15 @@
 //! The cheapest strides, for every number of edges at once.
 
 use super::{Bound, EdgeCosts};
-use crate::error::Error;
+use crate::error::{Error, require_cost};
 use crate::grid::Grid;
 
 /// The cheapest strides from one level onto the clean end, for every number of edges at once: made
 /// by [`EdgeCosts::cheapest`].
 ///
-/// The bound falls with the number of edges, but for the last few: a stride of nearly T edges is
-/// forced through nearly all levels, also those that do not pay.
+/// For the errors of an exact model, κ = r, and v_p = γ² or the best, the bound falls with the
+/// number of edges, but for the last few: a stride of nearly T edges is forced through nearly all
+/// levels, also those that do not pay.
 ///
 /// Where M_t was measured on few data, a search finds what its noise made cheap: price the stride
 /// on other data.
@@ -111,10 +112,13 @@ impl Strides<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::StepCount`] unless `steps` lies between 1 and [`steps`](Self::steps).
+    /// [`Error::StepCount`] unless `steps` lies between 1 and [`steps`](Self::steps);
+    /// [`Error::CostOverflow`] where f64 cannot hold the bound of any such stride.
     pub fn path(&self, steps: usize) -> Result<Vec<usize>, Error> {
         require_steps(steps, self.steps())?;
-        let mut level = self.best.get(steps - 1).map_or(self.start, |best| best.1);
+        let best = self.best.get(steps - 1).copied();
+        let (nats, mut level) = best.unwrap_or((f64::INFINITY, self.start));
+        require_cost("bound of a stride", nats)?;
         let mut path = vec![level];
         for before in self.before.iter().take(steps - 1).rev() {
             level = before

@@ -149,10 +149,9 @@ impl Tally {
         let errors = DataErrors::new(self.dim, second_moment, options.levels.clone(), errors)?
             .with_standard_errors(standard_errors)?
             .with_noise_moments(moments.collect())?;
-        let pixels = options
-            .pixels
-            .as_ref()
-            .map(|pixels| PixelCosts::new(pixels.bins, &pixels.deviations, self.pixels_by_row));
+        let pixels = options.pixels.clone().map(|pixels| {
+            PixelCosts::new(pixels, self.dim, options.levels.clone(), self.pixels_by_row)
+        });
         Ok(Measured {
             errors,
             by_row: self.by_row,

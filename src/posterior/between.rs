@@ -27,7 +27,7 @@ impl Place {
         let lambda = level.lambda();
         let outside = || Error::LambdaOutOfRange {
             lambda,
-            noisy: levels.first().map_or(f64::NAN, NoiseLevel::lambda),
+            noisy: noisiest_of_a_range(levels),
             clean: levels.last().map_or(f64::NAN, NoiseLevel::lambda),
         };
         let after = levels.partition_point(|own| own.lambda() < lambda);
@@ -69,4 +69,10 @@ impl Place {
             }
         }
     }
+}
+
+/// The least λ from which on there is something to interpolate.
+fn noisiest_of_a_range(levels: &[NoiseLevel]) -> f64 {
+    let mut signals = levels.iter().filter(|level| level.alpha() > 0.0);
+    signals.next().map_or(f64::NEG_INFINITY, NoiseLevel::lambda)
 }

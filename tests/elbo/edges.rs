@@ -221,7 +221,7 @@ fn the_standard_error_of_a_bound_is_that_of_its_rows() -> Outcome {
     let other = EdgeCosts::new(&fine(20)?, Kappa::Ddpm, POSTERIOR, &errors, BEST)?;
     assert!(matches!(
         measured.standard_error(&other, &[1]),
-        Err(Error::LambdaOutOfRange { .. })
+        Err(Error::InvalidEntry { index: 0, .. })
     ));
     Ok(())
 }

@@ -6,3 +6,4 @@ mod limits;
 mod measured;
 mod pixels;
 mod plans;
+mod rows;

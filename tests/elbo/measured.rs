@@ -225,6 +225,8 @@ fn errors_between_levels_are_interpolated_and_beyond_them_refused() -> Outcome {
     assert_eq!(errors.at(&level(1e-10)?)?, 0.4);
     let geometric = (0.4f64 * 0.1).sqrt();
     assert!((errors.at(&level(0.5)?)? / geometric - 1.0).abs() < 1e-14);
+    let zero = DataErrors::new(1, 1.0, vec![level(0.0)?, level(1.0)?], vec![0.4, 0.0])?;
+    assert!((zero.at(&level(0.25)?)? - 0.3).abs() < 1e-15);
     for lambda in [-2.1, 1.1] {
         let Err(Error::LambdaOutOfRange { noisy, clean, .. }) = errors.at(&level(lambda)?) else {
             return Err("accepted".into());
@@ -240,7 +242,11 @@ fn errors_between_levels_are_interpolated_and_beyond_them_refused() -> Outcome {
     assert_eq!(errors.at(&pure)?, 1.0);
     assert!(matches!(
         errors.at(&level(-3.0)?),
-        Err(Error::LambdaOutOfRange { .. })
+        Err(Error::LambdaOutOfRange {
+            lambda: -3.0,
+            noisy: 0.0,
+            clean: 0.0
+        })
     ));
     let moments = errors.with_noise_moments(vec![1.0, 0.6])?;
     assert_eq!(moments.noise_moment_at(&level(0.0)?)?, 0.6);
@@ -304,6 +310,9 @@ fn quadrature_has_the_closed_form_of_a_gaussian_at_every_level() -> Outcome {
         let grid = Grid::trailing(&table()?.zero_terminal_snr()?, 40)?;
         let exact = DataErrors::of_gaussian(&data, &grid)?;
         let found = DataErrors::by_quadrature(&data, &grid)?;
+        let moment = 9.0 + variance;
+        assert!((found.second_moment() / moment - 1.0).abs() < 1e-14);
+        assert!((exact.second_moment() / moment - 1.0).abs() < 1e-14);
         for (found, exact) in found.errors().iter().zip(exact.errors()) {
             assert!((found / exact - 1.0).abs() < 1e-9, "{found} {exact}");
         }
@@ -326,6 +335,17 @@ fn quadrature_has_the_closed_form_of_a_gaussian_at_every_level() -> Outcome {
     // They do not overlap: what is unknown is each part's own.
     let found = DataErrors::by_quadrature(&data, &grid)?.errors()[0];
     assert!((found / (1e-4 * 4e-4 / 5e-4) - 1.0).abs() < 1e-9, "{found}");
+    // A part so rare and far that a rule made for the others steps over it, and so wide that it has
+    // four thousandths of M.
+    let parts = vec![
+        Gaussian::isotropic(&[0.0], 1e-8)?,
+        Gaussian::isotropic(&[302.0], 1e-2)?,
+    ];
+    let rare = GaussianMixture::new(&[1.0 - 1e-7, 1e-7], parts, vec![0, 1])?;
+    let unknown = |v: f64| v * 4e-4 / (v + 4e-4);
+    let exact = (1.0 - 1e-7) * unknown(1e-8) + 1e-7 * unknown(1e-2);
+    let found = DataErrors::by_quadrature(&rare, &grid)?.errors()[0];
+    assert!((found / exact - 1.0).abs() < 1e-9, "{found} {exact}");
     let refused = DataErrors::by_quadrature(&gaussian()?, &grid);
     assert!(matches!(
         refused,

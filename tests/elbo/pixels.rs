@@ -3,7 +3,8 @@
 use diffusion_sampler::{
     Error, Grid, Prediction, RunError, from_fn,
     likelihood::{
-        Decoder, EdgeCosts, EdgeVariance, Likelihood, Measurement, discretised_gaussian_nats,
+        Decoder, EdgeCosts, EdgeVariance, Likelihood, Measured, Measurement,
+        discretised_gaussian_nats,
     },
     oracle::{Empirical, Oracle},
     posterior::{DataErrors, Kappa},
@@ -112,7 +113,7 @@ fn pixels_are_refused_where_their_masses_would_not_add_up() -> Outcome {
     let measurement = measurement.with_pixels(5, &[0.1])?;
     let mut model = from_fn::<f64, Ix2>(Prediction::Data, |_, _, out| out.fill(0.0));
     // Values of another number of bins, and beyond the range.
-    for wrong in [0.125, 1.5, -1.5] {
+    for wrong in [0.125, 0.52, 1.02, 1.5, -1.5] {
         let mut data = Array2::<f64>::zeros((2, 3));
         data[[1, 1]] = wrong;
         let refused = measurement.of(&data, &mut model);
@@ -122,5 +123,38 @@ fn pixels_are_refused_where_their_masses_would_not_add_up() -> Outcome {
                 if value == wrong
         ));
     }
+    Ok(())
+}
+
+#[test]
+fn pixels_that_f32_has_rounded_cost_what_their_values_cost() -> Outcome {
+    let grid = Grid::trailing(&table()?, 2)?;
+    for bins in [5usize, 256, 65536] {
+        let last = (bins - 1) as f64;
+        let exact = [-1.0, 1.0 - 2.0 / last, 1.0, -1.0 + 2.0 / last];
+        let exact = Array2::from_shape_fn((2, 2), |(i, j)| exact[2 * i + j]);
+        // Off by two units in the last place of f32, also beyond the ends.
+        let rounded = exact.mapv(|x| (x * (1.0 + 2.0 * f64::from(f32::EPSILON))) as f32);
+        assert!(rounded.iter().any(|x| *x > 1.0));
+        let measurement = Measurement::at(&grid).with_pixels(bins, &[2e-5, 0.1])?;
+        let mut single = from_fn::<f32, Ix2>(Prediction::Data, |_, _, out| out.fill(0.25));
+        let mut double = from_fn::<f64, Ix2>(Prediction::Data, |_, _, out| out.fill(0.25));
+        let found = measurement.of(&rounded, &mut single)?;
+        let expected = measurement.of(&exact, &mut double)?;
+        let nats = |measured: &Measured| measured.pixels().map(|pixels| pixels.nats().to_owned());
+        let (found, expected) = (nats(&found), nats(&expected));
+        for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
+            assert!((found / expected - 1.0).abs() < 1e-12, "{found} {expected}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_far_tail_begins_where_the_error_function_ends() -> Outcome {
+    // The outermost of five bins begins at 0.75; 25 deviations below it the formula changes.
+    let at = |z: f64| discretised_gaussian_nats(1.0, 0.75 - z, 1.0, 5);
+    let (below, above) = (at(25.0 - 1e-12)?, at(25.0 + 1e-12)?);
+    assert!((below - above).abs() < 2e-9, "{below} {above}");
     Ok(())
 }

@@ -152,10 +152,12 @@ fn a_refused_plan_says_which_step_and_what_is_missing() -> Outcome {
         }) => Ok((step, from, to, requirement)),
         other => Err(format!("{other:?}")),
     };
-    let data = changed(&|step| step.stages[0].update.data *= 1.0 + 1e-9)?;
+    let data = changed(&|step| step.stages[0].update.data *= 1.0 + 1e-11)?;
     let (step, from, to, requirement) = refused(&data)?;
     assert_eq!((step, from, to), (2, 600.0, 400.0));
     assert!(requirement.contains("one kappa"));
+    let state = changed(&|step| step.stages[0].update.state *= 1.0 + 1e-11)?;
+    assert!(refused(&state)?.3.contains("one kappa"));
     let silent = changed(&|step| step.stages[0].update.noise = 0.0)?;
     assert!(refused(&silent)?.3.contains("add noise"));
     // Another noise is another v_p of the same mean, and no refusal.
@@ -164,6 +166,13 @@ fn a_refused_plan_says_which_step_and_what_is_missing() -> Outcome {
     assert_eq!(refused(&elsewhere)?.3, "evaluate the model where it starts");
     let mut steps = ddpm.steps().to_vec();
     steps[4].stages[0].update.data = 0.9;
+    assert!(
+        refused(&Plan::new(steps, 0)?)?
+            .3
+            .contains("estimate of x0 itself")
+    );
+    let mut steps = ddpm.steps().to_vec();
+    steps[4].stages[0].update.state = 1e-9;
     assert!(
         refused(&Plan::new(steps, 0)?)?
             .3
