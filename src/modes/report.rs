@@ -204,7 +204,8 @@ impl ModeReport {
         self.error
     }
 
-    /// The same of W₁, W₂ (in units of the root mean square) and KL.
+    /// The same of W₁, W₂ (in units of the root mean square) and KL: of the size of their error, not
+    /// a bound, since the integrand of W₁ has corners.
     pub fn distance_error(&self) -> f64 {
         self.distance_error
     }
