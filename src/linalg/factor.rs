@@ -67,7 +67,13 @@ pub(crate) fn lower_factor(matrix: &mut [f64], m: usize, n: usize) {
         let row = &mut head[i * n + i..];
         // Divided by the largest first, so that no square overflows or is lost.
         let large = row.iter().fold(0.0, |large: f64, v| large.max(v.abs()));
-        if large == 0.0 || !large.is_finite() {
+        if large == 0.0 {
+            continue;
+        }
+        if !large.is_finite() || row.iter().any(|v| v.is_nan()) {
+            // Nothing to rotate, and nothing that may be lost with the columns behind.
+            row.fill(0.0);
+            row[0] = f64::NAN;
             continue;
         }
         let scaled: Vec<f64> = row.iter().map(|v| v / large).collect();
@@ -118,6 +124,15 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_stays_so_in_the_columns_that_are_kept() {
+        for value in [f64::INFINITY, f64::NAN] {
+            let mut f = vec![1.0, 0.5, value, 0.3];
+            lower_factor(&mut f, 1, 4);
+            assert!(!f[0].is_finite() && f[1..] == [0.0; 3], "{f:?}");
         }
     }
 

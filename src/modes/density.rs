@@ -13,9 +13,19 @@ struct Grid {
     intervals: usize,
 }
 
+/// A grid has too wide a spacing for a noise: how many intervals would be as wide as it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct TooCoarse(pub(super) usize);
+
 impl Grid {
-    /// The grid that holds the points along one axis, with their noise.
-    fn around(points: &Points, axis: usize, noise: f64, intervals: usize) -> Self {
+    /// The grid that holds the points along one axis, with their noise. Its spacing is at most two
+    /// deviations of the noise: nodes further apart would see little of it, or nothing at all.
+    fn around(
+        points: &Points,
+        axis: usize,
+        noise: f64,
+        intervals: usize,
+    ) -> Result<Self, TooCoarse> {
         let heaviest = points.weights.iter().fold(0.0, |w: f64, v| w.max(*v));
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for (x, w) in points.x.column(axis).iter().zip(&points.weights) {
@@ -24,11 +34,21 @@ impl Grid {
             }
         }
         let reach = REACH * noise;
-        Self {
-            first: low - reach,
-            spacing: (high - low + 2.0 * reach) / intervals as f64,
-            intervals,
+        let width = high - low + 2.0 * reach;
+        let spacing = width / intervals as f64;
+        if spacing > 2.0 * noise {
+            return Err(TooCoarse((width / noise).ceil() as usize));
         }
+        Ok(Self {
+            first: low - reach,
+            spacing,
+            intervals,
+        })
+    }
+
+    /// About how many nodes are within reach of a point.
+    fn within_reach(&self, noise: f64) -> f64 {
+        (2.0 * REACH * noise / self.spacing).min(self.intervals as f64)
     }
 
     fn at(&self, index: usize) -> f64 {
@@ -78,21 +98,27 @@ impl Grid {
     }
 }
 
+/// Points, and how many products it took to make them.
+pub(super) type Spread<T> = Result<(T, f64), TooCoarse>;
+
 /// The points after noise of this deviation, on a new grid.
-pub(super) fn spread(points: &Points, noise: f64, intervals: usize) -> Points {
-    let first = Grid::around(points, 0, noise, intervals);
+pub(super) fn spread(points: &Points, noise: f64, intervals: usize) -> Spread<Points> {
+    let first = Grid::around(points, 0, noise, intervals)?;
+    let mut work = points.weights.len() as f64 * first.within_reach(noise);
     if points.x.ncols() == 1 {
         let mut weights = vec![0.0; intervals + 1];
         for (x, w) in points.x.iter().zip(&points.weights) {
             first.kernel(*x, noise, |node, share| weights[node] += w * share);
         }
-        return Points {
+        let spread = Points {
             x: Array2::from_shape_fn((intervals + 1, 1), |(i, _)| first.at(i)),
             weights,
             source: Source::Even(first.spacing),
         };
+        return Ok((spread, work));
     }
-    let second = Grid::around(points, 1, noise, intervals);
+    let second = Grid::around(points, 1, noise, intervals)?;
+    work *= second.within_reach(noise);
     let columns = intervals + 1;
     let mut weights = vec![0.0; columns * columns];
     let mut row = Vec::new();
@@ -106,9 +132,10 @@ pub(super) fn spread(points: &Points, noise: f64, intervals: usize) -> Points {
             }
         });
     }
-    product(&first.nodes(), &second.nodes(), |i, j| {
+    let spread = product(&first.nodes(), &second.nodes(), |i, j| {
         weights[i * columns + j]
-    })
+    });
+    Ok((spread, work))
 }
 
 /// The same where a history slot outlives the noise: the joint of the new state and the slot, and
@@ -118,8 +145,9 @@ pub(super) fn spread_joint(
     slot: &Array2<f64>,
     noise: f64,
     intervals: usize,
-) -> (Points, Array2<f64>) {
-    let grid = Grid::around(points, 0, noise, intervals);
+) -> Spread<(Points, Array2<f64>)> {
+    let grid = Grid::around(points, 0, noise, intervals)?;
+    let work = points.weights.len() as f64 * grid.within_reach(noise);
     let mut order: Vec<usize> = (0..points.weights.len()).collect();
     let held = |i: usize| slot[[i, 0]];
     order.sort_unstable_by(|&a, &b| held(a).total_cmp(&held(b)));
@@ -146,5 +174,5 @@ pub(super) fn spread_joint(
         weights,
         source: Source::Scattered,
     };
-    (points, kept.into())
+    Ok(((points, kept.into()), work))
 }

@@ -28,6 +28,12 @@ impl Line {
         squares.sum::<f64>().sqrt()
     }
 
+    /// A component's mean lies between two points that are further apart than its deviation.
+    pub(super) fn leaps(&self, low: f64, high: f64) -> bool {
+        let over = |&(_, m, s): &(f64, f64, f64)| low < m && m < high && high - low > s;
+        self.parts.iter().any(over)
+    }
+
     /// Mass below (`side` −1) or above (+1) x.
     fn tail(&self, x: f64, side: f64) -> f64 {
         let tail = |&(w, m, s): &(f64, f64, f64)| {

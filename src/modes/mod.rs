@@ -32,6 +32,7 @@ use crate::noise::{NoiseKey, NoiseSource};
 use crate::oracle::{GaussianMixture, Oracle};
 use crate::run::{Instruction, Machine};
 use crate::sampler::Sampler;
+use density::{Spread, TooCoarse};
 use points::Points;
 
 /// Half the width of the grid of x_T, in its deviations: what lies beyond is 2e-19.
@@ -46,6 +47,19 @@ enum Method {
     Grid(usize, usize),
     /// A new grid after every noise.
     Densities(usize, usize),
+}
+
+/// No round of more products than these is begun: about a minute.
+const MOST_WORK: f64 = 4e10;
+/// As many products as an evaluation of a small model takes.
+const EVALUATION: f64 = 64.0;
+
+/// What a round on even grids came to.
+enum Even {
+    /// The points of the result, and the products that it took.
+    Done(Points, f64),
+    /// A noise is narrower than the grid can see: so many intervals are as wide as it.
+    TooCoarse(usize),
 }
 
 /// The report of a sampler with a model, beside the truth.
@@ -64,19 +78,27 @@ pub(crate) fn report<M: Denoiser<f64, Ix2> + ?Sized>(
     };
     let mut last: Option<ModeReport> = None;
     loop {
-        let points = match method {
-            Method::Densities(..) => pushed_with_noise(sampler, model, (dim, intervals))?,
-            _ => {
-                let start = Points::of_normal(dim, intervals, sampler.start_variance().sqrt());
-                let x = pushed(sampler, model, start.x.clone())?;
-                Points { x, ..start }
+        let (points, work) = match evenly(sampler, model, (dim, intervals))? {
+            Even::Done(points, work) => (points, work),
+            Even::TooCoarse(needed) if needed > most => {
+                return Err(too_narrow(needed, most).into());
+            }
+            Even::TooCoarse(needed) => {
+                // Half of them now, all in the next round.
+                intervals = (2 * needed.div_ceil(4)).max(intervals + 2);
+                last = None;
+                continue;
             }
         };
         let mut report = ModeReport::new(&points, truth, &sampler.plan().end())?;
         if let Some(last) = &last {
             report.compare(last);
+            report = report.with_unseen(&points, truth, &sampler.plan().end());
         }
-        if report.error() <= tolerance || 2 * intervals > most {
+        let compared = last.is_some();
+        let more = 2 * intervals <= most && method.growth(dim) * work <= MOST_WORK;
+        let stop = report.error() <= tolerance || !more;
+        if compared && stop {
             return Ok(report);
         }
         last = Some(report);
@@ -84,7 +106,7 @@ pub(crate) fn report<M: Denoiser<f64, Ix2> + ?Sized>(
     }
 }
 
-/// The same by panels, once coarsely and once to the tolerance.
+/// The same by panels.
 fn refined<M: Denoiser<f64, Ix2> + ?Sized>(
     sampler: &Sampler,
     model: &mut M,
@@ -93,19 +115,40 @@ fn refined<M: Denoiser<f64, Ix2> + ?Sized>(
 ) -> Result<ModeReport, RunError<M::Error>> {
     let end = sampler.plan().end();
     let deviation = sampler.start_variance().sqrt();
-    let mut at = |tolerance: f64| -> Result<ModeReport, RunError<M::Error>> {
-        let (points, error) = panels::refine(deviation, (truth, &end), tolerance, |z| {
-            let x = Array2::from_shape_fn((z.len(), 1), |(i, _)| z[i]);
-            let x = pushed(sampler, model, x)?;
-            Ok::<_, RunError<M::Error>>(x.iter().copied().collect())
-        })?;
-        Ok(ModeReport::new(&points, truth, &end)?.with_error(error))
-    };
-    let coarse = at(100.0 * tolerance)?;
-    let mut report = at(tolerance)?;
-    let error = report.error();
-    report.compare(&coarse);
-    Ok(report.with_error(error))
+    let refined = panels::refine(deviation, (truth, &end), tolerance, |z| {
+        let x = Array2::from_shape_fn((z.len(), 1), |(i, _)| z[i]);
+        let x = pushed(sampler, model, x)?;
+        Ok::<_, RunError<M::Error>>(x.iter().copied().collect())
+    })?;
+    let mut report = ModeReport::new(&refined.fine, truth, &end)?;
+    report.compare(&ModeReport::new(&refined.coarse, truth, &end)?);
+    Ok(report.with_error(refined.error))
+}
+
+impl Method {
+    /// By how much a round takes more when its intervals are halved.
+    fn growth(self, dim: usize) -> f64 {
+        match (self, dim) {
+            (Self::Densities(..), 2) => 16.0,
+            (Self::Densities(_, JOINT), _) => 8.0,
+            _ => 4.0,
+        }
+    }
+}
+
+/// The most intervals of the joint with a history slot.
+const JOINT: usize = 1024;
+
+fn too_narrow(needed: usize, most: usize) -> Error {
+    Error::ModesUnsupported {
+        what: "grid intervals as wide as the narrowest noise",
+        found: needed,
+        supported: match most {
+            JOINT => "at most 1024",
+            256 => "at most 256",
+            _ => "at most 16384",
+        },
+    }
 }
 
 /// Refuses what has no quadrature here.
@@ -130,7 +173,7 @@ fn method_of(sampler: &Sampler, guidance: &dyn Guidance, dim: usize) -> Result<M
     if !plan.is_stochastic() {
         return Ok(match dim {
             1 if sampler.start_variance() > 0.0 => Method::Panels,
-            _ => Method::Grid(32, 512),
+            _ => Method::Grid(128, 512),
         });
     }
     if guidance.is_stateful() {
@@ -142,7 +185,7 @@ fn method_of(sampler: &Sampler, guidance: &dyn Guidance, dim: usize) -> Result<M
     let slots = noisy.map(|(_, live)| kept(live)).max().unwrap_or(0);
     match (dim, slots) {
         (1, 0) => Ok(Method::Densities(256, 1 << 14)),
-        (1, 1) => Ok(Method::Densities(64, 1024)),
+        (1, 1) => Ok(Method::Densities(64, JOINT)),
         (2, 0) => Ok(Method::Densities(32, 256)),
         (1, found) => refuse("history slots that outlive a noise", found, "at most 1"),
         (_, found) => refuse(
@@ -164,45 +207,77 @@ fn pushed<M: Denoiser<f64, Ix2> + ?Sized>(
     Ok(run.into_state())
 }
 
+/// One round with this many intervals along an axis.
+fn evenly<M: Denoiser<f64, Ix2> + ?Sized>(
+    sampler: &Sampler,
+    model: &mut M,
+    (dim, intervals): (usize, usize),
+) -> Result<Even, RunError<M::Error>> {
+    let start = Points::of_normal(dim, intervals, sampler.start_variance().sqrt());
+    if sampler.plan().is_stochastic() {
+        return pushed_with_noise(sampler, model, start, intervals);
+    }
+    let evaluations = start.weights.len() * sampler.plan().stages().count();
+    let x = pushed(sampler, model, start.x.clone())?;
+    Ok(Even::Done(
+        Points { x, ..start },
+        EVALUATION * evaluations as f64,
+    ))
+}
+
 /// The points of the result where noise is added: a new grid after every noise.
 fn pushed_with_noise<M: Denoiser<f64, Ix2> + ?Sized>(
     sampler: &Sampler,
     model: &mut M,
-    (dim, intervals): (usize, usize),
-) -> Result<Points, RunError<M::Error>> {
+    mut points: Points,
+    intervals: usize,
+) -> Result<Even, RunError<M::Error>> {
     let plan = sampler.plan();
-    let mut points = Points::of_normal(dim, intervals, sampler.start_variance().sqrt());
     let mut machine = Machine::new(points.x.clone(), plan.slots())?;
     let mut live = plan.live_after().into_iter();
+    let mut work = 0.0;
     for (index, step) in plan.steps().iter().enumerate() {
         for stage in 0..step.stages.len() {
             let instruction = Instruction::new(step, stage, index)?.with_clip(sampler.clip());
             machine.take(&instruction, model, &mut Silent)?;
+            work += EVALUATION * points.weights.len() as f64;
             let live = live.next().unwrap_or_default();
             let noise = step.stages[stage].update.noise;
             if noise == 0.0 {
                 continue;
             }
-            let (x, mut slots) = machine.into_parts();
+            let (x, slots) = machine.into_parts();
             points.x = x;
-            match live.iter().position(|live| *live) {
-                None => {
-                    points = density::spread(&points, noise, intervals);
-                    machine = Machine::new(points.x.clone(), plan.slots())?;
+            let slot = live.iter().position(|live| *live);
+            match spread(points, (slots, slot), noise, intervals) {
+                Ok(((spread, slots), products)) => {
+                    machine = Machine::with_history(spread.x.clone(), slots, plan.slots())?;
+                    points = spread;
+                    work += products;
                 }
-                Some(slot) => {
-                    let (joint, kept) =
-                        density::spread_joint(&points, &slots[slot], noise, intervals);
-                    points = joint;
-                    slots = vec![Array2::zeros(points.x.raw_dim()); plan.slots()];
-                    slots[slot] = kept;
-                    machine = Machine::with_history(points.x.clone(), slots, plan.slots())?;
-                }
+                Err(TooCoarse(needed)) => return Ok(Even::TooCoarse(needed)),
             }
         }
     }
     points.x = machine.into_parts().0;
-    Ok(points)
+    Ok(Even::Done(points, work))
+}
+
+/// The points after a noise, with the history slots; at most one of them is `live`.
+fn spread(
+    points: Points,
+    (mut slots, live): (Vec<Array2<f64>>, Option<usize>),
+    noise: f64,
+    intervals: usize,
+) -> Spread<(Points, Vec<Array2<f64>>)> {
+    let Some(live) = live else {
+        let (points, work) = density::spread(&points, noise, intervals)?;
+        return Ok(((points, Vec::new()), work));
+    };
+    let ((points, kept), work) = density::spread_joint(&points, &slots[live], noise, intervals)?;
+    slots.fill(Array2::zeros(points.x.raw_dim()));
+    slots[live] = kept;
+    Ok(((points, slots), work))
 }
 
 /// No noise: a stage's update without its normals.

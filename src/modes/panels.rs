@@ -11,8 +11,8 @@ use crate::oracle::GaussianMixture;
 
 /// Nodes of a panel.
 pub(super) const NODES: usize = 16;
-/// The panels of the first round.
-const PANELS: usize = 24;
+/// The panels of the first round: an odd number, so that symmetric data have no edge in the middle.
+const PANELS: usize = 25;
 /// A panel is halved at most this often.
 const ROUNDS: usize = 44;
 /// No more panels than these are looked at in one round.
@@ -121,6 +121,22 @@ impl Tests<'_> {
         panel.sums = sums;
         Ok(())
     }
+
+    /// The mass between neighbouring nodes that leap over a mode: its mean lies between their
+    /// results, which are further apart than its deviation. Of what the mode holds there the
+    /// integrals know nothing, whether they move or not.
+    fn unseen(&self, pair: &[Panel]) -> f64 {
+        let nodes = pair.iter();
+        let nodes = nodes.flat_map(|p| (0..NODES).map(|node| (self.z(p, node), p.x[node])));
+        let next = nodes.clone().skip(1);
+        let leaps = nodes.zip(next).filter(|((_, a), (_, b))| {
+            let (low, high) = (a.min(*b), a.max(*b));
+            self.line.leaps(low, high)
+        });
+        leaps
+            .map(|((a, _), (b, _))| (b - a) * normal(0.5 * (a + b)))
+            .sum()
+    }
 }
 
 /// (Φ(z), Φ(−z)).
@@ -129,14 +145,23 @@ pub(super) fn tails(z: f64) -> (f64, f64) {
     (tail(-z), tail(z))
 }
 
+/// Points of x_T and their results.
+pub(super) struct Refined {
+    pub(super) fine: Points,
+    /// Those before the last halving of every panel.
+    pub(super) coarse: Points,
+    /// The sum of what the panels' integrals still moved by, and of what they cannot see.
+    pub(super) error: f64,
+}
+
 /// The points of x_T and their results by `push`, refined until no panel's integrals move by more
-/// than its share of the tolerance; with them the sum of what they still moved by.
+/// than its share of the tolerance, and no mode is leapt over.
 pub(super) fn refine<E: From<Error>>(
     deviation: f64,
     (truth, level): (&GaussianMixture, &NoiseLevel),
     tolerance: f64,
     mut push: impl FnMut(&[f64]) -> Result<Vec<f64>, E>,
-) -> Result<(Points, f64), E> {
+) -> Result<Refined, E> {
     let line = Line::new(truth, level);
     let scale = line.root_mean_square();
     let tests = Tests {
@@ -151,7 +176,7 @@ pub(super) fn refine<E: From<Error>>(
         .map(|k| panel(-REACH + (k as f64 + 0.5) * width, 0.5 * width))
         .collect();
     fill(&mut active, deviation, &tests, &mut push)?;
-    let (mut done, mut error) = (Vec::new(), 0.0);
+    let (mut done, mut parents, mut error) = (Vec::new(), Vec::new(), 0.0);
     for round in 0..ROUNDS {
         let mut halves: Vec<Panel> = active
             .iter()
@@ -161,9 +186,10 @@ pub(super) fn refine<E: From<Error>>(
         let last = round + 1 == ROUNDS || halves.len() > MOST;
         let mut kept = Vec::new();
         for (parent, pair) in active.iter().zip(halves.chunks_exact(2)) {
-            let moved = moved(parent, pair);
+            let moved = moved(parent, pair).max(tests.unseen(pair));
             if moved <= tolerance / 64.0 || last {
                 error += moved;
+                parents.push(parent.clone());
                 done.extend(pair.iter().cloned());
             } else {
                 kept.extend(pair.iter().cloned());
@@ -174,8 +200,15 @@ pub(super) fn refine<E: From<Error>>(
             break;
         }
     }
-    done.sort_by(|a: &Panel, b: &Panel| a.middle.total_cmp(&b.middle));
-    Ok((collected(&done, deviation, &tests), error))
+    let points = |mut panels: Vec<Panel>| {
+        panels.sort_by(|a, b| a.middle.total_cmp(&b.middle));
+        collected(&panels, deviation, &tests)
+    };
+    Ok(Refined {
+        fine: points(done),
+        coarse: points(parents),
+        error,
+    })
 }
 
 fn panel(middle: f64, half: f64) -> Panel {

@@ -86,9 +86,34 @@ impl ModeReport {
         })
     }
 
-    /// The same with this error instead of the one that [`compare`](Self::compare) found.
+    /// The same with the error that the panels' integrals know, those of the distances included.
     pub(super) fn with_error(self, error: f64) -> Self {
-        Self { error, ..self }
+        Self {
+            error,
+            distance_error: larger(self.distance_error, error),
+            ..self
+        }
+    }
+
+    /// The same with an error of at least the mass between neighbouring nodes of one axis that leap
+    /// over a mode.
+    pub(super) fn with_unseen(
+        self,
+        points: &Points,
+        truth: &GaussianMixture,
+        level: &NoiseLevel,
+    ) -> Self {
+        if truth.dim() != 1 {
+            return self;
+        }
+        let (line, x) = (Line::new(truth, level), points.x.column(0));
+        let gaps = points.weights.windows(2).zip(x.windows(2));
+        let leaps = gaps.filter(|(_, x)| line.leaps(x[0].min(x[1]), x[0].max(x[1])));
+        let unseen: f64 = leaps.map(|(w, _)| 0.5 * (w[0] + w[1])).sum();
+        Self {
+            error: larger(self.error, unseen),
+            ..self
+        }
     }
 
     /// Takes the change since a coarser report for the error.
@@ -98,7 +123,7 @@ impl ModeReport {
         let scale = (power.sum::<f64>() / d as f64).sqrt();
         let unit = if scale > 0.0 { scale } else { 1.0 };
         let largest = |a: &mut dyn Iterator<Item = f64>, b: &mut dyn Iterator<Item = f64>| {
-            a.zip(b).fold(0.0, |l: f64, (a, b)| l.max((a - b).abs()))
+            a.zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, larger)
         };
         let mean = largest(
             &mut self.mean.iter().copied(),
@@ -112,7 +137,13 @@ impl ModeReport {
             &mut self.masses.iter().copied(),
             &mut before.masses.iter().copied(),
         );
-        self.error = masses.max(mean / unit).max(covariance / (unit * unit));
+        let lost = (self.point_weights.iter().sum::<f64>() - 1.0).abs();
+        let relative = [masses, mean / unit, covariance / (unit * unit)];
+        self.error = relative.into_iter().fold(lost, larger);
+        if before.kl.is_none() {
+            // Coarser points say that the map falls somewhere: nothing confirms the number.
+            self.kl = None;
+        }
         let list = |report: &Self| {
             let w = report.wasserstein.into_iter().flatten().map(|w| w / unit);
             w.chain(report.kl).collect::<Vec<f64>>()
@@ -159,19 +190,22 @@ impl ModeReport {
     }
 
     /// KL(result ‖ truth) in nats; in one dimension, where the result is a rising image of one
-    /// smooth density: not where the last step reads a history slot behind a noise.
+    /// smooth density, as half as many points say too: not where the last step reads a history slot
+    /// behind a noise.
     pub fn kl(&self) -> Option<f64> {
         self.kl
     }
 
     /// The error of the quadrature: by how much the masses, the mean (in units of the truth's root
-    /// mean square) and the covariance (in its square) still moved when the points were doubled.
-    /// Above the tolerance where the most points were not enough.
+    /// mean square) and the covariance (in its square) still moved when the points were doubled,
+    /// and in one dimension at least the mass between neighbouring points that lie on both sides of
+    /// a mode and see nothing of it. Above the tolerance where the most points were not enough.
     pub fn error(&self) -> f64 {
         self.error
     }
 
-    /// The same of W₁, W₂ (in units of the root mean square) and KL.
+    /// The same of W₁, W₂ (in units of the root mean square) and KL: of the size of their error, not
+    /// a bound, since the integrand of W₁ has corners.
     pub fn distance_error(&self) -> f64 {
         self.distance_error
     }
@@ -180,6 +214,11 @@ impl ModeReport {
     pub fn points(&self) -> (&ArrayRef2<f64>, &[f64]) {
         (&self.points, &self.point_weights)
     }
+}
+
+/// The larger of two changes; one that is not a number is larger than any.
+fn larger(a: f64, b: f64) -> f64 {
+    if a.is_nan() || a > b { a } else { b }
 }
 
 /// Mean and covariance of the truth at a level.

@@ -18,13 +18,22 @@ pub struct WeakOrder {
 }
 
 impl WeakOrder {
-    /// The largest magnitude of the errors, with K and with 2K steps.
+    /// The largest magnitude of the errors, with K and with 2K steps; NaN where one of them is, as
+    /// that of a variance which is 0 in the data and in the result.
     pub fn largest(&self) -> [f64; 2] {
-        let largest = |errors: &Vec<f64>| errors.iter().fold(0.0, |l: f64, e| l.max(e.abs()));
+        let larger = |l: f64, e: &f64| {
+            if l.is_nan() || l > e.abs() {
+                l
+            } else {
+                e.abs()
+            }
+        };
+        let largest = |errors: &Vec<f64>| errors.iter().fold(0.0, larger);
         [largest(&self.errors[0]), largest(&self.errors[1])]
     }
 
-    /// log₂(e_K/e_2K): the order that is seen between the two. NaN where both are 0.
+    /// log₂(e_K/e_2K): the order that is seen between the two. NaN where both are 0
+    /// or one is NaN.
     pub fn slope(&self) -> f64 {
         let [coarse, fine] = self.largest();
         libm::log2(coarse / fine)

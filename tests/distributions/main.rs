@@ -4,6 +4,7 @@
 mod closed_forms;
 mod common;
 mod guided;
+mod limits;
 mod modes;
 mod page;
 mod propagated;
