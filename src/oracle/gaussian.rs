@@ -28,7 +28,7 @@ use crate::special::LOG_TAU;
 /// | Cov\[x₀ given x_t\] | U diag(vσ²/s) Uᵀ |
 /// | [`flow`](Self::flow), exact ODE | α'm + U diag(√(s'/s)) Uᵀ(x − αm) |
 ///
-/// Directions of variance 0 are allowed wherever σ > 0. [`Oracle`] says what happens at the limits.
+/// Directions of variance 0 are allowed wherever σ > 0. [`Oracle`](super::Oracle) says what happens at the limits.
 ///
 /// ```
 /// use diffusion_sampler::{NoiseLevel, oracle::{Gaussian, Oracle}};
@@ -198,7 +198,7 @@ impl Gaussian {
     /// # Errors
     ///
     /// [`Error::InvalidParameter`] at `from` with σ = 0 when a variance is 0, because the flow
-    /// cannot leave a point; otherwise as the methods of [`Oracle`].
+    /// cannot leave a point; otherwise as the methods of [`Oracle`](super::Oracle).
     pub fn flow(
         &self,
         x: &[f64],
