@@ -111,6 +111,11 @@ fn the_gaussian_of_a_spectrum_keeps_its_mean_and_its_errors() {
     }
     let tilted = spectrum.tilted(0.3).unwrap();
     assert!((tilted.mean() - spectrum.mean()).abs() < 1e-12);
+    let latents = spectrum.clone().with_mean(1.0).unwrap();
+    assert!((latents.mean() - 1.0).abs() < 1e-14 && latents.shares() == spectrum.shares());
+    for (found, v) in latents.variances().iter().zip(spectrum.variances()) {
+        assert!((found - v / spectrum.mean()).abs() < 1e-14);
+    }
     let ratio = |s: &Spectrum| s.variances()[1] / s.variances()[3];
     assert!((ratio(&tilted) - ratio(&spectrum).powf(1.3)).abs() < 1e-10);
 }
@@ -186,6 +191,33 @@ fn what_a_gaussian_misses_is_the_gap_of_the_errors() {
 }
 
 #[test]
+fn errors_of_any_size_are_fitted_or_refused() {
+    let levels = self::levels(3);
+    let fit = |errors: [f64; 3], standard: f64| {
+        let errors = DataErrors::new(2, 1.0, levels.clone(), errors.to_vec()).unwrap();
+        Spectrum::fit(&errors.with_standard_errors(vec![standard; 3]).unwrap())
+    };
+    for size in [f64::MIN_POSITIVE / 8.0, 1e-300, 1e60, 1e300, f64::MAX] {
+        let refused = fit([size; 3], 0.0);
+        let name = "largest data error";
+        assert!(
+            matches!(refused, Err(Error::InvalidParameter { name: found, .. }) if found == name),
+            "{size}: {refused:?}"
+        );
+    }
+    // So far below the noise M_t is the variance at every level.
+    let small = fit([2e-40; 3], 0.0).unwrap();
+    assert!(
+        (small.spectrum.mean() / 1e-40 - 1.0).abs() < 1e-6,
+        "{small}"
+    );
+    // What is lost beside the largest counts as 0.
+    let lost = fit([2.0, 1.0, 1e-300], 0.0).unwrap();
+    assert_eq!(lost, fit([2.0, 1.0, 0.0], 0.0).unwrap());
+    assert!(fit([2.0, 1.0, 0.5], f64::MAX).unwrap().misfit.is_finite());
+}
+
+#[test]
 fn what_is_no_spectrum_is_a_typed_error() {
     assert!(matches!(
         Spectrum::new(vec![], vec![]),
@@ -213,6 +245,9 @@ fn what_is_no_spectrum_is_a_typed_error() {
     assert!(Spectrum::fit(&zero).is_err());
     let without = DataErrors::new(0, 1.0, levels, vec![1.0; 3]).unwrap();
     assert!(Spectrum::fit(&without).is_err());
+    assert!(one.clone().with_mean(0.0).is_err() && one.with_mean(f64::NAN).is_err());
+    let zero_mean = Spectrum::new(vec![0.0], vec![1.0]).unwrap();
+    assert!(zero_mean.with_mean(1.0).is_err());
     let flat = Gaussian::isotropic(&[0.0, 0.0], 0.0).unwrap();
     assert!(non_gaussian_shares(&flat, &zero).is_err());
     let other = Gaussian::isotropic(&[0.0], 1.0).unwrap();
