@@ -30,7 +30,12 @@ fn every_candidate_is_what_its_names_say() {
             assert!(calls == candidate.evaluations && calls <= budget);
             // The budget pays for no step more, also where only some steps take more evaluations
             // (Restart).
-            for more in candidate.steps + 1..=budget {
+            let far = if candidate.solver == "Restart" {
+                budget
+            } else {
+                1
+            };
+            for more in candidate.steps + 1..=candidate.steps + far {
                 if let Ok(more) = named.sampler(&schedule, more) {
                     assert!(more.plan().evaluations() > budget, "{}", candidate.solver);
                 }
@@ -70,6 +75,8 @@ fn nothing_is_lost() {
         "RePaint",
         "DDIM CFG++",
         "DPM++ 2M CFG++",
+        "ER-SDE, as published",
+        "DPM++ 3M SDE, as published",
     ] {
         assert!(never.contains(&name), "{name}");
     }

@@ -145,12 +145,18 @@ fn noisy_errors_are_fitted_as_far_as_they_are_known() {
 
 #[test]
 fn what_a_gaussian_misses_is_the_gap_of_the_errors() {
-    // Two modes at ±1 with deviation 0.2, by quadrature over x.
+    gap_of_the_errors([1.0, 1.0]);
+    gap_of_the_errors([4.0, 1.0]);
+}
+
+/// Two modes at ±1 with deviation 0.2, by quadrature over x.
+fn gap_of_the_errors(weights: [f64; 2]) {
     let (centre, v) = (1.0f64, 0.04f64);
     let modes = [-centre, centre].map(|m| Gaussian::isotropic(&[m], v).unwrap());
-    let mixture = GaussianMixture::new(&[1.0, 1.0], modes.to_vec(), vec![0, 1]).unwrap();
-    let total = centre * centre + v;
-    let moments = Gaussian::isotropic(&[0.0], total).unwrap();
+    let mixture = GaussianMixture::new(&weights, modes.to_vec(), vec![0, 1]).unwrap();
+    let mean = (weights[1] - weights[0]) / (weights[1] + weights[0]);
+    let total = centre * centre + v - mean * mean;
+    let moments = Gaussian::isotropic(&[mean], total).unwrap();
     let (mut levels, mut errors, mut gaps) = (Vec::new(), Vec::new(), Vec::new());
     for level in self::levels(12) {
         let (mut error, mut gap, mut mass) = (0.0, 0.0, 0.0);
@@ -168,7 +174,7 @@ fn what_a_gaussian_misses_is_the_gap_of_the_errors() {
         errors.push(error / mass);
         gaps.push(gap / (mass * total));
     }
-    let known = DataErrors::new(1, total, levels.clone(), errors).unwrap();
+    let known = DataErrors::new(1, 1.04, levels.clone(), errors).unwrap();
     let shares = non_gaussian_shares(&moments, &known).unwrap();
     for ((share, gap), level) in shares.iter().zip(&gaps).zip(&levels) {
         assert!((share - gap).abs() < 1e-9, "{level}: {share} {gap}");
@@ -185,7 +191,7 @@ fn what_a_gaussian_misses_is_the_gap_of_the_errors() {
     let place = levels.iter().position(|level| *level == last).unwrap();
     assert!(place > 0 && gaps[place] <= 0.01 && gaps[place + 1] > 0.01);
     let later = known.errors()[place + 1..].to_vec();
-    let later = DataErrors::new(1, total, levels[place + 1..].to_vec(), later).unwrap();
+    let later = DataErrors::new(1, 1.04, levels[place + 1..].to_vec(), later).unwrap();
     assert_eq!(last_gaussian_level(&moments, &later, 0.01).unwrap(), None);
     assert!(last_gaussian_level(&moments, &later, -1.0).is_err());
 }
