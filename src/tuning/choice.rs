@@ -111,8 +111,7 @@ impl<'a> Choice<'a> {
     /// [`Error::InvalidParameter`] for a budget of 0 or above 1000, or for data without variance.
     /// What a solver or a spacing refuses is no error, but part of the answer.
     ///
-    /// The time grows with the budget, with the square of it from about 50 on, and with the
-    /// directions of the data where they are more than 64.
+    /// The time grows with the budget and with the directions of the data.
     pub fn rank(&self) -> Result<Ranking, Error> {
         let budget = self.budget as f64;
         require(
