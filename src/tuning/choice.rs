@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use ndarray::ArrayRef2;
 
 use super::ranking::{Candidate, Ranking, Reason, Refusal};
-use super::spectrum::Spectrum;
+use super::spectrum::{Spectrum, small_to_zero};
 use super::surrogate::Surrogate;
 use crate::error::{Error, require};
 use crate::grid::{Grid, Spacing, spacings};
@@ -29,10 +29,17 @@ use crate::solver::Solver;
 /// network's errors. The warnings of [`StabilityReport`](crate::stability::StabilityReport) say
 /// where a model's errors would be multiplied.
 ///
-/// A solver takes as many steps as the budget pays for: with two evaluations a step, half as many.
-/// Not candidates: samplers of distilled models (LCM, TCD), those that are themselves under CFG++
-/// only, inversion, RePaint, and published mistakes that are kept for parity. They are listed among the refused, and so is what the prediction
-/// cannot do (ε at α = 0), each with its reason.
+/// A solver takes as many steps as the budget pays for (with two evaluations a step, half as many)
+/// and the spacing has. Not candidates: samplers of distilled models (LCM, TCD), those that are
+/// themselves under CFG++ only, inversion, RePaint, and published mistakes that are kept for parity.
+/// They are listed among the refused, and so is what the prediction cannot do (ε at α = 0), each
+/// with its reason.
+///
+/// **Units.** The data are those that the schedule adds noise to, in its units. The default has a
+/// mean variance of 0.25, which is that of pixels from −1 to 1. Latents are scaled to about 1, and
+/// are another distribution than pixels: give a sample of them, or at least
+/// [`Spectrum::with_mean`]. **Guidance** is not known here either: a guided model leads to another
+/// distribution than the data's, and errors under a strong scale are larger.
 ///
 /// ```
 /// use diffusion_sampler::{Prediction, schedule::TableSchedule, tuning::Choice};
@@ -103,6 +110,8 @@ impl<'a> Choice<'a> {
     ///
     /// [`Error::InvalidParameter`] for a budget of 0 or above 1000, or for data without variance.
     /// What a solver or a spacing refuses is no error, but part of the answer.
+    ///
+    /// The time grows with the budget and with the directions of the data.
     pub fn rank(&self) -> Result<Ranking, Error> {
         let budget = self.budget as f64;
         require(
@@ -150,6 +159,8 @@ impl<'a> Choice<'a> {
 
 /// The largest budget: from there on the choice does not matter, and ranking takes long.
 const MOST: usize = 1000;
+/// So many numbers of steps in a row that do not fit end the search for more.
+const BEYOND: usize = 3;
 /// Directions along which errors are followed: it costs more than the moments do.
 const DIRECTIONS: usize = 64;
 
@@ -166,13 +177,29 @@ fn no_candidate(entry: &Entry) -> Option<&'static str> {
     }
 }
 
-/// The data, or as many of its directions as are followed: each the mean of a share of them, so that
-/// the mean variance, the unit of errors, is the data's.
+/// The data along its axes, or as many directions as are followed: each stands for a share of
+/// them, from the largest variances on. Variance and square of the mean are summed over the share,
+/// in units in which their means, the unit of errors among them, are the data's.
 fn coarse(data: &Gaussian) -> Result<Gaussian, Error> {
-    if data.variances().len() <= DIRECTIONS {
+    let d = data.variances().len();
+    if d <= DIRECTIONS {
         return Ok(data.clone());
     }
-    Spectrum::of(data).gaussian(DIRECTIONS)
+    let mut pairs: Vec<(f64, f64)> = {
+        let variances = data.variances().iter().copied();
+        variances.zip(data.mean().iter().copied()).collect()
+    };
+    pairs.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let scale = DIRECTIONS as f64 / d as f64;
+    let (mut means, mut variances) = (Vec::new(), Vec::new());
+    for k in 0..DIRECTIONS {
+        let share = &pairs[k * d / DIRECTIONS..(k + 1) * d / DIRECTIONS];
+        let square: f64 = share.iter().map(|(_, m)| m * m).sum();
+        let variance: f64 = share.iter().map(|(v, _)| v).sum();
+        means.push((scale * square).sqrt());
+        variances.push(small_to_zero(scale * variance));
+    }
+    Gaussian::diagonal(&means, &variances)
 }
 
 type Grids = HashMap<(Spacing, usize), Result<Grid, Error>>;
@@ -205,33 +232,61 @@ impl Task<'_, '_> {
         ))
     }
 
-    /// The sampler of the most steps that the budget pays for.
+    /// The sampler of the most steps that the budget pays for and the spacing has.
     fn within_budget(
         &self,
         solver: &dyn Solver,
         spacing: Spacing,
         grids: &mut Grids,
     ) -> Result<(usize, Sampler), Reason> {
-        let (schedule, budget) = (self.choice.schedule, self.choice.budget);
-        let mut steps = budget;
-        loop {
-            let grid = grids
-                .entry((spacing, steps))
-                .or_insert_with(|| spacing.grid(schedule, steps));
-            let grid = grid
-                .as_ref()
-                .map_err(|error| Reason::Refused(error.clone()))?;
-            let sampler = Sampler::new(schedule, grid, solver)?;
+        let budget = self.choice.budget;
+        let (mut steps, mut most) = (budget, budget);
+        let mut found = loop {
+            let sampler = match self.sampler(solver, (spacing, steps), grids) {
+                // Some spacings are short lists of knots.
+                Err(Error::StepCount { max, .. }) if (1..steps).contains(&max) => {
+                    (steps, most) = (max, max);
+                    continue;
+                }
+                sampler => sampler?,
+            };
             let evaluations = sampler.plan().evaluations();
             if evaluations <= budget {
-                return Ok((steps, sampler));
+                break (steps, sampler);
             }
             if steps == 1 {
                 return Err(Reason::Budget(evaluations));
             }
-            // Not fewer than fit, and one less at least.
+            // About as many as fit, and one less at least.
             let fitting = (steps * budget).div_ceil(evaluations) + 1;
             steps = fitting.min(steps - 1);
+        };
+        // Where only some of the steps take more evaluations, more of them may fit after all.
+        let mut beyond = 0;
+        for steps in found.0 + 1..=most {
+            match self.sampler(solver, (spacing, steps), grids) {
+                Ok(more) if more.plan().evaluations() <= budget => {
+                    (found, beyond) = ((steps, more), 0);
+                }
+                _ => beyond += 1,
+            }
+            if beyond == BEYOND {
+                break;
+            }
         }
+        Ok(found)
+    }
+
+    fn sampler(
+        &self,
+        solver: &dyn Solver,
+        (spacing, steps): (Spacing, usize),
+        grids: &mut Grids,
+    ) -> Result<Sampler, Error> {
+        let schedule = self.choice.schedule;
+        let grid = grids
+            .entry((spacing, steps))
+            .or_insert_with(|| spacing.grid(schedule, steps));
+        Sampler::new(schedule, grid.as_ref().map_err(Clone::clone)?, solver)
     }
 }

@@ -205,14 +205,17 @@ impl fmt::Display for Table<'_> {
         for (place, candidate) in candidates.iter().enumerate().take(self.lines) {
             write!(
                 f,
-                "{:>4}  {:<28} {:<22} {:>5} {:>5} {:>10.4}",
+                "{:>4}  {:<28} {:<22} {:>5} {:>5} ",
                 place + 1,
                 candidate.solver,
                 candidate.spacing,
                 candidate.steps,
                 candidate.evaluations,
-                candidate.error
             )?;
+            match candidate.error {
+                error if error < 1e5 => write!(f, "{error:>10.4}")?,
+                error => write!(f, "{error:>10.3e}")?,
+            }
             if !candidate.warnings.is_empty() {
                 write!(f, "  unstable")?;
             }

@@ -30,10 +30,11 @@ use crate::solver::Solver;
 /// | [`with_bounds`](Self::with_bounds) | the stability report's |
 ///
 /// **The guard.** What is best on the surrogate need not be best on the data. The answer's grid is
-/// the searched one only where it beats *every* fixed spacing on a second surrogate, which the search
-/// has not seen: the other half of the sample, another seed's mixture, a
-/// [tilted](super::Spectrum::tilted) spectrum. Otherwise it is refused, and the answer is the best
-/// fixed one.
+/// the searched one only where it beats every stable fixed spacing on the surrogate and on a second
+/// one, which the search has not seen: the other half of the sample, another seed's mixture, a
+/// [tilted](super::Spectrum::tilted) spectrum. Otherwise it is refused, and the answer is the fixed
+/// one that is best on the second. A fixed spacing that starts below the last time is not among the
+/// searched ones, and at one or two steps it is often the best.
 ///
 /// ```
 /// use diffusion_sampler::{schedule::TableSchedule, solver::DpmSolverPlusPlus};
@@ -85,7 +86,8 @@ impl<'a> SpacingSearch<'a> {
         }
     }
 
-    /// The same with at most this many errors computed, beside one for each fixed spacing.
+    /// The same with at most this many errors computed, beside one for each fixed spacing and for
+    /// each of seven starts.
     #[must_use]
     pub fn with_evaluations(self, evaluations: usize) -> Self {
         Self {
@@ -157,8 +159,8 @@ impl<'a> SpacingSearch<'a> {
     ///
     /// [`Error::StepCount`] for no steps, and for as many as the schedule has no knots for;
     /// [`Error::SpacingNeedsTable`] for a search on the table of a schedule without one;
-    /// [`Error::EmptyList`] where no fixed spacing gives a grid; what the surrogates refuse of the
-    /// solver.
+    /// [`Error::EmptyList`] where no fixed spacing gives a grid, and where none of the starts is
+    /// stable; what the surrogates refuse of the solver.
     pub fn run(&self, known: &Surrogate, held_out: &Surrogate) -> Result<SearchedSpacing, Error> {
         let max = self.schedule.table_len().filter(|_| self.table);
         let max = max.unwrap_or(MOST);

@@ -57,9 +57,12 @@ impl SearchedSpacing {
         })
     }
 
-    /// Whether the searched spacing beats every fixed one that is stable on the held-out data.
+    /// Whether the searched spacing beats every stable fixed one, on the surrogate and on the
+    /// held-out one. Where no fixed one is stable it does.
     pub fn accepted(&self) -> bool {
-        self.searched.2 < self.best_fixed().held_out
+        let (_, error, held_out) = self.searched;
+        let mut stable = self.fixed.iter().filter(|fixed| fixed.stable);
+        stable.all(|fixed| error < fixed.error && held_out < fixed.held_out)
     }
 
     /// The grid to use: the searched one where it is accepted, else the best fixed one.
@@ -128,11 +131,14 @@ impl fmt::Display for SearchedSpacing {
         if self.accepted() {
             writeln!(f, "accepted: the searched spacing, at the times")?;
         } else {
-            let best = self.best_fixed().spacing;
-            writeln!(
-                f,
-                "refused: {best} is better on held-out data, at the times"
-            )?;
+            let best = self.best_fixed();
+            let why = if held_out < best.held_out {
+                "no better on the data of the search"
+            } else {
+                "no better on held-out data"
+            };
+            let spacing = best.spacing;
+            writeln!(f, "refused: {why}; use {spacing}, at the times")?;
         }
         let times = self.grid().levels().iter();
         let times: Vec<String> = times.map(|level| format!("{:.5}", level.time())).collect();

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::nnls::nnls;
-use crate::error::{Error, require, require_all, require_length};
+use crate::error::{Error, require, require_all, require_length, require_positive};
 use crate::level::NoiseLevel;
 use crate::oracle::Gaussian;
 use crate::posterior::DataErrors;
@@ -56,6 +56,8 @@ const LEVELS: usize = 80;
 const TOGETHER: f64 = 1e3;
 /// M_t is taken to be known no better than this, relative.
 const EXACT: f64 = 1e-3;
+/// An M_t below this share of the largest is none.
+const NOTHING: f64 = 1e-30;
 
 impl Spectrum {
     /// Variances, and the share of the directions that has each; shares are normalised.
@@ -137,7 +139,8 @@ impl Spectrum {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidParameter`] where d = 0 or no M_t is positive.
+    /// [`Error::InvalidParameter`] where d = 0, no M_t is positive, or the largest M_t/d is not
+    /// between 1e-50 and 1e50. An M_t below 1e-30 of the largest counts as 0.
     pub fn fit(errors: &DataErrors) -> Result<SpectrumFit, Error> {
         let d = errors.dim() as f64;
         require(d > 0.0, "dimension", d, "at least 1")?;
@@ -158,6 +161,31 @@ impl Spectrum {
             worst: misses.iter().fold(0.0, |worst, m| f64::max(worst, m.abs())),
             spectrum,
         })
+    }
+
+    /// The same distribution in other units: with variances in proportion, and this mean.
+    ///
+    /// The latents of autoencoders are scaled to a variance of about 1, pixels from −1 to 1 have
+    /// about ¼. What else is different about latents, this does not know.
+    ///
+    /// ```
+    /// use diffusion_sampler::tuning::Spectrum;
+    ///
+    /// let latents = Spectrum::images().with_mean(1.0)?;
+    /// assert!((latents.mean() - 1.0).abs() < 1e-15);
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] unless both means are positive; [`Error::InvalidEntry`] for a
+    /// variance out of range.
+    pub fn with_mean(self, mean: f64) -> Result<Self, Error> {
+        let own = self.mean();
+        require(own > 0.0, "mean variance", own, "positive")?;
+        require_positive("mean variance", mean)?;
+        let scaled = self.variances.iter().map(|v| mean * (v / own)).collect();
+        Self::new(scaled, self.weights)
     }
 
     /// The variances.
@@ -205,9 +233,7 @@ impl Spectrum {
             .map(|v| if v.is_nan() { 0.0 } else { v })
             .collect();
         let bent = Self::new(bent, self.weights.clone())?;
-        let scale = mean / bent.mean();
-        let variances = bent.variances.iter().map(|v| scale * v).collect();
-        Self::new(variances, bent.weights)
+        bent.with_mean(mean)
     }
 
     /// N(0, diag v) in `directions` dimensions with this spectrum: v_i is the mean of the spectrum
@@ -240,7 +266,7 @@ impl Spectrum {
                     current = atoms.next().unwrap_or((current.0, f64::INFINITY));
                 }
             }
-            variances.push(if sum < 1e-60 { 0.0 } else { sum });
+            variances.push(small_to_zero(sum));
         }
         Gaussian::diagonal(&vec![0.0; directions], &variances)
     }
@@ -254,6 +280,11 @@ pub(super) fn error_of(v: f64, level: &NoiseLevel) -> f64 {
     } else {
         v * (level.sigma() * level.sigma() / square)
     }
+}
+
+/// A variance below 1e-60 counts as 0, as everywhere.
+pub(super) fn small_to_zero(v: f64) -> f64 {
+    if v < 1e-60 { 0.0 } else { v }
 }
 
 /// A level of a fit: M_t/d there, and how much it counts.
@@ -270,21 +301,24 @@ struct Known {
 
 impl Known {
     fn of(errors: &DataErrors, d: f64) -> Result<Self, Error> {
+        let largest = errors.errors().iter().fold(0.0, |m, &e| f64::max(m, e));
+        require(largest > 0.0, "largest data error", largest, "positive")?;
+        let range = "between 1e-50 and 1e50 an element";
+        let valid = (1e-50..=1e50).contains(&(largest / d));
+        require(valid, "largest data error", largest / d, range)?;
         let all = errors.levels().iter().zip(errors.errors());
         let all = all.zip(errors.standard_errors());
-        let positive: Vec<Row> = all
-            .filter(|((_, error), _)| **error > 0.0)
+        let rows: Vec<Row> = all
+            .filter(|((_, error), _)| **error > NOTHING * largest)
             .map(|((level, error), standard)| Row {
                 level: *level,
                 error: error / d,
-                weight: 1.0 / (standard / error).max(EXACT),
+                weight: 1.0 / (standard / error).clamp(EXACT, 1.0 / EXACT),
             })
             .collect();
-        let count = positive.len();
-        require(count > 0, "positive data errors", 0.0, "at least one")?;
-        let best = positive.iter().fold(0.0, |w, row| f64::max(w, row.weight));
-        let step = count.div_ceil(LEVELS);
-        let mut rows: Vec<Row> = positive.into_iter().step_by(step).collect();
+        let best = rows.iter().fold(0.0, |w, row| f64::max(w, row.weight));
+        let step = rows.len().div_ceil(LEVELS);
+        let mut rows: Vec<Row> = rows.into_iter().step_by(step).collect();
         rows.iter_mut().for_each(|row| row.weight /= best);
         Ok(Self { rows })
     }

@@ -2,6 +2,7 @@
 
 use ndarray::{Array, Array2, ArrayRef, ArrayRef2, Dimension, IntoDimension};
 
+use super::spectrum::small_to_zero;
 use crate::apply::{batch_of, start_noise};
 use crate::error::{Error, require, require_all, require_length};
 use crate::level::NoiseLevel;
@@ -135,16 +136,13 @@ impl WarmStart {
     pub fn of_gaussian(data: &Gaussian, rank: usize) -> Result<Self, Error> {
         let d = data.dim();
         require_rank(rank, d)?;
-        let (axes, v) = (data.axes(), data.variances());
+        let v = data.variances();
         let order = by_variance(v);
         let kept = order.iter().take(rank);
         let others: f64 = order.iter().skip(rank).map(|&i| v[i]).sum();
         Ok(Self {
             mean: data.mean().to_vec(),
-            directions: kept
-                .clone()
-                .flat_map(|&i| axes.column(i).to_vec())
-                .collect(),
+            directions: kept.clone().flat_map(|&i| data.axis(i)).collect(),
             variances: kept.map(|&i| v[i]).collect(),
             rest: small_to_zero(others / (d - rank).max(1) as f64),
         })
@@ -341,11 +339,6 @@ fn by_variance(variances: &[f64]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..variances.len()).collect();
     order.sort_by(|&a, &b| variances[b].total_cmp(&variances[a]));
     order
-}
-
-/// A variance below 1e-60 counts as 0, as everywhere.
-fn small_to_zero(v: f64) -> f64 {
-    if v < 1e-60 { 0.0 } else { v }
 }
 
 /// The mean, and the rows without it, row-major.

@@ -16,7 +16,7 @@ fn every_candidate_is_what_its_names_say() {
     let schedule = schedule();
     let data = Spectrum::images().gaussian(64).unwrap();
     let total: f64 = data.variances().iter().sum();
-    for budget in [4, 9] {
+    for budget in [4, 9, 12] {
         let ranking = Choice::new(&schedule, Prediction::Noise, budget)
             .rank()
             .unwrap();
@@ -28,9 +28,17 @@ fn every_candidate_is_what_its_names_say() {
             assert_eq!(&sampler, candidate.sampler());
             let calls = sampler.plan().evaluations();
             assert!(calls == candidate.evaluations && calls <= budget);
-            // The budget pays for no step more.
-            if let Ok(more) = named.sampler(&schedule, candidate.steps + 1) {
-                assert!(more.plan().evaluations() > budget, "{}", candidate.solver);
+            // The budget pays for no step more, also where only some steps take more evaluations
+            // (Restart).
+            let far = if candidate.solver == "Restart" {
+                budget
+            } else {
+                1
+            };
+            for more in candidate.steps + 1..=candidate.steps + far {
+                if let Ok(more) = named.sampler(&schedule, more) {
+                    assert!(more.plan().evaluations() > budget, "{}", candidate.solver);
+                }
             }
             two += usize::from(candidate.steps <= budget / 2 + 1);
             // W₂ from the moments alone.
@@ -67,6 +75,8 @@ fn nothing_is_lost() {
         "RePaint",
         "DDIM CFG++",
         "DPM++ 2M CFG++",
+        "ER-SDE, as published",
+        "DPM++ 3M SDE, as published",
     ] {
         assert!(never.contains(&name), "{name}");
     }
@@ -102,6 +112,82 @@ fn nothing_is_lost() {
     let ties = ranking.ties(first);
     assert!(ties.len() >= 2 && ties.iter().any(|c| c.spacing == exponential));
     assert!(ranking.ties(usize::MAX).is_empty());
+}
+
+#[test]
+fn a_short_list_of_knots_is_taken_as_far_as_it_goes() {
+    let schedule = schedule();
+    let ranking = Choice::new(&schedule, Prediction::Noise, 12)
+        .rank()
+        .unwrap();
+    for (solver, steps) in [("DPM++ 2M", 10), ("DDPM", 10), ("Heun", 6)] {
+        let place = ranking.place(solver, Spacing::Turbo).unwrap();
+        assert_eq!(ranking.candidates()[place].steps, steps, "{solver}");
+    }
+    // A table of four knots, and a budget of seven.
+    let tiny = TableSchedule::linear(4, 0.1, 0.5).unwrap();
+    let ranking = Choice::new(&tiny, Prediction::Noise, 7).rank().unwrap();
+    let place = ranking.place("DDIM", Spacing::Trailing).unwrap();
+    assert_eq!(ranking.candidates()[place].steps, 4);
+}
+
+#[test]
+fn many_directions_keep_the_mean_and_the_total() {
+    // From so far away no sampler starts well: it starts from N(0, I), and all miss α_T m.
+    let schedule = schedule();
+    for d in [3, 100] {
+        let far = Gaussian::isotropic(&vec![1e6; d], 1.0).unwrap();
+        let choice = Choice::new(&schedule, Prediction::Noise, 4).with_data(&far);
+        let ranking = choice.rank().unwrap();
+        assert!(ranking.candidates().iter().all(|c| c.error > 100.0));
+        assert!(ranking.best().is_none(), "{d}: {ranking}");
+    }
+    // What is warned of does not depend on how often each direction is there.
+    let once = Gaussian::diagonal(&[0.0, 0.1, 3.0], &[2.0, 0.1, 0.01]).unwrap();
+    let list = |once: [f64; 3]| -> Vec<f64> { once.into_iter().flat_map(|v| [v; 64]).collect() };
+    let (means, variances) = (list([0.0, 0.1, 3.0]), list([2.0, 0.1, 0.01]));
+    let often = Gaussian::diagonal(&means, &variances).unwrap();
+    let of = |data: &Gaussian| {
+        let choice = Choice::new(&schedule, Prediction::Noise, 4).with_data(data);
+        let ranking = choice.rank().unwrap();
+        let marked = ranking.candidates().iter().map(|c| {
+            let spacing = c.spacing.name();
+            (c.solver, spacing, c.warnings.len())
+        });
+        let mut marked: Vec<_> = marked.collect();
+        marked.sort_unstable();
+        marked
+    };
+    let (a, b) = (of(&once), of(&often));
+    let differ = a.iter().zip(&b).filter(|(a, b)| a != b).count();
+    assert!(a.len() == b.len() && differ <= a.len() / 100, "{differ}");
+}
+
+#[test]
+fn a_table_keeps_its_columns_whatever_the_errors() {
+    // On the cosine table some samplers miss by 10¹² %.
+    let cosine = TableSchedule::cosine(1000).unwrap();
+    let ranking = Choice::new(&cosine, Prediction::Velocity, 6)
+        .rank()
+        .unwrap();
+    let worst = ranking.candidates().last().unwrap();
+    assert!(worst.error > 1e9);
+    let all = ranking.table(usize::MAX).to_string();
+    let ends: Vec<usize> = all.lines().map(|line| line.chars().count()).collect();
+    let (last, rows) = ends.split_last().unwrap();
+    assert!(*last < 100 && rows.len() == ranking.candidates().len() + 1);
+    let column = "      solver                       spacing                steps calls    error %";
+    assert_eq!(all.lines().next(), Some(column));
+    for (line, candidate) in all.lines().skip(1).zip(ranking.candidates()) {
+        let error: String = line.chars().skip(70).take(10).collect();
+        let error: f64 = error.trim().parse().unwrap();
+        let near = (error - candidate.error).abs() <= 1e-3 * candidate.error + 1e-4;
+        assert!(near, "{line}");
+        let marked = line.contains("  unstable");
+        assert_eq!(marked, !candidate.warnings.is_empty());
+        assert_eq!(line.contains("  as "), candidate.same_as.is_some());
+    }
+    assert_eq!(ranking.to_string().lines().count(), 22);
 }
 
 #[test]

@@ -10,4 +10,5 @@ mod choice;
 mod fit;
 mod search;
 mod spectrum;
+mod starts;
 mod warm_start;

@@ -111,6 +111,11 @@ fn the_gaussian_of_a_spectrum_keeps_its_mean_and_its_errors() {
     }
     let tilted = spectrum.tilted(0.3).unwrap();
     assert!((tilted.mean() - spectrum.mean()).abs() < 1e-12);
+    let latents = spectrum.clone().with_mean(1.0).unwrap();
+    assert!((latents.mean() - 1.0).abs() < 1e-14 && latents.shares() == spectrum.shares());
+    for (found, v) in latents.variances().iter().zip(spectrum.variances()) {
+        assert!((found - v / spectrum.mean()).abs() < 1e-14);
+    }
     let ratio = |s: &Spectrum| s.variances()[1] / s.variances()[3];
     assert!((ratio(&tilted) - ratio(&spectrum).powf(1.3)).abs() < 1e-10);
 }
@@ -140,12 +145,18 @@ fn noisy_errors_are_fitted_as_far_as_they_are_known() {
 
 #[test]
 fn what_a_gaussian_misses_is_the_gap_of_the_errors() {
-    // Two modes at ±1 with deviation 0.2, by quadrature over x.
+    gap_of_the_errors([1.0, 1.0]);
+    gap_of_the_errors([4.0, 1.0]);
+}
+
+/// Two modes at ±1 with deviation 0.2, by quadrature over x.
+fn gap_of_the_errors(weights: [f64; 2]) {
     let (centre, v) = (1.0f64, 0.04f64);
     let modes = [-centre, centre].map(|m| Gaussian::isotropic(&[m], v).unwrap());
-    let mixture = GaussianMixture::new(&[1.0, 1.0], modes.to_vec(), vec![0, 1]).unwrap();
-    let total = centre * centre + v;
-    let moments = Gaussian::isotropic(&[0.0], total).unwrap();
+    let mixture = GaussianMixture::new(&weights, modes.to_vec(), vec![0, 1]).unwrap();
+    let mean = (weights[1] - weights[0]) / (weights[1] + weights[0]);
+    let total = centre * centre + v - mean * mean;
+    let moments = Gaussian::isotropic(&[mean], total).unwrap();
     let (mut levels, mut errors, mut gaps) = (Vec::new(), Vec::new(), Vec::new());
     for level in self::levels(12) {
         let (mut error, mut gap, mut mass) = (0.0, 0.0, 0.0);
@@ -163,7 +174,7 @@ fn what_a_gaussian_misses_is_the_gap_of_the_errors() {
         errors.push(error / mass);
         gaps.push(gap / (mass * total));
     }
-    let known = DataErrors::new(1, total, levels.clone(), errors).unwrap();
+    let known = DataErrors::new(1, 1.04, levels.clone(), errors).unwrap();
     let shares = non_gaussian_shares(&moments, &known).unwrap();
     for ((share, gap), level) in shares.iter().zip(&gaps).zip(&levels) {
         assert!((share - gap).abs() < 1e-9, "{level}: {share} {gap}");
@@ -180,9 +191,36 @@ fn what_a_gaussian_misses_is_the_gap_of_the_errors() {
     let place = levels.iter().position(|level| *level == last).unwrap();
     assert!(place > 0 && gaps[place] <= 0.01 && gaps[place + 1] > 0.01);
     let later = known.errors()[place + 1..].to_vec();
-    let later = DataErrors::new(1, total, levels[place + 1..].to_vec(), later).unwrap();
+    let later = DataErrors::new(1, 1.04, levels[place + 1..].to_vec(), later).unwrap();
     assert_eq!(last_gaussian_level(&moments, &later, 0.01).unwrap(), None);
     assert!(last_gaussian_level(&moments, &later, -1.0).is_err());
+}
+
+#[test]
+fn errors_of_any_size_are_fitted_or_refused() {
+    let levels = self::levels(3);
+    let fit = |errors: [f64; 3], standard: f64| {
+        let errors = DataErrors::new(2, 1.0, levels.clone(), errors.to_vec()).unwrap();
+        Spectrum::fit(&errors.with_standard_errors(vec![standard; 3]).unwrap())
+    };
+    for size in [f64::MIN_POSITIVE / 8.0, 1e-300, 1e60, 1e300, f64::MAX] {
+        let refused = fit([size; 3], 0.0);
+        let name = "largest data error";
+        assert!(
+            matches!(refused, Err(Error::InvalidParameter { name: found, .. }) if found == name),
+            "{size}: {refused:?}"
+        );
+    }
+    // So far below the noise M_t is the variance at every level.
+    let small = fit([2e-40; 3], 0.0).unwrap();
+    assert!(
+        (small.spectrum.mean() / 1e-40 - 1.0).abs() < 1e-6,
+        "{small}"
+    );
+    // What is lost beside the largest counts as 0.
+    let lost = fit([2.0, 1.0, 1e-300], 0.0).unwrap();
+    assert_eq!(lost, fit([2.0, 1.0, 0.0], 0.0).unwrap());
+    assert!(fit([2.0, 1.0, 0.5], f64::MAX).unwrap().misfit.is_finite());
 }
 
 #[test]
@@ -213,6 +251,9 @@ fn what_is_no_spectrum_is_a_typed_error() {
     assert!(Spectrum::fit(&zero).is_err());
     let without = DataErrors::new(0, 1.0, levels, vec![1.0; 3]).unwrap();
     assert!(Spectrum::fit(&without).is_err());
+    assert!(one.clone().with_mean(0.0).is_err() && one.with_mean(f64::NAN).is_err());
+    let zero_mean = Spectrum::new(vec![0.0], vec![1.0]).unwrap();
+    assert!(zero_mean.with_mean(1.0).is_err());
     let flat = Gaussian::isotropic(&[0.0, 0.0], 0.0).unwrap();
     assert!(non_gaussian_shares(&flat, &zero).is_err());
     let other = Gaussian::isotropic(&[0.0], 1.0).unwrap();

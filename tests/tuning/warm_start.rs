@@ -225,6 +225,15 @@ fn images_of_a_hundred_thousand_elements_are_moved_in_any_layout() {
     }
     assert!(flat.iter().zip(&nested).all(|(a, b)| a == b));
     assert!(nested == transposed);
+    // A diagonal Gaussian of as many elements: its axes as a matrix would take 80 GB.
+    let mut v = vec![0.1; d];
+    (v[70_000], v[3]) = (2.0, 1.0);
+    let diagonal = Gaussian::diagonal(&vec![0.0; d], &v).unwrap();
+    let two = WarmStart::of_gaussian(&diagonal, 2).unwrap();
+    assert_eq!(two.variances(), [2.0, 1.0]);
+    assert!((two.rest() - 0.1).abs() < 1e-9);
+    let u = two.directions();
+    assert_eq!((u[[0, 70_000]], u[[1, 3]], u.sum()), (1.0, 1.0, 2.0));
     let mut empty = Array2::<f32>::zeros((0, 3));
     warm.flow(&mut empty, &level, &NoiseLevel::clean()).unwrap();
 }

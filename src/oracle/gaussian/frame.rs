@@ -120,6 +120,14 @@ impl Gaussian {
         self.axes.as_ref().map(|axes| &axes.vectors[..])
     }
 
+    /// u_k, the axis number `k`: without the matrix U, which a diagonal Gaussian of many elements
+    /// has no room for.
+    pub(crate) fn axis(&self, k: usize) -> Vec<f64> {
+        let mut axis = vec![0.0; self.mean.len()];
+        self.add_rotated(|i| if i == k { 1.0 } else { 0.0 }, &mut axis);
+        axis
+    }
+
     /// U diag(√v), row-major: its product with its transpose is the covariance.
     pub(crate) fn factor(&self) -> Vec<f64> {
         let d = self.mean.len();

@@ -2,13 +2,12 @@
 
 use std::error::Error;
 
+use diffusion_sampler::likelihood::Measurement;
 use diffusion_sampler::oracle::{GaussianMixture, sample_moments};
 use diffusion_sampler::posterior::DataErrors;
 use diffusion_sampler::schedule::{NoiseSchedule, TableSchedule};
 use diffusion_sampler::tuning::{Spectrum, WarmStart};
-use diffusion_sampler::{
-    Denoiser, Grid, KeyedNoise, NoiseLevel, Query, Sampler, forward, registry,
-};
+use diffusion_sampler::{Grid, KeyedNoise, Sampler, registry};
 use digits_network::Network;
 use ndarray::{Array2, Axis, s};
 use pictures::digits::{Digits, SIDE};
@@ -198,43 +197,12 @@ impl Bench {
     /// M_t of the network with its class, over all images.
     pub(crate) fn data_errors(&self) -> Result<DataErrors, Box<dyn Error>> {
         let grid = Grid::uniform_lambda(&self.schedule, LEVELS, self.schedule.lambda_range())?;
-        let levels = grid.levels()[..LEVELS].to_vec();
-        let (mut means, mut standard) = (Vec::new(), Vec::new());
-        for (index, level) in levels.iter().enumerate() {
-            let squares = self.squares(level, index as u32)?;
-            let n = squares.len() as f64;
-            let mean = squares.iter().sum::<f64>() / n;
-            let spread: f64 = squares.iter().map(|s| (s - mean) * (s - mean)).sum();
-            means.push(mean);
-            standard.push((spread / (n * (n - 1.0))).sqrt());
-        }
-        let moment = self.images.iter().map(|x| x * x).sum::<f64>() / self.images.nrows() as f64;
-        let errors = DataErrors::new(SIDE * SIDE, moment, levels, means)?;
-        Ok(errors.with_standard_errors(standard)?)
-    }
-
-    /// |x₀ − D(x_t)|² of every image.
-    fn squares(&self, level: &NoiseLevel, key: u32) -> Result<Vec<f64>, Box<dyn Error>> {
         let mut model = self.network.denoiser(&self.digits.labels)?;
-        let mut x = self.images.mapv(|x| x as f32);
-        forward::diffuse(&mut x, &[*level], &mut KeyedNoise::new(9), key)?;
-        let mut out = x.clone();
-        model.denoise(&x, &Query::new(level), &mut out)?;
-        let data = digits_network::PREDICTION.data(level)?;
-        let rows = self
-            .images
-            .outer_iter()
-            .zip(x.outer_iter())
-            .zip(out.outer_iter());
-        let square = rows.map(|((image, x), out)| {
-            let each = image.iter().zip(x).zip(out);
-            each.map(|((image, x), out)| {
-                let miss = image - data.of(f64::from(*x), f64::from(*out));
-                miss * miss
-            })
-            .sum()
-        });
-        Ok(square.collect())
+        let images = self.images.mapv(|x| x as f32);
+        let measured = Measurement::at(&grid)
+            .with_seed(9)
+            .of(&images, &mut model)?;
+        Ok(measured.errors().clone())
     }
 
     pub(crate) fn print_spectra(&self, errors: &DataErrors) -> Result<(), Box<dyn Error>> {
