@@ -28,7 +28,8 @@ use crate::special::LOG_TAU;
 /// | Cov\[x₀ given x_t\] | U diag(vσ²/s) Uᵀ |
 /// | [`flow`](Self::flow), exact ODE | α'm + U diag(√(s'/s)) Uᵀ(x − αm) |
 ///
-/// Directions of variance 0 are allowed wherever σ > 0. [`Oracle`](super::Oracle) says what happens at the limits.
+/// Directions of variance 0 are allowed wherever σ > 0. [`Oracle`](super::Oracle) says what happens
+/// at the limits.
 ///
 /// ```
 /// use diffusion_sampler::{NoiseLevel, oracle::{Gaussian, Oracle}};
