@@ -10,7 +10,7 @@ use diffusion_sampler::{
     noise::Stream,
     oracle::{Gaussian, GaussianMixture, Oracle},
     schedule::{LambdaRange, NoiseSchedule, TableSchedule},
-    solver::{FirstOrder, Heun},
+    solver::{Belm, FirstOrder, Heun},
 };
 use ndarray::{Array2, Ix2, array};
 
@@ -37,6 +37,12 @@ pub(crate) fn claims() -> Result<Vec<Claim>, Box<dyn Error>> {
             "ring of 8 Gaussians",
             trials,
             Accept::Below(15.0),
+        ),
+        Claim::new(
+            "BELM: largest error of the round trip x_T → x₀ → x_T from a pair, K = 10, 50, 200",
+            "ring of 8 Gaussians, radius 1, deviation 0.15, 64 draws",
+            belm()?,
+            Accept::Below(1e-11),
         ),
         Claim::new(
             "recovered noises replay every state of a DDPM run, and the image",
@@ -103,6 +109,29 @@ fn exact_inversion() -> Result<(f64, f64, f64), Box<dyn Error>> {
         error = error.max(distance(&run.into_state(), &images));
     }
     Ok((error, residual, trials as f64))
+}
+
+/// The largest error after a run down and back, on grids uniform in λ.
+fn belm() -> Result<f64, Box<dyn Error>> {
+    let mut model = ring()?.denoiser(Prediction::Data);
+    let table = TableSchedule::linear(1000, 1e-4, 0.02)?;
+    let mut start = Array2::<f64>::zeros((64, 2));
+    fill_normal(&mut start, &mut KeyedNoise::new(5), 0, Stream::Start)?;
+    let mut error = 0.0f64;
+    for steps in [10, 50, 200] {
+        let range = LambdaRange::new(-3.0, 3.0)?;
+        let grid = Grid::uniform_lambda(&table, steps, range)?.without_clean_end()?;
+        let down = Sampler::new(&table, &grid, &Belm::new())?;
+        let mut run = down.start_from(start.clone(), Prediction::Data, KeyedNoise::new(0))?;
+        run.complete(&mut model)?;
+        let (last, slots) = run.into_parts();
+        let [before] = <[_; 1]>::try_from(slots).map_err(|_| "a plan of BELM has one slot")?;
+        let up = Sampler::new(&table, &grid, &Belm::new().inverse().from_pair())?;
+        let mut back = up.start_with(before, vec![last], Prediction::Data, KeyedNoise::new(0))?;
+        back.complete(&mut model)?;
+        error = error.max(distance(&back.into_state(), &start));
+    }
+    Ok(error)
 }
 
 fn replay() -> Result<f64, Box<dyn Error>> {
