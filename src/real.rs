@@ -2,6 +2,7 @@
 
 use num_traits::{Float, NumAssign};
 
+use crate::kernel::{self, Gram, Operands};
 use crate::noise::NormalElement;
 
 /// An element type of the arrays: `f32` or `f64`.
@@ -47,6 +48,15 @@ pub trait Real:
     /// The buffer of this type.
     #[doc(hidden)]
     fn scratch(scratch: &mut Scratch) -> &mut Vec<Self>;
+
+    /// The loops of the update for this type. Not generic, so that they are compiled with this
+    /// crate, once, and not again in each crate that samples.
+    #[doc(hidden)]
+    fn update(operands: Operands<'_, Self, &[Self]>) -> bool;
+
+    /// The loops of the inner products, likewise.
+    #[doc(hidden)]
+    fn gram(samples: usize, arrays: &[&[Self]], out: &mut [Gram]);
 }
 
 /// A buffer of each element type, for models that learn their type at the call.
@@ -80,6 +90,14 @@ impl Real for f32 {
     fn scratch(scratch: &mut Scratch) -> &mut Vec<Self> {
         &mut scratch.singles
     }
+
+    fn update(operands: Operands<'_, Self, &[Self]>) -> bool {
+        kernel::update_loops(operands)
+    }
+
+    fn gram(samples: usize, arrays: &[&[Self]], out: &mut [Gram]) {
+        kernel::gram_loops(samples, arrays, out);
+    }
 }
 
 impl Real for f64 {
@@ -105,6 +123,14 @@ impl Real for f64 {
 
     fn scratch(scratch: &mut Scratch) -> &mut Vec<Self> {
         &mut scratch.doubles
+    }
+
+    fn update(operands: Operands<'_, Self, &[Self]>) -> bool {
+        kernel::update_loops(operands)
+    }
+
+    fn gram(samples: usize, arrays: &[&[Self]], out: &mut [Gram]) {
+        kernel::gram_loops(samples, arrays, out);
     }
 }
 

@@ -54,7 +54,7 @@ fn f32_to_bf16(value: f32) -> u16 {
 }
 
 impl ModelElement<f32> for f16 {
-    type Slice<'s> = Mixed<'s, f32, f16>;
+    type Slice<'s> = Mixed<'s, f16>;
 
     #[inline(always)]
     fn widened_chunk<const L: usize>(chunk: &[Self; L]) -> [f32; L] {
@@ -88,7 +88,7 @@ impl ModelElement<f32> for f16 {
 }
 
 impl ModelElement<f32> for bf16 {
-    type Slice<'s> = Mixed<'s, f32, bf16>;
+    type Slice<'s> = Mixed<'s, bf16>;
 
     #[inline(always)]
     fn widened(self) -> f32 {

@@ -35,7 +35,7 @@ const GATHER: usize = 64;
 
 /// The element sums and inner products of one sample's arrays.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Gram {
+pub struct Gram {
     /// The elements of the sample.
     pub(crate) elements: usize,
     /// Σ_i a_j[i]; 0 beyond the last array.
@@ -57,6 +57,11 @@ impl Gram {
 pub(crate) fn gram_slices<A: Real>(samples: usize, arrays: &[&[A]], out: &mut [Gram]) {
     debug_assert!(arrays.len() <= MAX_GRAM && out.len() == samples);
     debug_assert!(arrays.windows(2).all(|two| two[0].len() == two[1].len()));
+    A::gram(samples, arrays, out);
+}
+
+/// Reached by [`Real::gram`], which is compiled once.
+pub(crate) fn gram_loops<A: Real>(samples: usize, arrays: &[&[A]], out: &mut [Gram]) {
     let len = arrays.iter().map(|array| array.len()).min().unwrap_or(0);
     let row = len / samples.max(1);
     match *arrays {
@@ -145,26 +150,23 @@ fn check<A, D: Dimension>(
 fn gathered<A: Real, D: Dimension>(row: usize, arrays: &[&ArrayRef<A, D>], out: &mut [Gram]) {
     let mut readers: [Option<Iter<'_, A, D>>; MAX_GRAM] =
         std::array::from_fn(|j| arrays.get(j).map(|array| array.iter()));
-    let mut blocks = [[A::zero(); GATHER]; MAX_GRAM];
+    let mut blocks = [[0.0; GATHER]; MAX_GRAM];
     for gram in out {
         let mut lanes = Lanes::<MAX_GRAM>::new();
         for start in (0..row).step_by(GATHER) {
             let len = GATHER.min(row - start);
-            let mut slices: [&[A]; MAX_GRAM] = [&[]; MAX_GRAM];
+            let mut slices: [&[f64]; MAX_GRAM] = [&[]; MAX_GRAM];
             for ((block, reader), slice) in blocks
                 .iter_mut()
                 .zip(readers.iter_mut().flatten())
                 .zip(&mut slices)
             {
-                for (value, &from) in block[..len].iter_mut().zip(reader) {
-                    *value = from;
+                for (value, from) in block[..len].iter_mut().zip(reader) {
+                    *value = from.widen();
                 }
                 *slice = &block[..len];
             }
-            dispatch(Block {
-                lanes: &mut lanes,
-                arrays: &slices[..arrays.len()],
-            });
+            add_gathered(&mut lanes, &slices[..arrays.len()]);
         }
         lanes.finish(row, arrays.len(), gram);
     }
@@ -309,13 +311,17 @@ impl<A: Real> Task for ManyRows<'_, A> {
     }
 }
 
-/// A block of any number of arrays.
-struct Block<'s, A> {
-    lanes: &'s mut Lanes<MAX_GRAM>,
-    arrays: &'s [&'s [A]],
+/// A block of any number of arrays, in f64 already, which changes no bit.
+fn add_gathered(lanes: &mut Lanes<MAX_GRAM>, arrays: &[&[f64]]) {
+    dispatch(Block { lanes, arrays });
 }
 
-impl<A: Real> Task for Block<'_, A> {
+struct Block<'s> {
+    lanes: &'s mut Lanes<MAX_GRAM>,
+    arrays: &'s [&'s [f64]],
+}
+
+impl Task for Block<'_> {
     type Output = ();
 
     #[inline(always)]

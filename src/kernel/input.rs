@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::slices::{self, Operands};
+use super::slices::Operands;
 use crate::real::Real;
 
 /// A slice that an update reads.
@@ -36,6 +36,6 @@ impl<A: Real> Input<A> for &[A] {
 
     #[inline(always)]
     fn apply(operands: Operands<'_, A, Self>) -> bool {
-        slices::apply(operands)
+        A::update(operands)
     }
 }

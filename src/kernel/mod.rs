@@ -105,7 +105,7 @@ mod threads;
 #[doc(hidden)]
 pub use crate::simd::{SimdLevel, force_simd_level, simd_level};
 pub use convert::{narrow, widen};
-pub(crate) use gram::{Gram, gram, gram_slices};
+pub(crate) use gram::{Gram, gram, gram_loops, gram_slices};
 pub(crate) use input::Input;
 pub use linear::linear_combination;
 #[cfg(feature = "half")]
@@ -113,6 +113,7 @@ pub(crate) use mixed::Mixed;
 pub(crate) use pieces::NOISE;
 pub(crate) use places::{Places, positions, stride};
 pub(crate) use reduce::{find_non_finite, find_non_finite_of, scaled_distance, squared_residuals};
+pub(crate) use slices::{Operands, apply as update_loops};
 
 use ndarray::{ArrayRef, Dimension};
 

@@ -16,9 +16,10 @@ pub struct Operands<'s, A, S> {
     pub(super) z: Option<&'s [A]>,
 }
 
-/// Applies a form to slices. Returns whether all that came out is finite.
+/// Applies a form to slices. Returns whether all that came out is finite. Reached by
+/// [`Real::update`], which is compiled once.
 #[inline(always)]
-pub(super) fn apply<A: Real>(operands: Operands<'_, A, &[A]>) -> bool {
+pub(crate) fn apply<A: Real>(operands: Operands<'_, A, &[A]>) -> bool {
     let Operands {
         form,
         x,

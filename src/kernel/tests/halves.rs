@@ -4,13 +4,13 @@ use half::{bf16, f16};
 use ndarray::{ArrayD, IxDyn};
 use proptest::prelude::*;
 
+use super::super::mixed::Half;
 use super::super::{Forms, Mixed, Places, naive, update_slices};
 use super::{Case, Layout, Mix, bits, case, fake_normal, places};
-use crate::element::ModelElement;
 use crate::simd::at_each_level;
 
 /// Any bits at all in one case of `one_in`, tame values otherwise.
-fn half<O: ModelElement<f32>>(mix: &mut Mix, one_in: usize) -> O {
+fn half<O: Half>(mix: &mut Mix, one_in: usize) -> O {
     let any = f32::from_bits(mix.next() as u32 ^ (mix.next() as u32) << 16);
     let value = if one_in > 0 && mix.chance(one_in) {
         any
@@ -20,10 +20,7 @@ fn half<O: ModelElement<f32>>(mix: &mut Mix, one_in: usize) -> O {
     O::narrowed(value)
 }
 
-fn halves_are_read_as_if_widened<O: ModelElement<f32>>(
-    case: &Case,
-    halves: usize,
-) -> Result<(), TestCaseError> {
+fn halves_are_read_as_if_widened<O: Half>(case: &Case, halves: usize) -> Result<(), TestCaseError> {
     let mut mix = Mix(case.seed);
     let shape = &case.shape[..];
     let (samples, len) = (shape[0], shape.iter().product::<usize>());
@@ -56,7 +53,7 @@ fn halves_are_read_as_if_widened<O: ModelElement<f32>>(
                 .collect()
         })
         .collect();
-    let mixed: Vec<Mixed<'_, f32, O>> = short
+    let mixed: Vec<Mixed<'_, O>> = short
         .iter()
         .enumerate()
         .map(|(j, values)| Mixed::Half(&values[offsets[j]..]))
@@ -141,7 +138,7 @@ proptest! {
 
 #[test]
 fn one_bad_half_anywhere_is_found() {
-    fn found<O: ModelElement<f32>>() {
+    fn found<O: Half>() {
         for form in [
             super::plain(0.5, &[0.5]),
             super::plain(0.5, &[0.5, 1.0, 0.25]),
