@@ -6,6 +6,8 @@
 
 mod factor;
 
+use crate::error::Error;
+use crate::memory::Listed;
 use factor::orthogonal_rows;
 pub(crate) use factor::{lower_factor, principal_axes};
 
@@ -99,10 +101,10 @@ pub(crate) fn log_product(factors: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// The d×d identity.
-pub(crate) fn identity(d: usize) -> Vec<f64> {
-    (0..d * d)
+pub(crate) fn identity(d: usize) -> Result<Vec<f64>, Error> {
+    Ok((0..d * d)
         .map(|k| if k % (d + 1) == 0 { 1.0 } else { 0.0 })
-        .collect()
+        .listed()?)
 }
 
 /// A symmetric matrix A = U diag(λ) Uᵀ.
@@ -119,8 +121,8 @@ pub(crate) struct Eigen {
 /// Chosen over tridiagonal QR because it is short, deterministic and accurate for small eigenvalues
 /// too (Rutishauser 1966, "The Jacobi method for real symmetric matrices", whose update and
 /// thresholds these are). O(d³) a sweep.
-pub(crate) fn symmetric_eigen(mut a: Vec<f64>, d: usize) -> Eigen {
-    let mut vectors = identity(d);
+pub(crate) fn symmetric_eigen(mut a: Vec<f64>, d: usize) -> Result<Eigen, Error> {
+    let mut vectors = identity(d)?;
     let mut rotated = false;
     for _ in 0..MAX_SWEEPS {
         let mut quiet = true;
@@ -145,10 +147,10 @@ pub(crate) fn symmetric_eigen(mut a: Vec<f64>, d: usize) -> Eigen {
             break;
         }
     }
-    Eigen {
-        values: (0..d).map(|k| a[k * d + k]).collect(),
+    Ok(Eigen {
+        values: (0..d).map(|k| a[k * d + k]).listed()?,
         vectors: rotated.then_some(vectors),
-    }
+    })
 }
 
 /// t = tan θ of the smaller rotation with cot 2θ = `cot`.

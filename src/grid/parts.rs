@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::Grid;
 use crate::error::{Error, require};
 use crate::level::NoiseLevel;
+use crate::memory::Copied;
 use crate::schedule::NoiseSchedule;
 
 /// Two levels whose λ differ by less than this, relative to max(1, |λ|), are the same knot.
@@ -161,8 +162,8 @@ impl Grid {
             });
         }
         Ok(Self {
-            levels: self.levels[steps.start..=steps.end].to_vec(),
-            start_variances: self.start_variances[steps.start..=steps.end].to_vec(),
+            levels: self.levels[steps.start..=steps.end].copy()?,
+            start_variances: self.start_variances[steps.start..=steps.end].copy()?,
         })
     }
 

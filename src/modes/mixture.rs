@@ -1,6 +1,8 @@
 //! The distribution function of a mixture in one dimension, and its inverse.
 
+use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::oracle::GaussianMixture;
 
 /// A mixture's components at one level: weight, mean, deviation.
@@ -10,16 +12,16 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(truth: &GaussianMixture, level: &NoiseLevel) -> Self {
+    pub(super) fn new(truth: &GaussianMixture, level: &NoiseLevel) -> Result<Self, Error> {
         let (alpha, sigma) = (level.alpha(), level.sigma());
         let parts = truth.weights().iter().zip(truth.components());
         let parts = parts.map(|(w, component)| {
             let variance = alpha * alpha * component.variances()[0] + sigma * sigma;
             (*w, alpha * component.mean()[0], variance.sqrt())
         });
-        Self {
-            parts: parts.collect(),
-        }
+        Ok(Self {
+            parts: parts.listed()?,
+        })
     }
 
     /// √E\[x²\].

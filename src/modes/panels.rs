@@ -7,6 +7,7 @@ use super::mixture::Line;
 use super::points::{Points, Source, normal};
 use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::oracle::GaussianMixture;
 
 /// Nodes of a panel.
@@ -105,7 +106,7 @@ impl Tests<'_> {
     }
 
     fn integrate(&self, panel: &mut Panel) -> Result<(), Error> {
-        let mut sums = vec![0.0; 4 + self.truth.weights().len()];
+        let mut sums = crate::memory::repeated(0.0, 4 + self.truth.weights().len())?;
         for (node, &x) in panel.x.iter().enumerate() {
             let z = self.z(panel, node);
             let weight = panel.half * self.rule.weights[node] * normal(z);
@@ -162,7 +163,7 @@ pub(super) fn refine<E: From<Error>>(
     tolerance: f64,
     mut push: impl FnMut(&[f64]) -> Result<Vec<f64>, E>,
 ) -> Result<Refined, E> {
-    let line = Line::new(truth, level);
+    let line = Line::new(truth, level)?;
     let scale = line.root_mean_square();
     let tests = Tests {
         truth,
@@ -174,14 +175,14 @@ pub(super) fn refine<E: From<Error>>(
     let width = 2.0 * REACH / PANELS as f64;
     let mut active: Vec<Panel> = (0..PANELS)
         .map(|k| panel(-REACH + (k as f64 + 0.5) * width, 0.5 * width))
-        .collect();
+        .listed()?;
     fill(&mut active, deviation, &tests, &mut push)?;
     let (mut done, mut parents, mut error) = (Vec::new(), Vec::new(), 0.0);
     for round in 0..ROUNDS {
         let mut halves: Vec<Panel> = active
             .iter()
             .flat_map(|p| [-0.5, 0.5].map(|side| panel(p.middle + side * p.half, 0.5 * p.half)))
-            .collect();
+            .listed()?;
         fill(&mut halves, deviation, &tests, &mut push)?;
         let last = round + 1 == ROUNDS || halves.len() > MOST;
         let mut kept = Vec::new();
@@ -236,7 +237,7 @@ fn fill<E: From<Error>>(
     tests: &Tests<'_>,
     push: &mut impl FnMut(&[f64]) -> Result<Vec<f64>, E>,
 ) -> Result<(), E> {
-    let mut starts = Vec::with_capacity(panels.len() * NODES);
+    let mut starts = crate::memory::reserve(&[panels.len() * NODES])?;
     for panel in panels.iter() {
         starts.extend((0..NODES).map(|node| deviation * tests.z(panel, node)));
     }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::oracle::Gaussian;
 use crate::plan::Plan;
 
@@ -71,7 +72,7 @@ impl MomentReport {
             start: beside(plan.start(), initial.clone())?,
             steps: steps
                 .map(|(step, state)| beside(step.to, state))
-                .collect::<Result<_, _>>()?,
+                .all_listed()?,
         })
     }
 

@@ -47,10 +47,10 @@ impl Driver {
         clip: Option<Clip>,
         (batch, noise): ((usize, usize), &impl NoiseSource<A>),
     ) -> Result<Self, Error> {
-        let needs = RunNoise::of(&plan);
+        let needs = RunNoise::of(&plan)?;
         needs.check(batch, noise)?;
         let fixed = clip.and_then(|clip| clip.fixed());
-        let mut forms = Vec::with_capacity(plan.stages().count().min(FOLDED));
+        let mut forms = crate::memory::reserve(&[plan.stages().count().min(FOLDED)])?;
         for (index, step) in plan.steps().iter().enumerate() {
             for stage in &step.stages {
                 let form = fold::plain_form(stage, prediction, fixed)?;

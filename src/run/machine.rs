@@ -15,6 +15,7 @@ use crate::fold::{self, Estimate};
 use crate::guidance::{Combination, MAX_OUTPUTS, Unguided, is_unguided};
 use crate::kernel::{self, Form, Forms, Gram, MAX_INPUTS};
 use crate::memory;
+use crate::memory::Listed;
 use crate::noise::{Interval, NoiseSource, StepNoise, Stream};
 use crate::plan::MAX_SLOTS;
 use crate::prediction::Prediction;
@@ -132,12 +133,12 @@ impl<A: Real, D: Dimension> Machine<A, D> {
             buffers::check_start(slot, "history")?;
         }
         // Slices are cheaper than strides: the machine's arrays are always in standard layout.
-        let mut own: Vec<_> = history.into_iter().map(buffers::standard).collect();
+        let mut own: Vec<_> = history.into_iter().map(buffers::standard).all_listed()?;
         while own.len() < slots {
             own.push(memory::zeros(x.raw_dim())?);
         }
         Ok(Self {
-            x: buffers::standard(x),
+            x: buffers::standard(x)?,
             slots: own,
             memory: None,
             memory_before: None,
@@ -189,7 +190,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
             require_shape("guidance memory", self.x.shape(), memory.shape())?;
             buffers::check_start(memory, "guidance memory")?;
         }
-        self.memory = memory.map(buffers::standard);
+        self.memory = memory.map(buffers::standard).transpose()?;
         Ok(())
     }
 

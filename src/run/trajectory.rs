@@ -18,7 +18,7 @@ use crate::denoiser::{Denoiser, Query};
 use crate::error::{Error, RunError, require_shape};
 use crate::kernel::Forms;
 use crate::level::NoiseLevel;
-use crate::memory;
+use crate::memory::{self, Copied, Listed};
 use crate::noise::{Demand, KeyedNoise, NoiseSource, Stream};
 use crate::plan::Plan;
 use crate::prediction::Prediction;
@@ -495,10 +495,11 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     /// assert_eq!(run.state(), resumed.state());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn snapshot(&self) -> Snapshot<Array<A, D>> {
+    pub fn snapshot(&self) -> Result<Snapshot<Array<A, D>>, Error> {
         let machine = &self.machine;
-        let memory = machine.memory().map(|memory| memory.to_owned());
-        let (state, history) = (machine.state().to_owned(), machine.history().to_vec());
-        self.driver.snapshot(state, history, memory)
+        let memory = machine.memory().map(|memory| memory.copy()).transpose()?;
+        let history = machine.history().iter().map(|slot| slot.copy());
+        let (state, history) = (machine.state().copy()?, history.all_listed()?);
+        Ok(self.driver.snapshot(state, history, memory))
     }
 }

@@ -7,6 +7,7 @@ use ndarray::{Array, ArrayRef, Dimension};
 use super::{Fused, Scale, TensorOps};
 use crate::error::{Error, require_length, require_shape};
 use crate::kernel::{self, Form, Forms, MAX_INPUTS};
+use crate::memory::Listed;
 use crate::real::Real;
 
 /// Runs on ndarray's arrays of one type, for code that is generic over [`TensorOps`]. A
@@ -71,7 +72,7 @@ impl<A: Real, D: Dimension> TensorOps for ArrayOps<A, D> {
     }
 
     fn download(&self, tensor: &Array<A, D>) -> Result<Vec<A>, Error> {
-        Ok(tensor.iter().copied().collect())
+        Ok(tensor.iter().copied().listed()?)
     }
 
     fn all_finite(&self, tensor: &Array<A, D>) -> Result<Option<bool>, Error> {
@@ -141,7 +142,7 @@ pub(super) fn accumulate<A: Real, T>(
             form.require_fits::<A>(chunk.len())?;
             add(Forms::Same(&form), chunk)?;
         } else {
-            let forms: Vec<Form> = (0..samples).map(form).collect();
+            let forms: Vec<Form> = (0..samples).map(form).listed()?;
             for form in &forms {
                 form.require_fits::<A>(chunk.len())?;
             }

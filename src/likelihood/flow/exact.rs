@@ -7,6 +7,7 @@ use super::nodes::{Node, State};
 use crate::denoiser::{Denoiser, Query};
 use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::oracle::{ExactDenoiser, Oracle};
 use crate::prediction::Prediction;
 use crate::real::Real;
@@ -72,10 +73,9 @@ impl<A: Real, D: Dimension, O: Oracle> JacobianProduct<A, D> for ExactDenoiser<O
         self.denoise(x, query, out)?;
         let prediction = Denoiser::<A, D>::prediction(self);
         let dim = self.oracle().dim();
-        let wide =
-            |array: &ArrayRef<A, D>| -> Vec<f64> { array.iter().map(|v| v.widen()).collect() };
-        let (x, direction) = (wide(x), wide(direction));
-        let mut products = Vec::with_capacity(x.len());
+        let wide = |array: &ArrayRef<A, D>| array.iter().map(|v| v.widen()).listed();
+        let (x, direction) = (wide(x)?, wide(direction)?);
+        let mut products = crate::memory::reserve(&[x.len()])?;
         for (sample, (x, v)) in x
             .chunks_exact(dim)
             .zip(direction.chunks_exact(dim))

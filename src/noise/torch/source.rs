@@ -2,6 +2,7 @@
 
 use super::generator::{Block, Piece, TorchGenerator};
 use crate::error::{Error, require, require_length};
+use crate::memory::Listed;
 use crate::noise::{Demand, NoiseKey, NoiseSource, NormalElement, Stream};
 
 /// What a wrong number of samples is refused by.
@@ -255,7 +256,7 @@ impl<G> TorchNoise<G> {
         };
         product(shape)?;
         Ok(Self {
-            tensors: generators.into_iter().map(Tensors::new).collect(),
+            tensors: generators.into_iter().map(Tensors::new).listed()?,
             samples,
             elements: product(axes)?,
             every_step: false,

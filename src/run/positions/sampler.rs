@@ -13,6 +13,7 @@ use crate::fold;
 use crate::kernel;
 use crate::level::NoiseLevel;
 use crate::memory;
+use crate::memory::Listed;
 use crate::noise::{Demand, Interval, NoiseSource, Stream};
 use crate::posterior::{Kappa, ReverseVariance};
 use crate::prediction::Prediction;
@@ -169,7 +170,7 @@ impl PositionSampler {
     {
         self.check_shape(data.shape())?;
         check_start(&data, "given data")?;
-        let mut x = buffers::standard(data);
+        let mut x = buffers::standard(data)?;
         let mut classes = Classes::default();
         let stays = |level: &NoiseLevel| level.alpha() == 1.0 && level.is_clean();
         classes.set(self.schedule.given(), |given| {
@@ -184,7 +185,7 @@ impl PositionSampler {
                 None => affine(0.0, 0.0, deviation),
                 Some(level) => affine(level.alpha(), 0.0, level.sigma()),
             })
-            .collect();
+            .listed()?;
         let mut fill = filler(&x, &mut noise, 0, Stream::Start)?;
         let along = (self.axis, &classes.of[..]);
         apply_along(&forms, along, &mut x, &[], Some(&mut fill))?;
@@ -282,8 +283,8 @@ impl PositionSampler {
         let Some(step) = steps.find(|step| self.schedule.moves(*step).next().is_some()) else {
             return Ok(None);
         };
-        let levels = |step| -> Vec<NoiseLevel> { self.schedule.levels(step).collect() };
-        let (from, to) = (levels(step), levels(step + 1));
+        let levels = |step| self.schedule.levels(step).listed();
+        let (from, to) = (levels(step)?, levels(step + 1)?);
         let mut next = DdimStep::along(self.axis, &from, &to, self.kappa)?;
         if let Some(policy) = self.reverse_variance {
             next = next.with_reverse_variance(policy)?;

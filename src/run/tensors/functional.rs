@@ -2,8 +2,9 @@
 
 use super::TensorError;
 use super::arrays::download;
-use crate::error::{RunError, require_shape};
+use crate::error::{Error, RunError, require_shape};
 use crate::kernel::{Form, Row};
+use crate::memory::Listed;
 use crate::real::Real;
 use crate::tensor::{Scale, TensorOps};
 
@@ -130,9 +131,10 @@ impl<'a, T> Sum<'a, T> {
         Self { forms, terms }
     }
 
-    fn add<'b: 'a>(&mut self, tensor: &'b T, scale: impl Fn(&Form) -> f64) {
-        let scales = self.forms.iter().map(scale).collect();
+    fn add<'b: 'a>(&mut self, tensor: &'b T, scale: impl Fn(&Form) -> f64) -> Result<(), Error> {
+        let scales = self.forms.iter().map(scale).listed()?;
         self.terms.push((scales, tensor));
+        Ok(())
     }
 
     fn row<O: TensorOps<Tensor = T>>(
@@ -154,7 +156,7 @@ impl<'a, T> Sum<'a, T> {
                 [one] => (Scale::Same(*one), *tensor),
                 many => (Scale::PerSample(many), *tensor),
             })
-            .collect();
+            .listed()?;
         combined(ops, &terms)
     }
 }

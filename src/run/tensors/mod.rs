@@ -19,6 +19,7 @@ use crate::denoiser::Query;
 use crate::error::{Error, RunError, require_shape};
 use crate::guidance::{Combination, Guidance, Unguided};
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::noise::{KeyedNoise, NoiseSource};
 use crate::plan::Plan;
 use crate::prediction::Prediction;
@@ -350,7 +351,7 @@ impl<O: TensorOps, N: NoiseSource<O::Element>> TensorRun<O, N> {
             };
             let outputs = model(self.arrays.state(), &query);
             let outputs = outputs.map_err(RunError::Denoiser)?;
-            let outputs: Vec<&O::Tensor> = outputs.as_ref().iter().collect();
+            let outputs: Vec<&O::Tensor> = outputs.as_ref().iter().listed()?;
             self.take(Combine::By(guidance), &outputs)
                 .map_err(RunError::widen)?;
         }
