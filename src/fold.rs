@@ -407,7 +407,7 @@ pub(crate) fn combined<A: Real, D: Dimension>(
     if (0..samples).any(|sample| guidance.needs_products(&at(sample))) {
         let mut arrays = vec![x];
         arrays.extend(&inputs);
-        grams.resize(samples, Gram::ZERO);
+        crate::memory::resize(&mut grams, samples, Gram::ZERO)?;
         kernel::gram(&arrays, &mut grams)?;
     }
     let form = |sample: usize| {

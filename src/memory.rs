@@ -143,6 +143,34 @@ pub(crate) fn append<T: Copy>(list: &mut Vec<T>, entries: &[T]) -> Result<(), Er
     Ok(())
 }
 
+/// Makes a list this long, with `value` for what is new.
+///
+/// # Errors
+///
+/// As [`zeros`].
+pub(crate) fn resize<T: Clone>(list: &mut Vec<T>, len: usize, value: T) -> Result<(), Error> {
+    make_room(list, len.saturating_sub(list.len()))?;
+    list.resize(len, value);
+    Ok(())
+}
+
+/// Appends all entries of an iterator.
+///
+/// # Errors
+///
+/// As [`zeros`].
+pub(crate) fn extend<T>(
+    list: &mut Vec<T>,
+    entries: impl IntoIterator<Item = T>,
+) -> Result<(), Error> {
+    let entries = entries.into_iter();
+    make_room(list, entries.size_hint().0)?;
+    for entry in entries {
+        push(list, entry)?;
+    }
+    Ok(())
+}
+
 /// Entries that own memory are made in groups of so many.
 const GROUP: usize = 512;
 

@@ -60,7 +60,7 @@ use crate::sampler::Sampler;
 #[doc(alias = "Newton")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExactInversion {
-    plan: Plan,
+    plan: std::sync::Arc<Plan>,
     clip: Option<Clip>,
     tolerance: Option<f64>,
     evaluations: usize,
@@ -94,7 +94,7 @@ impl ExactInversion {
             slope(step)?;
         }
         Ok(Self {
-            plan: plan.clone(),
+            plan: sampler.shared_plan(),
             clip: sampler.clip(),
             tolerance: None,
             evaluations: 100,
@@ -169,7 +169,7 @@ impl ExactInversion {
     /// The options without the plan's conditions, for the deterministic steps among others.
     pub(super) fn unchecked(sampler: &Sampler) -> Self {
         Self {
-            plan: sampler.plan().clone(),
+            plan: sampler.shared_plan(),
             clip: sampler.clip(),
             tolerance: None,
             evaluations: 100,

@@ -7,7 +7,7 @@ use crate::apply::batch_of;
 use crate::denoiser::Denoiser;
 use crate::error::{Error, RunError};
 use crate::forward::diffuse;
-use crate::memory::{self, Copied};
+use crate::memory::{self, Copied, Listed};
 use crate::noise::{Demand, NoiseKey, NoiseSource, PureNoise, Stream};
 use crate::plan::{Stage, Step};
 use crate::real::Real;
@@ -64,7 +64,7 @@ impl DdpmInversion {
     /// reads a history slot: their noise does not lead to their end alone;
     /// [`Error::DegenerateEdge`] for one without noise that keeps nothing of its state.
     pub fn new(sampler: &Sampler) -> Result<Self, Error> {
-        let mut quiet = sampler.plan().steps().to_vec();
+        let mut quiet = sampler.plan().steps().iter().cloned().listed()?;
         for (index, step) in quiet.iter_mut().enumerate() {
             let found = step.stages.len();
             let [Stage { update, .. }] = step.stages.as_mut_slice() else {

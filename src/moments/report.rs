@@ -69,7 +69,7 @@ impl MomentReport {
         };
         let steps = plan.steps().iter().zip(states);
         Ok(Self {
-            start: beside(plan.start(), initial.clone())?,
+            start: beside(plan.start(), initial.copied()?)?,
             steps: steps
                 .map(|(step, state)| beside(step.to, state))
                 .all_listed()?,

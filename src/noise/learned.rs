@@ -3,6 +3,7 @@
 use super::scaled::multiply;
 use super::{Demand, KeyedNoise, NoiseKey, NoiseSource, NormalElement, PureNoise, Stream};
 use crate::error::Error;
+use crate::memory;
 
 /// A source for runs of a network that gives the variance of each element beside its prediction
 /// (iDDPM, guided-diffusion: "learned range"), a variance for every sample, step and element.
@@ -74,11 +75,16 @@ impl<A, S> LearnedNoise<A, S> {
     }
 
     /// The factors of one step: rows of `elements` elements.
-    pub(crate) fn set(&mut self, step: usize, elements: usize, factors: impl Iterator<Item = A>) {
+    pub(crate) fn set(
+        &mut self,
+        step: usize,
+        elements: usize,
+        factors: impl Iterator<Item = A>,
+    ) -> Result<(), Error> {
         self.step = u32::try_from(step).ok();
         self.elements = elements;
         self.factors.clear();
-        self.factors.extend(factors);
+        memory::extend(&mut self.factors, factors)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Gaussian, Oracle};
 use crate::error::Error;
 use crate::level::NoiseLevel;
-use crate::memory::Copied;
+use crate::memory::{self, Copied};
 use crate::posterior::ElementErrors;
 
 impl Gaussian {
@@ -15,12 +15,15 @@ impl Gaussian {
     /// As [`ElementErrors::new`]; [`Error::InvalidParameter`] for an α or σ out of the oracle's
     /// range.
     pub fn element_errors(&self, levels: &[NoiseLevel]) -> Result<ElementErrors, Error> {
-        let x = crate::memory::repeated(0.0, self.dim())?;
+        let x = memory::repeated(0.0, self.dim())?;
         let mut errors = Vec::with_capacity(levels.len().saturating_mul(x.len()));
         for level in levels {
             match self.independent(level)? {
-                Some(own) => errors.extend(own),
-                None => errors.extend(self.posterior_covariance(&x, level)?.diag()),
+                Some(own) => memory::extend(&mut errors, own)?,
+                None => memory::extend(
+                    &mut errors,
+                    self.posterior_covariance(&x, level)?.diag().iter().copied(),
+                )?,
             }
         }
         ElementErrors::new(x.len(), levels.copy()?, errors)

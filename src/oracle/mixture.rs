@@ -159,7 +159,9 @@ impl GaussianMixture {
             .listed()?;
         Self::with_label_count(
             &kept.iter().map(|&k| self.weights[k]).listed()?,
-            kept.iter().map(|&k| self.components[k].clone()).listed()?,
+            kept.iter()
+                .map(|&k| self.components[k].copied())
+                .all_listed()?,
             crate::memory::repeated(label, kept.len())?,
             self.label_count,
         )

@@ -2,7 +2,7 @@
 
 use super::{Plan, Stage};
 use crate::error::Error;
-use crate::memory::Listed;
+use crate::memory::{Copied, Listed};
 
 impl Plan {
     /// For every stage, which slots are read after it before they are written again.
@@ -11,7 +11,7 @@ impl Plan {
         let stages: Vec<&Stage> = self.stages().listed()?;
         let mut after = crate::memory::reserve(&[stages.len()])?;
         for stage in stages.into_iter().rev() {
-            after.push(live.clone());
+            after.push(live[..].copy()?);
             if let Some(store) = stage.update.store {
                 live[store.slot] = false;
             }

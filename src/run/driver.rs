@@ -30,7 +30,7 @@ pub(super) struct Driver {
     cursor: Cursor,
     needs: RunNoise,
     /// The folded scalars of the plan's stages for a model with one output.
-    forms: Arc<[Form]>,
+    forms: Arc<Vec<Form>>,
 }
 
 /// The most stages whose scalars are folded when a run is started, some 2 MiB; those of later ones
@@ -66,7 +66,7 @@ impl Driver {
             clip,
             cursor: Cursor::default(),
             needs,
-            forms: forms.into(),
+            forms: Arc::new(forms),
         })
     }
 

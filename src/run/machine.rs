@@ -14,8 +14,7 @@ use crate::error::{Error, RunError, require_shape};
 use crate::fold::{self, Estimate};
 use crate::guidance::{Combination, MAX_OUTPUTS, Unguided, is_unguided};
 use crate::kernel::{self, Form, Forms, Gram, MAX_INPUTS};
-use crate::memory;
-use crate::memory::Listed;
+use crate::memory::{self, Copied, Listed};
 use crate::noise::{Interval, NoiseSource, StepNoise, Stream};
 use crate::plan::MAX_SLOTS;
 use crate::prediction::Prediction;
@@ -98,6 +97,24 @@ impl<A: Real, D: Dimension> Machine<A, D> {
     /// had.
     pub fn new(x: Array<A, D>, slots: usize) -> Result<Self, Error> {
         Self::with_history(x, Vec::new(), slots)
+    }
+
+    /// A copy of the machine, as a clone, which cannot fail, is not: the arrays that a step is going
+    /// to need again are made when they are needed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] where the memory is not to be had.
+    pub fn try_clone(&self) -> Result<Self, Error> {
+        let copy = |array: &Option<Array<A, D>>| array.as_ref().map(|a| a.copy()).transpose();
+        Ok(Self {
+            x: self.x.copy()?,
+            slots: self.slots.iter().map(|slot| slot.copy()).all_listed()?,
+            memory: copy(&self.memory)?,
+            memory_before: None,
+            outputs: copy(&self.outputs)?,
+            work: Work::default(),
+        })
     }
 
     /// The same with the first slots given.
@@ -457,13 +474,13 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         for (sample, estimate) in work.estimates.iter().enumerate() {
             let form = fold::form(&instruction.stage_of(sample).update, estimate);
             fold::check_cast::<A>(&form, instruction.step)?;
-            work.forms.push(form);
+            memory::push(&mut work.forms, form)?;
         }
         if instruction.levels.is_empty() {
             for stage in instruction.stages {
                 let form = fold::form_without_model(&stage.update);
                 fold::check_cast::<A>(&form, instruction.step)?;
-                work.forms.push(form);
+                memory::push(&mut work.forms, form)?;
             }
         }
         Ok(())
@@ -493,7 +510,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
             }
             _ => {
                 self.work.intervals.clear();
-                self.work.intervals.extend(instruction.intervals());
+                memory::extend(&mut self.work.intervals, instruction.intervals())?;
                 &self.work.intervals
             }
         };

@@ -12,7 +12,7 @@ use crate::plan::{Plan, Step};
 #[derive(Clone, Debug)]
 pub(super) struct RunNoise {
     steps: Range<u64>,
-    intervals: Arc<[Interval]>,
+    intervals: Arc<Vec<Interval>>,
 }
 
 impl RunNoise {
@@ -27,7 +27,7 @@ impl RunNoise {
         let end = steps().last().map_or(0, |(index, _)| index + 1);
         Ok(Self {
             steps: first..end,
-            intervals: intervals.listed()?.into(),
+            intervals: Arc::new(intervals.listed()?),
         })
     }
 

@@ -151,6 +151,35 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         })
     }
 
+    /// A copy of the run, where a clone would end the process if there is no memory for its arrays.
+    ///
+    /// ```
+    /// use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler};
+    /// use diffusion_sampler::{schedule::RectifiedFlow, solver::FirstOrder};
+    ///
+    /// let schedule = RectifiedFlow::new();
+    /// let sampler = Sampler::new(&schedule, &Grid::trailing(&schedule, 8)?, &FirstOrder::ddim())?;
+    /// let run = sampler.start::<f32, _, _>((4, 2), Prediction::Flow, KeyedNoise::new(1))?;
+    /// assert_eq!(run.try_clone()?.state(), run.state());
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] where the memory is not to be had.
+    pub fn try_clone(&self) -> Result<Self, Error>
+    where
+        N: Clone,
+    {
+        Ok(Self {
+            driver: self.driver.clone(),
+            machine: self.machine.try_clone()?,
+            noise: self.noise.clone(),
+            start_deviation: self.start_deviation,
+            data: self.data.as_ref().map(|data| data.copy()).transpose()?,
+        })
+    }
+
     /// Begins anew from the initial distribution, with this noise: the run that
     /// [`Sampler::start`](crate::Sampler::start) gives, bit for bit, in the arrays of this one. It
     /// allocates nothing, and neither do the steps after it, the first included, but for the memory

@@ -5,7 +5,7 @@ use ndarray::Array2;
 use super::spectrum::error_of;
 use crate::error::{Error, require, require_length, require_non_negative};
 use crate::level::NoiseLevel;
-use crate::memory::Listed;
+use crate::memory::{Copied, Listed};
 use crate::noise::{KeyedNoise, NoiseKey, Stream};
 use crate::oracle::{Gaussian, GaussianMixture, Oracle};
 use crate::posterior::DataErrors;
@@ -89,7 +89,7 @@ pub fn non_gaussian_share(
     let points = keyed_draws(data, draws, seed)?;
     let noise = KeyedNoise::new(seed);
     let (mut scratch, mut z) = (Vec::new(), crate::memory::repeated(0.0, mean.len())?);
-    let (mut exact, mut linear) = (z.clone(), z.clone());
+    let (mut exact, mut linear) = (z[..].copy()?, z[..].copy()?);
     let mut square = 0.0;
     for (row, point) in points.outer_iter().enumerate() {
         noise.fill_row(NoiseKey::new(row as u64, 2, Stream::User(1)), &mut z);

@@ -233,7 +233,7 @@ impl Spectrum {
             .map(|v| v * libm::pow(v / mean, power))
             .map(|v| if v.is_nan() { 0.0 } else { v })
             .listed()?;
-        let bent = Self::new(bent, self.weights.clone())?;
+        let bent = Self::new(bent, self.weights[..].copy()?)?;
         bent.with_mean(mean)
     }
 

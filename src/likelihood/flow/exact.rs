@@ -7,7 +7,7 @@ use super::nodes::{Node, State};
 use crate::denoiser::{Denoiser, Query};
 use crate::error::Error;
 use crate::level::NoiseLevel;
-use crate::memory::Listed;
+use crate::memory::{self, Listed};
 use crate::oracle::{ExactDenoiser, Oracle};
 use crate::prediction::Prediction;
 use crate::real::Real;
@@ -37,7 +37,7 @@ impl<'o, O: Oracle> Field<'o, O> {
             let own = sample * dim..(sample + 1) * dim;
             let (x, slope) = (&x[own.clone()], &mut out.x[own]);
             self.row.clear();
-            self.row.extend(x.iter().map(|x| node.norm * x));
+            memory::extend(&mut self.row, x.iter().map(|x| node.norm * x))?;
             let (row, scratch) = (&self.row, &mut self.scratch);
             if sigma <= alpha {
                 // −σ̂E = σ̂σ·score.
@@ -75,7 +75,7 @@ impl<A: Real, D: Dimension, O: Oracle> JacobianProduct<A, D> for ExactDenoiser<O
         let dim = self.oracle().dim();
         let wide = |array: &ArrayRef<A, D>| array.iter().map(|v| v.widen()).listed();
         let (x, direction) = (wide(x)?, wide(direction)?);
-        let mut products = crate::memory::reserve(&[x.len()])?;
+        let mut products = memory::reserve(&[x.len()])?;
         for (sample, (x, v)) in x
             .chunks_exact(dim)
             .zip(direction.chunks_exact(dim))

@@ -108,8 +108,13 @@ impl Gaussian {
         })
     }
 
+    /// A copy.
+    pub(crate) fn copied(&self) -> Result<Self, Error> {
+        self.moved(&self.mean)
+    }
+
     /// The same with another mean, in range.
-    pub(in crate::oracle) fn moved(&self, mean: &[f64]) -> Result<Self, Error> {
+    pub(crate) fn moved(&self, mean: &[f64]) -> Result<Self, Error> {
         Ok(Self {
             mean: mean.copy()?,
             variances: self.variances[..].copy()?,

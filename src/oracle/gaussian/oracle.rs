@@ -5,6 +5,7 @@ use ndarray::Array2;
 use super::Gaussian;
 use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::memory::Copied;
 use crate::oracle::{Oracle, check, checked, moments};
 
 impl Oracle for Gaussian {
@@ -16,7 +17,7 @@ impl Oracle for Gaussian {
         let d = self.dim();
         let mut covariance = crate::memory::repeated(0.0, d * d)?;
         self.add_spectral(1.0, |v| v, &mut covariance);
-        Ok((self.mean.clone(), moments::square(d, &covariance)?))
+        Ok((self.mean[..].copy()?, moments::square(d, &covariance)?))
     }
 
     fn data_estimate_into(

@@ -1,6 +1,5 @@
 //! A schedule of positions, the axis along which they lie, and the step's policy.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ndarray::{Array, Dimension, IntoDimension};
@@ -57,7 +56,7 @@ pub struct PositionSampler {
     reverse_variance: Option<ReverseVariance>,
     clip: Option<Clip>,
     /// The different edges of the schedule, and their steps.
-    edges: Arc<[(u32, u32)]>,
+    edges: Arc<Vec<(u32, u32)>>,
     steps: DdimStep,
 }
 
@@ -70,9 +69,17 @@ impl PositionSampler {
     /// [`Error::EmptyList`] where nothing moves; as
     /// [`StridedPosterior::new`](crate::posterior::StridedPosterior::new).
     pub fn new(schedule: PositionSchedule, axis: usize, kappa: Kappa) -> Result<Self, Error> {
-        let edges: BTreeSet<_> = (0..schedule.steps())
-            .flat_map(|step| schedule.moves(step))
-            .collect();
+        let mut edges: Vec<(u32, u32)> = Vec::new();
+        let mut different = 0;
+        for step in 0..schedule.steps() {
+            memory::extend(&mut edges, schedule.moves(step))?;
+            // No longer than twice what is different.
+            if edges.len() >= 2 * different || step + 1 == schedule.steps() {
+                edges.sort_unstable();
+                edges.dedup();
+                different = edges.len();
+            }
+        }
         let ends = edges.iter().filter_map(|&edge| schedule.edge(edge));
         let (from, to): (Vec<_>, Vec<_>) = ends.unzip();
         Ok(Self {
@@ -81,7 +88,7 @@ impl PositionSampler {
             kappa,
             reverse_variance: None,
             clip: None,
-            edges: edges.into_iter().collect(),
+            edges: Arc::new(edges),
             steps: DdimStep::per_sample(&from, &to, kappa)?,
         })
     }
