@@ -52,7 +52,10 @@ fn begin() -> Outcome<Stored> {
     let grid = Grid::trailing(&schedule, STEPS)?;
     let sampler = Sampler::new(&schedule, &grid, &DpmSolverPlusPlus::sde())?;
     let noise = KeyedNoise::new(2026);
-    let snapshot = sampler.start::<f32, _, _>((8, 16), KIND, noise)?.snapshot();
+    let snapshot = sampler
+        .start::<f32, _, _>((8, 16), KIND, noise)?
+        .snapshot()
+        .unwrap();
     Ok(Stored {
         sampler,
         noise,
@@ -79,7 +82,7 @@ fn go_on(stored: Stored, mut after: impl FnMut(&Stored) -> Outcome) -> Outcome<A
             sampler: sampler.clone(),
             noise,
             guidance,
-            snapshot: run.snapshot(),
+            snapshot: run.snapshot().unwrap(),
         })?;
     }
     Ok(run.into_state())

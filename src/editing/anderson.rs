@@ -134,14 +134,14 @@ mod tests {
 
     /// Trials until |f| < 1e-13.
     fn solve(depth: usize, f: impl Fn(&[f64]) -> Vec<f64>, start: &[f64]) -> (usize, Vec<f64>) {
-        let mut search = Anderson::new(start.to_vec(), depth);
+        let mut search = Anderson::new(start.to_vec(), depth).unwrap();
         let mut x = start.to_vec();
         for trial in 1..2000 {
-            search.take(&x, &f(&x));
+            search.take(&x, &f(&x)).unwrap();
             if search.norm() < 1e-13 {
                 return (trial, search.best().to_vec());
             }
-            search.propose(&mut x);
+            search.propose(&mut x).unwrap();
         }
         panic!("not solved, |f| = {:e}", search.norm());
     }
@@ -173,12 +173,12 @@ mod tests {
 
     #[test]
     fn what_has_no_solution_stalls() {
-        let mut search = Anderson::new(vec![0.3], 3);
+        let mut search = Anderson::new(vec![0.3], 3).unwrap();
         let mut x = vec![0.3];
         let mut trials = 0;
         while !search.is_stalled() {
-            search.take(&x, &[1.0 + x[0] * x[0]]);
-            search.propose(&mut x);
+            search.take(&x, &[1.0 + x[0] * x[0]]).unwrap();
+            search.propose(&mut x).unwrap();
             trials += 1;
             assert!(trials < 500);
         }

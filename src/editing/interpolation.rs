@@ -4,7 +4,6 @@ use ndarray::{Array, ArrayRef, Axis, Dimension, Slice};
 
 use crate::apply::{affine, apply, batch_of};
 use crate::error::{Error, require_shape};
-use crate::kernel::Form;
 use crate::memory::{Copied, Listed};
 use crate::real::Real;
 

@@ -462,6 +462,13 @@ pub enum Error {
         found: u64 => "The fingerprint in the snapshot.",
         time: f64 => "The time at which the snapshot was taken.",
     },
+    /// A snapshot was taken from a run with another prediction, clip or source of noise.
+    SnapshotOfAnother {
+        what: &'static str => "What differs: \"prediction\", \"clip\" or \"noise\".",
+        expected: String => "That of the run to be resumed.",
+        found: String => "That of the snapshot.",
+        time: f64 => "The time at which the snapshot was taken.",
+    },
     /// A snapshot's step, stage and level are no position of its plan.
     SnapshotMisplaced {
         step: usize => "The step.",

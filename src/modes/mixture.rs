@@ -103,7 +103,7 @@ mod tests {
             Gaussian::isotropic(&[2.0], 0.25).unwrap(),
         ];
         let data = GaussianMixture::new(&[0.3, 0.7], modes, vec![0, 1]).unwrap();
-        let line = Line::new(&data, &NoiseLevel::clean());
+        let line = Line::new(&data, &NoiseLevel::clean()).unwrap();
         for x in [-3.9, -3.2, -3.0, -2.6, 0.4, 1.0, 2.0, 4.0, 6.0] {
             let (below, above) = (line.tail(x, -1.0), line.tail(x, 1.0));
             assert!((below + above - 1.0).abs() < 1e-15);
@@ -120,7 +120,7 @@ mod tests {
             vec![Gaussian::isotropic(&[1.0], 4.0).unwrap()],
             vec![0],
         );
-        let line = Line::new(&one.unwrap(), &NoiseLevel::clean());
+        let line = Line::new(&one.unwrap(), &NoiseLevel::clean()).unwrap();
         let found = line.quantile(0.975, 0.025, 0.0);
         assert!((found - (1.0 + 2.0 * 1.959_963_984_540_054)).abs() < 1e-13);
     }

@@ -1,5 +1,6 @@
 //! Noise whose variance the model gives with its prediction.
 
+use super::fingerprint::{self, Fingerprint};
 use super::scaled::multiply;
 use super::{Demand, KeyedNoise, NoiseKey, NoiseSource, NormalElement, PureNoise, Stream};
 use crate::error::Error;
@@ -139,5 +140,10 @@ impl<A: NormalElement, S: NoiseSource<A> + Sync> NoiseSource<A> for LearnedNoise
 
     fn as_pure(&self) -> Option<&dyn PureNoise<A>> {
         self.source.as_pure().map(|_| self as &dyn PureNoise<A>)
+    }
+
+    fn fingerprint(&self) -> Option<u64> {
+        let of = Fingerprint::of_kind(fingerprint::LEARNED);
+        Some(of.word(self.source.fingerprint()?).value())
     }
 }

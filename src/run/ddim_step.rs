@@ -134,8 +134,10 @@ impl DdimStep {
         check_lists(from, to)?;
         let mut classes = Classes::default();
         let edges = from.iter().copied().zip(to.iter().copied());
-        classes.set(edges, |(from, to)| from != to);
-        let edges = classes.different.into_iter().unzip();
+        classes.set(edges, |(from, to)| from != to)?;
+        let from = classes.different.iter().map(|edge| edge.0).listed()?;
+        let to = classes.different.iter().map(|edge| edge.1).listed()?;
+        let edges = (from, to);
         let step = Self::of_edges(edges, classes.moving, kappa)?;
         let of = classes.of;
         Ok(Self {

@@ -518,7 +518,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         let mut fill = StepNoise::new(noise, step, stream, intervals).on_path(instruction.path());
         if let Some(places) = along {
             let intervals = &mut self.work.drawn;
-            instruction.drawn(intervals);
+            instruction.drawn(intervals)?;
             fill = fill.along(intervals, places);
         }
         let update = &instruction.stages[0].update;

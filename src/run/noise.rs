@@ -31,6 +31,11 @@ impl RunNoise {
         })
     }
 
+    /// Whether there is any.
+    pub(super) fn draws(&self) -> bool {
+        !self.steps.is_empty()
+    }
+
     /// Refuses a run on a batch of so many samples and elements of each for which the source has no
     /// noise.
     pub(super) fn check<A>(

@@ -138,7 +138,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     ) -> Result<Self, Error> {
         let (plan, clip) = (sampler.shared_plan(), sampler.clip());
         let batch = batch_of(&snapshot.state)?;
-        let driver = Driver::new(plan, prediction, clip, (batch, &noise))?.at(&snapshot)?;
+        let driver = Driver::new(plan, prediction, clip, (batch, &noise))?.at(&snapshot, &noise)?;
         let slots = driver.plan().slots();
         let mut machine = Machine::with_history(snapshot.state, snapshot.history, slots)?;
         machine.set_memory(snapshot.memory)?;
@@ -518,7 +518,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     /// let mut model = Gaussian::isotropic(&[1.0, 2.0], 0.3)?.denoiser(Prediction::Data);
     /// let mut run = sampler.start::<f32, _, _>((3, 2), Prediction::Data, KeyedNoise::new(5))?;
     /// run.advance(&mut model)?;
-    /// let mut resumed = sampler.resume(run.snapshot(), Prediction::Data, KeyedNoise::new(5))?;
+    /// let mut resumed = sampler.resume(run.snapshot()?, Prediction::Data, KeyedNoise::new(5))?;
     /// run.complete(&mut model)?;
     /// resumed.complete(&mut model)?;
     /// assert_eq!(run.state(), resumed.state());
@@ -529,6 +529,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
         let memory = machine.memory().map(|memory| memory.copy()).transpose()?;
         let history = machine.history().iter().map(|slot| slot.copy());
         let (state, history) = (machine.state().copy()?, history.all_listed()?);
-        Ok(self.driver.snapshot(state, history, memory))
+        let arrays = (state, history, memory);
+        Ok(self.driver.snapshot(arrays, &self.noise))
     }
 }

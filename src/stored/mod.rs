@@ -21,7 +21,7 @@
 //! let noise = KeyedNoise::new(5);
 //! let mut run = sampler.start::<f32, _, _>((3, 2), Prediction::Data, noise)?;
 //! run.advance(&mut model)?;
-//! let stored = serde_json::to_string(&(&sampler, noise, run.snapshot()))?;
+//! let stored = serde_json::to_string(&(&sampler, noise, run.snapshot()?))?;
 //!
 //! // In another process:
 //! type Stored = (Sampler, KeyedNoise, Snapshot<Array2<f32>>);
@@ -155,10 +155,12 @@
 
 mod array;
 mod checksum;
+mod file;
 mod number;
 mod version;
 
 pub use array::{Element, StoredArray};
+pub use file::replace_file;
 
 pub(crate) use array::Form as ArrayForm;
 pub(crate) use checksum::{Checksum, check};

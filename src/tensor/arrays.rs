@@ -75,6 +75,10 @@ impl<A: Real, D: Dimension> TensorOps for ArrayOps<A, D> {
         tensor.iter().copied().listed()
     }
 
+    fn copy(&self, tensor: &Array<A, D>) -> Result<Array<A, D>, Error> {
+        Copied::copy(&**tensor)
+    }
+
     fn all_finite(&self, tensor: &Array<A, D>) -> Result<Option<bool>, Error> {
         Ok(Some(tensor.iter().all(|value| value.is_finite())))
     }

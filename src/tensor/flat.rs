@@ -127,7 +127,7 @@ impl<A: Real> TensorOps for FlatOps<A> {
             require_shape("term", &first.shape, &term.shape)?;
         }
         let samples = first.shape[0];
-        let mut sum = Flat::new(first.values[..].copy()?, &first.shape)?;
+        let mut sum = TensorOps::copy(self, first)?;
         arrays::accumulate::<A, _>(terms, samples, |forms, terms| {
             let mut inputs: [&[A]; kernel::MAX_INPUTS] = [&[]; kernel::MAX_INPUTS];
             for (input, (_, term)) in inputs.iter_mut().zip(terms) {
@@ -146,6 +146,10 @@ impl<A: Real> TensorOps for FlatOps<A> {
 
     fn download(&self, tensor: &Flat<A>) -> Result<Vec<A>, Error> {
         tensor.values[..].copy()
+    }
+
+    fn copy(&self, tensor: &Flat<A>) -> Result<Flat<A>, Error> {
+        Flat::new(tensor.values[..].copy()?, &tensor.shape)
     }
 
     fn all_finite(&self, tensor: &Flat<A>) -> Result<Option<bool>, Error> {

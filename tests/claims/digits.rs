@@ -37,7 +37,7 @@ const SEED: u64 = 17;
 pub(crate) fn claims() -> Result<Vec<Claim>, Box<dyn Error>> {
     let mixture = mixture()?;
     let model = Batched::new(&mixture);
-    let (mean, covariance) = mixture.moments();
+    let (mean, covariance) = mixture.moments().unwrap();
     // distances[k][e], for K and η.
     let mut distances = [[0.0; ETAS.len()]; STEPS.len()];
     for (row, &steps) in distances.iter_mut().zip(&STEPS) {

@@ -203,7 +203,7 @@ fn a_state_without_a_sample_axis_is_refused_on_resuming() {
         .unwrap();
     let scalar = Snapshot {
         state: ndarray::arr0(1.0).into_dyn(),
-        ..run.snapshot()
+        ..run.snapshot().unwrap()
     };
     let [read, ..] = returned(&scalar);
     let refused = sampler.resume(read, Prediction::Noise, KeyedNoise::new(1));
@@ -220,7 +220,7 @@ fn samples_without_elements_cost_nothing_however_many_they_are() {
             KeyedNoise::new(1),
         )
         .unwrap();
-    let mut tree = serde_json::to_value(run.snapshot()).unwrap();
+    let mut tree = serde_json::to_value(run.snapshot().unwrap()).unwrap();
     tree["checksum"] = Value::Null;
     tree["state"]["shape"] = json!([1u64 << 59, 0]);
     let read: Snapshot<Array2<f64>> = serde_json::from_value(tree).unwrap();

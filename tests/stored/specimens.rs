@@ -167,7 +167,7 @@ pub(crate) fn snapshot() -> Snapshot<Array2<f64>> {
     run.tell(&array![[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]).unwrap();
     Snapshot {
         memory: Some(array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]),
-        ..run.snapshot()
+        ..run.snapshot().unwrap()
     }
 }
 

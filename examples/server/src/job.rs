@@ -137,7 +137,7 @@ impl Job {
         std::mem::take(&mut self.moved).then(|| Stored {
             request: self.request.clone(),
             network,
-            snapshot: self.run.snapshot(),
+            snapshot: self.run.snapshot()?,
         })
     }
 

@@ -182,7 +182,7 @@ impl PositionSampler {
         let stays = |level: &NoiseLevel| level.alpha() == 1.0 && level.is_clean();
         classes.set(self.schedule.given(), |given| {
             !given.is_some_and(|l| stays(&l))
-        });
+        })?;
         let deviation = self.schedule.start_variance().sqrt();
         let forms: Vec<_> = classes
             .different

@@ -128,7 +128,8 @@ impl<T: Clone> Arrays<T> {
             [] => &[],
             _ => outputs,
         };
-        let before = self.memory.clone();
+        let before = self.memory.as_ref().map(|memory| ops.copy(memory));
+        let before = before.transpose().map_err(RunError::Tensor)?;
         let result = match self.estimates(ops, instruction, prediction, (combine, outputs)) {
             Ok(estimates) => self.update(ops, instruction, (&estimates, outputs), noise),
             // Weights from products of an output that is not finite say so of themselves only.

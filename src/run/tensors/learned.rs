@@ -32,7 +32,6 @@ where
         let elements = shape.iter().skip(1).product::<usize>();
         require_finite(&values, elements, step, NAME)?;
         let factors = values.iter().map(|f| factor(*f, range));
-        self.noise.set(step, elements, factors);
-        Ok(())
+        Ok(self.noise.set(step, elements, factors)?)
     }
 }
