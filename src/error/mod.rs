@@ -476,6 +476,11 @@ pub enum Error {
         steps: usize => "The number of steps in the plan.",
         time: f64 => "The time of its level.",
     },
+    /// A file that does not begin as a stored one.
+    StoredFile {
+        expected: u64 => "Its first 8 bytes, as a little-endian word.",
+        found: u64 => "The first 8 bytes of the file.",
+    },
     /// A stored form of a version that this crate does not know.
     StoredVersion {
         found: u32 => "The version stored.",

@@ -86,7 +86,11 @@ struct Batched {
 
 impl Batched {
     fn new(mixture: &GaussianMixture) -> Self {
-        let axes: Vec<_> = mixture.components().iter().map(Gaussian::axes).collect();
+        let axes: Vec<_> = mixture
+            .components()
+            .iter()
+            .map(|one| one.axes().unwrap())
+            .collect();
         let views: Vec<_> = axes.iter().map(|axes| axes.view()).collect();
         let narrow = |values: &[f64]| -> Vec<f32> { values.iter().map(|v| *v as f32).collect() };
         let (mut means, mut variances) = (Vec::new(), Vec::new());

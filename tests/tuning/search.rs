@@ -346,7 +346,7 @@ fn a_mixture_is_compared_along_its_paths() {
         "{found}"
     );
     // The moments are the mixture's: mean 1/3, and the variance of the means beside 0.01.
-    let total: f64 = known.moments().unwrap().variances().iter().sum();
+    let total: f64 = known.moments().variances().iter().sum();
     assert!((total - (0.02 + 1.09 * 8.0 / 9.0)).abs() < 1e-12);
     let noisy = FirstOrder::ddpm();
     let refused = SpacingSearch::new(&schedule, &noisy, 6).run(&known, &known);
