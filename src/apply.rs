@@ -131,8 +131,17 @@ impl<T: PartialEq + Copy> Classes<T> {
         for index in &mut self.of {
             *index = self.places.get(*index as usize).copied().unwrap_or(*index);
         }
-        // Stable, and what moves comes first, as in the places above.
-        self.different.sort_by_key(|entry| !moves(entry));
+        // What moves comes first: each class to its place, one cycle after the other.
+        for first in 0..self.different.len() {
+            while let Some(&place) = self.places.get(first) {
+                let place = place as usize;
+                if place == first {
+                    break;
+                }
+                self.different.swap(first, place);
+                self.places.swap(first, place);
+            }
+        }
         Ok(())
     }
 }

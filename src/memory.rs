@@ -192,6 +192,21 @@ fn make_room<T>(list: &mut Vec<T>, more: usize) -> Result<(), Error> {
     Ok(())
 }
 
+/// The entries in this order; equal ones stay in theirs.
+///
+/// # Errors
+///
+/// As [`zeros`].
+pub(crate) fn sorted<T: Copy>(
+    entries: &[T],
+    by: impl Fn(&T, &T) -> std::cmp::Ordering,
+) -> Result<Vec<T>, Error> {
+    // The standard library's stable sort makes a buffer, and cannot say that there is none.
+    let mut order = (0..entries.len()).listed()?;
+    order.sort_unstable_by(|&a, &b| by(&entries[a], &entries[b]).then(a.cmp(&b)));
+    order.iter().map(|&place| entries[place]).listed()
+}
+
 /// Iterators to lists.
 pub(crate) trait Listed: Iterator + Sized {
     /// All entries.
@@ -362,6 +377,47 @@ mod tests {
             assert_eq!(filled::<f64, _>(shape, f64::NAN), Err(refused.clone()));
             assert_eq!(reserve::<f64>(shape.slice()), Err(refused));
         }
+    }
+
+    #[cfg(target_pointer_width = "64")]
+    #[test]
+    fn lists_grow_as_they_are_filled_and_are_refused_as_arrays_are() {
+        assert_eq!((0..5).listed(), Ok(vec![0, 1, 2, 3, 4]));
+        assert_eq!(repeated(7u8, 3), Ok(vec![7, 7, 7]));
+        let stopped: Result<Vec<i32>, Error> = [Ok(1), Err(Error::NoSampleAxis), Ok(2)]
+            .into_iter()
+            .all_listed();
+        assert_eq!(stopped, Err(Error::NoSampleAxis));
+        let mut list = vec![1];
+        push(&mut list, 2).unwrap();
+        append(&mut list, &[3, 4]).unwrap();
+        extend(&mut list, 5..7).unwrap();
+        resize(&mut list, 8, 0).unwrap();
+        assert_eq!(list, [1, 2, 3, 4, 5, 6, 0, 0]);
+        resize(&mut list, 2, 0).unwrap();
+        assert_eq!(list[..].copy(), Ok(vec![1, 2]));
+        // Entries that own memory are made in groups.
+        let owners = (0..3 * GROUP).map(|n| vec![n; 3]).listed().unwrap();
+        assert!(owners.iter().enumerate().all(|(n, own)| *own == [n; 3]));
+        let refused = Error::TooLarge {
+            shape: vec![usize::MAX / 16],
+        };
+        assert_eq!(repeated(0.0f64, usize::MAX / 16), Err(refused.clone()));
+        assert_eq!(
+            resize(&mut vec![0.0f64; 0], usize::MAX / 16, 0.0),
+            Err(refused)
+        );
+    }
+
+    #[test]
+    fn copies_are_in_standard_layout_whatever_is_copied() {
+        let array = Array2::from_shape_fn((3, 4), |(i, j)| (10 * i + j) as f64);
+        let copy = array.t().copy().unwrap();
+        assert_eq!(copy, array.t());
+        assert!(copy.is_standard_layout());
+        assert_eq!(array.copy().unwrap(), array);
+        let rows = square_of((3, 4), |(i, j)| (10 * i + j) as f64).unwrap();
+        assert_eq!(rows, array);
     }
 
     #[cfg(target_os = "linux")]

@@ -46,10 +46,10 @@ use crate::plan::{MAX_SLOTS, Plan, Stage};
 ///
 /// let heun = Sampler::new(&schedule, &grid, &Heun::new())?.stability(&data)?;
 /// println!("{heun}");
-/// assert!(!heun.warnings().is_empty(), "it would blow up");
+/// assert!(!heun.warnings()?.is_empty(), "it would blow up");
 /// let grid = Grid::trailing(&schedule, 20)?;
 /// let multistep = Sampler::new(&schedule, &grid, &DpmSolverPlusPlus::new())?.stability(&data)?;
-/// assert!(multistep.warnings().is_empty());
+/// assert!(multistep.warnings()?.is_empty());
 /// # Ok::<(), diffusion_sampler::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]

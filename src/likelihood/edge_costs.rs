@@ -37,7 +37,7 @@ use crate::posterior::{DataErrors, Kappa, StridedPosterior};
 /// let decoder = Decoder::GaussianOptimal;
 /// let costs = EdgeCosts::new(&fine, Kappa::Ddpm, EdgeVariance::Optimal, &errors, decoder)?;
 /// let uniform = costs.bound(&[0, 25, 50, 75])?;
-/// let strides = costs.cheapest();
+/// let strides = costs.cheapest()?;
 /// assert!(strides.bound(4)?.nats() < uniform.nats());
 /// println!("{}", strides.grid(4)?);
 /// # Ok::<(), diffusion_sampler::Error>(())

@@ -44,7 +44,7 @@ use crate::real::Real;
 /// let truth = Gaussian::centred(4, 0.25)?;
 /// let data = truth.sample(500, &mut SmallRng::seed_from_u64(1))?;
 /// let mut model = truth.denoiser(Prediction::Noise);
-/// let measured = Measurement::at(&grid).of(&data, &mut model)?;
+/// let measured = Measurement::at(&grid)?.of(&data, &mut model)?;
 /// for (level, (m, error)) in measured.errors().levels().iter().zip(
 ///     measured.errors().errors().iter().zip(measured.errors().standard_errors()),
 /// ) {

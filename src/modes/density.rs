@@ -1,7 +1,7 @@
 //! Noise added to weighted points: the new density on an even grid.
 
 use crate::error::Error;
-use crate::memory::Listed;
+use crate::memory::{self, Listed};
 use ndarray::Array2;
 
 use super::REACH;
@@ -119,12 +119,12 @@ pub(super) fn spread(points: &Points, noise: f64, intervals: usize) -> Spread<Po
     let first = Grid::around(points, 0, noise, intervals)?;
     let mut work = points.weights.len() as f64 * first.within_reach(noise);
     if points.x.ncols() == 1 {
-        let mut weights = crate::memory::repeated(0.0, intervals + 1)?;
+        let mut weights = memory::repeated(0.0, intervals + 1)?;
         for (x, w) in points.x.iter().zip(&points.weights) {
             first.kernel(*x, noise, |node, share| weights[node] += w * share);
         }
         let spread = Points {
-            x: crate::memory::square_of((intervals + 1, 1), |(i, _)| first.at(i))?,
+            x: memory::square_of((intervals + 1, 1), |(i, _)| first.at(i))?,
             weights,
             source: Source::Even(first.spacing),
         };
@@ -133,8 +133,8 @@ pub(super) fn spread(points: &Points, noise: f64, intervals: usize) -> Spread<Po
     let second = Grid::around(points, 1, noise, intervals)?;
     work *= second.within_reach(noise);
     let columns = intervals + 1;
-    let mut weights = crate::memory::repeated(0.0, columns * columns)?;
-    let mut row = crate::memory::reserve(&[columns])?;
+    let mut weights = memory::repeated(0.0, columns * columns)?;
+    let mut row = memory::reserve(&[columns])?;
     for (x, w) in points.x.rows().into_iter().zip(&points.weights) {
         row.clear();
         second.kernel(x[1], noise, |node, share| row.push((node, share)));
@@ -147,7 +147,7 @@ pub(super) fn spread(points: &Points, noise: f64, intervals: usize) -> Spread<Po
     }
     let spread = product(&first.nodes()?, &second.nodes()?, |i, j| {
         weights[i * columns + j]
-    });
+    })?;
     Ok((spread, work))
 }
 
@@ -165,7 +165,7 @@ pub(super) fn spread_joint(
     let held = |i: usize| slot[[i, 0]];
     order.sort_unstable_by(|&a, &b| held(a).total_cmp(&held(b)));
     let (mut x, mut weights, mut kept) = (Vec::new(), Vec::new(), Vec::new());
-    let mut density = crate::memory::repeated(0.0, intervals + 1)?;
+    let mut density = memory::repeated(0.0, intervals + 1)?;
     for class in order.chunk_by(|&a, &b| held(a) == held(b)) {
         density.fill(0.0);
         for &i in class {
@@ -176,9 +176,9 @@ pub(super) fn spread_joint(
         }
         for (node, &w) in density.iter().enumerate() {
             if w > NEGLIGIBLE {
-                x.push([grid.at(node)]);
-                weights.push(w);
-                kept.push([held(class[0])]);
+                memory::push(&mut x, [grid.at(node)])?;
+                memory::push(&mut weights, w)?;
+                memory::push(&mut kept, [held(class[0])])?;
             }
         }
     }

@@ -16,7 +16,7 @@ pub(super) fn distances(points: &Points, line: &Line) -> Result<[f64; 2], Error>
     let x: Vec<f64> = points.x.iter().copied().listed()?;
     let w = &points.weights;
     let mut order: Vec<usize> = (0..w.len()).listed()?;
-    order.sort_by(|&a, &b| x[a].total_cmp(&x[b]));
+    order.sort_unstable_by(|&a, &b| x[a].total_cmp(&x[b]).then(a.cmp(&b)));
     let masses = masses_beside(points, &order)?;
     let (mut first, mut second, mut guess) = (0.0, 0.0, f64::NEG_INFINITY);
     for (&i, (below, above)) in order.iter().zip(masses) {

@@ -1,7 +1,7 @@
 //! Weighted points that stand for a distribution.
 
 use crate::error::Error;
-use crate::memory::Listed;
+use crate::memory::{self, Listed};
 use ndarray::Array2;
 
 use super::REACH;
@@ -62,12 +62,12 @@ impl Points {
             let weights = nodes.iter().map(|node| node.1).listed()?;
             let x: Vec<f64> = x;
             return Ok(Self {
-                x: crate::memory::square_of((x.len(), 1), |(i, _)| x[i])?,
+                x: memory::square_of((x.len(), 1), |(i, _)| x[i])?,
                 weights,
                 source: Source::Even(deviation * spacing),
             });
         }
-        Ok(product(&nodes, &nodes, |i, j| nodes[i].1 * nodes[j].1))
+        product(&nodes, &nodes, |i, j| nodes[i].1 * nodes[j].1)
     }
 }
 
@@ -76,20 +76,20 @@ pub(super) fn product(
     first: &[(f64, f64)],
     second: &[(f64, f64)],
     weight: impl Fn(usize, usize) -> f64,
-) -> Points {
-    let (mut x, mut weights) = (Vec::new(), Vec::new());
+) -> Result<Points, Error> {
+    let (mut x, mut weights): (Vec<f64>, Vec<f64>) = (Vec::new(), Vec::new());
     for (i, a) in first.iter().enumerate() {
         for (j, b) in second.iter().enumerate() {
             let w = weight(i, j);
             if w > NEGLIGIBLE {
-                x.push([a.0, b.0]);
-                weights.push(w);
+                memory::append(&mut x, &[a.0, b.0])?;
+                memory::push(&mut weights, w)?;
             }
         }
     }
-    Points {
-        x: x.into(),
+    Ok(Points {
+        x: Array2::from_shape_vec((weights.len(), 2), x).map_err(|_| memory::too_large(&[0]))?,
         weights,
         source: Source::Scattered,
-    }
+    })
 }

@@ -20,7 +20,7 @@ impl Plan {
     /// let flow = RectifiedFlow::new();
     /// let grid = Grid::trailing(&flow, 20)?;
     /// let plan = DpmSolverPlusPlus::new().plan(&Path::new(&flow, &grid)?)?;
-    /// assert!(plan.mean_defect().iter().all(|defect| *defect < 1e-12));
+    /// assert!(plan.mean_defect()?.iter().all(|defect| *defect < 1e-12));
     /// # Ok::<(), diffusion_sampler::Error>(())
     /// ```
     pub fn mean_defect(&self) -> Result<Vec<f64>, Error> {

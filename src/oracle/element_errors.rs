@@ -16,7 +16,7 @@ impl Gaussian {
     /// range.
     pub fn element_errors(&self, levels: &[NoiseLevel]) -> Result<ElementErrors, Error> {
         let x = memory::repeated(0.0, self.dim())?;
-        let mut errors = Vec::with_capacity(levels.len().saturating_mul(x.len()));
+        let mut errors = memory::reserve(&[levels.len(), x.len()])?;
         for level in levels {
             match self.independent(level)? {
                 Some(own) => memory::extend(&mut errors, own)?,

@@ -162,8 +162,8 @@ impl Empirical {
         coefficients: impl FnOnce(&mut [f64]),
         scratch: &mut Vec<f64>,
         out: &mut [f64],
-    ) {
-        let c = check::scratch(scratch, self.count());
+    ) -> Result<(), Error> {
+        let c = check::scratch(scratch, self.count())?;
         self.logits(x, scales, c);
         coefficients(c);
         out.fill(0.0);
@@ -172,6 +172,7 @@ impl Empirical {
                 linalg::axpy(c, point, out);
             }
         }
+        Ok(())
     }
 }
 

@@ -240,7 +240,7 @@ impl GaussianMixture {
         out: &mut [f64],
     ) -> Result<(), Error> {
         scales.require_density(self.has_density())?;
-        let (c, ys) = self.scratch(scratch);
+        let (c, ys) = self.scratch(scratch)?;
         self.logits(x, scales, ys, c);
         coefficients(c);
         out.fill(0.0);
@@ -258,9 +258,9 @@ impl GaussianMixture {
     }
 
     /// (logits [K], ys [K, d]).
-    fn scratch<'a>(&self, scratch: &'a mut Vec<f64>) -> (&'a mut [f64], &'a mut [f64]) {
+    fn scratch<'a>(&self, scratch: &'a mut Vec<f64>) -> Result<(&'a mut [f64], &'a mut [f64]), Error> {
         let count = self.components.len();
-        check::scratch(scratch, count * (self.dim + 1)).split_at_mut(count)
+        Ok(check::scratch(scratch, count * (self.dim + 1))?.split_at_mut(count))
     }
 
     fn has_density(&self) -> bool {

@@ -99,8 +99,8 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         Self::with_history(x, Vec::new(), slots)
     }
 
-    /// A copy of the machine, as a clone, which cannot fail, is not: the arrays that a step is going
-    /// to need again are made when they are needed.
+    /// A copy of the machine, where a clone would end the process if there is no memory for its
+    /// arrays. The room for what a stage makes anew is not copied.
     ///
     /// # Errors
     ///

@@ -180,7 +180,13 @@ pub(crate) use checksum::{Checksum, check};
 pub(crate) use number::{Extended, Finite, finite};
 pub(crate) use version::Version;
 
+use std::borrow::Cow;
+use std::marker::PhantomData;
+
+use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+
+use crate::memory;
 
 /// Stores a type as a form: `TryFrom<&type>` for the form.
 macro_rules! out_as {
@@ -246,6 +252,39 @@ macro_rules! remote {
 }
 
 pub(crate) use {out_as, remote, through, with_checksum};
+
+/// `#[serde(deserialize_with = "…")]` for a list of any length, whose memory may not be there.
+pub(crate) fn listed<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    struct Entries<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Entries<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a sequence")
+        }
+
+        fn visit_seq<S: SeqAccess<'de>>(self, mut entries: S) -> Result<Vec<T>, S::Error> {
+            // It grows with what is there, and not with the length that is declared.
+            let mut list = Vec::new();
+            while let Some(entry) = entries.next_element()? {
+                memory::push(&mut list, entry).map_err(S::Error::custom)?;
+            }
+            Ok(list)
+        }
+    }
+
+    deserializer.deserialize_seq(Entries(PhantomData))
+}
+
+/// The same for a list that is lent when it is stored.
+pub(crate) fn lent<'de, 'a, D: Deserializer<'de>, T: Deserialize<'de> + Clone>(
+    deserializer: D,
+) -> Result<Cow<'a, [T]>, D::Error> {
+    listed(deserializer).map(Cow::Owned)
+}
 
 /// `#[serde(deserialize_with = "…")]` for a field that may be null, but not be missing.
 pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(

@@ -184,13 +184,13 @@ fn no_candidate(entry: &Entry) -> Option<&'static str> {
 fn coarse(data: &Gaussian) -> Result<Gaussian, Error> {
     let d = data.variances().len();
     if d <= DIRECTIONS {
-        return Ok(data.clone());
+        return data.copied();
     }
-    let mut pairs: Vec<(f64, f64)> = {
+    let pairs: Vec<(f64, f64)> = {
         let variances = data.variances().iter().copied();
         variances.zip(data.mean().iter().copied()).listed()?
     };
-    pairs.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let pairs = crate::memory::sorted(&pairs, |a, b| b.0.total_cmp(&a.0))?;
     let scale = DIRECTIONS as f64 / d as f64;
     let (mut means, mut variances) = (Vec::new(), Vec::new());
     for k in 0..DIRECTIONS {

@@ -245,13 +245,13 @@ impl Spectrum {
     /// [`Error::InvalidParameter`] without directions; [`Error::TooLarge`].
     pub fn gaussian(&self, directions: usize) -> Result<Gaussian, Error> {
         require(directions > 0, "directions", 0.0, "at least 1")?;
-        let mut atoms: Vec<(f64, f64)> = self
+        let atoms: Vec<(f64, f64)> = self
             .variances
             .iter()
             .copied()
             .zip(self.weights.iter().map(|w| w * directions as f64))
             .listed()?;
-        atoms.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let atoms = crate::memory::sorted(&atoms, |a, b| b.0.total_cmp(&a.0))?;
         let mut atoms = atoms.into_iter();
         let mut current = atoms.next().unwrap_or((0.0, f64::INFINITY));
         let mut variances = crate::memory::reserve(&[directions.min(1 << 20)])?;

@@ -348,7 +348,7 @@ fn require_rank(rank: usize, d: usize) -> Result<(), Error> {
 /// The places of the variances, from the largest.
 fn by_variance(variances: &[f64]) -> Result<Vec<usize>, Error> {
     let mut order: Vec<usize> = (0..variances.len()).listed()?;
-    order.sort_by(|&a, &b| variances[b].total_cmp(&variances[a]));
+    order.sort_unstable_by(|&a, &b| variances[b].total_cmp(&variances[a]).then(a.cmp(&b)));
     Ok(order)
 }
 

@@ -29,7 +29,7 @@ impl Oracle for Gaussian {
     ) -> Result<(), Error> {
         let scales = checked(self, x, level, out)?;
         if !scales.clean_estimate(x, out) {
-            let y = check::scratch(scratch, self.dim());
+            let y = check::scratch(scratch, self.dim())?;
             self.rotate(x, scales.alpha, y);
             out.fill(0.0);
             self.add_data(1.0, y, &scales, out);
@@ -46,7 +46,7 @@ impl Oracle for Gaussian {
     ) -> Result<(), Error> {
         let scales = checked(self, x, level, out)?;
         scales.require_density(self.has_density())?;
-        let y = check::scratch(scratch, self.dim());
+        let y = check::scratch(scratch, self.dim())?;
         self.rotate(x, scales.alpha, y);
         out.fill(0.0);
         self.add_score(1.0, y, &scales, out);

@@ -139,7 +139,8 @@ impl<'s> Run<'s> {
         let scales = Scales::of(&NoiseLevel::clean())?;
         let (count, d) = (self.mixture.components.len(), self.sample.dim);
         let mut ys = crate::memory::repeated(0.0, count * d)?;
-        self.responsibilities.resize(self.sample.count * count, 0.0);
+        let all = self.sample.count.saturating_mul(count);
+        crate::memory::resize(&mut self.responsibilities, all, 0.0)?;
         let mut total = 0.0;
         let rows = self.sample.each();
         for (row, r) in rows.zip(self.responsibilities.chunks_exact_mut(count)) {

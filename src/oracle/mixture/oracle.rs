@@ -41,7 +41,7 @@ impl Oracle for GaussianMixture {
         if scales.clean_estimate(x, out) {
             return Ok(());
         }
-        let (r, ys) = self.scratch(scratch);
+        let (r, ys) = self.scratch(scratch)?;
         self.logits(x, &scales, ys, r);
         softmax::softmax(r);
         out.fill(0.0);
