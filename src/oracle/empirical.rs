@@ -208,7 +208,7 @@ impl Oracle for Empirical {
     ) -> Result<(), Error> {
         let scales = super::checked(self, x, level, out)?;
         if !scales.clean_estimate(x, out) {
-            self.combine_points((x, &scales), responsibilities, scratch, out);
+            self.combine_points((x, &scales), responsibilities, scratch, out)?;
         }
         Ok(())
     }
@@ -222,7 +222,7 @@ impl Oracle for Empirical {
     ) -> Result<(), Error> {
         let scales = super::checked(self, x, level, out)?;
         scales.require_density(false)?;
-        self.combine_points((x, &scales), responsibilities, scratch, out);
+        self.combine_points((x, &scales), responsibilities, scratch, out)?;
         for (out, &x) in out.iter_mut().zip(x) {
             *out = (scales.alpha * *out - x) / scales.noise_variance();
         }
@@ -242,7 +242,7 @@ impl Oracle for Empirical {
         if scales.sigma > 0.0 {
             let mut r = Vec::new();
             let mut mean = crate::memory::repeated(0.0, self.dim)?;
-            self.combine_points((x, &scales), responsibilities, &mut r, &mut mean);
+            self.combine_points((x, &scales), responsibilities, &mut r, &mut mean)?;
             for (&r, point) in r.iter().zip(self.points.chunks_exact(self.dim)) {
                 let offset: Vec<f64> = point.iter().zip(&mean).map(|(p, m)| p - m).listed()?;
                 moments::add_outer(r, &offset, &mut covariance);
@@ -257,7 +257,7 @@ impl Oracle for Empirical {
             return Ok(0.0);
         }
         let (mut r, mut mean) = (Vec::new(), crate::memory::repeated(0.0, self.dim)?);
-        self.combine_points((x, &scales), responsibilities, &mut r, &mut mean);
+        self.combine_points((x, &scales), responsibilities, &mut r, &mut mean)?;
         let points = r.iter().zip(self.points.chunks_exact(self.dim));
         let terms = points.map(|(r, point)| r * linalg::squared_distance(point, 1.0, &mean));
         Ok(terms.sum())
@@ -295,7 +295,7 @@ impl LabelledOracle for Empirical {
         scales.require_density(false)?;
         // The coefficients sum to zero, so that −x/σ² of the scores drops out.
         let slopes = |logits: &mut [f64]| softmax::class_slopes(logits, &self.labels, label);
-        self.combine_points((x, &scales), slopes, scratch, out);
+        self.combine_points((x, &scales), slopes, scratch, out)?;
         for out in out.iter_mut() {
             *out *= scales.alpha / scales.noise_variance();
         }
