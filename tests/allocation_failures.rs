@@ -1,8 +1,8 @@
 //! No abort: whichever of its larger allocations fails, a public entry gives an error.
 //!
 //! Each case is run again and again; in the n-th run the n-th allocation of at least 4 KiB fails,
-//! until a run needs no more. An allocation that cannot fail would end this process. Smaller ones are
-//! left alone: boxed names and lists of axes.
+//! until a run needs no more. An allocation that cannot fail would end this process. Smaller ones
+//! are left alone: boxed names and lists of axes.
 //!
 //! With `SURVEY=1` in the environment nothing fails; each larger allocation that is not made by
 //! `try_reserve` is printed with the place that asks for it.

@@ -42,12 +42,12 @@ pub trait NoiseSource<A> {
     }
 
     /// A number that tells this source from others, where it can be told: two sources with the same
-    /// one draw the same normals from here on. Snapshots carry it, so that a run does not go on with
-    /// other noise.
+    /// one draw the same normals from here on. Snapshots carry it, so that a run does not go on
+    /// with other noise.
     ///
-    /// The crate's own sources have one: of their seeds and settings, and of the state of those that
-    /// have one ([`TorchNoise`](super::TorchNoise)). The default, `None`, is of a source that cannot
-    /// say which it is: a closure, a generator of `rand`.
+    /// The crate's own sources have one: of their seeds and settings, and of the state of those
+    /// that have one ([`TorchNoise`](super::TorchNoise)). The default, `None`, is of a source that
+    /// cannot say which it is: a closure, a generator of `rand`.
     fn fingerprint(&self) -> Option<u64> {
         None
     }

@@ -258,7 +258,10 @@ impl GaussianMixture {
     }
 
     /// (logits [K], ys [K, d]).
-    fn scratch<'a>(&self, scratch: &'a mut Vec<f64>) -> Result<(&'a mut [f64], &'a mut [f64]), Error> {
+    fn scratch<'a>(
+        &self,
+        scratch: &'a mut Vec<f64>,
+    ) -> Result<(&'a mut [f64], &'a mut [f64]), Error> {
         let count = self.components.len();
         Ok(check::scratch(scratch, count * (self.dim + 1))?.split_at_mut(count))
     }

@@ -17,9 +17,9 @@ const KNOWN: u32 = 1;
 const HEADER: usize = 32;
 
 /// Puts `contents`, of any format, in the place of a file, so that whatever ends the process or the
-/// machine, the file is the old one or the new one, whole: it is written beside (the name with `.new`
-/// behind), given to the disk, and renamed. [`read_file`] gives them back, and finds all that disks
-/// and transfers do to files.
+/// machine, the file is the old one or the new one, whole: it is written beside (the name with
+/// `.new` behind), given to the disk, and renamed. [`read_file`] gives them back, and finds all
+/// that disks and transfers do to files.
 ///
 /// Before the contents stand four little-endian words of 64 bits: the bytes `diffsamp`, the version
 /// 1, the length of the contents, and FNV-1a (64 bits) of their bytes after the version and the
@@ -44,8 +44,8 @@ const HEADER: usize = 32;
 ///
 /// # Errors
 ///
-/// Those of the file system; the file is then the old one. [`io::ErrorKind::InvalidInput`] for a path
-/// without a file name.
+/// Those of the file system; the file is then the old one. [`io::ErrorKind::InvalidInput`] for a
+/// path without a file name.
 pub fn write_file(path: &Path, contents: &[u8]) -> io::Result<()> {
     let Some(name) = path.file_name() else {
         return Err(io::Error::new(
@@ -73,9 +73,9 @@ pub fn write_file(path: &Path, contents: &[u8]) -> io::Result<()> {
 /// # Errors
 ///
 /// Those of the file system, that of a file that does not exist among them;
-/// [`io::ErrorKind::InvalidData`] around an [`Error`]: [`Error::StoredFile`] for what is no such file,
-/// [`Error::StoredVersion`], [`Error::WrongLength`] for a torn file and [`Error::StoredChecksum`] for a
-/// damaged one.
+/// [`io::ErrorKind::InvalidData`] around an [`Error`]: [`Error::StoredFile`] for what is no such
+/// file, [`Error::StoredVersion`], [`Error::WrongLength`] for a torn file and
+/// [`Error::StoredChecksum`] for a damaged one.
 pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = fs::read(path)?;
     check_frame(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;

@@ -48,9 +48,10 @@
 //!
 //! # Layout
 //!
-//! Versions stand in the forms that have one; only those below are read. Structures are maps with these fields, in this order (formats without names rely on
-//! it); no field may be missing but, in text, `checksum`, and none may be added. Enumerations are
-//! tagged from outside: `"ddim"`, `{"eta": 0.5}`. *Number* is a finite f64, T? is a T or null.
+//! Versions stand in the forms that have one; only those below are read. Structures are maps with
+//! these fields, in this order (formats without names rely on it); no field may be missing but, in
+//! text, `checksum`, and none may be added. Enumerations are tagged from outside: `"ddim"`,
+//! `{"eta": 0.5}`. *Number* is a finite f64, T? is a T or null.
 //!
 //! | type | stored as |
 //! |---|---|
@@ -142,10 +143,10 @@
 //!   clip; with one 1 for a static and 2 for a dynamic range, the range's two numbers in the order
 //!   of its fields, 0 to recompute and 1 to keep the noise;
 //! - *a snapshot's*: `plan`; the prediction's place in the list above from 1 (`"noise"`) to 8
-//!   (`linear`) and its numbers, filled up with 0 to two; 0 without a clip and with one the words that
-//!   a sampler's has; 1 and `noise`, or twice 0 without; `step`, `stage`, the six numbers of `level`,
-//!   the number of history slots, 1 with a memory and 0 without, then `state`, `history` and `memory`,
-//!   each as the number of axes, the axes, the elements.
+//!   (`linear`) and its numbers, filled up with 0 to two; 0 without a clip and with one the words
+//!   that a sampler's has; 1 and `noise`, or twice 0 without; `step`, `stage`, the six numbers of
+//!   `level`, the number of history slots, 1 with a memory and 0 without, then `state`, `history`
+//!   and `memory`, each as the number of axes, the axes, the elements.
 //!
 //! It is not secret: it finds damage and readers that round, and no forger. In text it may be left
 //! out or null, for files written by hand; then nothing is compared. In binary formats (those that
@@ -154,14 +155,15 @@
 //!
 //! # What a snapshot is bound to
 //!
-//! [`Sampler::resume`](crate::Sampler::resume) refuses a snapshot of another plan, prediction or clip
-//! and, where the plan draws noise, of another source of it: each with an error that names both. A
-//! source without a fingerprint (a closure, a generator of `rand`) is taken for any other without one.
-//! The network, its condition and its guidance are not told apart: keep a number of your own for them
-//! beside the snapshot.
+//! [`Sampler::resume`](crate::Sampler::resume) refuses a snapshot of another plan, prediction or
+//! clip and, where the plan draws noise, of another source of it: each with an error that names
+//! both. A source without a fingerprint (a closure, a generator of `rand`) is taken for any other
+//! without one. The network, its condition and its guidance are not told apart: keep a number of
+//! your own for them beside the snapshot.
 //!
-//! [`write_file`] writes a file, of any of the formats, so that a process that is killed leaves the old
-//! one or the new one; [`read_file`] refuses a file that is torn or has flipped bits, and says so.
+//! [`write_file`] writes a file, of any of the formats, so that a process that is killed leaves the
+//! old one or the new one; [`read_file`] refuses a file that is torn or has flipped bits, and says
+//! so.
 //!
 //! A model's [`Denoiser`](crate::Denoiser), a [custom solver](crate::solver::Solver) or schedule
 //! and a `rand` generator are code or belong to others: store what they are made from.

@@ -1,7 +1,7 @@
 //! Kills: a worker process that stores its run after every step is killed again and again (SIGKILL)
-//! at random moments. After each kill the file is there whole, or not yet, and the run goes on from it;
-//! at its end the samples are the bits of a run that nobody disturbed. Then every truncation and every
-//! flipped bit of a stored file of each format.
+//! at random moments. After each kill the file is there whole, or not yet, and the run goes on from
+//! it; at its end the samples are the bits of a run that nobody disturbed. Then every truncation
+//! and every flipped bit of a stored file of each format.
 //!
 //! `cargo run --release -p reliability --bin kills [KILLS [SEED [FOLDER]]]`
 
@@ -206,7 +206,8 @@ fn kill(kills: usize, seed: u64, folder: &Path) -> Outcome<Tally> {
     Ok(tally)
 }
 
-/// Every truncation and every flipped bit of a stored run in one format: refused, or the same value.
+/// Every truncation and every flipped bit of a stored run in one format: refused, or the same
+/// value.
 fn damage(format: &str, folder: &Path, tally: &mut Tally) -> Outcome {
     let mut whole = None;
     let end = go_on(begin(7)?, |stored| {

@@ -2,9 +2,9 @@
 //!
 //! Public entries that make large arrays are called in processes of their own, under a limit of the
 //! address space that leaves them more and more room, so that each of their allocations fails in
-//! turn: the outcome is a result or [`Error::TooLarge`](diffusion_sampler::Error::TooLarge), never the
-//! end of the process. Then plans of a million steps, a sampler that threads share, and rows and
-//! elements beyond 2³².
+//! turn: the outcome is a result or [`Error::TooLarge`](diffusion_sampler::Error::TooLarge), never
+//! the end of the process. Then plans of a million steps, a sampler that threads share, and rows
+//! and elements beyond 2³².
 //!
 //! `cargo run --release -p reliability --bin limits [full]`
 
