@@ -29,7 +29,9 @@ use serde::{Deserialize, Serialize};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-const STEPS: usize = 10;
+/// The steps and samples of a run that is killed, and of one whose file is damaged.
+const KILLED: (usize, usize) = (10, 4);
+const DAMAGED: (usize, usize) = (3, 1);
 const KIND: Prediction = Prediction::Noise;
 const FORMATS: [&str; 3] = ["json", "postcard", "cbor"];
 /// A worker is killed within this time.
@@ -73,13 +75,13 @@ fn value_of<T: for<'a> Deserialize<'a>>(format: &str, bytes: &[u8]) -> Outcome<T
 }
 
 /// A run with all that can go wrong: noise, a history slot, and the momentum of the guidance.
-fn begin(seed: u64) -> Outcome<Stored> {
+fn begin(seed: u64, (steps, samples): (usize, usize)) -> Outcome<Stored> {
     let schedule = TableSchedule::cosine(1000)?;
-    let grid = Grid::trailing(&schedule, STEPS)?;
+    let grid = Grid::trailing(&schedule, steps)?;
     let sampler = Sampler::new(&schedule, &grid, &DpmSolverPlusPlus::sde())?;
     let noise = KeyedNoise::new(seed);
     let snapshot = sampler
-        .start::<f32, _, _>((4, 6), KIND, noise)?
+        .start::<f32, _, _>((samples, 6), KIND, noise)?
         .snapshot()?;
     Ok(Stored {
         sampler,
@@ -118,7 +120,7 @@ fn work(folder: &Path, format: &str, seed: u64) -> Outcome {
     let path = folder.join("run");
     let stored = match read_file(&path) {
         Ok(bytes) => value_of(format, &bytes)?,
-        Err(error) if error.kind() == ErrorKind::NotFound => begin(seed)?,
+        Err(error) if error.kind() == ErrorKind::NotFound => begin(seed, KILLED)?,
         Err(error) => return Err(error.into()),
     };
     let samples = go_on(stored, |stored| {
@@ -155,7 +157,7 @@ fn kill(kills: usize, seed: u64, folder: &Path) -> Outcome<Tally> {
         let format = FORMATS[tally.runs % FORMATS.len()];
         let run_seed = random.random();
         let what = format!("run {} (seed {run_seed}, {format})", tally.runs);
-        let expected = go_on(begin(run_seed)?, |_| Ok(()))?;
+        let expected = go_on(begin(run_seed, KILLED)?, |_| Ok(()))?;
         let (mut step, mut stuck) = (0, 0);
         loop {
             let mut worker = Command::new(&own)
@@ -210,8 +212,8 @@ fn kill(kills: usize, seed: u64, folder: &Path) -> Outcome<Tally> {
 /// value.
 fn damage(format: &str, folder: &Path, tally: &mut Tally) -> Outcome {
     let mut whole = None;
-    let end = go_on(begin(7)?, |stored| {
-        if stored.snapshot.step == 4 {
+    let end = go_on(begin(7, DAMAGED)?, |stored| {
+        if stored.snapshot.step == 2 {
             whole = Some(bytes_of(format, stored)?);
         }
         Ok(())
@@ -237,7 +239,12 @@ fn damage(format: &str, folder: &Path, tally: &mut Tally) -> Outcome {
         damaged[bit / 8] ^= 1 << (bit % 8);
         match taken(&damaged) {
             None => refused += 1,
-            Some(read) if read == value && go_on(read, |_| Ok(()))? == end => same += 1,
+            Some(read) if read == value => {
+                if go_on(read, |_| Ok(()))? != end {
+                    tally.finding(&format!("{format}: bit {bit} flipped gives other samples"));
+                }
+                same += 1;
+            }
             Some(_) => {
                 tally.finding(&format!("{format}: bit {} of byte {}", bit % 8, bit / 8));
             }
@@ -288,10 +295,11 @@ fn checked(kills: usize, seed: u64, parent: &Path) -> Outcome<usize> {
     }
     fs::remove_dir_all(&folder)?;
     println!(
-        "{} kills in {} runs of {STEPS} steps (seed {seed}), {} of them while a file was half \
+        "{} kills in {} runs of {} steps (seed {seed}), {} of them while a file was half \
          written; {} findings; {:.1} s and {:.1} s for the damages",
         tally.kills,
         tally.runs,
+        KILLED.0,
         tally.beside,
         tally.findings,
         killed.as_secs_f64(),
