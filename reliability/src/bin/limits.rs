@@ -220,6 +220,13 @@ const REFUSED: u8 = 3;
 fn limited(index: usize, room: u64) -> Outcome<u8> {
     let (_, prepare) = CASES.get(index).ok_or("no such case")?;
     let work = prepare()?;
+    // Rayon starts its threads at the first long slice, and panics where it cannot.
+    let (mut sum, one) = (vec![0.0f32; 1 << 20], vec![1.0f32; 1 << 20]);
+    let (mut sum, one) = (
+        ndarray::ArrayViewMut1::from(&mut sum[..]),
+        ndarray::ArrayView1::from(&one[..]),
+    );
+    diffusion_sampler::kernel::linear_combination(&mut sum, 1.0, &[(1.0, &*one)])?;
     let pages = std::fs::read_to_string("/proc/self/statm")?;
     let pages: u64 = pages.split(' ').next().unwrap_or("").parse()?;
     let limit = Some(pages * rustix::param::page_size() as u64 + room);
