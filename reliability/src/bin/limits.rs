@@ -179,11 +179,11 @@ const CASES: &[Case] = &[
     }),
     ("likelihoods", || {
         let schedule = TableSchedule::linear(1000, 1e-4, 0.02)?;
-        let grid = Grid::trailing(&schedule, 20)?;
-        let points = rows(2000, 100);
-        let data = Gaussian::isotropic(&[0.0; 100], 1.0)?;
+        let grid = Grid::trailing(&schedule, 6)?;
+        let points = rows(400, 40);
+        let data = Gaussian::isotropic(&[0.0; 40], 1.0)?;
         Ok(Box::new(move || {
-            let options = Measurement::at(&grid)?.with_draws(1)?.with_batch(1000)?;
+            let options = Measurement::at(&grid)?.with_draws(1)?.with_batch(200)?;
             options.of(&points, &mut Plain)?;
             let noisy = grid.without_clean_end()?;
             let flow = FlowLikelihood::new(&Path::new(&schedule, &noisy)?)?;
