@@ -11,6 +11,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::backtrace::Backtrace;
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::sync::Mutex;
@@ -54,25 +55,34 @@ const LARGE: usize = 4 << 10;
 
 struct Failing;
 
-static ARMED: AtomicBool = AtomicBool::new(false);
+thread_local! {
+    /// Whether this thread's larger allocations are counted: tests make their inputs side by side.
+    static ARMED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What it was. A thread that is being torn down is never armed.
+fn arm(armed: bool) -> bool {
+    ARMED.try_with(|own| own.replace(armed)).unwrap_or(false)
+}
+
 static SURVEY: AtomicBool = AtomicBool::new(false);
 /// How many larger allocations are still to succeed.
 static LEFT: AtomicUsize = AtomicUsize::new(0);
 static FIRED: AtomicBool = AtomicBool::new(false);
 
 fn fails(size: usize) -> bool {
-    if size < LARGE || !ARMED.load(SeqCst) {
+    if size < LARGE || !ARMED.try_with(Cell::get).unwrap_or(false) {
         return false;
     }
     if SURVEY.load(SeqCst) {
-        ARMED.store(false, SeqCst);
+        arm(false);
         let trace = Backtrace::force_capture().to_string();
         if !trace.contains("try_reserve") {
             let own = trace.lines().filter(|line| line.contains("./src/"));
             let own: Vec<&str> = own.take(3).map(str::trim).collect();
             println!("SURVEY {size} {own:?}");
         }
-        ARMED.store(true, SeqCst);
+        arm(true);
         return false;
     }
     if LEFT.load(SeqCst) > 0 {
@@ -80,7 +90,7 @@ fn fails(size: usize) -> bool {
         return false;
     }
     FIRED.store(true, SeqCst);
-    ARMED.store(false, SeqCst);
+    arm(false);
     true
 }
 
@@ -130,17 +140,17 @@ fn survives(name: &str, work: impl Fn() -> Outcome) {
     if std::env::var_os("SURVEY").is_some() {
         println!("SURVEY of {name}");
         SURVEY.store(true, SeqCst);
-        ARMED.store(true, SeqCst);
+        arm(true);
         let _ = work();
-        ARMED.store(false, SeqCst);
+        arm(false);
         return;
     }
     for failing in 0.. {
         LEFT.store(failing, SeqCst);
         FIRED.store(false, SeqCst);
-        ARMED.store(true, SeqCst);
+        arm(true);
         let outcome = work();
-        ARMED.store(false, SeqCst);
+        arm(false);
         if !FIRED.load(SeqCst) {
             outcome.unwrap();
             assert!(failing > 0, "{name} makes no larger array");
@@ -217,9 +227,9 @@ fn normals(shape: (usize, usize)) -> Array2<f64> {
 
 /// What the test itself makes, which may not fail.
 fn own<T>(make: impl FnOnce() -> T) -> T {
-    let armed = ARMED.swap(false, SeqCst);
+    let armed = arm(false);
     let made = make();
-    ARMED.store(armed, SeqCst);
+    arm(armed);
     made
 }
 
