@@ -58,7 +58,7 @@ impl Gaussian {
         if self.is_isotropic() {
             return Ok(other);
         }
-        let (a, b) = (self.eigenvectors(), other.eigenvectors());
+        let (a, b) = (self.eigenvectors()?, other.eigenvectors()?);
         let differs = a.iter().zip(&b).position(|(a, b)| a != b);
         debug_assert!(differs.is_some(), "the axes are not the same");
         Err(Error::AxesDiffer {
