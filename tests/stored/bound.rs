@@ -64,7 +64,7 @@ fn is_bound<N: NoiseSource<f32> + Clone>(name: &str, noise: N, others: Vec<N>) {
         let found = other.fingerprint();
         let refused = sampler(&FirstOrder::ddpm()).resume(snapshot.clone(), KIND, other);
         let Err(Error::SnapshotOfAnother { what, expected, .. }) = refused else {
-            panic!("{name}, other {index} is taken");
+            panic!("{name}, other {index}: not refused by name");
         };
         assert_eq!(what, "noise");
         assert_eq!(Some(expected), found.map(|found| format!("{found:016x}")));
@@ -80,7 +80,7 @@ fn every_source_of_the_crate_is_told_from_others() {
     let others = vec![BrownianPath::new(4), path.with_tau(0.5).unwrap()];
     is_bound("a path", path, others);
     let batch = |seeds: [u64; 2]| PerSample::of(seeds.map(keyed));
-    let joined = SampleNoise::new(keyed(2)).joining_at(1);
+    let joined = SampleNoise::new(keyed(2)).with_sample(1).unwrap();
     let joined = PerSample::new(vec![SampleNoise::new(keyed(1)), joined]);
     is_bound(
         "samples",
