@@ -10,9 +10,9 @@
 //! `cargo run --release --features serde --example killed_and_resumed`
 
 use std::error::Error;
-use std::fs::{self, File};
+use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{BufRead, BufReader, Lines, Write};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread::sleep;
@@ -26,6 +26,7 @@ use diffusion_sampler::{
     run::Snapshot,
     schedule::TableSchedule,
     solver::DpmSolverPlusPlus,
+    stored::{read_file, write_file},
 };
 use ndarray::{Array2, Ix2};
 use serde::{Deserialize, Serialize};
@@ -52,7 +53,9 @@ fn begin() -> Outcome<Stored> {
     let grid = Grid::trailing(&schedule, STEPS)?;
     let sampler = Sampler::new(&schedule, &grid, &DpmSolverPlusPlus::sde())?;
     let noise = KeyedNoise::new(2026);
-    let snapshot = sampler.start::<f32, _, _>((8, 16), KIND, noise)?.snapshot();
+    let snapshot = sampler
+        .start::<f32, _, _>((8, 16), KIND, noise)?
+        .snapshot()?;
     Ok(Stored {
         sampler,
         noise,
@@ -79,24 +82,18 @@ fn go_on(stored: Stored, mut after: impl FnMut(&Stored) -> Outcome) -> Outcome<A
             sampler: sampler.clone(),
             noise,
             guidance,
-            snapshot: run.snapshot(),
+            snapshot: run.snapshot()?,
         })?;
     }
     Ok(run.into_state())
 }
 
-/// A file is there as a whole or not at all: written beside its place, then renamed.
 fn store<T: Serialize>(path: &Path, value: &T) -> Outcome {
-    let beside = path.with_extension("tmp");
-    let mut file = File::create(&beside)?;
-    file.write_all(&serde_json::to_vec(value)?)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    Ok(())
+    Ok(write_file(path, &serde_json::to_vec(value)?)?)
 }
 
 fn load<T: for<'a> Deserialize<'a>>(path: &Path) -> Outcome<T> {
-    Ok(serde_json::from_slice(&fs::read(path)?)?)
+    Ok(serde_json::from_slice(&read_file(path)?)?)
 }
 
 /// The worker: goes on from the file where there is one, and says after every step that it is

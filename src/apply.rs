@@ -5,6 +5,7 @@ use ndarray::{ArrayRef, Dimension};
 use crate::error::Error;
 use crate::kernel::{self, FillNoise, Form, Forms, Places};
 use crate::level::{Levels, NoiseLevel};
+use crate::memory::{self, Listed};
 use crate::noise::{Demand, NoiseSource, StepNoise, Stream};
 use crate::real::Real;
 
@@ -39,15 +40,15 @@ pub(crate) fn apply_levels<A: Real, D: Dimension>(
     noise: Option<FillNoise<'_, A>>,
 ) -> Result<(), Error> {
     if levels.axis() == 0 {
-        let forms: Vec<_> = levels.list().iter().map(form).collect();
+        let forms: Vec<_> = levels.list().iter().map(form).listed()?;
         return apply(&forms, x, inputs, noise).map(drop);
     }
     let mut classes = Classes::default();
     // 1·x + 0·ε is x only where ε is finite, and x not −0.
     let given = |level: &NoiseLevel| level.alpha() == 1.0 && level.is_clean();
-    classes.set(levels.list().iter().copied(), |level| !given(level));
+    classes.set(levels.list().iter().copied(), |level| !given(level))?;
     let moving = classes.different.iter().take(classes.moving);
-    let forms: Vec<_> = moving.map(form).collect();
+    let forms: Vec<_> = moving.map(form).listed()?;
     let along = (levels.axis(), &classes.of[..]);
     apply_along(&forms, along, x, inputs, noise).map(drop)
 }
@@ -93,27 +94,31 @@ impl<T> Default for Classes<T> {
 
 impl<T: PartialEq + Copy> Classes<T> {
     /// Those of a list, the ones that move before the others; in the memory of the ones before.
-    pub(crate) fn set(&mut self, list: impl Iterator<Item = T>, moves: impl Fn(&T) -> bool) {
+    pub(crate) fn set(
+        &mut self,
+        list: impl Iterator<Item = T>,
+        moves: impl Fn(&T) -> bool,
+    ) -> Result<(), Error> {
         let Self { different, of, .. } = self;
         different.clear();
         of.clear();
-        of.extend(list.map(|entry| {
+        for entry in list {
             let first = different.len().saturating_sub(LOOKED_THROUGH);
             let known = different[first..].iter().rposition(|known| *known == entry);
             let index = known.map_or(different.len(), |index| first + index);
             if known.is_none() {
-                different.push(entry);
+                memory::push(different, entry)?;
             }
-            index as u32
-        }));
-        self.order(moves);
+            memory::push(of, index as u32)?;
+        }
+        self.order(moves)
     }
 
-    fn order(&mut self, moves: impl Fn(&T) -> bool) {
+    fn order(&mut self, moves: impl Fn(&T) -> bool) -> Result<(), Error> {
         self.moving = self.different.iter().filter(|entry| moves(entry)).count();
         let (mut moved, mut stayed) = (0, self.moving as u32);
         self.places.clear();
-        self.places.extend(self.different.iter().map(|entry| {
+        let places = self.different.iter().map(|entry| {
             let next = if moves(entry) {
                 &mut moved
             } else {
@@ -121,12 +126,23 @@ impl<T: PartialEq + Copy> Classes<T> {
             };
             *next += 1;
             *next - 1
-        }));
+        });
+        memory::extend(&mut self.places, places)?;
         for index in &mut self.of {
             *index = self.places.get(*index as usize).copied().unwrap_or(*index);
         }
-        // Stable, and what moves comes first, as in the places above.
-        self.different.sort_by_key(|entry| !moves(entry));
+        // What moves comes first: each class to its place, one cycle after the other.
+        for first in 0..self.different.len() {
+            while let Some(&place) = self.places.get(first) {
+                let place = place as usize;
+                if place == first {
+                    break;
+                }
+                self.different.swap(first, place);
+                self.places.swap(first, place);
+            }
+        }
+        Ok(())
     }
 }
 

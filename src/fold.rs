@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::guidance::{Combination, Evaluation, Guidance, Products};
 use crate::kernel::{self, Clipped, Form, Forms, Gram, MAX_INPUTS, Places, Row};
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::plan::{Kept, Stage, Update, check_stage};
 use crate::prediction::Prediction;
 use crate::real::Real;
@@ -335,7 +336,7 @@ impl Stage {
             state: [form.x.x, y.x],
             outputs: (0..outputs)
                 .map(|j| [form.x.inputs[j], y.inputs[j]])
-                .collect(),
+                .listed()?,
             memory: match self.evaluate {
                 Some(_) => [form.x.inputs[outputs], y.inputs[outputs]],
                 None => [0.0; 2],
@@ -400,13 +401,13 @@ pub(crate) fn combined<A: Real, D: Dimension>(
     let parts: Vec<_> = raw
         .axis_chunks_iter(Axis(0), samples.max(1))
         .take(outputs)
-        .collect();
-    let inputs: Vec<&ArrayRef<A, D>> = parts.iter().map(|part| &**part).collect();
+        .listed()?;
+    let inputs: Vec<&ArrayRef<A, D>> = parts.iter().map(|part| &**part).listed()?;
     let mut grams = Vec::new();
     if (0..samples).any(|sample| guidance.needs_products(&at(sample))) {
         let mut arrays = vec![x];
         arrays.extend(&inputs);
-        grams.resize(samples, Gram::ZERO);
+        crate::memory::resize(&mut grams, samples, Gram::ZERO)?;
         kernel::gram(&arrays, &mut grams)?;
     }
     let form = |sample: usize| {
@@ -421,7 +422,7 @@ pub(crate) fn combined<A: Real, D: Dimension>(
     if one && grams.is_empty() {
         kernel::update(Forms::Same(&form(0)?), out, None, &inputs, None)?;
     } else {
-        let forms = (0..samples).map(form).collect::<Result<Vec<_>, _>>()?;
+        let forms = (0..samples).map(form).all_listed()?;
         kernel::update(Forms::PerSample(&forms), out, None, &inputs, None)?;
     }
     Ok(())
@@ -462,8 +463,8 @@ pub(crate) fn combined_along<A: Real, D: Dimension>(
 ) -> Result<(), Error> {
     let samples = x.shape().first().copied().unwrap_or(0);
     let parts = raw.axis_chunks_iter(Axis(0), samples.max(1));
-    let parts: Vec<_> = parts.take(outputs).collect();
-    let inputs: Vec<&ArrayRef<A, D>> = parts.iter().map(|part| &**part).collect();
+    let parts: Vec<_> = parts.take(outputs).listed()?;
+    let inputs: Vec<&ArrayRef<A, D>> = parts.iter().map(|part| &**part).listed()?;
     let form = |entry: usize| {
         let at = at(entry);
         if guidance.needs_products(&at) {
@@ -472,7 +473,7 @@ pub(crate) fn combined_along<A: Real, D: Dimension>(
         }
         combined_form(guidance, &at, None, outputs)
     };
-    let forms = (0..entries).map(form).collect::<Result<Vec<_>, _>>()?;
+    let forms = (0..entries).map(form).all_listed()?;
     let places = Places::new(x.shape(), axis, of)?;
     out.assign(x);
     kernel::update(Forms::Along(&forms, places), out, None, &inputs, None)?;

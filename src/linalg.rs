@@ -6,6 +6,8 @@
 
 mod factor;
 
+use crate::error::Error;
+use crate::memory::Listed;
 use factor::orthogonal_rows;
 pub(crate) use factor::{lower_factor, principal_axes};
 
@@ -99,10 +101,10 @@ pub(crate) fn log_product(factors: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// The d×d identity.
-pub(crate) fn identity(d: usize) -> Vec<f64> {
-    (0..d * d)
+pub(crate) fn identity(d: usize) -> Result<Vec<f64>, Error> {
+    Ok((0..d * d)
         .map(|k| if k % (d + 1) == 0 { 1.0 } else { 0.0 })
-        .collect()
+        .listed()?)
 }
 
 /// A symmetric matrix A = U diag(λ) Uᵀ.
@@ -119,8 +121,8 @@ pub(crate) struct Eigen {
 /// Chosen over tridiagonal QR because it is short, deterministic and accurate for small eigenvalues
 /// too (Rutishauser 1966, "The Jacobi method for real symmetric matrices", whose update and
 /// thresholds these are). O(d³) a sweep.
-pub(crate) fn symmetric_eigen(mut a: Vec<f64>, d: usize) -> Eigen {
-    let mut vectors = identity(d);
+pub(crate) fn symmetric_eigen(mut a: Vec<f64>, d: usize) -> Result<Eigen, Error> {
+    let mut vectors = identity(d)?;
     let mut rotated = false;
     for _ in 0..MAX_SWEEPS {
         let mut quiet = true;
@@ -145,10 +147,10 @@ pub(crate) fn symmetric_eigen(mut a: Vec<f64>, d: usize) -> Eigen {
             break;
         }
     }
-    Eigen {
-        values: (0..d).map(|k| a[k * d + k]).collect(),
+    Ok(Eigen {
+        values: (0..d).map(|k| a[k * d + k]).listed()?,
         vectors: rotated.then_some(vectors),
-    }
+    })
 }
 
 /// t = tan θ of the smaller rotation with cot 2θ = `cot`.
@@ -225,7 +227,7 @@ mod tests {
     fn eigenvectors_are_orthonormal_and_rebuild_the_matrix() {
         for d in [1, 2, 3, 5, 17, 64] {
             let a = symmetric(d, d as u64);
-            let eigen = symmetric_eigen(a.clone(), d);
+            let eigen = symmetric_eigen(a.clone(), d).unwrap();
             let ut = eigen.vectors.unwrap_or_else(|| vec![1.0]);
             for i in 0..d {
                 for j in 0..d {
@@ -250,7 +252,7 @@ mod tests {
                 _ => 0.0,
             })
             .collect();
-        let mut values = symmetric_eigen(a, d).values;
+        let mut values = symmetric_eigen(a, d).unwrap().values;
         values.sort_by(f64::total_cmp);
         for (k, value) in values.iter().enumerate() {
             let angle = (k + 1) as f64 * std::f64::consts::PI / (d + 1) as f64;
@@ -260,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_diagonal_matrix_needs_no_vectors() {
-        let eigen = symmetric_eigen(vec![3.0, 0.0, 0.0, 1e-20], 2);
+        let eigen = symmetric_eigen(vec![3.0, 0.0, 0.0, 1e-20], 2).unwrap();
         assert_eq!(eigen.values, [3.0, 1e-20]);
         assert!(eigen.vectors.is_none());
     }
@@ -270,6 +272,7 @@ mod tests {
         for d in [1, 2, 7, 20] {
             let a = symmetric(d, 100 + d as u64);
             let expected: f64 = symmetric_eigen(a.clone(), d)
+                .unwrap()
                 .values
                 .iter()
                 .map(|v| v.abs())

@@ -12,7 +12,12 @@
 //! entry of the translation buffer instead of 512. Where they are refused or unknown, nothing is
 //! lost.
 
-use ndarray::{Array, Dimension};
+//!
+//! Lists whose length comes from the caller are made by the same rules: [`repeated`], [`Listed`],
+//! [`push`]. Where their entries own memory of their own (the steps of a plan), each few hundred of
+//! them are only begun where memory for all of them can be had.
+
+use ndarray::{Array, ArrayRef, Dimension};
 
 use crate::error::Error;
 use crate::real::Real;
@@ -79,10 +84,202 @@ pub(crate) fn reserve<T>(shape: &[usize]) -> Result<Vec<T>, Error> {
     Ok(elements)
 }
 
+/// Memory that cannot be had. Where not even the shape's list can, it is left empty.
 #[cold]
-fn too_large(shape: &[usize]) -> Error {
-    Error::TooLarge {
-        shape: shape.to_vec(),
+pub(crate) fn too_large(shape: &[usize]) -> Error {
+    let mut axes = Vec::new();
+    if axes.try_reserve_exact(shape.len()).is_ok() {
+        axes.extend_from_slice(shape);
+    }
+    Error::TooLarge { shape: axes }
+}
+
+/// A list of `len` copies of one value, whose clones own no memory.
+///
+/// # Errors
+///
+/// As [`zeros`].
+pub(crate) fn repeated<T: Clone>(value: T, len: usize) -> Result<Vec<T>, Error> {
+    let mut list = reserve(&[len])?;
+    list.resize(len, value);
+    Ok(list)
+}
+
+/// An array of the elements that `element` gives for their places.
+///
+/// # Errors
+///
+/// As [`zeros`].
+pub(crate) fn square_of<A: Real>(
+    (rows, columns): (usize, usize),
+    mut element: impl FnMut((usize, usize)) -> A,
+) -> Result<ndarray::Array2<A>, Error> {
+    let mut array = zeros(ndarray::Dim([rows, columns]))?;
+    for (place, value) in array.indexed_iter_mut() {
+        *value = element(place);
+    }
+    Ok(array)
+}
+
+/// Appends one entry.
+///
+/// # Errors
+///
+/// As [`zeros`].
+pub(crate) fn push<T>(list: &mut Vec<T>, entry: T) -> Result<(), Error> {
+    make_room(list, 1)?;
+    list.push(entry);
+    Ok(())
+}
+
+/// Appends copies of entries that own no memory.
+///
+/// # Errors
+///
+/// As [`zeros`].
+pub(crate) fn append<T: Copy>(list: &mut Vec<T>, entries: &[T]) -> Result<(), Error> {
+    make_room(list, entries.len())?;
+    list.extend_from_slice(entries);
+    Ok(())
+}
+
+/// Makes a list this long, with `value` for what is new.
+///
+/// # Errors
+///
+/// As [`zeros`].
+pub(crate) fn resize<T: Clone>(list: &mut Vec<T>, len: usize, value: T) -> Result<(), Error> {
+    make_room(list, len.saturating_sub(list.len()))?;
+    list.resize(len, value);
+    Ok(())
+}
+
+/// Appends all entries of an iterator.
+///
+/// # Errors
+///
+/// As [`zeros`].
+pub(crate) fn extend<T>(
+    list: &mut Vec<T>,
+    entries: impl IntoIterator<Item = T>,
+) -> Result<(), Error> {
+    let entries = entries.into_iter();
+    make_room(list, entries.size_hint().0)?;
+    for entry in entries {
+        push(list, entry)?;
+    }
+    Ok(())
+}
+
+/// Entries that own memory are made in groups of so many.
+const GROUP: usize = 512;
+
+/// More than an entry that owns memory owns: a plan's step of four stages has less than 2 KiB.
+const OWNED: usize = 4 << 10;
+
+/// Room for so many more entries.
+fn make_room<T>(list: &mut Vec<T>, more: usize) -> Result<(), Error> {
+    let len = list.len().saturating_add(more);
+    if list.capacity() < len {
+        let bytes = len.saturating_mul(size_of::<T>());
+        if !can_be_had(bytes) || list.try_reserve(more).is_err() {
+            return Err(too_large(&[len]));
+        }
+    }
+    if std::mem::needs_drop::<T>() && list.len() >= GROUP && list.len().is_multiple_of(GROUP) {
+        let room = reserve::<u8>(&[GROUP * OWNED]).map_err(|_| too_large(&[len]))?;
+        // An allocation that nothing looks at may be left out of the program.
+        drop(std::hint::black_box(room));
+    }
+    Ok(())
+}
+
+/// The entries in this order; equal ones stay in theirs.
+///
+/// # Errors
+///
+/// As [`zeros`].
+pub(crate) fn sorted<T: Copy>(
+    entries: &[T],
+    by: impl Fn(&T, &T) -> std::cmp::Ordering,
+) -> Result<Vec<T>, Error> {
+    // The standard library's stable sort makes a buffer, and cannot say that there is none.
+    let mut order = (0..entries.len()).listed()?;
+    order.sort_unstable_by(|&a, &b| by(&entries[a], &entries[b]).then(a.cmp(&b)));
+    order.iter().map(|&place| entries[place]).listed()
+}
+
+/// Iterators to lists.
+pub(crate) trait Listed: Iterator + Sized {
+    /// All entries.
+    ///
+    /// # Errors
+    ///
+    /// As [`zeros`].
+    fn listed(self) -> Result<Vec<Self::Item>, Error> {
+        self.map(Ok).all_listed()
+    }
+
+    /// All entries, or the first error.
+    ///
+    /// # Errors
+    ///
+    /// As [`zeros`], and the first of the iterator.
+    fn all_listed<T, E: From<Error>>(self) -> Result<Vec<T>, E>
+    where
+        Self: Iterator<Item = Result<T, E>>,
+    {
+        let mut list = reserve(&[self.size_hint().0])?;
+        for entry in self {
+            push(&mut list, entry?)?;
+        }
+        Ok(list)
+    }
+}
+
+impl<I: Iterator> Listed for I {}
+
+/// Copies of what is borrowed.
+pub(crate) trait Copied {
+    /// The copy.
+    type Copy;
+
+    /// A copy.
+    ///
+    /// # Errors
+    ///
+    /// As [`zeros`].
+    fn copy(&self) -> Result<Self::Copy, Error>;
+}
+
+impl<T: Copy> Copied for [T] {
+    type Copy = Vec<T>;
+
+    fn copy(&self) -> Result<Vec<T>, Error> {
+        let mut list = reserve(&[self.len()])?;
+        list.extend_from_slice(self);
+        Ok(list)
+    }
+}
+
+impl<T: Copied> Copied for Vec<T> {
+    type Copy = Vec<T::Copy>;
+
+    fn copy(&self) -> Result<Vec<T::Copy>, Error> {
+        self.iter().map(T::copy).all_listed()
+    }
+}
+
+impl<A: Copy, D: Dimension> Copied for ArrayRef<A, D> {
+    type Copy = Array<A, D>;
+
+    fn copy(&self) -> Result<Array<A, D>, Error> {
+        let mut elements = reserve(self.shape())?;
+        match self.as_slice() {
+            Some(slice) => elements.extend_from_slice(slice),
+            None => elements.extend(self.iter().copied()),
+        }
+        Array::from_shape_vec(self.raw_dim(), elements).map_err(|_| too_large(self.shape()))
     }
 }
 
@@ -182,6 +379,47 @@ mod tests {
             assert_eq!(filled::<f64, _>(shape, f64::NAN), Err(refused.clone()));
             assert_eq!(reserve::<f64>(shape.slice()), Err(refused));
         }
+    }
+
+    #[cfg(target_pointer_width = "64")]
+    #[test]
+    fn lists_grow_as_they_are_filled_and_are_refused_as_arrays_are() {
+        assert_eq!((0..5).listed(), Ok(vec![0, 1, 2, 3, 4]));
+        assert_eq!(repeated(7u8, 3), Ok(vec![7, 7, 7]));
+        let stopped: Result<Vec<i32>, Error> = [Ok(1), Err(Error::NoSampleAxis), Ok(2)]
+            .into_iter()
+            .all_listed();
+        assert_eq!(stopped, Err(Error::NoSampleAxis));
+        let mut list = vec![1];
+        push(&mut list, 2).unwrap();
+        append(&mut list, &[3, 4]).unwrap();
+        extend(&mut list, 5..7).unwrap();
+        resize(&mut list, 8, 0).unwrap();
+        assert_eq!(list, [1, 2, 3, 4, 5, 6, 0, 0]);
+        resize(&mut list, 2, 0).unwrap();
+        assert_eq!(list[..].copy(), Ok(vec![1, 2]));
+        // Entries that own memory are made in groups.
+        let owners = (0..3 * GROUP).map(|n| vec![n; 3]).listed().unwrap();
+        assert!(owners.iter().enumerate().all(|(n, own)| *own == [n; 3]));
+        let refused = Error::TooLarge {
+            shape: vec![usize::MAX / 16],
+        };
+        assert_eq!(repeated(0.0f64, usize::MAX / 16), Err(refused.clone()));
+        assert_eq!(
+            resize(&mut vec![0.0f64; 0], usize::MAX / 16, 0.0),
+            Err(refused)
+        );
+    }
+
+    #[test]
+    fn copies_are_in_standard_layout_whatever_is_copied() {
+        let array = Array2::from_shape_fn((3, 4), |(i, j)| (10 * i + j) as f64);
+        let copy = array.t().copy().unwrap();
+        assert_eq!(copy, array.t());
+        assert!(copy.is_standard_layout());
+        assert_eq!(array.copy().unwrap(), array);
+        let rows = square_of((3, 4), |(i, j)| (10 * i + j) as f64).unwrap();
+        assert_eq!(rows, array);
     }
 
     #[cfg(target_os = "linux")]

@@ -7,6 +7,7 @@ use crate::apply::{affine, apply, batch_of};
 use crate::error::Error;
 use crate::kernel;
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::noise::{Demand, Interval, NoiseSource, StepNoise, Stream};
 use crate::posterior::StridedPosterior;
 use crate::prediction::Prediction;
@@ -43,7 +44,7 @@ impl Prediction {
                 let target = self.target(level)?;
                 Ok(affine(target.noise, target.data, 0.0))
             })
-            .collect::<Result<Vec<_>, Error>>()?;
+            .all_listed()?;
         apply(&forms, noise, &[data], None).map(drop)
     }
 
@@ -78,7 +79,7 @@ impl Prediction {
                 let linear = self.convert_to(target, level)?;
                 Ok(affine(linear.output, linear.x, 0.0))
             })
-            .collect::<Result<Vec<_>, Error>>()?;
+            .all_listed()?;
         apply(&forms, output, &[x], None).map(drop)
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::error::{Error, require_positive};
 use crate::level::NoiseLevel;
+use crate::memory::{self, Copied, Listed};
 use crate::oracle::{Gaussian, Scales};
 use crate::plan::{MAX_SLOTS, Plan, Stage};
 
@@ -45,10 +46,10 @@ use crate::plan::{MAX_SLOTS, Plan, Stage};
 ///
 /// let heun = Sampler::new(&schedule, &grid, &Heun::new())?.stability(&data)?;
 /// println!("{heun}");
-/// assert!(!heun.warnings().is_empty(), "it would blow up");
+/// assert!(!heun.warnings()?.is_empty(), "it would blow up");
 /// let grid = Grid::trailing(&schedule, 20)?;
 /// let multistep = Sampler::new(&schedule, &grid, &DpmSolverPlusPlus::new())?.stability(&data)?;
-/// assert!(multistep.warnings().is_empty());
+/// assert!(multistep.warnings()?.is_empty());
 /// # Ok::<(), diffusion_sampler::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -129,7 +130,7 @@ impl Plan {
     /// them is isotropic.
     pub fn stability(&self, data: &Gaussian, initial: &Gaussian) -> Result<StabilityReport, Error> {
         let (states, frame) = (self.moments(data, initial)?, data.shared_frame(initial)?);
-        let variances = data.variances().to_vec();
+        let variances = data.variances().copy()?;
         let square: f64 = variances.iter().sum();
         let rms = (square / variances.len() as f64).sqrt();
         let mut steps: Vec<StepStability> = self
@@ -142,34 +143,34 @@ impl Plan {
                 state: Vec::new(),
                 model: Vec::new(),
             })
-            .collect();
-        let mut model_error = Vec::with_capacity(variances.len());
+            .listed()?;
+        let mut model_error = memory::reserve(&[variances.len()])?;
         for (axis, &variance) in variances.iter().enumerate() {
             let scale = variance.sqrt().max(rms);
-            let errors = self.errors(variance, scale);
+            let errors = self.errors(variance, scale)?;
             model_error.push(errors.total);
             let mut before = relative(initial.variances()[axis], variance, &self.start());
             for (index, step) in steps.iter_mut().enumerate() {
                 let after = relative(states[index].variances()[axis], variance, &step.to);
-                step.growth.push(ratio(after, before));
+                memory::push(&mut step.growth, ratio(after, before))?;
                 before = after;
-                step.state.push(errors.state[index]);
-                step.model.push(errors.model[index]);
+                memory::push(&mut step.state, errors.state[index])?;
+                memory::push(&mut step.model, errors.model[index])?;
             }
         }
         let target = data.at_level(&self.end())?;
         // A plan has a step.
         let last = states.last().unwrap_or(initial);
         let deviation = last.variances().iter().zip(target.variances());
-        let (found, exact) = (frame.to_axes(last.mean()), frame.to_axes(target.mean()));
+        let (found, exact) = (frame.to_axes(last.mean())?, frame.to_axes(target.mean())?);
         let difference = found.iter().zip(exact);
         Ok(StabilityReport {
             deviation: deviation
                 .map(|(found, exact)| ratio(found.sqrt(), exact.sqrt()) - 1.0)
-                .collect(),
+                .listed()?,
             mean: difference
                 .map(|(found, exact)| quotient(found - exact, rms))
-                .collect(),
+                .listed()?,
             wasserstein: 100.0 * quotient(last.wasserstein_squared(&target)?, square).sqrt(),
             variances,
             steps,
@@ -179,15 +180,15 @@ impl Plan {
     }
 
     /// What becomes of errors along one direction.
-    fn errors(&self, variance: f64, scale: f64) -> Errors {
+    fn errors(&self, variance: f64, scale: f64) -> Result<Errors, Error> {
         let count = self.steps().len();
         let unit = |level: &NoiseLevel| {
             let signal = level.alpha() * scale;
             (signal * signal + level.sigma() * level.sigma()).sqrt()
         };
         let mut errors = Errors {
-            state: vec![0.0; count],
-            model: vec![0.0; count],
+            state: memory::repeated(0.0, count)?,
+            model: memory::repeated(0.0, count)?,
             total: 0.0,
         };
         // An error in the state, or of the model, at every step so far, beside the step.
@@ -195,11 +196,12 @@ impl Plan {
         for (index, step) in self.steps().iter().enumerate() {
             let mut rows = [0.0; MAX_SLOTS + 1];
             rows[0] = unit(&step.from);
-            columns.push(Column {
+            let column = Column {
                 step: index,
                 of_model: false,
                 rows,
-            });
+            };
+            memory::push(&mut columns, column)?;
             for stage in &step.stages {
                 let gain = stage
                     .evaluate
@@ -215,10 +217,10 @@ impl Plan {
                         rows: [0.0; MAX_SLOTS + 1],
                     };
                     column.apply(stage, gain, size);
-                    columns.push(column);
+                    memory::push(&mut columns, column)?;
                 }
             }
-            let mut at_this_knot = vec![0.0; index + 1];
+            let mut at_this_knot = memory::repeated(0.0, index + 1)?;
             for column in &columns {
                 let value = quotient(column.rows[0].abs(), unit(&step.to));
                 if column.of_model {
@@ -233,7 +235,7 @@ impl Plan {
                 *model = model.max(value);
             }
         }
-        errors
+        Ok(errors)
     }
 }
 
@@ -323,8 +325,7 @@ impl StabilityReport {
                 largest(&step.model).1 / model,
             )
         };
-        let values: Vec<f64> = self.steps.iter().map(of).collect();
-        largest(&values).0
+        largest_of(self.steps.iter().map(of)).0
     }
 
     /// The direction along which errors grow most, of the states or of the model, each over its
@@ -336,8 +337,7 @@ impl StabilityReport {
             let states = states.fold(0.0, f64::max);
             f64::max(states / state, self.model_error[direction] / model)
         };
-        let values: Vec<f64> = (0..self.variances.len()).map(of).collect();
-        largest(&values).0
+        largest_of((0..self.variances.len()).map(of)).0
     }
 
     /// The same with other bounds: of an error in the state, of the model's errors, and of the
@@ -358,41 +358,54 @@ impl StabilityReport {
 
     /// What exceeds its bound: each step whose state errors do, then the model's errors and the
     /// result.
-    pub fn warnings(&self) -> Vec<StabilityWarning> {
-        let [state, model, percent] = self.bounds;
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`].
+    pub fn warnings(&self) -> Result<Vec<StabilityWarning>, Error> {
         let mut warnings = Vec::new();
+        self.each_warning(|warning| memory::push(&mut warnings, warning))?;
+        Ok(warnings)
+    }
+
+    fn each_warning<E>(
+        &self,
+        mut take: impl FnMut(StabilityWarning) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let [state, model, percent] = self.bounds;
         for (step, report) in self.steps.iter().enumerate() {
             let (direction, value) = largest(&report.state);
             if exceeds(value, state) {
-                warnings.push(StabilityWarning::State {
+                let warning = StabilityWarning::State {
                     step,
                     direction,
                     value,
                     bound: state,
-                });
+                };
+                take(warning)?;
             }
         }
         let (direction, value) = largest(&self.model_error);
         if exceeds(value, model) {
-            let values: Vec<f64> = self.steps.iter().map(|s| s.model[direction]).collect();
-            warnings.push(StabilityWarning::Model {
-                step: largest(&values).0,
+            let values = self.steps.iter().map(|s| s.model[direction]);
+            take(StabilityWarning::Model {
+                step: largest_of(values).0,
                 direction,
                 value,
                 bound: model,
-            });
+            })?;
         }
         if exceeds(self.wasserstein, percent) {
             let misses = self.deviation.iter().zip(&self.mean).zip(&self.variances);
             let misses =
                 misses.map(|((deviation, mean), v)| libm::hypot(deviation * v.sqrt(), *mean));
-            warnings.push(StabilityWarning::Result {
-                direction: largest(&misses.collect::<Vec<_>>()).0,
+            take(StabilityWarning::Result {
+                direction: largest_of(misses).0,
                 value: self.wasserstein,
                 bound: percent,
-            });
+            })?;
         }
-        warnings
+        Ok(())
     }
 }
 
@@ -403,7 +416,11 @@ fn exceeds(value: f64, bound: f64) -> bool {
 
 /// The largest value and where it is; NaN counts as the largest.
 fn largest(values: &[f64]) -> (usize, f64) {
-    let all = values.iter().copied().enumerate();
+    largest_of(values.iter().copied())
+}
+
+fn largest_of(values: impl Iterator<Item = f64>) -> (usize, f64) {
+    let all = values.enumerate();
     all.max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, 0.0))
 }
 
@@ -470,8 +487,6 @@ impl fmt::Display for StabilityReport {
             100.0 * absolute(&self.mean),
             self.wasserstein
         )?;
-        self.warnings()
-            .iter()
-            .try_for_each(|warning| writeln!(f, "warning: {warning}"))
+        self.each_warning(|warning| writeln!(f, "warning: {warning}"))
     }
 }

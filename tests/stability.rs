@@ -312,7 +312,10 @@ fn usual_runs_are_quiet() -> Outcome {
                 for solver in usual {
                     let sampler = Sampler::along(&Path::new(&*schedule, &grid)?, solver)?;
                     let report = sampler.stability(&spectrum())?;
-                    assert!(report.warnings().is_empty(), "{solver:?}\n{report}");
+                    assert!(
+                        report.warnings().unwrap().is_empty(),
+                        "{solver:?}\n{report}"
+                    );
                     let (state, model) = most(&report);
                     worst = (worst.0.max(state), worst.1.max(model));
                 }
@@ -363,7 +366,7 @@ fn wild_runs_are_recognised_before_they_run() -> Outcome {
             bound: 100.0,
             ..
         },
-    ] = report.warnings()[..]
+    ] = report.warnings().unwrap()[..]
     else {
         return Err(format!("{report}").into());
     };
@@ -379,6 +382,7 @@ fn wild_runs_are_recognised_before_they_run() -> Outcome {
             .clone()
             .with_bounds(1e3, 1e3, 1e4)?
             .warnings()
+            .unwrap()
             .is_empty()
     );
     for bad in [0.0, -1.0, f64::NAN] {
@@ -470,7 +474,11 @@ fn the_worst_direction_is_judged_by_the_bounds_and_the_result_by_its_size() -> O
                     largest((1..4).map(miss).collect()) + 1,
                     largest((1..4).map(share).collect()) + 1,
                 );
-                let warnings = report.clone().with_bounds(1e9, 1e9, 1e-9)?.warnings();
+                let warnings = report
+                    .clone()
+                    .with_bounds(1e9, 1e9, 1e-9)?
+                    .warnings()
+                    .unwrap();
                 let [StabilityWarning::Result { direction, .. }] = warnings[..] else {
                     continue;
                 };

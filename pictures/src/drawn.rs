@@ -170,7 +170,7 @@ impl Studio<'_> {
     pub fn moments(&self) -> Result<(Vec<f64>, Array2<f64>), Box<dyn Error>> {
         Ok(match self.model {
             Model::Network(_) => sample_moments(&self.digits.signed())?,
-            Model::Mixture => self.mixture.moments(),
+            Model::Mixture => self.mixture.moments()?,
         })
     }
 

@@ -118,7 +118,7 @@ impl<M, G: Guidance> Guided<M, G> {
         let mut shape = x.raw_dim();
         shape[0] = outputs * samples;
         let values = A::scratch(&mut self.scratch);
-        values.resize(outputs * x.len(), A::zero());
+        crate::memory::resize(values, outputs.saturating_mul(x.len()), A::zero())?;
         let raw = query.with_outputs(outputs);
         let mut view =
             ArrayViewMut::from_shape(shape, &mut values[..outputs * x.len()]).map_err(|_| {

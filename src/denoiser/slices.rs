@@ -7,6 +7,7 @@ use ndarray::{ArrayRef, Dimension};
 
 use super::{Denoiser, Query};
 use crate::level::NoiseLevel;
+use crate::memory::Copied;
 use crate::prediction::Prediction;
 use crate::real::Real;
 
@@ -122,19 +123,27 @@ where
         query: &Query<'_>,
         out: &mut ArrayRef<A, D>,
     ) -> Result<(), E> {
-        // In a run both are slices. By hand any layout may come.
+        // In a run both are slices. By hand any layout may come; where its copy cannot be had there
+        // is no answer.
         let copied: Vec<A>;
         let slice = match x.as_slice() {
             Some(slice) => slice,
             None => {
-                copied = x.iter().copied().collect();
+                let Ok(copy) = x.copy() else {
+                    out.fill(A::unwritten());
+                    return Ok(());
+                };
+                copied = copy.into_raw_vec_and_offset().0;
                 &copied
             }
         };
         if let Some(out) = out.as_slice_mut() {
             return (self.function)(slice, query, out);
         }
-        let mut values = vec![A::unwritten(); out.len()];
+        let Ok(mut values) = crate::memory::repeated(A::unwritten(), out.len()) else {
+            out.fill(A::unwritten());
+            return Ok(());
+        };
         (self.function)(slice, query, &mut values)?;
         out.iter_mut().zip(values).for_each(|(o, value)| *o = value);
         Ok(())

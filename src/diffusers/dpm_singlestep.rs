@@ -161,7 +161,7 @@ impl Solver for Grouped {
         if self.tau > 0.0 {
             let clean = path.grid().end().is_clean();
             let noise = GroupedNoise {
-                orders: self.orders.orders(self.part.total, clean),
+                orders: self.orders.orders(self.part.total, clean)?,
                 exact: self.slope == SecondOrderForm::Exact,
                 tau: self.tau,
                 part: self.part,

@@ -1,5 +1,8 @@
 //! Anderson acceleration of x ← x + f(x), safeguarded, for one sample.
 
+use crate::error::Error;
+use crate::memory::{Copied, Listed};
+
 /// The solution of f(x) = 0 so far, where J = −∂f/∂x is not far from symmetric and positive: f then
 /// points downhill, and short steps along it always help.
 ///
@@ -30,16 +33,16 @@ const STALLED: usize = 15;
 
 impl Anderson {
     /// From `start`, with up to `depth` secants; 0 is the damped fixed-point iteration.
-    pub(super) fn new(start: Vec<f64>, depth: usize) -> Self {
-        Self {
+    pub(super) fn new(start: Vec<f64>, depth: usize) -> Result<Self, Error> {
+        Ok(Self {
             depth,
-            force: vec![0.0; start.len()],
+            force: crate::memory::repeated(0.0, start.len())?,
             best: start,
             norm: f64::INFINITY,
             secants: Vec::new(),
             damping: 1.0,
             rejected: 0,
-        }
+        })
     }
 
     /// The best point.
@@ -58,12 +61,12 @@ impl Anderson {
     }
 
     /// Takes f at a trial.
-    pub(super) fn take(&mut self, x: &[f64], force: &[f64]) {
+    pub(super) fn take(&mut self, x: &[f64], force: &[f64]) -> Result<(), Error> {
         let square = dot(force, force) / force.len().max(1) as f64;
         let norm = square.sqrt();
         if self.norm < f64::INFINITY {
-            let minus = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a - b).collect();
-            let secant = (minus(x, &self.best), minus(force, &self.force));
+            let minus = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a - b).listed();
+            let secant = (minus(x, &self.best)?, minus(force, &self.force)?);
             self.secants.push(secant);
             if self.secants.len() > self.depth {
                 self.secants.remove(0);
@@ -75,23 +78,24 @@ impl Anderson {
             self.force.copy_from_slice(force);
             self.damping = (2.0 * self.damping).min(1.0);
             self.rejected = 0;
-            return;
+            return Ok(());
         }
         self.rejected += 1;
         if self.depth == 0 || self.rejected.is_multiple_of(3) {
             self.secants.clear();
             self.damping *= 0.25;
         }
+        Ok(())
     }
 
     /// Writes the next trial.
-    pub(super) fn propose(&self, out: &mut [f64]) {
-        let mut rest = self.force.clone();
+    pub(super) fn propose(&self, out: &mut [f64]) -> Result<(), Error> {
+        let mut rest = self.force.copy()?;
         out.copy_from_slice(&self.best);
         // (Δx, Δf) made orthonormal in Δf, the newest first: its error is the least.
-        let mut basis: Vec<(Vec<f64>, Vec<f64>)> = Vec::with_capacity(self.secants.len());
+        let mut basis: Vec<(Vec<f64>, Vec<f64>)> = crate::memory::reserve(&[self.secants.len()])?;
         for (dx, df) in self.secants.iter().rev() {
-            let (mut dx, mut df) = (dx.clone(), df.clone());
+            let (mut dx, mut df) = (dx.copy()?, df.copy()?);
             let before = dot(&df, &df).sqrt();
             for (x, f) in &basis {
                 let along = dot(f, &df);
@@ -109,6 +113,7 @@ impl Anderson {
             basis.push((dx, df));
         }
         axpy(self.damping, &rest, out);
+        Ok(())
     }
 }
 
@@ -129,14 +134,14 @@ mod tests {
 
     /// Trials until |f| < 1e-13.
     fn solve(depth: usize, f: impl Fn(&[f64]) -> Vec<f64>, start: &[f64]) -> (usize, Vec<f64>) {
-        let mut search = Anderson::new(start.to_vec(), depth);
+        let mut search = Anderson::new(start.to_vec(), depth).unwrap();
         let mut x = start.to_vec();
         for trial in 1..2000 {
-            search.take(&x, &f(&x));
+            search.take(&x, &f(&x)).unwrap();
             if search.norm() < 1e-13 {
                 return (trial, search.best().to_vec());
             }
-            search.propose(&mut x);
+            search.propose(&mut x).unwrap();
         }
         panic!("not solved, |f| = {:e}", search.norm());
     }
@@ -168,12 +173,12 @@ mod tests {
 
     #[test]
     fn what_has_no_solution_stalls() {
-        let mut search = Anderson::new(vec![0.3], 3);
+        let mut search = Anderson::new(vec![0.3], 3).unwrap();
         let mut x = vec![0.3];
         let mut trials = 0;
         while !search.is_stalled() {
-            search.take(&x, &[1.0 + x[0] * x[0]]);
-            search.propose(&mut x);
+            search.take(&x, &[1.0 + x[0] * x[0]]).unwrap();
+            search.propose(&mut x).unwrap();
             trials += 1;
             assert!(trials < 500);
         }

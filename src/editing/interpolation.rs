@@ -4,7 +4,7 @@ use ndarray::{Array, ArrayRef, Axis, Dimension, Slice};
 
 use crate::apply::{affine, apply, batch_of};
 use crate::error::{Error, require_shape};
-use crate::kernel::Form;
+use crate::memory::{Copied, Listed};
 use crate::real::Real;
 
 /// The angle of two vectors is not told from π where it is nearer than this: f64's rounding of the
@@ -48,15 +48,15 @@ pub fn slerp<A: Real, D: Dimension>(
     interpolate(a, b, weights, |sample, w| {
         let row = |x: &ArrayRef<A, D>| {
             let row = x.slice_axis(Axis(0), Slice::from(sample..=sample));
-            let mut row: Vec<f64> = row.into_iter().map(|x| x.widen()).collect();
+            let mut row: Vec<f64> = row.into_iter().map(|x| x.widen()).listed()?;
             // Squares of f64s over- and underflow; the angle is the same at any length.
             let most = row.iter().fold(0.0, |most, x| f64::max(most, x.abs()));
             if most > 0.0 {
                 row.iter_mut().for_each(|x| *x /= most);
             }
-            row
+            Ok::<_, Error>(row)
         };
-        let (from, to) = (row(a), row(b));
+        let (from, to) = (row(a)?, row(b)?);
         let pairs = || from.iter().zip(&to);
         let norm = |square: f64| square.sqrt();
         let (p, q) = pairs().fold((0.0, 0.0), |(p, q), (a, b)| (p + a * a, q + b * b));
@@ -140,7 +140,7 @@ fn interpolate<A: Real, D: Dimension>(
         |_, w| w.abs() <= 1e6,
         "finite and at most 1e6 in magnitude",
     )?;
-    let mut out = a.to_owned();
+    let mut out = a.copy()?;
     if out.is_empty() {
         return Ok(out);
     }
@@ -150,7 +150,7 @@ fn interpolate<A: Real, D: Dimension>(
             let (p, q) = coefficients(sample, weight(sample))?;
             Ok(affine(p, q, 0.0))
         })
-        .collect::<Result<Vec<Form>, Error>>()?;
+        .all_listed()?;
     apply(&forms, &mut out, &[b], None)?;
     Ok(out)
 }

@@ -8,6 +8,7 @@ use crate::clip::Clip;
 use crate::denoiser::Denoiser;
 use crate::error::{Error, RunError, require, require_positive};
 use crate::level::NoiseLevel;
+use crate::memory::{Copied, Listed};
 use crate::noise::KeyedNoise;
 use crate::plan::{MAX_SLOTS, Plan, Step};
 use crate::real::Real;
@@ -59,7 +60,7 @@ use crate::sampler::Sampler;
 #[doc(alias = "Newton")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExactInversion {
-    plan: Plan,
+    plan: std::sync::Arc<Plan>,
     clip: Option<Clip>,
     tolerance: Option<f64>,
     evaluations: usize,
@@ -93,7 +94,7 @@ impl ExactInversion {
             slope(step)?;
         }
         Ok(Self {
-            plan: plan.clone(),
+            plan: sampler.shared_plan(),
             clip: sampler.clip(),
             tolerance: None,
             evaluations: 100,
@@ -152,8 +153,8 @@ impl ExactInversion {
         M: Denoiser<A, D> + ?Sized,
     {
         let mut solver = StepSolver::new(self, x)?;
-        let mut state = x.to_owned();
-        let mut steps = Vec::with_capacity(self.plan.steps().len());
+        let mut state = x.copy()?;
+        let mut steps = crate::memory::reserve(&[self.plan.steps().len()])?;
         for (index, step) in self.plan.steps().iter().enumerate().rev() {
             steps.push(solver.solve(step, index, &mut state, model)?);
         }
@@ -168,7 +169,7 @@ impl ExactInversion {
     /// The options without the plan's conditions, for the deterministic steps among others.
     pub(super) fn unchecked(sampler: &Sampler) -> Self {
         Self {
-            plan: sampler.plan().clone(),
+            plan: sampler.shared_plan(),
             clip: sampler.clip(),
             tolerance: None,
             evaluations: 100,
@@ -300,7 +301,7 @@ impl<A: Real, D: Dimension> StepSolver<A, D> {
         check_start(x, "image")?;
         let rounding = A::epsilon().widen();
         Ok(Self {
-            machine: Machine::new(x.to_owned(), options.plan.slots())?,
+            machine: Machine::new(x.copy()?, options.plan.slots())?,
             clip: options.clip,
             tolerance: options.tolerance.unwrap_or(TOLERANCE * rounding),
             trials: options.evaluations,
@@ -347,16 +348,16 @@ impl<A: Real, D: Dimension> StepSolver<A, D> {
         let slope = slope(step)?;
         let (samples, elements) = batch_of(state)?;
         let unit = step.to.marginal_variance(1.0).sqrt() / slope.abs();
-        let target: Vec<f64> = state.iter().map(|x| x.widen()).collect();
+        let target: Vec<f64> = state.iter().map(|x| x.widen()).listed()?;
         // What is tried is what the element type can hold.
         let round = |x: &f64| A::cast(*x).widen();
-        let start: Vec<f64> = target.iter().map(|x| round(&(x / slope))).collect();
+        let start: Vec<f64> = target.iter().map(|x| round(&(x / slope))).listed()?;
         let rows = start.chunks(elements.max(1));
         let mut searches: Vec<Anderson> = rows
-            .map(|row| Anderson::new(row.to_vec(), self.depth))
-            .collect();
+            .map(|row| Anderson::new(row.copy()?, self.depth))
+            .all_listed()?;
         let mut x = start;
-        let mut force = vec![0.0; target.len()];
+        let mut force = crate::memory::repeated(0.0, target.len())?;
         let mut trials = 0;
         let is_done = |search: &Anderson, tolerance: f64| {
             search.norm() <= tolerance * unit || search.is_stalled()
@@ -377,8 +378,8 @@ impl<A: Real, D: Dimension> StepSolver<A, D> {
                 if is_done(search, self.tolerance) {
                     continue;
                 }
-                search.take(x, force);
-                search.propose(x);
+                search.take(x, force)?;
+                search.propose(x)?;
                 x.iter_mut().for_each(|x| *x = round(x));
             }
         }

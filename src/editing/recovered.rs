@@ -7,7 +7,7 @@ use crate::apply::batch_of;
 use crate::denoiser::Denoiser;
 use crate::error::{Error, RunError};
 use crate::forward::diffuse;
-use crate::memory;
+use crate::memory::{self, Copied, Listed};
 use crate::noise::{Demand, NoiseKey, NoiseSource, PureNoise, Stream};
 use crate::plan::{Stage, Step};
 use crate::real::Real;
@@ -64,7 +64,7 @@ impl DdpmInversion {
     /// reads a history slot: their noise does not lead to their end alone;
     /// [`Error::DegenerateEdge`] for one without noise that keeps nothing of its state.
     pub fn new(sampler: &Sampler) -> Result<Self, Error> {
-        let mut quiet = sampler.plan().steps().to_vec();
+        let mut quiet = sampler.plan().steps().iter().cloned().listed()?;
         for (index, step) in quiet.iter_mut().enumerate() {
             let found = step.stages.len();
             let [Stage { update, .. }] = step.stages.as_mut_slice() else {
@@ -111,11 +111,12 @@ impl DdpmInversion {
         let mut solver = StepSolver::new(&self.options, x)?;
         let end = self.options.plan().end();
         // From the end: what every step must reach.
-        let mut states = vec![x.to_owned()];
-        let mut solved = Vec::new();
+        let mut states: Vec<Array<A, D>> = memory::reserve(&[self.quiet.len() + 1])?;
+        states.push(x.copy()?);
+        let mut solved = memory::reserve(&[self.quiet.len()])?;
         for (index, step) in self.options.plan().steps().iter().enumerate().rev() {
             let state = if step.stages[0].update.noise == 0.0 {
-                let mut state = states[states.len() - 1].clone();
+                let mut state = states[states.len() - 1].copy()?;
                 solved.push(solver.solve(step, index, &mut state, model)?);
                 state
             } else {
@@ -134,7 +135,7 @@ impl DdpmInversion {
             samples,
             elements,
             skipped: 0,
-            steps: Vec::with_capacity(self.quiet.len()),
+            steps: memory::reserve(&[self.quiet.len()])?,
         };
         // From the start, along the states that a run really takes.
         for (index, (step, quiet)) in self
@@ -151,7 +152,7 @@ impl DdpmInversion {
             let target = &mut after[0];
             let mut normals = Vec::new();
             if gamma != 0.0 {
-                normals.reserve_exact(target.len());
+                normals = memory::reserve(&[target.len()])?;
                 for (target, &mean) in target.iter_mut().zip(mean) {
                     let z = A::cast((target.widen() - mean.widen()) / gamma);
                     normals.push(z);

@@ -453,6 +453,22 @@ impl fmt::Display for Error {
                 "the snapshot, taken at time {time}, is of plan {found:016x}, not of plan \
                  {expected:016x}: resume it with the schedule, grid and solver it was taken from"
             ),
+            Self::SnapshotOfAnother {
+                what,
+                expected,
+                found,
+                time,
+            } => write!(
+                f,
+                "the snapshot, taken at time {time}, is of a run with {what} {found}, not {expected}: \
+                 resume it with the {what} it was taken with"
+            ),
+            Self::StoredFile { expected, found } => write!(
+                f,
+                "the file begins with {:?}, not with {:?}: it is no stored file",
+                found.to_le_bytes().escape_ascii().to_string(),
+                expected.to_le_bytes().escape_ascii().to_string(),
+            ),
             Self::SnapshotMisplaced {
                 step,
                 stage,

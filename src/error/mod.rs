@@ -462,12 +462,24 @@ pub enum Error {
         found: u64 => "The fingerprint in the snapshot.",
         time: f64 => "The time at which the snapshot was taken.",
     },
+    /// A snapshot was taken from a run with another prediction, clip or source of noise.
+    SnapshotOfAnother {
+        what: &'static str => "What differs: \"prediction\", \"clip\" or \"noise\".",
+        expected: String => "That of the run to be resumed.",
+        found: String => "That of the snapshot.",
+        time: f64 => "The time at which the snapshot was taken.",
+    },
     /// A snapshot's step, stage and level are no position of its plan.
     SnapshotMisplaced {
         step: usize => "The step.",
         stage: usize => "The stage within it.",
         steps: usize => "The number of steps in the plan.",
         time: f64 => "The time of its level.",
+    },
+    /// A file that does not begin as a stored one.
+    StoredFile {
+        expected: u64 => "Its first 8 bytes, as a little-endian word.",
+        found: u64 => "The first 8 bytes of the file.",
     },
     /// A stored form of a version that this crate does not know.
     StoredVersion {

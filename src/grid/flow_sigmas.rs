@@ -2,6 +2,7 @@
 
 use super::{Grid, MAX_STEPS};
 use crate::error::{Error, require, require_all, require_positive};
+use crate::memory::Listed;
 use crate::schedule::NoiseSchedule;
 use crate::special::linspace;
 
@@ -83,7 +84,7 @@ impl FlowSigmas {
         // Before a list is made of them.
         let within = |_, sigma: f64| (0.0..=1.0).contains(&sigma);
         require_all("flow sigmas", &[first, last], within, WITHIN)?;
-        Self::new(linspace(first, last, count).collect::<Vec<_>>())
+        Self::new(linspace(first, last, count).listed()?)
     }
 
     /// linspace(1, 1/K, K), what most pipelines give: with the 0 behind it, uniform steps. It is
@@ -150,7 +151,7 @@ impl FlowSigmas {
         require(table > 0, "training times", table as f64, "at least 1")?;
         let table = table as f64;
         let times = linspace(table, sigma_min * table, steps);
-        Self::new(times.map(|time| time / table).collect::<Vec<_>>())
+        Self::new(times.map(|time| time / table).listed()?)
     }
 
     /// linspace(1, 1/T, K + 1) without its last: UniPC's rule (`use_flow_sigmas`).
@@ -184,7 +185,7 @@ impl FlowSigmas {
         require(table != 1, "training times", 1.0, "at least 2")?;
         let values = over_table(steps, table)?;
         let sigmas = values.iter().skip(1).rev().map(|alpha| 1.0 - alpha);
-        Self::new(sigmas.collect::<Vec<_>>())
+        Self::new(sigmas.listed()?)
     }
 }
 
@@ -312,10 +313,13 @@ impl FlowSigmas {
     /// # Ok::<(), diffusion_sampler::Error>(())
     /// ```
     #[must_use]
-    pub fn in_f32(self) -> Self {
+    pub fn in_f32(mut self) -> Self {
+        for value in &mut self.values {
+            *value = to_f32(*value);
+        }
         Self {
-            values: self.values.into_iter().map(to_f32).collect(),
             single: true,
+            ..self
         }
     }
 
@@ -363,10 +367,8 @@ impl FlowSigmas {
     /// [`Error::NoiseNotDecreasing`] for a list that does not fall strictly; as
     /// [`from_flow_sigmas`](Grid::from_flow_sigmas).
     pub fn grid(&self, schedule: &dyn NoiseSchedule) -> Result<Grid, Error> {
-        let mut list = self.values.clone();
-        if list.last() != Some(&0.0) {
-            list.push(0.0);
-        }
+        let behind = self.values.last().filter(|last| **last != 0.0).map(|_| 0.0);
+        let list = self.values.iter().copied().chain(behind).listed()?;
         Grid::from_flow_sigmas(schedule, &list)
     }
 }
@@ -385,7 +387,7 @@ fn least(table: usize) -> Result<f64, Error> {
 /// linspace(1, 1/T, K + 1).
 fn over_table(steps: usize, table: usize) -> Result<Vec<f64>, Error> {
     check_steps(steps, MAX_STEPS)?;
-    Ok(linspace(1.0, least(table)?, steps + 1).collect())
+    Ok(linspace(1.0, least(table)?, steps + 1).listed()?)
 }
 
 fn check_steps(steps: usize, max: usize) -> Result<(), Error> {

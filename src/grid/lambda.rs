@@ -3,6 +3,7 @@
 use super::ramps::Noisy;
 use super::{Grid, SigmaRange};
 use crate::error::{Error, require_all, require_positive};
+use crate::memory::Listed;
 use crate::schedule::{LambdaRange, NoiseSchedule};
 
 impl Grid {
@@ -91,7 +92,7 @@ impl Grid {
     #[doc(alias("sigmas", "append_zero"))]
     pub fn from_rhos(schedule: &dyn NoiseSchedule, rhos: &[f64]) -> Result<Self, Error> {
         require_all("rhos", rhos, |_, rho| rho >= 0.0, "at least 0")?;
-        let lambdas: Vec<f64> = rhos.iter().map(|&rho| -libm::log(rho)).collect();
+        let lambdas: Vec<f64> = rhos.iter().map(|&rho| -libm::log(rho)).listed()?;
         Self::from_lambdas(schedule, &lambdas)
     }
 

@@ -4,6 +4,7 @@ use super::Grid;
 use super::time::{check_indices, check_table};
 use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::schedule::NoiseSchedule;
 use crate::special::linspace;
 
@@ -65,7 +66,7 @@ impl Grid {
         steps: usize,
     ) -> Result<Self, Error> {
         let table = check_table(schedule, steps, 2, "linspace linear in rho")?;
-        let indices: Vec<f64> = linspace(0.0, (table - 1) as f64, steps).rev().collect();
+        let indices: Vec<f64> = linspace(0.0, (table - 1) as f64, steps).rev().listed()?;
         Self::from_indices_linear_in_rho(schedule, &indices)
     }
 }

@@ -20,6 +20,7 @@ pub use spacing::{Spacing, SpacingEntry, spacings};
 
 use crate::error::{Error, require_non_negative};
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::posterior::{Kappa, StridedPosterior};
 use crate::schedule::NoiseSchedule;
 
@@ -82,7 +83,7 @@ impl Grid {
     /// [`Error::StepCount`] for fewer than two, [`Error::NoiseNotDecreasing`],
     /// [`Error::InvalidParameter`] for a variance that is negative or not finite.
     pub fn from_levels(levels: Vec<NoiseLevel>, start_variance: f64) -> Result<Self, Error> {
-        let start_variances = vec![start_variance; levels.len()];
+        let start_variances = crate::memory::repeated(start_variance, levels.len())?;
         Self::checked(levels, start_variances)
     }
 
@@ -195,11 +196,11 @@ impl Grid {
         schedule: &dyn NoiseSchedule,
         levels: impl Iterator<Item = Result<NoiseLevel, Error>>,
     ) -> Result<Self, Error> {
-        let levels = levels.collect::<Result<Vec<_>, _>>()?;
+        let levels = levels.all_listed()?;
         let start_variances = levels
             .iter()
             .map(|level| schedule.start_variance(level))
-            .collect();
+            .listed()?;
         Self::checked(levels, start_variances)
     }
 }

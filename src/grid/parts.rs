@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::Grid;
 use crate::error::{Error, require};
 use crate::level::NoiseLevel;
+use crate::memory::{Copied, Listed};
 use crate::schedule::NoiseSchedule;
 
 /// Two levels whose λ differ by less than this, relative to max(1, |λ|), are the same knot.
@@ -161,8 +162,8 @@ impl Grid {
             });
         }
         Ok(Self {
-            levels: self.levels[steps.start..=steps.end].to_vec(),
-            start_variances: self.start_variances[steps.start..=steps.end].to_vec(),
+            levels: self.levels[steps.start..=steps.end].copy()?,
+            start_variances: self.start_variances[steps.start..=steps.end].copy()?,
         })
     }
 
@@ -181,8 +182,18 @@ impl Grid {
                 start: next.start().time(),
             });
         }
-        let levels = [&self.levels, &next.levels[1..]].concat();
-        let start_variances = [&self.start_variances, &next.start_variances[1..]].concat();
+        let levels = self
+            .levels
+            .iter()
+            .chain(&next.levels[1..])
+            .copied()
+            .listed()?;
+        let start_variances = self
+            .start_variances
+            .iter()
+            .chain(&next.start_variances[1..])
+            .copied()
+            .listed()?;
         Self::checked(levels, start_variances)
     }
 
@@ -194,7 +205,10 @@ impl Grid {
     /// [`Error::StepCount`] for a grid of one step onto the clean end.
     pub fn without_clean_end(&self) -> Result<Self, Error> {
         if !self.end().is_clean() {
-            return Ok(self.clone());
+            return Ok(Self {
+                levels: self.levels[..].copy()?,
+                start_variances: self.start_variances[..].copy()?,
+            });
         }
         if self.steps() == 1 {
             return Err(Error::StepCount {

@@ -2,6 +2,7 @@
 
 use super::{Grid, MAX_STEPS, SigmaRange};
 use crate::error::{Error, require, require_positive};
+use crate::memory::Listed;
 use crate::schedule::NoiseSchedule;
 use crate::special::beta_quantile;
 
@@ -377,7 +378,7 @@ impl Grid {
     ) -> Result<Self, Error> {
         let range = range.into();
         require_finite(&range, Noisy::Finite)?;
-        let values = iddpm_values(range.ends());
+        let values = iddpm_values(range.ends())?;
         if !(1..=values.len()).contains(&steps) {
             return Err(Error::StepCount {
                 steps,
@@ -469,7 +470,7 @@ pub(super) fn check_beta(alpha: f64, beta: f64) -> Result<(), Error> {
 }
 
 /// The values u_j of iDDPM's table that lie in a range, from the noisy end.
-fn iddpm_values((max, min): (f64, f64)) -> Vec<f64> {
+fn iddpm_values((max, min): (f64, f64)) -> Result<Vec<f64>, Error> {
     const COUNT: usize = 1000;
     let alpha_bar = |j: usize| {
         let sine = libm::sin(0.5 * std::f64::consts::PI * j as f64 / COUNT as f64 / (0.008 + 1.0));
@@ -484,7 +485,7 @@ fn iddpm_values((max, min): (f64, f64)) -> Vec<f64> {
             value
         })
         .filter(|value| (min..=max).contains(value))
-        .collect();
+        .listed()?;
     found.reverse();
-    found
+    Ok(found)
 }

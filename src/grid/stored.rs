@@ -11,7 +11,9 @@ use crate::level::NoiseLevel;
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Form<'a> {
+    #[serde(deserialize_with = "crate::stored::lent")]
     levels: Cow<'a, [NoiseLevel]>,
+    #[serde(deserialize_with = "crate::stored::lent")]
     start_variances: Cow<'a, [f64]>,
 }
 

@@ -3,6 +3,7 @@
 use super::combination::{Weights, output_count, require_weight};
 use super::{Combination, Evaluation, Guidance, GuidanceWeight, MAX_OUTPUTS, Products};
 use crate::error::Error;
+use crate::memory::Copied;
 
 /// Several conditions: E = E_u + Σ s_i (E_i − E_u). Liu, Li, Du, Torralba and Tenenbaum (2022),
 /// "Compositional Visual Generation with Composable Diffusion Models".
@@ -39,7 +40,7 @@ impl Composed {
         }
         let rest = 1.0 - scales.iter().sum::<f64>();
         require_weight("1 less the sum of the scales", rest)?;
-        let mut weights = scales.to_vec();
+        let mut weights = scales.copy()?;
         weights.push(rest);
         Ok(Self { weights })
     }
@@ -145,7 +146,7 @@ impl WeightedSum {
         output_count(weights.len())?;
         Combination::weighted(weights)?;
         Ok(Self {
-            weights: weights.to_vec(),
+            weights: weights.copy()?,
         })
     }
 }

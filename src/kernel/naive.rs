@@ -4,6 +4,7 @@ use ndarray::{ArrayRef, Dimension};
 
 use super::{FillNoise, Form, Forms, Row, check};
 use crate::error::Error;
+use crate::memory::Listed;
 use crate::real::Real;
 
 /// A form with its coefficients in the element type.
@@ -69,10 +70,10 @@ pub(super) fn update<A: Real, D: Dimension>(
     }
     let per_sample = len / x.shape()[0];
     let mut finite = true;
-    let mut readers: Vec<_> = inputs.iter().map(|input| input.iter()).collect();
+    let mut readers: Vec<_> = inputs.iter().map(|input| input.iter()).listed()?;
     let mut ys = y.map(|y| y.iter_mut());
-    let mut values = vec![A::zero(); inputs.len()];
-    let mut z = vec![A::zero(); per_sample];
+    let mut values = crate::memory::repeated(A::zero(), inputs.len())?;
+    let mut z = crate::memory::repeated(A::zero(), per_sample)?;
     let mut drawn = None;
     for (index, x) in x.iter_mut().enumerate() {
         let (sample, element) = (index / per_sample, index % per_sample);

@@ -4,6 +4,7 @@ use ndarray::{ArrayRef, Dimension};
 
 use crate::element::ModelElement;
 use crate::error::{Error, require_shape};
+use crate::memory::Listed;
 use crate::real::Real;
 
 /// |target − Σ c_j·in_j|² of every sample, in f64, summed in row-major order.
@@ -18,8 +19,8 @@ pub(crate) fn squared_residuals<A: Real, D: Dimension>(
         require_shape("input", target.shape(), input.shape())?;
     }
     let per_sample = (target.len() / samples.max(1)).max(1);
-    let mut inputs: Vec<_> = terms.iter().map(|(c, input)| (*c, input.iter())).collect();
-    let mut sums = vec![0.0; samples];
+    let mut inputs: Vec<_> = terms.iter().map(|(c, input)| (*c, input.iter())).listed()?;
+    let mut sums = crate::memory::repeated(0.0, samples)?;
     for (index, value) in target.iter().enumerate() {
         let mean: f64 = inputs
             .iter_mut()

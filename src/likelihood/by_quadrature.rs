@@ -3,6 +3,7 @@
 use crate::error::{Error, require, require_length};
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::oracle::Oracle;
 use crate::posterior::DataErrors;
 
@@ -37,22 +38,22 @@ impl DataErrors {
     /// what the oracle refuses.
     pub fn by_quadrature(data: &impl Oracle, grid: &Grid) -> Result<Self, Error> {
         require_length("coordinates", 1, data.dim())?;
-        let (mean, covariance) = data.moments();
+        let (mean, covariance) = data.moments()?;
         let first = |values: &mut dyn Iterator<Item = f64>| values.next().unwrap_or(0.0);
         let mean = first(&mut mean.iter().copied());
         let variance = first(&mut covariance.iter().copied());
         let noisy = grid.levels().iter().filter(|level| !level.is_clean());
-        let levels: Vec<_> = noisy.copied().collect();
+        let levels: Vec<_> = noisy.copied().listed()?;
         let errors = levels
             .iter()
             .map(|level| error_at(data, (mean, variance), level));
-        let errors = errors.collect::<Result<Vec<f64>, Error>>()?;
+        let errors = errors.all_listed()?;
         // 1 − M/ρ².
         let moments = levels.iter().zip(&errors).map(|(level, error)| {
             let ratio = level.alpha() / level.sigma();
             (1.0 - error * ratio * ratio).max(0.0)
         });
-        let moments = moments.collect();
+        let moments = moments.listed()?;
         Self::new(1, mean * mean + variance, levels, errors)?.with_noise_moments(moments)
     }
 }

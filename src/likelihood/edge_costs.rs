@@ -7,6 +7,7 @@ use crate::error::{Error, require, require_all, require_length};
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
 use crate::memory;
+use crate::memory::Listed;
 use crate::posterior::{DataErrors, Kappa, StridedPosterior};
 
 /// The edge matrix: what each edge t → s between any two of a grid's levels costs in nats, what it
@@ -36,7 +37,7 @@ use crate::posterior::{DataErrors, Kappa, StridedPosterior};
 /// let decoder = Decoder::GaussianOptimal;
 /// let costs = EdgeCosts::new(&fine, Kappa::Ddpm, EdgeVariance::Optimal, &errors, decoder)?;
 /// let uniform = costs.bound(&[0, 25, 50, 75])?;
-/// let strides = costs.cheapest();
+/// let strides = costs.cheapest()?;
 /// assert!(strides.bound(4)?.nats() < uniform.nats());
 /// println!("{}", strides.grid(4)?);
 /// # Ok::<(), diffusion_sampler::Error>(())
@@ -135,7 +136,7 @@ impl EdgeCosts {
             grid: grid.clone(),
             edge,
             dim,
-            priors: priors.collect::<Result<_, Error>>()?,
+            priors: priors.all_listed()?,
             errors: errors_along,
             costs,
             ends: Ends::By(Decoder::Density(0.0)),
@@ -154,7 +155,7 @@ impl EdgeCosts {
             .iter()
             .map(|&error| decoder.nats(self.dim, error));
         Ok(Self {
-            decoders: nats.collect::<Result<_, Error>>()?,
+            decoders: nats.all_listed()?,
             ends: Ends::By(decoder),
             ..self
         })
@@ -170,7 +171,7 @@ impl EdgeCosts {
     pub fn with_pixels(self, pixels: &PixelCosts) -> Result<Self, Error> {
         require_length("pixel costs", self.errors.len(), pixels.levels())?;
         require_length("elements of the pixel costs", self.dim, pixels.dim)?;
-        let measured: Vec<f64> = pixels.at.iter().map(NoiseLevel::lambda).collect();
+        let measured: Vec<f64> = pixels.at.iter().map(NoiseLevel::lambda).listed()?;
         require_all(
             "lambda of the pixel costs",
             &measured,
@@ -244,7 +245,7 @@ impl EdgeCosts {
         let edges = path.windows(2).map(|pair| self.edge(pair[0], pair[1]));
         Bound {
             prior: at(&self.priors, path.first()),
-            edges: edges.flatten().collect(),
+            edges: edges.flatten().listed()?,
             decoder: at(&self.decoders, path.last()),
             dim: self.dim,
             likelihood: self.likelihood(),
@@ -261,7 +262,7 @@ impl EdgeCosts {
         self.require_path(path)?;
         let levels = self.grid.levels();
         let knots = path.iter().filter_map(|&level| levels.get(level));
-        let knots = knots.copied().chain([self.grid.end()]).collect();
+        let knots = knots.copied().chain([self.grid.end()]).listed()?;
         let start = path.first().copied().unwrap_or(0);
         let part = self.grid.section(start..self.grid.steps())?;
         Grid::from_levels(knots, part.start_variance())

@@ -5,6 +5,7 @@ use super::{Bound, Decoder, EdgeVariance};
 use crate::error::{Error, require, require_all, require_length, require_non_negative};
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::posterior::{Kappa, StridedPosterior};
 
 /// The variational bound on −ln p(x₀) for a grid: KL terms for all edges but the last, a decoder
@@ -60,9 +61,9 @@ impl Elbo {
                 variance.check(&posterior)?;
                 Ok(posterior)
             })
-            .collect::<Result<_, Error>>()?;
+            .all_listed()?;
         Ok(Self {
-            variances: vec![variance; edges.len()],
+            variances: crate::memory::repeated(variance, edges.len())?,
             edges,
             start: grid.start(),
             start_variance: grid.start_variance(),
@@ -105,7 +106,7 @@ impl Elbo {
             .zip(&self.variances)
             .zip(data_errors)
             .map(|((posterior, variance), &error)| variance.cost(posterior, dim, error))
-            .collect::<Result<_, Error>>()?;
+            .all_listed()?;
         Bound {
             prior: prior_cost(&self.start, self.start_variance, dim, second_moment)?,
             edges,

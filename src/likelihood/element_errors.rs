@@ -9,6 +9,7 @@ use crate::forward::diffuse;
 use crate::kernel;
 use crate::level::NoiseLevel;
 use crate::memory;
+use crate::memory::Copied;
 use crate::noise::NoiseSource;
 use crate::posterior::ElementErrors;
 use crate::real::Real;
@@ -60,7 +61,7 @@ where
     let mut standard_errors = memory::reserve(&[levels.len(), dim])?;
     for (index, level) in levels.iter().enumerate() {
         let form = model.prediction().data(level)?;
-        let mut x = data.to_owned();
+        let mut x = data.copy()?;
         diffuse(&mut x, &[*level], noise, index as u32)?;
         out.fill(A::unwritten());
         let query = Query::new(level);
@@ -68,7 +69,7 @@ where
             .denoise(&x, &query, &mut out)
             .map_err(RunError::Denoiser)?;
         kernel::find_non_finite::<A, A, D>(&out, index, "model output")?;
-        let mut moments = vec![Moments::default(); dim];
+        let mut moments = crate::memory::repeated(Moments::default(), dim)?;
         let estimates = x.iter().zip(out.iter()).zip(data.iter());
         for (place, ((x, o), x0)) in estimates.enumerate() {
             let miss = x0.widen() - form.of(x.widen(), o.widen());
@@ -77,7 +78,7 @@ where
         means.extend(moments.iter().map(|m| m.mean));
         standard_errors.extend(moments.iter().map(Moments::standard_error));
     }
-    let levels = levels.to_vec();
+    let levels = levels.copy()?;
     let built: Result<_, Error> =
         ElementErrors::with_standard_errors(dim, levels, means, standard_errors);
     Ok(built?)

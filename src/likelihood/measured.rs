@@ -7,6 +7,7 @@ use super::tally::mean_and_error;
 use super::{EdgeCosts, PixelCosts};
 use crate::error::{Error, require, require_length};
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::posterior::DataErrors;
 
 /// What a [`Measurement`](super::Measurement) has found: means over the data, and what they are the
@@ -54,7 +55,7 @@ impl Measured {
             costs.dim(),
             self.errors.dim(),
         )?;
-        let mut rows: Vec<f64> = self.squares.iter().map(|s| slopes.prior * s).collect();
+        let mut rows: Vec<f64> = self.squares.iter().map(|s| slopes.prior * s).listed()?;
         for (place, slope) in slopes.errors.iter().enumerate() {
             let index = self.index_of(costs, path, place)?;
             let column = self.by_row.columns().into_iter().nth(index);
@@ -74,7 +75,7 @@ impl Measured {
                 *sum += costs.get((index, deviation)).copied().unwrap_or(f64::NAN);
             }
         }
-        Ok(mean_and_error(&rows).1)
+        Ok(mean_and_error(rows.iter().copied()).1)
     }
 
     /// The measured level that a level of a path is.

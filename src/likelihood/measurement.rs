@@ -11,6 +11,7 @@ use crate::denoiser::Denoiser;
 use crate::error::{Error, RunError, require, require_all};
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
+use crate::memory::{Copied, Listed};
 use crate::real::Real;
 
 /// Measures what a model knows at each of a list of levels, in one pass over data: M_t = E|x₀ −
@@ -43,7 +44,7 @@ use crate::real::Real;
 /// let truth = Gaussian::centred(4, 0.25)?;
 /// let data = truth.sample(500, &mut SmallRng::seed_from_u64(1))?;
 /// let mut model = truth.denoiser(Prediction::Noise);
-/// let measured = Measurement::at(&grid).of(&data, &mut model)?;
+/// let measured = Measurement::at(&grid)?.of(&data, &mut model)?;
 /// for (level, (m, error)) in measured.errors().levels().iter().zip(
 ///     measured.errors().errors().iter().zip(measured.errors().standard_errors()),
 /// ) {
@@ -74,16 +75,16 @@ pub(super) struct Pixels {
 
 impl Measurement {
     /// A measurement at the knots of a grid but its clean end.
-    pub fn at(grid: &Grid) -> Self {
+    pub fn at(grid: &Grid) -> Result<Self, Error> {
         let noisy = grid.levels().iter().filter(|level| !level.is_clean());
-        Self {
-            levels: noisy.copied().collect(),
+        Ok(Self {
+            levels: noisy.copied().listed()?,
             draws: 1,
             seed: 0,
             batch: usize::MAX,
             clip: None,
             pixels: None,
-        }
+        })
     }
 
     /// The same with so many draws of the noise for each row and level. They make the mean more
@@ -151,7 +152,7 @@ impl Measurement {
             |_, deviation| deviation.is_finite() && deviation >= 1e-50,
             "finite and at least 1e-50",
         )?;
-        let deviations = deviations.to_vec();
+        let deviations = deviations.copy()?;
         Ok(Self {
             pixels: Some(Pixels { bins, deviations }),
             ..self

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::grid::Grid;
+use crate::memory::Listed;
 use crate::oracle::{Gaussian, Scales};
 use crate::posterior::DataErrors;
 
@@ -31,7 +32,7 @@ impl DataErrors {
     pub fn of_gaussian(data: &Gaussian, grid: &Grid) -> Result<Self, Error> {
         let (variances, dim) = (data.variances(), data.mean().len());
         let noisy = grid.levels().iter().filter(|level| !level.is_clean());
-        let levels: Vec<_> = noisy.copied().collect();
+        let levels: Vec<_> = noisy.copied().listed()?;
         let (mut errors, mut moments) = (Vec::new(), Vec::new());
         for level in &levels {
             let scales = Scales::of(level)?;

@@ -18,7 +18,7 @@ impl EdgeCosts {
         self.require_path(path)?;
         let levels = self.levels();
         let (kind, dim) = (self.edge, self.dim());
-        let mut errors = Vec::with_capacity(path.len());
+        let mut errors = crate::memory::reserve(&[path.len()])?;
         for pair in path.windows(2) {
             let posterior = StridedPosterior::new(levels[pair[0]], levels[pair[1]], kind.kappa)?;
             let error = self.errors[pair[0]];

@@ -36,7 +36,7 @@ impl EdgeCosts {
     ///
     /// Watson, Ho, Norouzi and Chan (2021), "Learning to Efficiently Sample from Diffusion
     /// Probabilistic Models".
-    pub fn cheapest(&self) -> Strides<'_> {
+    pub fn cheapest(&self) -> Result<Strides<'_>, Error> {
         self.search(0, self.levels().len())
     }
 
@@ -50,27 +50,27 @@ impl EdgeCosts {
     pub fn cheapest_from(&self, start: usize, steps: usize) -> Result<Strides<'_>, Error> {
         self.require_level(start)?;
         require_steps(steps, self.levels().len() - start)?;
-        Ok(self.search(start, steps))
+        self.search(start, steps)
     }
 
-    fn search(&self, start: usize, steps: usize) -> Strides<'_> {
+    fn search(&self, start: usize, steps: usize) -> Result<Strides<'_>, Error> {
         let count = self.levels().len();
         let prior = self.prior(start).unwrap_or(f64::INFINITY);
-        let mut reached = vec![f64::INFINITY; count];
+        let mut reached = crate::memory::repeated(f64::INFINITY, count)?;
         if let Some(first) = reached.get_mut(start) {
             *first = 0.0;
         }
         let mut strides = Strides {
             costs: self,
             start,
-            best: Vec::with_capacity(steps),
+            best: crate::memory::reserve(&[steps])?,
             before: Vec::new(),
         };
         for edges in 0..steps {
             if edges > 0 {
-                let (next, before) = self.one_more(&reached);
+                let (next, before) = self.one_more(&reached)?;
                 reached = next;
-                strides.before.push(before);
+                crate::memory::push(&mut strides.before, before)?;
             }
             let ends = reached.iter().enumerate().map(|(level, cost)| {
                 let end = self.decoder(level).unwrap_or(f64::INFINITY);
@@ -79,13 +79,13 @@ impl EdgeCosts {
             let best = ends.min_by(|a, b| a.0.total_cmp(&b.0));
             strides.best.push(best.unwrap_or((f64::INFINITY, start)));
         }
-        strides
+        Ok(strides)
     }
 
     /// The cheapest ways to each level with one edge more, and the level before it.
-    fn one_more(&self, reached: &[f64]) -> (Vec<f64>, Vec<u32>) {
-        let mut next = vec![f64::INFINITY; reached.len()];
-        let mut before = vec![0; reached.len()];
+    fn one_more(&self, reached: &[f64]) -> Result<(Vec<f64>, Vec<u32>), Error> {
+        let mut next = crate::memory::repeated(f64::INFINITY, reached.len())?;
+        let mut before = crate::memory::repeated(0, reached.len())?;
         for (from, &cost) in reached.iter().enumerate() {
             let row = self.row(from).filter(|_| cost < f64::INFINITY);
             let ends = next.iter_mut().zip(&mut before).skip(from + 1);
@@ -97,7 +97,7 @@ impl EdgeCosts {
                 }
             }
         }
-        (next, before)
+        Ok((next, before))
     }
 }
 

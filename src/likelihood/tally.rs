@@ -14,6 +14,7 @@ use crate::forward::diffuse;
 use crate::kernel::squared_residuals;
 use crate::level::NoiseLevel;
 use crate::memory;
+use crate::memory::{Copied, Listed};
 use crate::noise::KeyedNoise;
 use crate::plan::{Step, Store, Update};
 use crate::posterior::DataErrors;
@@ -80,7 +81,7 @@ impl Tally {
             return Err(Error::StatefulGuidance { guidance }.into());
         }
         let part = data.slice_axis(Axis(0), Slice::from(rows.clone()));
-        let mut machine = Machine::new(part.to_owned(), 1)?;
+        let mut machine = Machine::new(part.copy()?, 1)?;
         let mut noise = KeyedNoise::new(options.seed).with_first_sample(rows.start as u64)?;
         let count = options.levels.len() as u32;
         let share = 1.0 / f64::from(options.draws);
@@ -137,10 +138,7 @@ impl Tally {
     pub(super) fn finish(self, options: &Measurement) -> Result<Measured, Error> {
         let samples = self.samples() as f64;
         let second_moment = self.squares.iter().sum::<f64>() / samples;
-        let of_rows = |column: ndarray::ArrayView1<'_, f64>| {
-            let values: Vec<f64> = column.to_vec();
-            mean_and_error(&values)
-        };
+        let of_rows = |column: ndarray::ArrayView1<'_, f64>| mean_and_error(column.iter().copied());
         let (errors, standard_errors) = self.by_row.columns().into_iter().map(of_rows).unzip();
         let moments = self.noise_by_row.columns().into_iter().map(|column| {
             let (mean, _) = of_rows(column);
@@ -148,7 +146,7 @@ impl Tally {
         });
         let errors = DataErrors::new(self.dim, second_moment, options.levels.clone(), errors)?
             .with_standard_errors(standard_errors)?
-            .with_noise_moments(moments.collect())?;
+            .with_noise_moments(moments.listed()?)?;
         let pixels = options.pixels.clone().map(|pixels| {
             PixelCosts::new(pixels, self.dim, options.levels.clone(), self.pixels_by_row)
         });
@@ -179,9 +177,9 @@ fn add_column(sums: &mut Array2<f64>, (first, column): (usize, usize), share: f6
 }
 
 /// The mean of at least two values and its standard error.
-pub(super) fn mean_and_error(values: &[f64]) -> (f64, f64) {
+pub(super) fn mean_and_error(values: impl ExactSizeIterator<Item = f64> + Clone) -> (f64, f64) {
     let count = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / count;
-    let squares: f64 = values.iter().map(|v| (v - mean) * (v - mean)).sum();
+    let mean = values.clone().sum::<f64>() / count;
+    let squares: f64 = values.map(|v| (v - mean) * (v - mean)).sum();
     (mean, (squares / (count - 1.0) / count).sqrt())
 }

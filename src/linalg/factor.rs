@@ -1,6 +1,8 @@
 //! Factors of symmetric matrices: what is kept as FFᵀ has no negative eigenvalue.
 
 use super::{MAX_SWEEPS, axpy, dot, identity, rotate_rows, small_tangent};
+use crate::error::Error;
+use crate::memory::Listed;
 
 /// Rotates the rows of A, of shape \[d, n\], until they are orthogonal; `record`, \[d, d\], is
 /// rotated with them. Returns whether anything was.
@@ -45,23 +47,23 @@ pub(crate) fn principal_axes(
     mut factor: Vec<f64>,
     d: usize,
     n: usize,
-) -> (Vec<f64>, Option<Vec<f64>>) {
+) -> Result<(Vec<f64>, Option<Vec<f64>>), Error> {
     let mut columns = n;
     if n > d {
-        lower_factor(&mut factor, d, n);
+        lower_factor(&mut factor, d, n)?;
         let kept = factor.chunks_exact(n).flat_map(|row| &row[..d]);
-        factor = kept.copied().collect();
+        factor = kept.copied().listed()?;
         columns = d;
     }
-    let mut vectors = identity(d);
+    let mut vectors = identity(d)?;
     let rotated = orthogonal_rows(&mut factor, (d, columns), Some(&mut vectors));
     let values = factor.chunks_exact(columns).map(|row| dot(row, row));
-    (values.collect(), rotated.then_some(vectors))
+    Ok((values.listed()?, rotated.then_some(vectors)))
 }
 
 /// Rotates the columns of M, of shape \[m, n\] with m ≤ n, by Householder reflections until it is
 /// lower triangular: MMᵀ stays, and the columns from m on are 0.
-pub(crate) fn lower_factor(matrix: &mut [f64], m: usize, n: usize) {
+pub(crate) fn lower_factor(matrix: &mut [f64], m: usize, n: usize) -> Result<(), Error> {
     for i in 0..m {
         let (head, below) = matrix.split_at_mut((i + 1) * n);
         let row = &mut head[i * n + i..];
@@ -76,7 +78,7 @@ pub(crate) fn lower_factor(matrix: &mut [f64], m: usize, n: usize) {
             row[0] = f64::NAN;
             continue;
         }
-        let scaled: Vec<f64> = row.iter().map(|v| v / large).collect();
+        let scaled: Vec<f64> = row.iter().map(|v| v / large).listed()?;
         let norm = dot(&scaled, &scaled).sqrt();
         let mut reflector = scaled;
         // Away from cancellation: v = a + sign(a₀)|a|e₀.
@@ -91,6 +93,7 @@ pub(crate) fn lower_factor(matrix: &mut [f64], m: usize, n: usize) {
             axpy(factor, &reflector, other);
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -107,8 +110,8 @@ mod tests {
             for v in &mut f[..n] {
                 *v *= 1e-9;
             }
-            let (values, axes) = principal_axes(f.clone(), d, n);
-            let axes = axes.unwrap_or_else(|| identity(d));
+            let (values, axes) = principal_axes(f.clone(), d, n).unwrap();
+            let axes = axes.unwrap_or_else(|| identity(d).unwrap());
             for i in 0..d {
                 for j in 0..d {
                     let expected = dot(&f[i * n..(i + 1) * n], &f[j * n..(j + 1) * n]);
@@ -131,7 +134,7 @@ mod tests {
     fn what_is_not_finite_stays_so_in_the_columns_that_are_kept() {
         for value in [f64::INFINITY, f64::NAN] {
             let mut f = vec![1.0, 0.5, value, 0.3];
-            lower_factor(&mut f, 1, 4);
+            lower_factor(&mut f, 1, 4).unwrap();
             assert!(!f[0].is_finite() && f[1..] == [0.0; 3], "{f:?}");
         }
     }
@@ -142,7 +145,7 @@ mod tests {
             let mut f = matrix(n, (m * n) as u64);
             f.truncate(m * n);
             let before = f.clone();
-            lower_factor(&mut f, m, n);
+            lower_factor(&mut f, m, n).unwrap();
             for i in 0..m {
                 assert!(f[i * n + i + 1..(i + 1) * n].iter().all(|v| *v == 0.0));
                 for j in 0..m {

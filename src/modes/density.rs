@@ -1,5 +1,7 @@
 //! Noise added to weighted points: the new density on an even grid.
 
+use crate::error::Error;
+use crate::memory::{self, Listed};
 use ndarray::Array2;
 
 use super::REACH;
@@ -13,9 +15,20 @@ struct Grid {
     intervals: usize,
 }
 
-/// A grid has too wide a spacing for a noise: how many intervals would be as wide as it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct TooCoarse(pub(super) usize);
+/// Why there is no density on a new grid.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum NoDensity {
+    /// The grid has too wide a spacing for the noise: how many intervals would be as wide as it.
+    TooCoarse(usize),
+    /// There is no memory for it.
+    Refused(Error),
+}
+
+impl From<Error> for NoDensity {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
 
 impl Grid {
     /// The grid that holds the points along one axis, with their noise. Its spacing is at most two
@@ -25,7 +38,7 @@ impl Grid {
         axis: usize,
         noise: f64,
         intervals: usize,
-    ) -> Result<Self, TooCoarse> {
+    ) -> Result<Self, NoDensity> {
         let heaviest = points.weights.iter().fold(0.0, |w: f64, v| w.max(*v));
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for (x, w) in points.x.column(axis).iter().zip(&points.weights) {
@@ -37,7 +50,7 @@ impl Grid {
         let width = high - low + 2.0 * reach;
         let spacing = width / intervals as f64;
         if spacing > 2.0 * noise {
-            return Err(TooCoarse((width / noise).ceil() as usize));
+            return Err(NoDensity::TooCoarse((width / noise).ceil() as usize));
         }
         Ok(Self {
             first: low - reach,
@@ -93,25 +106,25 @@ impl Grid {
         add(middle, top);
     }
 
-    fn nodes(&self) -> Vec<(f64, f64)> {
-        (0..=self.intervals).map(|i| (self.at(i), 0.0)).collect()
+    fn nodes(&self) -> Result<Vec<(f64, f64)>, Error> {
+        Ok((0..=self.intervals).map(|i| (self.at(i), 0.0)).listed()?)
     }
 }
 
 /// Points, and how many products it took to make them.
-pub(super) type Spread<T> = Result<(T, f64), TooCoarse>;
+pub(super) type Spread<T> = Result<(T, f64), NoDensity>;
 
 /// The points after noise of this deviation, on a new grid.
 pub(super) fn spread(points: &Points, noise: f64, intervals: usize) -> Spread<Points> {
     let first = Grid::around(points, 0, noise, intervals)?;
     let mut work = points.weights.len() as f64 * first.within_reach(noise);
     if points.x.ncols() == 1 {
-        let mut weights = vec![0.0; intervals + 1];
+        let mut weights = memory::repeated(0.0, intervals + 1)?;
         for (x, w) in points.x.iter().zip(&points.weights) {
             first.kernel(*x, noise, |node, share| weights[node] += w * share);
         }
         let spread = Points {
-            x: Array2::from_shape_fn((intervals + 1, 1), |(i, _)| first.at(i)),
+            x: memory::square_of((intervals + 1, 1), |(i, _)| first.at(i))?,
             weights,
             source: Source::Even(first.spacing),
         };
@@ -120,8 +133,8 @@ pub(super) fn spread(points: &Points, noise: f64, intervals: usize) -> Spread<Po
     let second = Grid::around(points, 1, noise, intervals)?;
     work *= second.within_reach(noise);
     let columns = intervals + 1;
-    let mut weights = vec![0.0; columns * columns];
-    let mut row = Vec::new();
+    let mut weights = memory::repeated(0.0, columns * columns)?;
+    let mut row = memory::reserve(&[columns])?;
     for (x, w) in points.x.rows().into_iter().zip(&points.weights) {
         row.clear();
         second.kernel(x[1], noise, |node, share| row.push((node, share)));
@@ -132,9 +145,9 @@ pub(super) fn spread(points: &Points, noise: f64, intervals: usize) -> Spread<Po
             }
         });
     }
-    let spread = product(&first.nodes(), &second.nodes(), |i, j| {
+    let spread = product(&first.nodes()?, &second.nodes()?, |i, j| {
         weights[i * columns + j]
-    });
+    })?;
     Ok((spread, work))
 }
 
@@ -148,11 +161,11 @@ pub(super) fn spread_joint(
 ) -> Spread<(Points, Array2<f64>)> {
     let grid = Grid::around(points, 0, noise, intervals)?;
     let work = points.weights.len() as f64 * grid.within_reach(noise);
-    let mut order: Vec<usize> = (0..points.weights.len()).collect();
+    let mut order: Vec<usize> = (0..points.weights.len()).listed()?;
     let held = |i: usize| slot[[i, 0]];
     order.sort_unstable_by(|&a, &b| held(a).total_cmp(&held(b)));
     let (mut x, mut weights, mut kept) = (Vec::new(), Vec::new(), Vec::new());
-    let mut density = vec![0.0; intervals + 1];
+    let mut density = memory::repeated(0.0, intervals + 1)?;
     for class in order.chunk_by(|&a, &b| held(a) == held(b)) {
         density.fill(0.0);
         for &i in class {
@@ -163,9 +176,9 @@ pub(super) fn spread_joint(
         }
         for (node, &w) in density.iter().enumerate() {
             if w > NEGLIGIBLE {
-                x.push([grid.at(node)]);
-                weights.push(w);
-                kept.push([held(class[0])]);
+                memory::push(&mut x, [grid.at(node)])?;
+                memory::push(&mut weights, w)?;
+                memory::push(&mut kept, [held(class[0])])?;
             }
         }
     }

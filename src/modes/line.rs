@@ -5,18 +5,19 @@ use super::panels::tails;
 use super::points::{Points, Source};
 use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::oracle::{GaussianMixture, Oracle};
 
 /// Weights below this share decide nothing of a distance.
 const NEGLIGIBLE: f64 = 1e-18;
 
 /// W₁ and W₂ by the coupling of quantiles.
-pub(super) fn distances(points: &Points, line: &Line) -> [f64; 2] {
-    let x: Vec<f64> = points.x.iter().copied().collect();
+pub(super) fn distances(points: &Points, line: &Line) -> Result<[f64; 2], Error> {
+    let x: Vec<f64> = points.x.iter().copied().listed()?;
     let w = &points.weights;
-    let mut order: Vec<usize> = (0..w.len()).collect();
-    order.sort_by(|&a, &b| x[a].total_cmp(&x[b]));
-    let masses = masses_beside(points, &order);
+    let mut order: Vec<usize> = (0..w.len()).listed()?;
+    order.sort_unstable_by(|&a, &b| x[a].total_cmp(&x[b]).then(a.cmp(&b)));
+    let masses = masses_beside(points, &order)?;
     let (mut first, mut second, mut guess) = (0.0, 0.0, f64::NEG_INFINITY);
     for (&i, (below, above)) in order.iter().zip(masses) {
         if w[i] <= NEGLIGIBLE || below <= 0.0 || above <= 0.0 {
@@ -27,21 +28,21 @@ pub(super) fn distances(points: &Points, line: &Line) -> [f64; 2] {
         first += w[i] * miss;
         second += w[i] * miss * miss;
     }
-    [first, second.sqrt()]
+    Ok([first, second.sqrt()])
 }
 
 /// The mass below and above each point, in the order of their values: that of the source, exactly,
 /// where the map rises, and sums of weights otherwise.
-fn masses_beside(points: &Points, order: &[usize]) -> Vec<(f64, f64)> {
+fn masses_beside(points: &Points, order: &[usize]) -> Result<Vec<(f64, f64)>, Error> {
     let w = &points.weights;
     // Where nothing weighs, rounding may exchange neighbours.
     let heavy = order.iter().filter(|i| w[**i] > NEGLIGIBLE);
     let rises = heavy.clone().zip(heavy.skip(1)).all(|(a, b)| a < b);
-    match &points.source {
-        Source::Panels { z, .. } if rises => order.iter().map(|&i| tails(z[i])).collect(),
-        Source::Even(_) if rises => cumulated(w, order, |i| beyond_half(w, i)),
-        _ => cumulated(w, order, |_| 0.0),
-    }
+    Ok(match &points.source {
+        Source::Panels { z, .. } if rises => order.iter().map(|&i| tails(z[i])).listed()?,
+        Source::Even(_) if rises => cumulated(w, order, |i| beyond_half(w, i))?,
+        _ => cumulated(w, order, |_| 0.0)?,
+    })
 }
 
 /// Mass up to a node beyond half of its own: Euler and Maclaurin's next two terms, on an even grid.
@@ -54,8 +55,12 @@ fn beyond_half(w: &[f64], i: usize) -> f64 {
     (at(-1) - at(1)) / 24.0 + third / 1440.0
 }
 
-fn cumulated(w: &[f64], order: &[usize], beyond: impl Fn(usize) -> f64) -> Vec<(f64, f64)> {
-    let mut masses = vec![(0.0, 0.0); order.len()];
+fn cumulated(
+    w: &[f64],
+    order: &[usize],
+    beyond: impl Fn(usize) -> f64,
+) -> Result<Vec<(f64, f64)>, Error> {
+    let mut masses = crate::memory::repeated((0.0, 0.0), order.len())?;
     let mut sum = 0.0;
     for (&i, (below, _)) in order.iter().zip(&mut masses) {
         *below = sum + 0.5 * w[i] + beyond(i);
@@ -66,7 +71,7 @@ fn cumulated(w: &[f64], order: &[usize], beyond: impl Fn(usize) -> f64) -> Vec<(
         *above = sum + 0.5 * w[i] - beyond(i);
         sum += w[i];
     }
-    masses
+    Ok(masses)
 }
 
 /// KL of the image of a smooth density in one dimension: the source's density over the map's slope.

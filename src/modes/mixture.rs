@@ -1,6 +1,8 @@
 //! The distribution function of a mixture in one dimension, and its inverse.
 
+use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::oracle::GaussianMixture;
 
 /// A mixture's components at one level: weight, mean, deviation.
@@ -10,16 +12,16 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(truth: &GaussianMixture, level: &NoiseLevel) -> Self {
+    pub(super) fn new(truth: &GaussianMixture, level: &NoiseLevel) -> Result<Self, Error> {
         let (alpha, sigma) = (level.alpha(), level.sigma());
         let parts = truth.weights().iter().zip(truth.components());
         let parts = parts.map(|(w, component)| {
             let variance = alpha * alpha * component.variances()[0] + sigma * sigma;
             (*w, alpha * component.mean()[0], variance.sqrt())
         });
-        Self {
-            parts: parts.collect(),
-        }
+        Ok(Self {
+            parts: parts.listed()?,
+        })
     }
 
     /// √E\[x²\].
@@ -101,7 +103,7 @@ mod tests {
             Gaussian::isotropic(&[2.0], 0.25).unwrap(),
         ];
         let data = GaussianMixture::new(&[0.3, 0.7], modes, vec![0, 1]).unwrap();
-        let line = Line::new(&data, &NoiseLevel::clean());
+        let line = Line::new(&data, &NoiseLevel::clean()).unwrap();
         for x in [-3.9, -3.2, -3.0, -2.6, 0.4, 1.0, 2.0, 4.0, 6.0] {
             let (below, above) = (line.tail(x, -1.0), line.tail(x, 1.0));
             assert!((below + above - 1.0).abs() < 1e-15);
@@ -118,7 +120,7 @@ mod tests {
             vec![Gaussian::isotropic(&[1.0], 4.0).unwrap()],
             vec![0],
         );
-        let line = Line::new(&one.unwrap(), &NoiseLevel::clean());
+        let line = Line::new(&one.unwrap(), &NoiseLevel::clean()).unwrap();
         let found = line.quantile(0.975, 0.025, 0.0);
         assert!((found - (1.0 + 2.0 * 1.959_963_984_540_054)).abs() < 1e-13);
     }

@@ -23,16 +23,18 @@ mod report;
 
 pub use report::ModeReport;
 
+use crate::memory::Copied;
 use ndarray::{Array2, Ix2};
 
 use crate::denoiser::Denoiser;
 use crate::error::{Error, RunError, require_positive};
 use crate::guidance::Guidance;
+use crate::memory::Listed;
 use crate::noise::{NoiseKey, NoiseSource};
 use crate::oracle::{GaussianMixture, Oracle};
 use crate::run::{Instruction, Machine};
 use crate::sampler::Sampler;
-use density::{Spread, TooCoarse};
+use density::{NoDensity, Spread};
 use points::Points;
 
 /// Half the width of the grid of x_T, in its deviations: what lies beyond is 2e-19.
@@ -93,7 +95,7 @@ pub(crate) fn report<M: Denoiser<f64, Ix2> + ?Sized>(
         let mut report = ModeReport::new(&points, truth, &sampler.plan().end())?;
         if let Some(last) = &last {
             report.compare(last);
-            report = report.with_unseen(&points, truth, &sampler.plan().end());
+            report = report.with_unseen(&points, truth, &sampler.plan().end())?;
         }
         let compared = last.is_some();
         let more = 2 * intervals <= most && method.growth(dim) * work <= MOST_WORK;
@@ -116,9 +118,9 @@ fn refined<M: Denoiser<f64, Ix2> + ?Sized>(
     let end = sampler.plan().end();
     let deviation = sampler.start_variance().sqrt();
     let refined = panels::refine(deviation, (truth, &end), tolerance, |z| {
-        let x = Array2::from_shape_fn((z.len(), 1), |(i, _)| z[i]);
-        let x = pushed(sampler, model, x)?;
-        Ok::<_, RunError<M::Error>>(x.iter().copied().collect())
+        let x = crate::memory::square_of((z.len(), 1), |(i, _)| z[i]);
+        let x = pushed(sampler, model, x?)?;
+        Ok::<_, RunError<M::Error>>(x.iter().copied().listed()?)
     })?;
     let mut report = ModeReport::new(&refined.fine, truth, &end)?;
     report.compare(&ModeReport::new(&refined.coarse, truth, &end)?);
@@ -179,7 +181,7 @@ fn method_of(sampler: &Sampler, guidance: &dyn Guidance, dim: usize) -> Result<M
     if guidance.is_stateful() {
         return refuse("guidance memories of a stochastic plan", 1, "none");
     }
-    let live = plan.stages().zip(plan.live_after());
+    let live = plan.stages().zip(plan.live_after()?);
     let noisy = live.filter(|(stage, _)| stage.update.noise != 0.0);
     let kept = |live: Vec<bool>| live.into_iter().filter(|live| *live).count();
     let slots = noisy.map(|(_, live)| kept(live)).max().unwrap_or(0);
@@ -213,12 +215,12 @@ fn evenly<M: Denoiser<f64, Ix2> + ?Sized>(
     model: &mut M,
     (dim, intervals): (usize, usize),
 ) -> Result<Even, RunError<M::Error>> {
-    let start = Points::of_normal(dim, intervals, sampler.start_variance().sqrt());
+    let start = Points::of_normal(dim, intervals, sampler.start_variance().sqrt())?;
     if sampler.plan().is_stochastic() {
         return pushed_with_noise(sampler, model, start, intervals);
     }
     let evaluations = start.weights.len() * sampler.plan().stages().count();
-    let x = pushed(sampler, model, start.x.clone())?;
+    let x = pushed(sampler, model, start.x.copy()?)?;
     Ok(Even::Done(
         Points { x, ..start },
         EVALUATION * evaluations as f64,
@@ -233,8 +235,8 @@ fn pushed_with_noise<M: Denoiser<f64, Ix2> + ?Sized>(
     intervals: usize,
 ) -> Result<Even, RunError<M::Error>> {
     let plan = sampler.plan();
-    let mut machine = Machine::new(points.x.clone(), plan.slots())?;
-    let mut live = plan.live_after().into_iter();
+    let mut machine = Machine::new(points.x.copy()?, plan.slots())?;
+    let mut live = plan.live_after()?.into_iter();
     let mut work = 0.0;
     for (index, step) in plan.steps().iter().enumerate() {
         for stage in 0..step.stages.len() {
@@ -251,11 +253,12 @@ fn pushed_with_noise<M: Denoiser<f64, Ix2> + ?Sized>(
             let slot = live.iter().position(|live| *live);
             match spread(points, (slots, slot), noise, intervals) {
                 Ok(((spread, slots), products)) => {
-                    machine = Machine::with_history(spread.x.clone(), slots, plan.slots())?;
+                    machine = Machine::with_history(spread.x.copy()?, slots, plan.slots())?;
                     points = spread;
                     work += products;
                 }
-                Err(TooCoarse(needed)) => return Ok(Even::TooCoarse(needed)),
+                Err(NoDensity::TooCoarse(needed)) => return Ok(Even::TooCoarse(needed)),
+                Err(NoDensity::Refused(error)) => return Err(error.into()),
             }
         }
     }

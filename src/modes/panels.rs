@@ -7,6 +7,7 @@ use super::mixture::Line;
 use super::points::{Points, Source, normal};
 use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::memory::{self, Listed};
 use crate::oracle::GaussianMixture;
 
 /// Nodes of a panel.
@@ -105,7 +106,7 @@ impl Tests<'_> {
     }
 
     fn integrate(&self, panel: &mut Panel) -> Result<(), Error> {
-        let mut sums = vec![0.0; 4 + self.truth.weights().len()];
+        let mut sums = memory::repeated(0.0, 4 + self.truth.weights().len())?;
         for (node, &x) in panel.x.iter().enumerate() {
             let z = self.z(panel, node);
             let weight = panel.half * self.rule.weights[node] * normal(z);
@@ -162,7 +163,7 @@ pub(super) fn refine<E: From<Error>>(
     tolerance: f64,
     mut push: impl FnMut(&[f64]) -> Result<Vec<f64>, E>,
 ) -> Result<Refined, E> {
-    let line = Line::new(truth, level);
+    let line = Line::new(truth, level)?;
     let scale = line.root_mean_square();
     let tests = Tests {
         truth,
@@ -174,14 +175,14 @@ pub(super) fn refine<E: From<Error>>(
     let width = 2.0 * REACH / PANELS as f64;
     let mut active: Vec<Panel> = (0..PANELS)
         .map(|k| panel(-REACH + (k as f64 + 0.5) * width, 0.5 * width))
-        .collect();
+        .listed()?;
     fill(&mut active, deviation, &tests, &mut push)?;
     let (mut done, mut parents, mut error) = (Vec::new(), Vec::new(), 0.0);
     for round in 0..ROUNDS {
         let mut halves: Vec<Panel> = active
             .iter()
             .flat_map(|p| [-0.5, 0.5].map(|side| panel(p.middle + side * p.half, 0.5 * p.half)))
-            .collect();
+            .listed()?;
         fill(&mut halves, deviation, &tests, &mut push)?;
         let last = round + 1 == ROUNDS || halves.len() > MOST;
         let mut kept = Vec::new();
@@ -189,10 +190,10 @@ pub(super) fn refine<E: From<Error>>(
             let moved = moved(parent, pair).max(tests.unseen(pair));
             if moved <= tolerance / 64.0 || last {
                 error += moved;
-                parents.push(parent.clone());
-                done.extend(pair.iter().cloned());
+                memory::push(&mut parents, parent.clone())?;
+                memory::extend(&mut done, pair.iter().cloned())?;
             } else {
-                kept.extend(pair.iter().cloned());
+                memory::extend(&mut kept, pair.iter().cloned())?;
             }
         }
         active = kept;
@@ -201,12 +202,13 @@ pub(super) fn refine<E: From<Error>>(
         }
     }
     let points = |mut panels: Vec<Panel>| {
-        panels.sort_by(|a, b| a.middle.total_cmp(&b.middle));
+        // No two have one middle.
+        panels.sort_unstable_by(|a, b| a.middle.total_cmp(&b.middle));
         collected(&panels, deviation, &tests)
     };
     Ok(Refined {
-        fine: points(done),
-        coarse: points(parents),
+        fine: points(done)?,
+        coarse: points(parents)?,
         error,
     })
 }
@@ -236,7 +238,7 @@ fn fill<E: From<Error>>(
     tests: &Tests<'_>,
     push: &mut impl FnMut(&[f64]) -> Result<Vec<f64>, E>,
 ) -> Result<(), E> {
-    let mut starts = Vec::with_capacity(panels.len() * NODES);
+    let mut starts = memory::reserve(&[panels.len() * NODES])?;
     for panel in panels.iter() {
         starts.extend((0..NODES).map(|node| deviation * tests.z(panel, node)));
     }
@@ -249,12 +251,15 @@ fn fill<E: From<Error>>(
 }
 
 /// All nodes in order, with the map's slope dx/dx_T at each.
-fn collected(panels: &[Panel], deviation: f64, tests: &Tests<'_>) -> Points {
-    let (mut x, mut weights, mut z, mut slopes) = (vec![], vec![], vec![], vec![]);
+fn collected(panels: &[Panel], deviation: f64, tests: &Tests<'_>) -> Result<Points, Error> {
+    let count = panels.len() * NODES;
+    let mut x = memory::zeros(ndarray::Dim([count, 1]))?;
+    let mut weights = memory::reserve(&[count])?;
+    let (mut z, mut slopes) = (memory::reserve(&[count])?, memory::reserve(&[count])?);
     for panel in panels {
         for node in 0..NODES {
             let at = tests.z(panel, node);
-            x.push([panel.x[node]]);
+            x[[weights.len(), 0]] = panel.x[node];
             weights.push(panel.half * tests.rule.weights[node] * normal(at));
             z.push(at);
             // Of the differences to the node itself: beside a large x the slope keeps its digits.
@@ -263,15 +268,15 @@ fn collected(panels: &[Panel], deviation: f64, tests: &Tests<'_>) -> Points {
             slopes.push(slope / (panel.half * deviation));
         }
     }
-    Points {
-        x: x.into(),
+    Ok(Points {
+        x,
         weights,
         source: Source::Panels {
             z,
             slopes,
             deviation,
         },
-    }
+    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Weighted points that stand for a distribution.
 
+use crate::error::Error;
+use crate::memory::{self, Listed};
 use ndarray::Array2;
 
 use super::REACH;
@@ -39,13 +41,13 @@ pub(super) fn normal(z: f64) -> f64 {
 
 impl Points {
     /// N(0, `deviation`² I) by the trapezoid rule with this many intervals along an axis.
-    pub(super) fn of_normal(dim: usize, intervals: usize, deviation: f64) -> Self {
+    pub(super) fn of_normal(dim: usize, intervals: usize, deviation: f64) -> Result<Self, Error> {
         if deviation == 0.0 {
-            return Self {
+            return Ok(Self {
                 x: Array2::zeros((1, dim)),
                 weights: vec![1.0],
                 source: Source::Scattered,
-            };
+            });
         }
         let spacing = 2.0 * REACH / intervals as f64;
         let half = (intervals / 2) as f64;
@@ -54,14 +56,16 @@ impl Points {
                 let z = spacing * (i as f64 - half);
                 (deviation * z, spacing * normal(z))
             })
-            .collect();
+            .listed()?;
         if dim == 1 {
-            let (x, weights): (Vec<f64>, Vec<f64>) = nodes.into_iter().unzip();
-            return Self {
-                x: Array2::from_shape_fn((x.len(), 1), |(i, _)| x[i]),
+            let x = nodes.iter().map(|node| node.0).listed()?;
+            let weights = nodes.iter().map(|node| node.1).listed()?;
+            let x: Vec<f64> = x;
+            return Ok(Self {
+                x: memory::square_of((x.len(), 1), |(i, _)| x[i])?,
                 weights,
                 source: Source::Even(deviation * spacing),
-            };
+            });
         }
         product(&nodes, &nodes, |i, j| nodes[i].1 * nodes[j].1)
     }
@@ -72,20 +76,20 @@ pub(super) fn product(
     first: &[(f64, f64)],
     second: &[(f64, f64)],
     weight: impl Fn(usize, usize) -> f64,
-) -> Points {
-    let (mut x, mut weights) = (Vec::new(), Vec::new());
+) -> Result<Points, Error> {
+    let (mut x, mut weights): (Vec<f64>, Vec<f64>) = (Vec::new(), Vec::new());
     for (i, a) in first.iter().enumerate() {
         for (j, b) in second.iter().enumerate() {
             let w = weight(i, j);
             if w > NEGLIGIBLE {
-                x.push([a.0, b.0]);
-                weights.push(w);
+                memory::append(&mut x, &[a.0, b.0])?;
+                memory::push(&mut weights, w)?;
             }
         }
     }
-    Points {
-        x: x.into(),
+    Ok(Points {
+        x: Array2::from_shape_vec((weights.len(), 2), x).map_err(|_| memory::too_large(&[0]))?,
         weights,
         source: Source::Scattered,
-    }
+    })
 }

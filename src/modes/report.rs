@@ -9,6 +9,7 @@ use super::mixture::Line;
 use super::points::Points;
 use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::memory::{Copied, Listed};
 use crate::oracle::{GaussianMixture, Oracle, frechet_distance};
 
 /// The exact distribution of a sampler's result in one or two dimensions, beside the mixture that
@@ -41,8 +42,11 @@ impl ModeReport {
         level: &NoiseLevel,
     ) -> Result<Self, Error> {
         let d = truth.dim();
-        let (mut mean, mut masses) = (vec![0.0; d], vec![0.0; truth.weights().len()]);
-        let mut point = vec![0.0; d];
+        let (mut mean, mut masses) = (
+            crate::memory::repeated(0.0, d)?,
+            crate::memory::repeated(0.0, truth.weights().len())?,
+        );
+        let mut point = crate::memory::repeated(0.0, d)?;
         let each = || points.x.rows().into_iter().zip(&points.weights);
         for (x, w) in each() {
             point.iter_mut().zip(x).for_each(|(p, x)| *p = *x);
@@ -59,25 +63,25 @@ impl ModeReport {
                 *c += w * ((x[i] - mean[i]) * (x[j] - mean[j]));
             }
         }
-        let (true_mean, true_covariance) = marginal(truth, level);
+        let (true_mean, true_covariance) = marginal(truth, level)?;
         let frechet = frechet_distance(&mean, &covariance, &true_mean, &true_covariance)?;
         let (wasserstein, kl) = match d {
             1 => {
-                let line = Line::new(truth, level);
+                let line = Line::new(truth, level)?;
                 let kl = divergence(points, truth, level)?;
-                (Some(distances(points, &line)), kl)
+                (Some(distances(points, &line)?), kl)
             }
             _ => (None, None),
         };
         Ok(Self {
-            points: points.x.clone(),
-            point_weights: points.weights.clone(),
+            points: points.x.copy()?,
+            point_weights: points.weights[..].copy()?,
             mean,
             covariance,
             true_mean,
             true_covariance,
             masses,
-            weights: truth.weights().to_vec(),
+            weights: truth.weights().copy()?,
             frechet,
             wasserstein,
             kl,
@@ -102,18 +106,18 @@ impl ModeReport {
         points: &Points,
         truth: &GaussianMixture,
         level: &NoiseLevel,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         if truth.dim() != 1 {
-            return self;
+            return Ok(self);
         }
-        let (line, x) = (Line::new(truth, level), points.x.column(0));
+        let (line, x) = (Line::new(truth, level)?, points.x.column(0));
         let gaps = points.weights.windows(2).zip(x.windows(2));
         let leaps = gaps.filter(|(_, x)| line.leaps(x[0].min(x[1]), x[0].max(x[1])));
         let unseen: f64 = leaps.map(|(w, _)| 0.5 * (w[0] + w[1])).sum();
-        Self {
+        Ok(Self {
             error: larger(self.error, unseen),
             ..self
-        }
+        })
     }
 
     /// Takes the change since a coarser report for the error.
@@ -222,12 +226,12 @@ fn larger(a: f64, b: f64) -> f64 {
 }
 
 /// Mean and covariance of the truth at a level.
-fn marginal(truth: &GaussianMixture, level: &NoiseLevel) -> (Vec<f64>, Array2<f64>) {
+fn marginal(truth: &GaussianMixture, level: &NoiseLevel) -> Result<(Vec<f64>, Array2<f64>), Error> {
     let (alpha, sigma) = (level.alpha(), level.sigma());
-    let (mean, covariance) = truth.moments();
+    let (mean, covariance) = truth.moments()?;
     let mut covariance = covariance * (alpha * alpha);
     covariance.diag_mut().mapv_inplace(|v| v + sigma * sigma);
-    (mean.iter().map(|m| alpha * m).collect(), covariance)
+    Ok((mean.iter().map(|m| alpha * m).listed()?, covariance))
 }
 
 /// Masses by mode, then moments and distances.

@@ -4,6 +4,7 @@ use super::affine::{AffineEstimate, Folded};
 use super::ranges;
 use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::memory::{self, Listed};
 use crate::oracle::Gaussian;
 use crate::plan::{MAX_SLOTS, Plan, Stage};
 
@@ -18,12 +19,12 @@ pub(super) fn propagate(
     estimate: impl Fn(usize, usize, &NoiseLevel) -> Estimates,
 ) -> Result<Vec<Gaussian>, Error> {
     let mut joints: Vec<Joint> = initial
-        .to_axes(initial.mean())
+        .to_axes(initial.mean())?
         .into_iter()
         .zip(initial.variances())
         .map(|(mean, variance)| Joint::new(plan.slots(), mean, variance.sqrt()))
-        .collect();
-    let mut states = Vec::with_capacity(plan.steps().len());
+        .listed()?;
+    let mut states = memory::reserve(&[plan.steps().len()])?;
     let mut stages = 0;
     for (index, step) in plan.steps().iter().enumerate() {
         for stage in &step.stages {
@@ -37,13 +38,16 @@ pub(super) fn propagate(
             }
             stages += 1;
         }
-        let (mut mean, mut variances) = (Vec::new(), Vec::new());
+        let (mut mean, mut variances) = (
+            memory::reserve(&[joints.len()])?,
+            memory::reserve(&[joints.len()])?,
+        );
         for joint in &joints {
             mean.push(joint.mean[0]);
             let variance = joint.factor[0][..joint.len].iter().map(|f| f * f).sum();
             variances.push(ranges::variance(index, variance)?);
         }
-        let state = initial.with_axes_of(&mean, &variances);
+        let state = initial.with_axes_of(&mean, &variances)?;
         ranges::require_means(index, state.mean())?;
         states.push(state);
     }

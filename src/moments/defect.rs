@@ -1,5 +1,7 @@
 //! How far each step misses the mean when x₀ is known.
 
+use crate::error::Error;
+use crate::memory::Listed;
 use crate::plan::{MAX_SLOTS, Plan, Step};
 
 impl Plan {
@@ -18,12 +20,12 @@ impl Plan {
     /// let flow = RectifiedFlow::new();
     /// let grid = Grid::trailing(&flow, 20)?;
     /// let plan = DpmSolverPlusPlus::new().plan(&Path::new(&flow, &grid)?)?;
-    /// assert!(plan.mean_defect().iter().all(|defect| *defect < 1e-12));
+    /// assert!(plan.mean_defect()?.iter().all(|defect| *defect < 1e-12));
     /// # Ok::<(), diffusion_sampler::Error>(())
     /// ```
-    pub fn mean_defect(&self) -> Vec<f64> {
+    pub fn mean_defect(&self) -> Result<Vec<f64>, Error> {
         if self.given() > 0 {
-            return vec![f64::INFINITY; self.steps().len()];
+            return Ok(crate::memory::repeated(f64::INFINITY, self.steps().len())?);
         }
         // Each value beside the sum of the magnitudes that it was made of.
         let mut slots = [(0.0f64, 0.0f64); MAX_SLOTS];
@@ -53,7 +55,7 @@ impl Plan {
                 miss / size
             }
         };
-        self.steps().iter().map(defect).collect()
+        Ok(self.steps().iter().map(defect).listed()?)
     }
 }
 

@@ -7,6 +7,7 @@ use super::ranges;
 use crate::error::Error;
 use crate::level::NoiseLevel;
 use crate::linalg;
+use crate::memory::{Copied, Listed};
 use crate::oracle::{Gaussian, Scales};
 use crate::plan::{Plan, Stage};
 
@@ -20,15 +21,15 @@ pub(super) fn propagate(
     rows: &[Option<Rows>],
     initial: &Gaussian,
 ) -> Result<Vec<Gaussian>, Error> {
-    let mut joint = Joint::new(plan.slots(), initial);
-    let mut stages = rows.iter().zip(plan.live_after());
-    let mut states = Vec::with_capacity(plan.steps().len());
+    let mut joint = Joint::new(plan.slots(), initial)?;
+    let mut stages = rows.iter().zip(plan.live_after()?);
+    let mut states = crate::memory::reserve(&[plan.steps().len()])?;
     for (index, step) in plan.steps().iter().enumerate() {
         for stage in &step.stages {
             let Some((row, live)) = stages.next() else {
                 continue;
             };
-            joint.apply(stage, &Maps::new(data, stage, row.as_ref()));
+            joint.apply(stage, &Maps::new(data, stage, row.as_ref())?)?;
             joint.forget(&live);
         }
         states.push(joint.state(index)?);
@@ -51,43 +52,44 @@ struct Maps {
 }
 
 impl Maps {
-    fn new(data: &[Gaussian], stage: &Stage, rows: Option<&Rows>) -> Self {
+    fn new(data: &[Gaussian], stage: &Stage, rows: Option<&Rows>) -> Result<Self, Error> {
         let dim = data.first().map_or(0, |data| data.mean().len());
-        match (rows, &stage.evaluate) {
+        Ok(match (rows, &stage.evaluate) {
             (Some((row, other)), Some(level)) => Self {
-                data: Map::weighted(data, row, level, dim),
+                data: Map::weighted(data, row, level, dim)?,
                 other: other
                     .as_ref()
-                    .map(|row| Map::weighted(data, row, level, dim)),
+                    .map(|row| Map::weighted(data, row, level, dim))
+                    .transpose()?,
                 own: other.map(|_| level.alpha()),
             },
             _ => Self {
-                data: Map::zero(dim),
+                data: Map::zero(dim)?,
                 other: None,
                 own: None,
             },
-        }
+        })
     }
 
     /// What is made of an update or a store.
-    fn folded(&self, folded: Folded) -> Map {
+    fn folded(&self, folded: Folded) -> Result<Map, Error> {
         let dim = self.data.offset.len();
-        let mut map = Map::zero(dim);
+        let mut map = Map::zero(dim)?;
         map.add(folded.data, &self.data);
         if let Some(other) = &self.other {
             map.add(folded.other, other);
         }
         map.add_state(folded.state);
-        map
+        Ok(map)
     }
 }
 
 impl Map {
-    fn zero(dim: usize) -> Self {
-        Self {
-            gain: vec![0.0; dim * dim],
-            offset: vec![0.0; dim],
-        }
+    fn zero(dim: usize) -> Result<Self, Error> {
+        Ok(Self {
+            gain: crate::memory::repeated(0.0, dim * dim)?,
+            offset: crate::memory::repeated(0.0, dim)?,
+        })
     }
 
     fn add(&mut self, weight: f64, map: &Self) {
@@ -103,17 +105,22 @@ impl Map {
     }
 
     /// state·x + Σ w_i D_i at a level.
-    fn weighted(data: &[Gaussian], row: &Weights, level: &NoiseLevel, dim: usize) -> Self {
+    fn weighted(
+        data: &[Gaussian],
+        row: &Weights,
+        level: &NoiseLevel,
+        dim: usize,
+    ) -> Result<Self, Error> {
         let scales = Scales::unchecked(level);
-        let mut map = Self::zero(dim);
+        let mut map = Self::zero(dim)?;
         for (gaussian, &weight) in data.iter().zip(&row.of) {
             if weight != 0.0 {
                 gaussian.add_spectral(weight, |v| scales.gain(v), &mut map.gain);
-                gaussian.add_share(weight, &scales, &mut map.offset);
+                gaussian.add_share(weight, &scales, &mut map.offset)?;
             }
         }
         map.add_state(row.state);
-        map
+        Ok(map)
     }
 }
 
@@ -133,36 +140,36 @@ struct Joint {
 }
 
 impl Joint {
-    fn new(slots: usize, initial: &Gaussian) -> Self {
+    fn new(slots: usize, initial: &Gaussian) -> Result<Self, Error> {
         let dim = initial.mean().len();
-        Self {
+        Ok(Self {
             dim,
             columns: dim,
             state: Part {
-                mean: initial.mean().to_vec(),
-                factor: initial.factor(),
+                mean: initial.mean().copy()?,
+                factor: initial.factor()?,
             },
             slots: vec![None; slots],
-        }
+        })
     }
 
     /// gain·part + offset.
-    fn image(&self, map: &Map, part: &Part) -> Part {
+    fn image(&self, map: &Map, part: &Part) -> Result<Part, Error> {
         let (d, n) = (self.dim, self.columns);
-        let (mut mean, mut factor) = (map.offset.clone(), vec![0.0; d * n]);
+        let (mut mean, mut factor) = (map.offset[..].copy()?, crate::memory::repeated(0.0, d * n)?);
         let gains = map.gain.chunks_exact(d);
         for ((gains, mean), row) in gains.zip(&mut mean).zip(factor.chunks_exact_mut(n)) {
             *mean += linalg::dot(gains, &part.mean);
             linalg::add_rows(&part.factor, |k| gains[k], row);
         }
-        Part { mean, factor }
+        Ok(Part { mean, factor })
     }
 
     /// The distribution after an update.
-    fn apply(&mut self, stage: &Stage, maps: &Maps) {
+    fn apply(&mut self, stage: &Stage, maps: &Maps) -> Result<(), Error> {
         let update = &stage.update;
-        let map = maps.folded(Folded::update(update, maps.own));
-        let mut next = self.image(&map, &self.state);
+        let map = maps.folded(Folded::update(update, maps.own))?;
+        let mut next = self.image(&map, &self.state)?;
         for &(slot, weight) in &update.history {
             if let Some(part) = &self.slots[slot] {
                 linalg::axpy(weight, &part.mean, &mut next.mean);
@@ -171,12 +178,13 @@ impl Joint {
         }
         if let (Some(store), Some((slot, on_state, on_data))) = (&update.store, stage.stored()) {
             let kept = Folded::store(store, (on_state, on_data), maps.own);
-            self.slots[slot] = Some(self.image(&maps.folded(kept), &self.state));
+            self.slots[slot] = Some(self.image(&maps.folded(kept)?, &self.state)?);
         }
         self.state = next;
         if update.noise != 0.0 {
-            self.add_noise(update.noise);
+            self.add_noise(update.noise)?;
         }
+        Ok(())
     }
 
     /// Drops the slots that nothing reads any more.
@@ -194,11 +202,11 @@ impl Joint {
 
     /// New normals in columns of their own. Columns are taken together again where there are more
     /// than twice as many as rows.
-    fn add_noise(&mut self, noise: f64) {
+    fn add_noise(&mut self, noise: f64) -> Result<(), Error> {
         let (d, n) = (self.dim, self.columns);
         self.columns = n + d;
         for part in self.parts_mut() {
-            let mut wide = vec![0.0; d * (n + d)];
+            let mut wide = crate::memory::repeated(0.0, d * (n + d))?;
             let rows = wide.chunks_exact_mut(n + d);
             for (wide, row) in rows.zip(part.factor.chunks_exact(n)) {
                 wide[..n].copy_from_slice(row);
@@ -210,40 +218,38 @@ impl Joint {
         }
         let rows = d * self.parts_mut().count();
         if self.columns > 2 * rows {
-            self.compress(rows);
+            self.compress(rows)?;
         }
+        Ok(())
     }
 
     /// A factor of as many columns as rows, with the same product with its transpose.
-    fn compress(&mut self, rows: usize) {
+    fn compress(&mut self, rows: usize) -> Result<(), Error> {
         let (d, n) = (self.dim, self.columns);
-        let mut stacked: Vec<f64> = Vec::with_capacity(rows * n);
+        let mut stacked: Vec<f64> = crate::memory::reserve(&[rows * n])?;
         for part in self.parts_mut() {
             stacked.append(&mut part.factor);
         }
-        linalg::lower_factor(&mut stacked, rows, n);
+        linalg::lower_factor(&mut stacked, rows, n)?;
         for (part, block) in self.parts_mut().zip(stacked.chunks_exact(d * n)) {
             let kept = block.chunks_exact(n).flat_map(|row| &row[..rows]);
-            part.factor = kept.copied().collect();
+            part.factor = kept.copied().listed()?;
         }
         self.columns = rows;
+        Ok(())
     }
 
     /// The distribution of the state.
     fn state(&self, step: usize) -> Result<Gaussian, Error> {
         ranges::require_means(step, &self.state.mean)?;
-        let factor = self.state.factor.clone();
+        let factor = self.state.factor[..].copy()?;
         let size = factor.iter().fold(0.0, |size: f64, f| size + f.abs());
         // What is not finite has no axes.
         ranges::variance(step, if size.is_finite() { 0.0 } else { f64::INFINITY })?;
-        let (mut variances, axes) = linalg::principal_axes(factor, self.dim, self.columns);
+        let (mut variances, axes) = linalg::principal_axes(factor, self.dim, self.columns)?;
         for variance in &mut variances {
             *variance = ranges::variance(step, *variance)?;
         }
-        Ok(Gaussian::with_axes(
-            self.state.mean.clone(),
-            variances,
-            axes,
-        ))
+        Gaussian::with_axes(self.state.mean[..].copy()?, variances, axes)
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn rows_of(
                 let at = Evaluation::new(level, prediction).in_step(index, step.to);
                 rows_at(guidance, &at, found)
             });
-            rows.push(row.transpose()?);
+            crate::memory::push(&mut rows, row.transpose()?)?;
         }
     }
     Ok(rows)

@@ -3,6 +3,7 @@
 use crate::error::{Error, require};
 use crate::level::NoiseLevel;
 use crate::linalg;
+use crate::memory::{Copied, Listed};
 use crate::oracle::{Gaussian, Scales};
 use crate::solver::quadrature;
 
@@ -56,7 +57,7 @@ impl GuidedGaussian {
         let valid = (sum - 1.0).abs() <= 1e-12 * size && size <= 1e9;
         require(valid, "sum of the guidance weights", sum, "1")?;
         Ok(Self {
-            weights: weights.to_vec(),
+            weights: weights.copy()?,
             parts,
         })
     }
@@ -105,19 +106,23 @@ impl GuidedGaussian {
         let (start, end) = (Scales::of(from)?, Scales::of(to)?);
         self.require_densities(None)?;
         let frame = self.parts[0].frame_with(self.parts[1..].iter().chain([initial]))?;
-        let means: Vec<_> = self.parts.iter().map(|g| frame.to_axes(g.mean())).collect();
-        let mut mean = frame.to_axes(initial.mean());
-        let mut variances = initial.variances().to_vec();
+        let means: Vec<_> = self
+            .parts
+            .iter()
+            .map(|g| frame.to_axes(g.mean()))
+            .all_listed()?;
+        let mut mean = frame.to_axes(initial.mean())?;
+        let mut variances = initial.variances().copy()?;
         for (axis, (mean, variance)) in mean.iter_mut().zip(&mut variances).enumerate() {
             let parts = self.weights.iter().zip(&self.parts).zip(&means);
             let parts: Vec<Part> = parts
                 .map(|((&s, part), mean)| (s, mean[axis], part.variances()[axis]))
-                .collect();
+                .listed()?;
             let (factor, offset) = along_axis(&parts, (&start, &end), (from.rho(), to.rho()));
             *mean = factor * *mean + offset;
             *variance *= factor * factor;
         }
-        checked(frame.with_axes_of(&mean, &variances))
+        checked(frame.with_axes_of(&mean, &variances)?)
     }
 
     /// N ∝ Π p_i^{s_i}, with p_i the distribution of part i at `level`. At the clean level it is
@@ -139,8 +144,15 @@ impl GuidedGaussian {
         let Ok(frame) = self.parts[0].frame_with(self.parts[1..].iter()) else {
             return self.tilted_across(&scales, d);
         };
-        let means: Vec<_> = self.parts.iter().map(|g| frame.to_axes(g.mean())).collect();
-        let (mut mean, mut variances) = (vec![0.0; d], vec![0.0; d]);
+        let means: Vec<_> = self
+            .parts
+            .iter()
+            .map(|g| frame.to_axes(g.mean()))
+            .all_listed()?;
+        let (mut mean, mut variances) = (
+            crate::memory::repeated(0.0, d)?,
+            crate::memory::repeated(0.0, d)?,
+        );
         for axis in 0..d {
             let (mut precision, mut pull, mut size) = (0.0, 0.0, 0.0);
             for ((s, part), mean) in self.weights.iter().zip(&self.parts).zip(&means) {
@@ -153,14 +165,18 @@ impl GuidedGaussian {
             variances[axis] = 1.0 / precision;
             mean[axis] = pull / precision;
         }
-        checked(frame.with_axes_of(&mean, &variances))
+        checked(frame.with_axes_of(&mean, &variances)?)
     }
 
     /// The same where axes differ.
     fn tilted_across(&self, scales: &Scales, d: usize) -> Result<Gaussian, Error> {
-        let (mut precision, mut pull, mut size) = (vec![0.0; d * d], vec![0.0; d], 0.0);
+        let (mut precision, mut pull, mut size) = (
+            crate::memory::repeated(0.0, d * d)?,
+            crate::memory::repeated(0.0, d)?,
+            0.0,
+        );
         for (&s, part) in self.weights.iter().zip(&self.parts) {
-            let mut own = vec![0.0; d * d];
+            let mut own = crate::memory::repeated(0.0, d * d)?;
             part.add_spectral(s, |v| 1.0 / scales.variance(v), &mut own);
             for ((total, row), pull) in precision
                 .chunks_exact_mut(d)
@@ -174,19 +190,19 @@ impl GuidedGaussian {
                 size = f64::max(size, (s / scales.variance(v)).abs());
             }
         }
-        let eigen = linalg::symmetric_eigen(precision, d);
+        let eigen = linalg::symmetric_eigen(precision, d)?;
         for (axis, &value) in eigen.values.iter().enumerate() {
             require_precision(axis, value, size)?;
         }
-        let variances: Vec<f64> = eigen.values.iter().map(|p| 1.0 / p).collect();
-        let axes = Gaussian::with_axes(vec![0.0; d], variances, eigen.vectors);
-        let along = axes.to_axes(&pull);
+        let variances: Vec<f64> = eigen.values.iter().map(|p| 1.0 / p).listed()?;
+        let axes = Gaussian::with_axes(crate::memory::repeated(0.0, d)?, variances, eigen.vectors)?;
+        let along = axes.to_axes(&pull)?;
         let mean: Vec<f64> = along
             .iter()
             .zip(axes.variances())
             .map(|(p, v)| p * v)
-            .collect();
-        checked(axes.with_axes_of(&mean, axes.variances()))
+            .listed()?;
+        checked(axes.with_axes_of(&mean, axes.variances())?)
     }
 
     /// Every part has a density at these scales, or as data.

@@ -31,6 +31,7 @@ pub use weak::{WeakOrder, weak_errors, weak_order};
 use crate::error::Error;
 use crate::guidance::{Guidance, output_count};
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::oracle::Gaussian;
 use crate::plan::Plan;
 use crate::prediction::Prediction;
@@ -73,7 +74,7 @@ impl Plan {
         let single = |stage: &crate::plan::Stage| {
             stage.evaluate.is_some().then_some((Weights::first(), None))
         };
-        let rows: Vec<_> = self.stages().map(single).collect();
+        let rows: Vec<_> = self.stages().map(single).listed()?;
         self.propagate(std::slice::from_ref(data), &rows, initial)
     }
 
@@ -157,7 +158,7 @@ impl Plan {
         }
         let used = guided::used(rows);
         let counted = data.iter().zip(used).filter(|(_, used)| *used);
-        let counted: Vec<&Gaussian> = counted.map(|(gaussian, _)| gaussian).collect();
+        let counted: Vec<&Gaussian> = counted.map(|(gaussian, _)| gaussian).listed()?;
         let frame = match counted.split_first() {
             Some((first, others)) => first.frame_with(others.iter().copied().chain([initial])),
             None => Ok(initial),
@@ -165,8 +166,8 @@ impl Plan {
         let Ok(frame) = frame else {
             return full::propagate(self, data, rows, initial);
         };
-        let means: Vec<Vec<f64>> = data.iter().map(|g| frame.to_axes(g.mean())).collect();
-        let start = frame.with_axes_of(&frame.to_axes(initial.mean()), initial.variances());
+        let means: Vec<Vec<f64>> = data.iter().map(|g| frame.to_axes(g.mean())).all_listed()?;
+        let start = frame.with_axes_of(&frame.to_axes(initial.mean())?, initial.variances())?;
         let along = |row: &Weights, axis: usize, level: &NoiseLevel| {
             let mut sum = AffineEstimate {
                 gain: row.state,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::oracle::Gaussian;
 use crate::plan::Plan;
 
@@ -68,10 +69,10 @@ impl MomentReport {
         };
         let steps = plan.steps().iter().zip(states);
         Ok(Self {
-            start: beside(plan.start(), initial.clone())?,
+            start: beside(plan.start(), initial.copied()?)?,
             steps: steps
                 .map(|(step, state)| beside(step.to, state))
-                .collect::<Result<_, _>>()?,
+                .all_listed()?,
         })
     }
 

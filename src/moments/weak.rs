@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::grid::Grid;
+use crate::memory::{self, Listed};
 use crate::oracle::Gaussian;
 use crate::schedule::NoiseSchedule;
 use crate::solver::{Path, Solver};
@@ -102,11 +103,13 @@ pub fn weak_errors(
     // A plan has a step.
     let last = states.last().unwrap_or(&initial);
     let pairs = last.variances().iter().zip(exact.variances());
-    let mut errors: Vec<f64> = pairs.map(|(v, w)| v / w - 1.0).collect();
-    let means = last.to_axes(last.mean()).into_iter();
+    let mut errors: Vec<f64> = pairs.map(|(v, w)| v / w - 1.0).listed()?;
+    let means = last.to_axes(last.mean())?.into_iter();
     let means = means
-        .zip(exact.to_axes(exact.mean()))
+        .zip(exact.to_axes(exact.mean())?)
         .zip(exact.variances());
-    errors.extend(means.map(|((m, n), w)| (m - n) / w.sqrt()));
+    for ((m, n), w) in means {
+        memory::push(&mut errors, (m - n) / w.sqrt())?;
+    }
     Ok(errors)
 }

@@ -1,5 +1,6 @@
 //! Noise as one path over all levels, whatever the steps.
 
+use super::fingerprint::{self, Fingerprint};
 use super::{
     Demand, Interval, KeyedNoise, NoiseKey, NoiseSource, NormalElement, PureNoise, Stream,
 };
@@ -274,6 +275,16 @@ impl<A: NormalElement> NoiseSource<A> for BrownianPath {
 
     fn as_pure(&self) -> Option<&dyn PureNoise<A>> {
         Some(self)
+    }
+
+    fn fingerprint(&self) -> Option<u64> {
+        let of = Fingerprint::of_kind(fingerprint::BROWNIAN)
+            .word(self.normals.seed)
+            .word(self.normals.first_sample)
+            .number(self.interval.from())
+            .number(self.interval.to())
+            .number(self.rate);
+        Some(of.value())
     }
 
     fn check(&self, demand: &Demand<'_>) -> Result<(), Error> {

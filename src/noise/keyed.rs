@@ -1,5 +1,6 @@
 //! Noise as a pure function of its key.
 
+use super::fingerprint::{self, Fingerprint};
 use super::{NoiseKey, NoiseSource, NormalElement, PureNoise, Stream, batch};
 use crate::error::{Error, require};
 
@@ -157,6 +158,11 @@ impl<A: NormalElement> NoiseSource<A> for KeyedNoise {
 
     fn as_pure(&self) -> Option<&dyn PureNoise<A>> {
         Some(self)
+    }
+
+    fn fingerprint(&self) -> Option<u64> {
+        let of = Fingerprint::of_kind(fingerprint::KEYED);
+        Some(of.word(self.seed).word(self.first_sample).value())
     }
 }
 

@@ -1,8 +1,10 @@
 //! Noise whose variance the model gives with its prediction.
 
+use super::fingerprint::{self, Fingerprint};
 use super::scaled::multiply;
 use super::{Demand, KeyedNoise, NoiseKey, NoiseSource, NormalElement, PureNoise, Stream};
 use crate::error::Error;
+use crate::memory;
 
 /// A source for runs of a network that gives the variance of each element beside its prediction
 /// (iDDPM, guided-diffusion: "learned range"), a variance for every sample, step and element.
@@ -74,11 +76,16 @@ impl<A, S> LearnedNoise<A, S> {
     }
 
     /// The factors of one step: rows of `elements` elements.
-    pub(crate) fn set(&mut self, step: usize, elements: usize, factors: impl Iterator<Item = A>) {
+    pub(crate) fn set(
+        &mut self,
+        step: usize,
+        elements: usize,
+        factors: impl Iterator<Item = A>,
+    ) -> Result<(), Error> {
         self.step = u32::try_from(step).ok();
         self.elements = elements;
         self.factors.clear();
-        self.factors.extend(factors);
+        memory::extend(&mut self.factors, factors)
     }
 }
 
@@ -133,5 +140,10 @@ impl<A: NormalElement, S: NoiseSource<A> + Sync> NoiseSource<A> for LearnedNoise
 
     fn as_pure(&self) -> Option<&dyn PureNoise<A>> {
         self.source.as_pure().map(|_| self as &dyn PureNoise<A>)
+    }
+
+    fn fingerprint(&self) -> Option<u64> {
+        let of = Fingerprint::of_kind(fingerprint::LEARNED);
+        Some(of.word(self.source.fingerprint()?).value())
     }
 }

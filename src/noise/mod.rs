@@ -98,6 +98,7 @@ mod box_muller;
 mod brownian;
 mod buffers;
 mod demand;
+mod fingerprint;
 mod key;
 mod keyed;
 mod learned;

@@ -1,5 +1,6 @@
 //! A batch in which every sample has noise of its own.
 
+use super::fingerprint::{self, Fingerprint};
 use super::{Demand, KeyedNoise, NoiseKey, NoiseSource, NormalElement, PureNoise, SampleNoise};
 use crate::error::{Error, require_length};
 
@@ -93,5 +94,17 @@ impl<A: NormalElement, S: PureNoise<A>> NoiseSource<A> for PerSample<S> {
 
     fn as_pure(&self) -> Option<&dyn PureNoise<A>> {
         Some(self)
+    }
+
+    fn fingerprint(&self) -> Option<u64> {
+        let mut of = Fingerprint::of_kind(fingerprint::PER_SAMPLE);
+        for sample in &self.samples {
+            of = of
+                .word(sample.source.fingerprint()?)
+                .word(sample.sample)
+                .word(u64::from(sample.joined))
+                .word(u64::from(sample.taken));
+        }
+        Some(of.value())
     }
 }

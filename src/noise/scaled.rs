@@ -1,5 +1,6 @@
 //! Noise of another size for each element.
 
+use super::fingerprint::{self, Fingerprint};
 use super::{
     Demand, KeyedNoise, NoiseKey, NoiseScales, NoiseSource, NormalElement, PureNoise, Stream,
 };
@@ -127,5 +128,12 @@ impl<A: NormalElement, S: NoiseSource<A> + Sync> NoiseSource<A> for ScaledNoise<
 
     fn as_pure(&self) -> Option<&dyn PureNoise<A>> {
         self.source.as_pure().map(|_| self as &dyn PureNoise<A>)
+    }
+
+    fn fingerprint(&self) -> Option<u64> {
+        let of = Fingerprint::of_kind(fingerprint::SCALED)
+            .word(self.source.fingerprint()?)
+            .word(self.scales.fingerprint());
+        Some(of.value())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::fingerprint::Fingerprint;
 use crate::error::{Error, require, require_all, require_length};
 
 /// A factor for each element at each step, for [`ScaledNoise`](super::ScaledNoise). A clone shares
@@ -18,7 +19,8 @@ use crate::error::{Error, require, require_all, require_length};
 #[derive(Clone, Debug, PartialEq)]
 pub struct NoiseScales {
     pub(super) dim: usize,
-    factors: Arc<[f64]>,
+    factors: Arc<Vec<f64>>,
+    fingerprint: u64,
 }
 
 impl NoiseScales {
@@ -34,15 +36,23 @@ impl NoiseScales {
         require_length("noise scales", whole, factors.len())?;
         let valid = |_, factor: f64| factor.is_finite() && factor >= 0.0;
         require_all("noise scales", &factors, valid, "finite and at least 0")?;
+        let of = Fingerprint::of_kind(dim as u64);
+        let of = factors.iter().fold(of, |of, factor| of.number(*factor));
         Ok(Self {
             dim,
-            factors: factors.into(),
+            factors: Arc::new(factors),
+            fingerprint: of.value(),
         })
     }
 
     /// The number of elements of a sample.
     pub fn dim(&self) -> usize {
         self.dim
+    }
+
+    /// That of the table, made once.
+    pub(super) fn fingerprint(&self) -> u64 {
+        self.fingerprint
     }
 
     /// The number of steps.

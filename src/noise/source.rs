@@ -41,6 +41,17 @@ pub trait NoiseSource<A> {
         None
     }
 
+    /// A number that tells this source from others, where it can be told: two sources with the same
+    /// one draw the same normals from here on. Snapshots carry it, so that a run does not go on
+    /// with other noise.
+    ///
+    /// The crate's own sources have one: of their seeds and settings, and of the state of those
+    /// that have one ([`TorchNoise`](super::TorchNoise)). The default, `None`, is of a source that
+    /// cannot say which it is: a closure, a generator of `rand`.
+    fn fingerprint(&self) -> Option<u64> {
+        None
+    }
+
     /// Writes the normals of a batch, `samples` rows of equal length one after the other, to `out`;
     /// `key` is that of the first row, and the others follow it.
     ///
@@ -102,6 +113,10 @@ macro_rules! forward {
                 (**self).as_pure()
             }
 
+            fn fingerprint(&self) -> Option<u64> {
+                (**self).fingerprint()
+            }
+
             fn fill_batch(
                 &mut self,
                 key: NoiseKey,
@@ -135,5 +150,9 @@ impl<A, S: PureNoise<A> + ?Sized> NoiseSource<A> for &S {
 
     fn as_pure(&self) -> Option<&dyn PureNoise<A>> {
         (**self).as_pure()
+    }
+
+    fn fingerprint(&self) -> Option<u64> {
+        (**self).fingerprint()
     }
 }

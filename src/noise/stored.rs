@@ -69,6 +69,7 @@ struct SampleForm<S> {
     bound(serialize = "S: Serialize", deserialize = "S: Deserialize<'de>")
 )]
 struct PerSampleForm<S> {
+    #[serde(deserialize_with = "crate::stored::listed")]
     samples: Vec<SampleNoise<S>>,
 }
 

@@ -219,8 +219,8 @@ impl Buffers {
         mut evaluate: impl FnMut(&[f64], &NoiseLevel, &mut Vec<f64>, &mut [f64]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let samples = check_shapes(x, query, out, dim)?;
-        let row = check::scratch(&mut self.row, dim);
-        let result = check::scratch(&mut self.result, dim);
+        let row = check::scratch(&mut self.row, dim)?;
+        let result = check::scratch(&mut self.result, dim)?;
         // Both iterate in logical, row-major order, whatever the layout.
         let (mut values, mut results) = (x.iter(), out.iter_mut());
         for sample in 0..samples {

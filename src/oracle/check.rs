@@ -171,9 +171,9 @@ impl Scales {
 }
 
 /// The first `length` values of a scratch buffer, which grows when it must.
-pub(super) fn scratch(buffer: &mut Vec<f64>, length: usize) -> &mut [f64] {
+pub(super) fn scratch(buffer: &mut Vec<f64>, length: usize) -> Result<&mut [f64], Error> {
     if buffer.len() < length {
-        buffer.resize(length, 0.0);
+        crate::memory::resize(buffer, length, 0.0)?;
     }
-    &mut buffer[..length]
+    Ok(&mut buffer[..length])
 }

@@ -6,6 +6,7 @@ use super::moments::eigen;
 use super::{Gaussian, check};
 use crate::error::Error;
 use crate::linalg::{self, Eigen};
+use crate::memory::Listed;
 use crate::special::spread_excess;
 
 /// The squared Fréchet distance between N(m₁, C₁) and N(m₂, C₂), which is also their squared
@@ -45,9 +46,9 @@ pub fn frechet_distance(
     check::dimension(d)?;
     check::point("mean1", mean1, d)?;
     check::point("mean2", mean2, d)?;
-    let first = Root::of(eigen("covariance1", covariance1, d)?);
-    let second = Root::of(eigen("covariance2", covariance2, d)?);
-    Ok(linalg::squared_distance(mean1, 1.0, mean2) + first.spread(&second))
+    let first = Root::of(eigen("covariance1", covariance1, d)?)?;
+    let second = Root::of(eigen("covariance2", covariance2, d)?)?;
+    Ok(linalg::squared_distance(mean1, 1.0, mean2) + first.spread(&second)?)
 }
 
 impl Gaussian {
@@ -73,7 +74,7 @@ impl Gaussian {
             let pairs = self.variances().iter().zip(other.variances());
             pairs.map(|(v, w)| square(v.sqrt() - w.sqrt())).sum()
         } else {
-            Root::of_gaussian(self).spread(&Root::of_gaussian(other))
+            Root::of_gaussian(self)?.spread(&Root::of_gaussian(other)?)?
         };
         Ok(linalg::squared_distance(self.mean(), 1.0, other.mean()) + spread)
     }
@@ -117,8 +118,8 @@ impl Gaussian {
             .iter()
             .zip(other.mean())
             .map(|(m, n)| m - n)
-            .collect();
-        let means = other.to_axes(&difference);
+            .listed()?;
+        let means = other.to_axes(&difference)?;
         let mut total = 0.0;
         for (m, w) in means.iter().zip(other.variances()) {
             total += m * m / w;
@@ -128,7 +129,7 @@ impl Gaussian {
                 total += spread_excess(v, w);
             }
         } else {
-            let (first, second) = (Root::of_gaussian(self), Root::of_gaussian(other));
+            let (first, second) = (Root::of_gaussian(self)?, Root::of_gaussian(other)?);
             for (i, &w) in other.variances().iter().enumerate() {
                 for (j, &v) in self.variances().iter().enumerate() {
                     let cosine = linalg::dot(second.vector(i), first.vector(j));
@@ -151,26 +152,26 @@ struct Root {
 }
 
 impl Root {
-    fn of(eigen: Eigen) -> Self {
+    fn of(eigen: Eigen) -> Result<Self, Error> {
         let d = eigen.values.len();
-        Self {
-            roots: eigen.values.iter().map(|v| v.sqrt()).collect(),
-            vectors: eigen.vectors.unwrap_or_else(|| linalg::identity(d)),
-        }
+        Ok(Self {
+            roots: eigen.values.iter().map(|v| v.sqrt()).listed()?,
+            vectors: eigen.vectors.map_or_else(|| linalg::identity(d), Ok)?,
+        })
     }
 
-    fn of_gaussian(gaussian: &Gaussian) -> Self {
-        Self {
-            roots: gaussian.variances().iter().map(|v| v.sqrt()).collect(),
-            vectors: gaussian.eigenvectors(),
-        }
+    fn of_gaussian(gaussian: &Gaussian) -> Result<Self, Error> {
+        Ok(Self {
+            roots: gaussian.variances().iter().map(|v| v.sqrt()).listed()?,
+            vectors: gaussian.eigenvectors()?,
+        })
     }
 
     /// tr(C₁ + C₂ − 2 (C₁^½ C₂ C₁^½)^½).
-    fn spread(&self, other: &Self) -> f64 {
+    fn spread(&self, other: &Self) -> Result<f64, Error> {
         // C₁^½ C₂^½ = U₁ [√v₁ U₁ᵀ U₂ √v₂] U₂ᵀ: rotations leave the nuclear norm as it is.
         let d = self.roots.len();
-        let mut inner = vec![0.0; d * d];
+        let mut inner = crate::memory::repeated(0.0, d * d)?;
         for i in 0..d {
             for j in 0..d {
                 let cosine = linalg::dot(self.vector(i), other.vector(j));
@@ -180,7 +181,7 @@ impl Root {
         let trace = |root: &Self| -> f64 { root.roots.iter().map(|r| r * r).sum() };
         let spread = trace(self) + trace(other) - 2.0 * linalg::nuclear_norm(inner, d);
         // Not negative but for rounding.
-        spread.max(0.0)
+        Ok(spread.max(0.0))
     }
 
     fn vector(&self, k: usize) -> &[f64] {

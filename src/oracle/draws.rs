@@ -36,7 +36,7 @@ impl Draws {
             components.push(component);
             own.push(labels[component]);
         }
-        let mut normals = Normals::new(rng, dim);
+        let mut normals = Normals::new(rng, dim)?;
         let points = fill_rows(rows, (count, dim), |index, row| {
             fill(components[index], &mut normals, row);
         })?;
@@ -55,11 +55,11 @@ pub(super) struct Normals<R> {
 }
 
 impl<R: Rng> Normals<R> {
-    pub(super) fn new(rng: R, dim: usize) -> Self {
-        Self {
+    pub(super) fn new(rng: R, dim: usize) -> Result<Self, Error> {
+        Ok(Self {
             source: RngNoise::new(rng),
-            z: vec![0.0; dim],
-        }
+            z: crate::memory::repeated(0.0, dim)?,
+        })
     }
 
     /// The next point's.
@@ -90,7 +90,7 @@ fn fill_rows(
     (count, dim): (usize, usize),
     mut fill: impl FnMut(usize, &mut [f64]),
 ) -> Result<Array2<f64>, Error> {
-    let mut row = vec![0.0; dim];
+    let mut row = crate::memory::repeated(0.0, dim)?;
     for index in 0..count {
         fill(index, &mut row);
         values.extend_from_slice(&row);

@@ -3,6 +3,7 @@
 use super::{Gaussian, Oracle};
 use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::memory::{self, Copied};
 use crate::posterior::ElementErrors;
 
 impl Gaussian {
@@ -14,14 +15,17 @@ impl Gaussian {
     /// As [`ElementErrors::new`]; [`Error::InvalidParameter`] for an α or σ out of the oracle's
     /// range.
     pub fn element_errors(&self, levels: &[NoiseLevel]) -> Result<ElementErrors, Error> {
-        let x = vec![0.0; self.dim()];
-        let mut errors = Vec::with_capacity(levels.len().saturating_mul(x.len()));
+        let x = memory::repeated(0.0, self.dim())?;
+        let mut errors = memory::reserve(&[levels.len(), x.len()])?;
         for level in levels {
             match self.independent(level)? {
-                Some(own) => errors.extend(own),
-                None => errors.extend(self.posterior_covariance(&x, level)?.diag()),
+                Some(own) => memory::extend(&mut errors, own)?,
+                None => memory::extend(
+                    &mut errors,
+                    self.posterior_covariance(&x, level)?.diag().iter().copied(),
+                )?,
             }
         }
-        ElementErrors::new(x.len(), levels.to_vec(), errors)
+        ElementErrors::new(x.len(), levels.copy()?, errors)
     }
 }

@@ -10,6 +10,7 @@ use super::{LabelledOracle, Oracle, moments};
 use crate::error::{Error, require};
 use crate::level::NoiseLevel;
 use crate::linalg;
+use crate::memory::Listed;
 use crate::special::LOG_TAU;
 
 /// Data drawn from a finite set {x_i}, each point with the same probability (to give one more
@@ -55,7 +56,7 @@ impl Empirical {
     /// [`Error::InvalidParameter`] without rows or columns; [`Error::InvalidEntry`], with the
     /// position in row-major order, for an entry that is not finite or exceeds 1e30.
     pub fn new(points: &ArrayRef2<f64>) -> Result<Self, Error> {
-        Self::labelled(points, vec![0; points.nrows()])
+        Self::labelled(points, crate::memory::repeated(0, points.nrows())?)
     }
 
     /// The data set with the rows of `points`, shape \[n, d\], and a label for each.
@@ -70,7 +71,7 @@ impl Empirical {
         require(n > 0, "points", n as f64, "at least 1")?;
         check::length("labels", labels.len(), n)?;
         let label_count = check::labels(&labels)?;
-        let points: Vec<f64> = points.iter().copied().collect();
+        let points: Vec<f64> = points.iter().copied().listed()?;
         check::point("points", &points, n * dim)?;
         Ok(Self {
             points,
@@ -109,9 +110,9 @@ impl Empirical {
     pub fn condition(&self, label: usize) -> Result<Self, Error> {
         super::require_label(self, label)?;
         let kept = (0..self.count()).filter(|&i| self.labels[i] == label);
-        let points: Vec<f64> = kept.flat_map(|i| self.row(i).iter().copied()).collect();
+        let points: Vec<f64> = kept.flat_map(|i| self.row(i).iter().copied()).listed()?;
         Ok(Self {
-            labels: vec![label; points.len() / self.dim],
+            labels: crate::memory::repeated(label, points.len() / self.dim)?,
             points,
             label_count: self.label_count,
             dim: self.dim,
@@ -149,7 +150,7 @@ impl Empirical {
     fn located(&self, x: &[f64], level: &NoiseLevel) -> Result<(Vec<f64>, Scales), Error> {
         let scales = super::checked(self, x, level, x)?;
         scales.require_density(false)?;
-        let mut logits = vec![0.0; self.count()];
+        let mut logits = crate::memory::repeated(0.0, self.count())?;
         self.logits(x, &scales, &mut logits);
         Ok((logits, scales))
     }
@@ -161,8 +162,8 @@ impl Empirical {
         coefficients: impl FnOnce(&mut [f64]),
         scratch: &mut Vec<f64>,
         out: &mut [f64],
-    ) {
-        let c = check::scratch(scratch, self.count());
+    ) -> Result<(), Error> {
+        let c = check::scratch(scratch, self.count())?;
         self.logits(x, scales, c);
         coefficients(c);
         out.fill(0.0);
@@ -171,6 +172,7 @@ impl Empirical {
                 linalg::axpy(c, point, out);
             }
         }
+        Ok(())
     }
 }
 
@@ -183,18 +185,18 @@ impl Oracle for Empirical {
         self.dim
     }
 
-    fn moments(&self) -> (Vec<f64>, Array2<f64>) {
+    fn moments(&self) -> Result<(Vec<f64>, Array2<f64>), Error> {
         let weight = 1.0 / self.count() as f64;
-        let mut mean = vec![0.0; self.dim];
+        let mut mean = crate::memory::repeated(0.0, self.dim)?;
         for point in self.points.chunks_exact(self.dim) {
             linalg::axpy(weight, point, &mut mean);
         }
-        let mut covariance = vec![0.0; self.dim * self.dim];
+        let mut covariance = crate::memory::repeated(0.0, self.dim * self.dim)?;
         for point in self.points.chunks_exact(self.dim) {
-            let offset: Vec<f64> = point.iter().zip(&mean).map(|(p, m)| p - m).collect();
+            let offset: Vec<f64> = point.iter().zip(&mean).map(|(p, m)| p - m).listed()?;
             moments::add_outer(weight, &offset, &mut covariance);
         }
-        (mean, moments::square(self.dim, &covariance))
+        Ok((mean, moments::square(self.dim, &covariance)?))
     }
 
     fn data_estimate_into(
@@ -206,7 +208,7 @@ impl Oracle for Empirical {
     ) -> Result<(), Error> {
         let scales = super::checked(self, x, level, out)?;
         if !scales.clean_estimate(x, out) {
-            self.combine_points((x, &scales), responsibilities, scratch, out);
+            self.combine_points((x, &scales), responsibilities, scratch, out)?;
         }
         Ok(())
     }
@@ -220,7 +222,7 @@ impl Oracle for Empirical {
     ) -> Result<(), Error> {
         let scales = super::checked(self, x, level, out)?;
         scales.require_density(false)?;
-        self.combine_points((x, &scales), responsibilities, scratch, out);
+        self.combine_points((x, &scales), responsibilities, scratch, out)?;
         for (out, &x) in out.iter_mut().zip(x) {
             *out = (scales.alpha * *out - x) / scales.noise_variance();
         }
@@ -236,17 +238,17 @@ impl Oracle for Empirical {
 
     fn posterior_covariance(&self, x: &[f64], level: &NoiseLevel) -> Result<Array2<f64>, Error> {
         let scales = super::checked(self, x, level, x)?;
-        let mut covariance = vec![0.0; self.dim * self.dim];
+        let mut covariance = crate::memory::repeated(0.0, self.dim * self.dim)?;
         if scales.sigma > 0.0 {
             let mut r = Vec::new();
-            let mut mean = vec![0.0; self.dim];
-            self.combine_points((x, &scales), responsibilities, &mut r, &mut mean);
+            let mut mean = crate::memory::repeated(0.0, self.dim)?;
+            self.combine_points((x, &scales), responsibilities, &mut r, &mut mean)?;
             for (&r, point) in r.iter().zip(self.points.chunks_exact(self.dim)) {
-                let offset: Vec<f64> = point.iter().zip(&mean).map(|(p, m)| p - m).collect();
+                let offset: Vec<f64> = point.iter().zip(&mean).map(|(p, m)| p - m).listed()?;
                 moments::add_outer(r, &offset, &mut covariance);
             }
         }
-        Ok(moments::square(self.dim, &covariance))
+        Ok(moments::square(self.dim, &covariance)?)
     }
 
     fn posterior_variance(&self, x: &[f64], level: &NoiseLevel) -> Result<f64, Error> {
@@ -254,8 +256,8 @@ impl Oracle for Empirical {
         if scales.sigma == 0.0 {
             return Ok(0.0);
         }
-        let (mut r, mut mean) = (Vec::new(), vec![0.0; self.dim]);
-        self.combine_points((x, &scales), responsibilities, &mut r, &mut mean);
+        let (mut r, mut mean) = (Vec::new(), crate::memory::repeated(0.0, self.dim)?);
+        self.combine_points((x, &scales), responsibilities, &mut r, &mut mean)?;
         let points = r.iter().zip(self.points.chunks_exact(self.dim));
         let terms = points.map(|(r, point)| r * linalg::squared_distance(point, 1.0, &mean));
         Ok(terms.sum())
@@ -277,7 +279,7 @@ impl LabelledOracle for Empirical {
             &logits,
             &self.labels,
             self.label_count,
-        ))
+        )?)
     }
 
     fn class_gradient_into(
@@ -293,7 +295,7 @@ impl LabelledOracle for Empirical {
         scales.require_density(false)?;
         // The coefficients sum to zero, so that −x/σ² of the scores drops out.
         let slopes = |logits: &mut [f64]| softmax::class_slopes(logits, &self.labels, label);
-        self.combine_points((x, &scales), slopes, scratch, out);
+        self.combine_points((x, &scales), slopes, scratch, out)?;
         for out in out.iter_mut() {
             *out *= scales.alpha / scales.noise_variance();
         }

@@ -14,6 +14,7 @@ use super::moments;
 use crate::error::Error;
 use crate::level::NoiseLevel;
 use crate::linalg;
+use crate::memory::{Copied, Listed};
 use crate::special::LOG_TAU;
 
 /// Data distributed as N(m, C), C = U diag(v) Uᵀ, and all that diffusion makes of it.
@@ -79,7 +80,7 @@ impl Gaussian {
         check::dimension(d)?;
         check::point("mean", mean, d)?;
         let eigen = moments::eigen("covariance", covariance, d)?;
-        Ok(Self::with_axes(mean.to_vec(), eigen.values, eigen.vectors))
+        Self::with_axes(mean.copy()?, eigen.values, eigen.vectors)
     }
 
     /// N(`mean`, diag(`variances`)): independent coordinates. Products with U cost nothing.
@@ -95,8 +96,8 @@ impl Gaussian {
         check::length("variances", variances.len(), mean.len())?;
         check::variances("variances", variances)?;
         Ok(Self {
-            mean: mean.to_vec(),
-            variances: variances.to_vec(),
+            mean: mean.copy()?,
+            variances: variances.copy()?,
             axes: None,
         })
     }
@@ -107,7 +108,7 @@ impl Gaussian {
     ///
     /// As [`diagonal`](Self::diagonal).
     pub fn isotropic(mean: &[f64], variance: f64) -> Result<Self, Error> {
-        Self::diagonal(mean, &vec![variance; mean.len()])
+        Self::diagonal(mean, &crate::memory::repeated(variance, mean.len())?)
     }
 
     /// N(0, `variance` · I) in `dim` dimensions: the initial distribution of most runs.
@@ -144,9 +145,9 @@ impl Gaussian {
     /// [`Error::InvalidEntry`] for a mean or variance out of range.
     pub fn at_level(&self, level: &NoiseLevel) -> Result<Self, Error> {
         let scales = Scales::of(level)?;
-        let mean: Vec<f64> = self.mean.iter().map(|m| scales.alpha * m).collect();
+        let mean: Vec<f64> = self.mean.iter().map(|m| scales.alpha * m).listed()?;
         let spread = self.variances.iter().map(|&v| scales.variance(v));
-        let variances: Vec<f64> = spread.map(|v| if v < 1e-60 { 0.0 } else { v }).collect();
+        let variances: Vec<f64> = spread.map(|v| if v < 1e-60 { 0.0 } else { v }).listed()?;
         check::point("mean", &mean, mean.len())?;
         check::variances("variances", &variances)?;
         Ok(Self {
@@ -167,12 +168,12 @@ impl Gaussian {
     }
 
     /// U of shape \[d, d\]: its columns are the eigenvectors of the covariance.
-    pub fn axes(&self) -> Array2<f64> {
+    pub fn axes(&self) -> Result<Array2<f64>, Error> {
         let d = self.mean.len();
-        match &self.axes {
-            Some(axes) => Array2::from_shape_fn((d, d), |(i, k)| axes.rows[i * d + k]),
+        Ok(match &self.axes {
+            Some(axes) => crate::memory::square_of((d, d), |(i, k)| axes.rows[i * d + k])?,
             None => Array2::eye(d),
-        }
+        })
     }
 
     /// The exact map of the probability-flow ODE from the level `from` to the level `to`, up or
@@ -212,7 +213,7 @@ impl Gaussian {
         check::length("out", out.len(), d)?;
         let (start, end) = (Scales::of(from)?, Scales::of(to)?);
         start.require_density(self.has_density())?;
-        let mut y = vec![0.0; d];
+        let mut y = crate::memory::repeated(0.0, d)?;
         self.rotate(x, start.alpha, &mut y);
         for (y, &v) in y.iter_mut().zip(&self.variances) {
             *y *= (end.variance(v) / start.variance(v)).sqrt();
@@ -232,7 +233,7 @@ impl Gaussian {
     /// [`Error::TooLarge`] for more points than memory can hold, as far as the system says so
     /// before they are drawn: some grant what they cannot give.
     pub fn sample<R: Rng + ?Sized>(&self, count: usize, rng: &mut R) -> Result<Array2<f64>, Error> {
-        let mut normals = Normals::new(rng, self.mean.len());
+        let mut normals = Normals::new(rng, self.mean.len())?;
         draws::with_rows(count, self.mean.len(), |_, row| {
             self.draw(normals.next(), row);
         })
@@ -322,17 +323,18 @@ impl Gaussian {
     }
 
     /// out ← out + w·(m − αG m), the constant of D = G x + m − αG m.
-    pub(crate) fn add_share(&self, w: f64, scales: &Scales, out: &mut [f64]) {
-        let y = self.to_axes(&self.mean);
+    pub(crate) fn add_share(&self, w: f64, scales: &Scales, out: &mut [f64]) -> Result<(), Error> {
+        let y = self.to_axes(&self.mean)?;
         let v = &self.variances;
         self.add_rotated(|k| w * (scales.noise_share(v[k]) * y[k]), out);
+        Ok(())
     }
 
     /// The diagonal of Cov[x₀ given x_t] where the elements are independent: no matrix is needed.
     pub(super) fn independent(&self, level: &NoiseLevel) -> Result<Option<Vec<f64>>, Error> {
         let scales = Scales::of(level)?;
         let diagonal = self.variances.iter().map(|&v| v * scales.noise_share(v));
-        Ok(self.axes.is_none().then(|| diagonal.collect()))
+        self.axes.is_none().then(|| diagonal.listed()).transpose()
     }
 
     /// tr Cov[x₀ given x_t].

@@ -18,6 +18,7 @@ use super::{Oracle, moments};
 use crate::error::{Error, require};
 use crate::level::NoiseLevel;
 use crate::linalg;
+use crate::memory::Listed;
 
 /// Data distributed as the mixture Σ w_k N(m_k, C_k); every component carries a class label.
 ///
@@ -103,7 +104,7 @@ impl GaussianMixture {
             check::length("components", component.dim(), dim)?;
         }
         let total: f64 = weights.iter().sum();
-        let normalised: Vec<f64> = weights.iter().map(|w| w / total).collect();
+        let normalised: Vec<f64> = weights.iter().map(|w| w / total).listed()?;
         let valid = |w: f64| w > 0.0 && w.is_finite();
         for (index, (&w, &n)) in weights.iter().zip(&normalised).enumerate() {
             if !(valid(w) && valid(n)) {
@@ -116,7 +117,7 @@ impl GaussianMixture {
             }
         }
         Ok(Self {
-            log_weights: normalised.iter().map(|&w| libm::log(w)).collect(),
+            log_weights: normalised.iter().map(|&w| libm::log(w)).listed()?,
             weights: normalised,
             components,
             labels,
@@ -155,11 +156,13 @@ impl GaussianMixture {
         super::require_label(self, label)?;
         let kept: Vec<usize> = (0..self.labels.len())
             .filter(|&k| self.labels[k] == label)
-            .collect();
+            .listed()?;
         Self::with_label_count(
-            &kept.iter().map(|&k| self.weights[k]).collect::<Vec<_>>(),
-            kept.iter().map(|&k| self.components[k].clone()).collect(),
-            vec![label; kept.len()],
+            &kept.iter().map(|&k| self.weights[k]).listed()?,
+            kept.iter()
+                .map(|&k| self.components[k].copied())
+                .all_listed()?,
+            crate::memory::repeated(label, kept.len())?,
             self.label_count,
         )
     }
@@ -220,7 +223,10 @@ impl GaussianMixture {
         let scales = super::checked(self, x, level, x)?;
         scales.require_density(self.has_density())?;
         let count = self.components.len();
-        let (mut ys, mut logits) = (vec![0.0; count * self.dim], vec![0.0; count]);
+        let (mut ys, mut logits) = (
+            crate::memory::repeated(0.0, count * self.dim)?,
+            crate::memory::repeated(0.0, count)?,
+        );
         let offset = self.logits(x, &scales, &mut ys, &mut logits);
         Ok(Located { ys, logits, offset })
     }
@@ -234,7 +240,7 @@ impl GaussianMixture {
         out: &mut [f64],
     ) -> Result<(), Error> {
         scales.require_density(self.has_density())?;
-        let (c, ys) = self.scratch(scratch);
+        let (c, ys) = self.scratch(scratch)?;
         self.logits(x, scales, ys, c);
         coefficients(c);
         out.fill(0.0);
@@ -252,9 +258,12 @@ impl GaussianMixture {
     }
 
     /// (logits [K], ys [K, d]).
-    fn scratch<'a>(&self, scratch: &'a mut Vec<f64>) -> (&'a mut [f64], &'a mut [f64]) {
+    fn scratch<'a>(
+        &self,
+        scratch: &'a mut Vec<f64>,
+    ) -> Result<(&'a mut [f64], &'a mut [f64]), Error> {
         let count = self.components.len();
-        check::scratch(scratch, count * (self.dim + 1)).split_at_mut(count)
+        Ok(check::scratch(scratch, count * (self.dim + 1))?.split_at_mut(count))
     }
 
     fn has_density(&self) -> bool {
@@ -271,7 +280,7 @@ impl GaussianMixture {
             ys, logits: mut r, ..
         } = self.located(x, level)?;
         softmax::softmax(&mut r);
-        let mut centres = vec![0.0; ys.len()];
+        let mut centres = crate::memory::repeated(0.0, ys.len())?;
         let rows = centres
             .chunks_exact_mut(self.dim)
             .zip(ys.chunks_exact(self.dim));
@@ -282,12 +291,12 @@ impl GaussianMixture {
     }
 
     /// Σ w_k times row k.
-    fn weighted_mean(&self, weights: &[f64], rows: &[f64]) -> Vec<f64> {
-        let mut mean = vec![0.0; self.dim];
+    fn weighted_mean(&self, weights: &[f64], rows: &[f64]) -> Result<Vec<f64>, Error> {
+        let mut mean = crate::memory::repeated(0.0, self.dim)?;
         for (w, row) in weights.iter().zip(rows.chunks_exact(self.dim)) {
             linalg::axpy(*w, row, &mut mean);
         }
-        mean
+        Ok(mean)
     }
 
     /// Σ w_k (Cov_k + (m_k − m)(m_k − m)ᵀ) with `add` adding w_k Cov_k, for rows m_k and their mean
@@ -297,14 +306,14 @@ impl GaussianMixture {
         weights: &[f64],
         (centres, mean): (&[f64], &[f64]),
         add: impl Fn(&Gaussian, f64, &mut [f64]),
-    ) -> Array2<f64> {
-        let mut total = vec![0.0; self.dim * self.dim];
+    ) -> Result<Array2<f64>, Error> {
+        let mut total = crate::memory::repeated(0.0, self.dim * self.dim)?;
         for (k, component) in self.components.iter().enumerate() {
             add(component, weights[k], &mut total);
             let centre = &centres[k * self.dim..(k + 1) * self.dim];
-            let offset: Vec<f64> = centre.iter().zip(mean).map(|(c, m)| c - m).collect();
+            let offset: Vec<f64> = centre.iter().zip(mean).map(|(c, m)| c - m).listed()?;
             moments::add_outer(weights[k], &offset, &mut total);
         }
-        moments::square(self.dim, &total)
+        Ok(moments::square(self.dim, &total)?)
     }
 }

@@ -79,7 +79,11 @@ pub trait Oracle {
     fn dim(&self) -> usize;
 
     /// The mean \[d\] and covariance \[d, d\] of the data: what [`frechet_distance`] compares.
-    fn moments(&self) -> (Vec<f64>, Array2<f64>);
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`].
+    fn moments(&self) -> Result<(Vec<f64>, Array2<f64>), Error>;
 
     /// Writes D = E\[x₀ given x_t = `x`\] to `out`.
     ///
@@ -141,7 +145,7 @@ pub trait Oracle {
     ///
     /// See the [trait](Self#errors).
     fn data_estimate(&self, x: &[f64], level: &NoiseLevel) -> Result<Vec<f64>, Error> {
-        let mut out = vec![0.0; self.dim()];
+        let mut out = crate::memory::repeated(0.0, self.dim())?;
         self.data_estimate_into(x, level, &mut Vec::new(), &mut out)?;
         Ok(out)
     }
@@ -152,7 +156,7 @@ pub trait Oracle {
     ///
     /// See the [trait](Self#errors).
     fn score(&self, x: &[f64], level: &NoiseLevel) -> Result<Vec<f64>, Error> {
-        let mut out = vec![0.0; self.dim()];
+        let mut out = crate::memory::repeated(0.0, self.dim())?;
         self.score_into(x, level, &mut Vec::new(), &mut out)?;
         Ok(out)
     }
@@ -229,7 +233,7 @@ pub trait LabelledOracle: Oracle {
         level: &NoiseLevel,
         label: usize,
     ) -> Result<Vec<f64>, Error> {
-        let mut out = vec![0.0; self.dim()];
+        let mut out = crate::memory::repeated(0.0, self.dim())?;
         self.class_gradient_into(x, level, label, &mut Vec::new(), &mut out)?;
         Ok(out)
     }
@@ -279,7 +283,7 @@ macro_rules! forward {
                 (**self).dim()
             }
 
-            fn moments(&self) -> (Vec<f64>, Array2<f64>) {
+            fn moments(&self) -> Result<(Vec<f64>, Array2<f64>), Error> {
                 (**self).moments()
             }
 

@@ -31,25 +31,25 @@ pub fn sample_moments<A: Real>(rows: &ArrayRef2<A>) -> Result<(Vec<f64>, Array2<
     let (n, d) = rows.dim();
     check::dimension(d)?;
     require(n >= 2, "rows", n as f64, "at least 2")?;
-    let mut row = vec![0.0; d];
+    let mut row = crate::memory::repeated(0.0, d)?;
     let read = |index: usize, row: &mut Vec<f64>| {
         for (slot, value) in row.iter_mut().zip(rows.row(index)) {
             *slot = value.widen();
         }
         check::point("rows", row, d)
     };
-    let mut mean = vec![0.0; d];
+    let mut mean = crate::memory::repeated(0.0, d)?;
     for index in 0..n {
         read(index, &mut row)?;
         linalg::axpy(1.0 / n as f64, &row, &mut mean);
     }
-    let mut covariance = vec![0.0; d * d];
+    let mut covariance = crate::memory::repeated(0.0, d * d)?;
     for index in 0..n {
         read(index, &mut row)?;
         linalg::axpy(-1.0, &mean, &mut row);
         add_outer(1.0 / (n - 1) as f64, &row, &mut covariance);
     }
-    Ok((mean, square(d, &covariance)))
+    Ok((mean, square(d, &covariance)?))
 }
 
 /// C ← C + w·a aᵀ.
@@ -64,8 +64,10 @@ pub(super) fn add_outer(w: f64, a: &[f64], covariance: &mut [f64]) {
 }
 
 /// A d×d array from a row-major slice.
-pub(super) fn square(d: usize, values: &[f64]) -> Array2<f64> {
-    Array2::from_shape_fn((d, d), |(i, j)| values[i * d + j])
+pub(super) fn square(d: usize, values: &[f64]) -> Result<Array2<f64>, Error> {
+    Ok(crate::memory::square_of((d, d), |(i, j)| {
+        values[i * d + j]
+    })?)
 }
 
 /// The eigenvalues and vectors of a checked covariance; see
@@ -94,7 +96,7 @@ pub(super) fn eigen(
         }
         largest = largest.max(value.abs());
     }
-    let mut matrix = vec![0.0; d * d];
+    let mut matrix = crate::memory::repeated(0.0, d * d)?;
     for i in 0..d {
         for j in 0..d {
             let (a, b) = (covariance[[i, j]], covariance[[j, i]]);
@@ -107,7 +109,7 @@ pub(super) fn eigen(
             matrix[i * d + j] = 0.5 * (a + b);
         }
     }
-    let mut eigen = linalg::symmetric_eigen(matrix, d);
+    let mut eigen = linalg::symmetric_eigen(matrix, d)?;
     let top = eigen.values.iter().fold(0f64, |top, v| top.max(v.abs()));
     for (index, value) in eigen.values.iter_mut().enumerate() {
         if *value < -TOLERANCE * top {

@@ -158,11 +158,11 @@ impl<O: Oracle> PositionDenoiser<O> {
             return Ok(());
         }
         let dim = self.oracle.dim();
-        let point = check::scratch(&mut self.point, dim);
+        let point = check::scratch(&mut self.point, dim)?;
         for (slot, value) in point.iter_mut().zip(x) {
             *slot = value.widen();
         }
-        let result = check::scratch(&mut self.result, dim);
+        let result = check::scratch(&mut self.result, dim)?;
         let (oracle, prediction) = (&self.oracle, &self.prediction);
         predict(oracle, prediction, point, &level, &mut self.scratch, result)?;
         for (slot, value) in out.iter_mut().zip(&*result) {

@@ -4,6 +4,9 @@
 //! The logits are finite (the ranges in `check` see to that) and there is at least one, so that the
 //! largest term of every sum is exactly 1.
 
+use crate::error::Error;
+use crate::memory::Listed;
+
 /// Responsibilities below this are left out of a sum over components.
 pub(super) const NEGLIGIBLE: f64 = 1e-30;
 
@@ -33,18 +36,22 @@ pub(super) fn log_sum_exp(logits: &[f64]) -> f64 {
 }
 
 /// ln p(y) for every label; −∞ for a label that nothing carries.
-pub(super) fn class_log_posterior(logits: &[f64], labels: &[usize], count: usize) -> Vec<f64> {
-    let mut largest = vec![f64::NEG_INFINITY; count];
+pub(super) fn class_log_posterior(
+    logits: &[f64],
+    labels: &[usize],
+    count: usize,
+) -> Result<Vec<f64>, Error> {
+    let mut largest = crate::memory::repeated(f64::NEG_INFINITY, count)?;
     for (&l, &label) in logits.iter().zip(labels) {
         largest[label] = largest[label].max(l);
     }
-    let mut sums = vec![0.0; count];
+    let mut sums = crate::memory::repeated(0.0, count)?;
     for (&l, &label) in logits.iter().zip(labels) {
         sums[label] += libm::exp(l - largest[label]);
     }
     let top = max(logits.iter().copied());
     let total: f64 = logits.iter().map(|l| libm::exp(l - top)).sum();
-    largest
+    Ok(largest
         .iter()
         .zip(&sums)
         .map(|(&m, &sum)| {
@@ -54,7 +61,7 @@ pub(super) fn class_log_posterior(logits: &[f64], labels: &[usize], count: usize
                 f64::NEG_INFINITY
             }
         })
-        .collect()
+        .listed()?)
 }
 
 /// logits ← d ln p(y)/dl: the responsibility within the class minus the one overall.

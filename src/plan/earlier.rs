@@ -1,6 +1,6 @@
 //! What a plan keeps of earlier states.
 
-use super::{Kept, Plan};
+use super::{Kept, MAX_SLOTS, Plan};
 
 impl Plan {
     /// Whether this stage or a later one reads a history slot that holds an earlier *state*, and not
@@ -23,7 +23,8 @@ impl Plan {
     /// ```
     pub fn reads_earlier_state(&self, step: usize, stage: usize) -> bool {
         // What is given at the start of a run may be states.
-        let mut held: Vec<bool> = (0..self.slots).map(|slot| slot < self.given).collect();
+        let mut held = [false; MAX_SLOTS];
+        held[..self.given].fill(true);
         for (index, whole) in self.steps.iter().enumerate() {
             // Whether x is a state: between its stages a step may pass a slot through it.
             let mut state = true;

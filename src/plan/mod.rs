@@ -15,6 +15,7 @@ pub(crate) use check::check_stage;
 
 use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::memory;
 
 /// A sampler as data: for every step its stages, each with the scalars of one fused update.
 ///
@@ -122,7 +123,7 @@ impl Plan {
                 slots: self.slots,
             });
         }
-        self.steps.extend(next.steps);
+        memory::extend(&mut self.steps, next.steps)?;
         Self::with_given(self.steps, self.slots.max(next.slots), self.given)
     }
 

@@ -15,6 +15,7 @@ struct Form<'a> {
     version: Version,
     slots: usize,
     given: usize,
+    #[serde(deserialize_with = "crate::stored::lent")]
     steps: Cow<'a, [Step]>,
     checksum: Option<u64>,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{DataErrors, StridedPosterior, check_finite};
 use crate::error::{Error, require, require_all, require_length};
 use crate::level::NoiseLevel;
+use crate::memory::{Copied, Listed};
 
 /// The best isotropic reverse variance of every edge, for any κ and any stride:
 ///
@@ -57,7 +58,7 @@ impl AnalyticVariance {
     ///
     /// None for errors that [`DataErrors`] accepts.
     pub fn new(errors: DataErrors) -> Result<Self, Error> {
-        let (levels, list) = (errors.levels().to_vec(), errors.errors().to_vec());
+        let (levels, list) = (errors.levels().copy()?, errors.errors().copy()?);
         let errors = DataErrors::new(errors.dim(), 0.0, levels, list)?;
         Ok(Self {
             errors: Arc::new(errors),
@@ -111,7 +112,7 @@ impl AnalyticVariance {
             let rho = level.rho();
             dim as f64 * (rho * (rho * (1.0 - moment).max(0.0)))
         };
-        let errors = levels.iter().zip(moments).map(error).collect();
+        let errors = levels.iter().zip(moments).map(error).listed()?;
         Self::new(DataErrors::new(dim, 0.0, levels, errors)?)
     }
 

@@ -4,6 +4,7 @@ use super::between::Place;
 use crate::error::{Error, require_all, require_length, require_non_negative};
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
+use crate::memory::{self, Listed};
 
 /// The squared error of a model's estimate of x₀ at each of a list of levels, M_t = E|x₀ −
 /// D(x_t)|², summed over the d elements of a sample.
@@ -63,7 +64,7 @@ impl DataErrors {
         levels: Vec<NoiseLevel>,
         errors: Vec<f64>,
     ) -> Result<Self, Error> {
-        let standard_errors = vec![0.0; errors.len()];
+        let standard_errors = memory::repeated(0.0, errors.len())?;
         Self {
             dim,
             second_moment,
@@ -118,7 +119,7 @@ impl DataErrors {
             let valid = |_, value: f64| value.is_finite() && value >= 0.0;
             require_all(name, list, valid, "finite and at least 0")?;
         }
-        let sigmas: Vec<f64> = self.levels.iter().map(NoiseLevel::sigma).collect();
+        let sigmas: Vec<f64> = self.levels.iter().map(NoiseLevel::sigma).listed()?;
         let noisy = |_, sigma| sigma > 0.0;
         require_all(
             "sigma of the levels",
@@ -200,7 +201,7 @@ impl DataErrors {
     ///
     /// As [`at`](Self::at).
     pub fn along(&self, grid: &Grid) -> Result<Vec<f64>, Error> {
-        grid.edges().map(|(from, _)| self.at(&from)).collect()
+        grid.edges().map(|(from, _)| self.at(&from)).all_listed()
     }
 
     fn interpolated(&self, values: &[f64], level: &NoiseLevel) -> Result<f64, Error> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{ElementErrors, StridedPosterior};
 use crate::error::{Error, require_all, require_cost, require_length};
+use crate::memory::{self, Listed};
 use crate::special::spread_excess;
 
 /// The best reverse variance of each element, on every edge, for any κ and any stride:
@@ -62,13 +63,13 @@ impl DiagonalVariance {
     /// variance overflows.
     pub fn of(&self, posterior: &StridedPosterior) -> Result<Vec<f64>, Error> {
         if posterior.to.is_clean() && !self.final_noise {
-            return Ok(vec![0.0; self.dim()]);
+            return memory::repeated(0.0, self.dim());
         }
         let errors = self.errors.at(&posterior.from)?;
         let variances = errors
             .iter()
             .map(|&error| posterior.optimal_variance(error));
-        variances.collect()
+        variances.all_listed()
     }
 }
 

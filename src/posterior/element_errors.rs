@@ -4,6 +4,7 @@ use super::DataErrors;
 use super::between::Place;
 use crate::error::{Error, require_all, require_length};
 use crate::level::NoiseLevel;
+use crate::memory::{self, Copied, Listed};
 
 /// The squared error of a model's estimate of each element of x₀ at each of a list of levels,
 /// M_{t,i} = E(x₀ − D(x_t))_i²: [`DataErrors`], element by element.
@@ -42,7 +43,7 @@ impl ElementErrors {
     /// for each; [`Error::NoiseNotDecreasing`]; [`Error::InvalidEntry`] for an error that is
     /// negative or not finite, or a clean level.
     pub fn new(dim: usize, levels: Vec<NoiseLevel>, errors: Vec<f64>) -> Result<Self, Error> {
-        let standard_errors = vec![0.0; errors.len()];
+        let standard_errors = memory::repeated(0.0, errors.len())?;
         Self::with_standard_errors(dim, levels, errors, standard_errors)
     }
 
@@ -67,7 +68,8 @@ impl ElementErrors {
             require_all(name, list, valid, "finite and at least 0")?;
         }
         // The list of levels has one set of rules.
-        DataErrors::new(dim, 0.0, levels.clone(), vec![0.0; levels.len()])?;
+        let none = memory::repeated(0.0, levels.len())?;
+        DataErrors::new(dim, 0.0, levels[..].copy()?, none)?;
         Ok(Self {
             dim,
             levels,
@@ -104,7 +106,7 @@ impl ElementErrors {
     /// [`Error::InvalidEntry`] where a sum overflows.
     pub fn total(&self) -> Result<DataErrors, Error> {
         let sums = (0..self.levels.len()).map(|level| self.row(level).iter().sum());
-        DataErrors::new(self.dim, 0.0, self.levels.clone(), sums.collect())
+        DataErrors::new(self.dim, 0.0, self.levels[..].copy()?, sums.listed()?)
     }
 
     /// M_{t,i} of all elements at a level: those of the listed level with the same λ, else
@@ -116,7 +118,7 @@ impl ElementErrors {
     pub fn at(&self, level: &NoiseLevel) -> Result<Vec<f64>, Error> {
         let place = Place::of(level, &self.levels)?;
         let value = |element: usize| place.value(|index| self.row(index)[element]);
-        Ok((0..self.dim).map(value).collect())
+        (0..self.dim).map(value).listed()
     }
 
     fn row(&self, level: usize) -> &[f64] {

@@ -338,7 +338,7 @@ where
         pair: &EmbeddedPair,
         fresh: bool,
     ) -> Result<f64, RunError<M::Error>> {
-        let mut stages = Vec::with_capacity(pair.stages.len() + 2);
+        let mut stages = crate::memory::reserve(&[pair.stages.len() + 2])?;
         let mut trial = pair.stages.iter().cloned();
         match trial.next() {
             Some(first) if fresh => stages.extend([Stage::without_model(keep(START)), first]),

@@ -9,7 +9,7 @@ use super::outputs::Outputs;
 use crate::element::ModelElement;
 use crate::error::Error;
 use crate::kernel::{self, FillNoise, Forms, Input, MAX_INPUTS};
-use crate::memory;
+use crate::memory::{self, Copied};
 use crate::real::Real;
 
 /// The history slots but the one that is written.
@@ -115,11 +115,15 @@ pub(super) fn own_slice_mut<'a, A, D: Dimension>(
 }
 
 /// The array in standard layout.
-pub(super) fn standard<A: Real, D: Dimension>(array: Array<A, D>) -> Array<A, D> {
+///
+/// # Errors
+///
+/// [`Error::TooLarge`] where the copy of another layout cannot be had.
+pub(super) fn standard<A: Real, D: Dimension>(array: Array<A, D>) -> Result<Array<A, D>, Error> {
     if array.is_standard_layout() {
-        array
+        Ok(array)
     } else {
-        array.as_standard_layout().into_owned()
+        array.copy()
     }
 }
 

@@ -11,6 +11,7 @@ use crate::element::ModelElement;
 use crate::error::{Error, RunError, require_length};
 use crate::guidance::Combination;
 use crate::level::NoiseLevel;
+use crate::memory::{Copied, Listed};
 use crate::noise::NoiseSource;
 use crate::plan::{Stage, Update};
 use crate::posterior::{Kappa, ReverseVariance, StridedPosterior};
@@ -86,7 +87,7 @@ impl DdimStep {
     /// [`StridedPosterior::new`].
     pub fn per_sample(from: &[NoiseLevel], to: &[NoiseLevel], kappa: Kappa) -> Result<Self, Error> {
         check_lists(from, to)?;
-        Self::of_edges((from.to_vec(), to.to_vec()), from.len(), kappa)
+        Self::of_edges((from.copy()?, to.copy()?), from.len(), kappa)
     }
 
     /// The steps of positions along an axis, tokens or frames, each between levels of its own: as
@@ -133,8 +134,10 @@ impl DdimStep {
         check_lists(from, to)?;
         let mut classes = Classes::default();
         let edges = from.iter().copied().zip(to.iter().copied());
-        classes.set(edges, |(from, to)| from != to);
-        let edges = classes.different.into_iter().unzip();
+        classes.set(edges, |(from, to)| from != to)?;
+        let from = classes.different.iter().map(|edge| edge.0).listed()?;
+        let to = classes.different.iter().map(|edge| edge.1).listed()?;
+        let edges = (from, to);
         let step = Self::of_edges(edges, classes.moving, kappa)?;
         let of = classes.of;
         Ok(Self {
@@ -152,13 +155,13 @@ impl DdimStep {
         let edges = from.iter().zip(&to).take(moving);
         let posteriors = edges
             .map(|(&from, &to)| StridedPosterior::new(from, to, kappa))
-            .collect::<Result<Vec<_>, _>>()?;
+            .all_listed()?;
         let stages = posteriors
             .iter()
             .map(|posterior| {
                 Stage::evaluating(posterior.from(), Update::from(posterior.transition()))
             })
-            .collect();
+            .listed()?;
         Ok(Self {
             posteriors,
             stages,

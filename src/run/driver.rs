@@ -30,7 +30,7 @@ pub(super) struct Driver {
     cursor: Cursor,
     needs: RunNoise,
     /// The folded scalars of the plan's stages for a model with one output.
-    forms: Arc<[Form]>,
+    forms: Arc<Vec<Form>>,
 }
 
 /// The most stages whose scalars are folded when a run is started, some 2 MiB; those of later ones
@@ -47,10 +47,10 @@ impl Driver {
         clip: Option<Clip>,
         (batch, noise): ((usize, usize), &impl NoiseSource<A>),
     ) -> Result<Self, Error> {
-        let needs = RunNoise::of(&plan);
+        let needs = RunNoise::of(&plan)?;
         needs.check(batch, noise)?;
         let fixed = clip.and_then(|clip| clip.fixed());
-        let mut forms = Vec::with_capacity(plan.stages().count().min(FOLDED));
+        let mut forms = crate::memory::reserve(&[plan.stages().count().min(FOLDED)])?;
         for (index, step) in plan.steps().iter().enumerate() {
             for stage in &step.stages {
                 let form = fold::plain_form(stage, prediction, fixed)?;
@@ -66,7 +66,7 @@ impl Driver {
             clip,
             cursor: Cursor::default(),
             needs,
-            forms: forms.into(),
+            forms: Arc::new(forms),
         })
     }
 
@@ -86,7 +86,11 @@ impl Driver {
     }
 
     /// The same at the position of a snapshot of this plan.
-    pub(super) fn at<T>(self, snapshot: &Snapshot<T>) -> Result<Self, Error> {
+    pub(super) fn at<T, A>(
+        self,
+        snapshot: &Snapshot<T>,
+        noise: &impl NoiseSource<A>,
+    ) -> Result<Self, Error> {
         let expected = self.plan.fingerprint();
         if snapshot.plan != expected {
             return Err(Error::SnapshotOfAnotherPlan {
@@ -94,6 +98,30 @@ impl Driver {
                 found: snapshot.plan,
                 time: snapshot.level.time(),
             });
+        }
+        let time = snapshot.level.time();
+        let another = |what, expected, found| Error::SnapshotOfAnother {
+            what,
+            expected,
+            found,
+            time,
+        };
+        if snapshot.prediction != self.prediction {
+            let [expected, found] =
+                [self.prediction, snapshot.prediction].map(|p| format!("{p:?}"));
+            return Err(another("prediction", expected, found));
+        }
+        if snapshot.clip != self.clip {
+            let name = |clip: Option<Clip>| clip.map_or("none".to_owned(), |c| format!("{c:?}"));
+            return Err(another("clip", name(self.clip), name(snapshot.clip)));
+        }
+        let noise = self.noise_of(noise);
+        if snapshot.noise != noise {
+            let name = |noise: Option<u64>| match noise {
+                Some(fingerprint) => format!("{fingerprint:016x}"),
+                None => "of a source without a fingerprint".to_owned(),
+            };
+            return Err(another("noise", name(noise), name(snapshot.noise)));
         }
         let misplaced = Error::SnapshotMisplaced {
             step: snapshot.step,
@@ -226,10 +254,22 @@ impl Driver {
         self.prediction
     }
 
+    /// Which noise it is, where the plan draws any.
+    fn noise_of<A>(&self, noise: &impl NoiseSource<A>) -> Option<u64> {
+        noise.fingerprint().filter(|_| self.needs.draws())
+    }
+
     /// The run as plain data with these arrays.
-    pub(super) fn snapshot<T>(&self, state: T, history: Vec<T>, memory: Option<T>) -> Snapshot<T> {
+    pub(super) fn snapshot<T, A>(
+        &self,
+        (state, history, memory): (T, Vec<T>, Option<T>),
+        noise: &impl NoiseSource<A>,
+    ) -> Snapshot<T> {
         Snapshot {
             plan: self.plan.fingerprint(),
+            prediction: self.prediction,
+            clip: self.clip,
+            noise: self.noise_of(noise),
             step: self.cursor.step(),
             stage: self.cursor.stage_index(),
             level: self.level(),

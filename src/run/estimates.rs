@@ -103,7 +103,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
             let products = gram.map(|gram| fold::products(gram, count));
             let combination = combiner.combination(sample, products.as_ref())?;
             let estimate = combiner.estimate(sample, &combination, None)?;
-            self.work.estimates.push(estimate);
+            memory::push(&mut self.work.estimates, estimate)?;
             if let Some(clip) = combiner.dynamic {
                 let bounds = self.threshold(clip, sample, &estimate, outputs)?;
                 let estimate = combiner.estimate(sample, &combination, Some(bounds))?;
@@ -128,9 +128,8 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         self.work.forms.clear();
         for sample in 0..count {
             let (decay, slope) = combiner::remembering(guidance, query, prediction, sample)?;
-            self.work
-                .forms
-                .push(kernel::affine(decay, &[slope, -slope]));
+            let form = kernel::affine(decay, &[slope, -slope]);
+            memory::push(&mut self.work.forms, form)?;
         }
         let (x_len, samples) = (self.x.len(), self.x.shape()[0]);
         if self.memory.is_none() {
@@ -159,7 +158,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
 
     /// Sums and products of (x, outputs…, memory) for every sample, to `work.grams`.
     fn reduce(&mut self, outputs: Outputs<'_, A, D>, samples: usize) -> Result<(), Error> {
-        self.work.grams.resize(samples, Gram::ZERO);
+        memory::resize(&mut self.work.grams, samples, Gram::ZERO)?;
         let Some(inputs) = Inputs::new(&self.outputs, self.x.len(), outputs) else {
             return Err(Error::LayoutChanged {
                 name: "output buffer",
@@ -204,7 +203,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         inputs.cut(row.clone());
         let values = &mut self.work.values;
         values.clear();
-        values.extend_from_slice(&buffers::own_slice(&self.x, "state")?[row]);
+        memory::append(values, &buffers::own_slice(&self.x, "state")?[row])?;
         let form = fold::data_form(estimate);
         kernel::update_slices(Forms::Same(&form), 1, values, None, inputs.slices(), None);
         for value in values.iter_mut() {

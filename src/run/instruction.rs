@@ -123,13 +123,14 @@ impl<'a> Instruction<'a> {
     }
 
     /// The interval of each stage that draws noise, to `out`.
-    pub(super) fn drawn(&self, out: &mut Vec<Option<Interval>>) {
+    pub(super) fn drawn(&self, out: &mut Vec<Option<Interval>>) -> Result<(), Error> {
         let stages = self.stages.iter().zip(self.intervals());
         out.clear();
-        out.extend(stages.map(|(stage, interval)| {
+        let drawn = stages.map(|(stage, interval)| {
             let draws = stage.update.noise != 0.0;
             draws.then_some(interval)
-        }));
+        });
+        crate::memory::extend(out, drawn)
     }
 
     /// The path of the stage's noise, where it is not the stage's number.

@@ -14,7 +14,7 @@ use crate::error::{Error, RunError, require_shape};
 use crate::fold::{self, Estimate};
 use crate::guidance::{Combination, MAX_OUTPUTS, Unguided, is_unguided};
 use crate::kernel::{self, Form, Forms, Gram, MAX_INPUTS};
-use crate::memory;
+use crate::memory::{self, Copied, Listed};
 use crate::noise::{Interval, NoiseSource, StepNoise, Stream};
 use crate::plan::MAX_SLOTS;
 use crate::prediction::Prediction;
@@ -99,6 +99,24 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         Self::with_history(x, Vec::new(), slots)
     }
 
+    /// A copy of the machine, where a clone would end the process if there is no memory for its
+    /// arrays. The room for what a stage makes anew is not copied.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] where the memory is not to be had.
+    pub fn try_clone(&self) -> Result<Self, Error> {
+        let copy = |array: &Option<Array<A, D>>| array.as_ref().map(|a| a.copy()).transpose();
+        Ok(Self {
+            x: self.x.copy()?,
+            slots: self.slots.iter().map(|slot| slot.copy()).all_listed()?,
+            memory: copy(&self.memory)?,
+            memory_before: None,
+            outputs: copy(&self.outputs)?,
+            work: Work::default(),
+        })
+    }
+
     /// The same with the first slots given.
     ///
     /// # Errors
@@ -132,12 +150,12 @@ impl<A: Real, D: Dimension> Machine<A, D> {
             buffers::check_start(slot, "history")?;
         }
         // Slices are cheaper than strides: the machine's arrays are always in standard layout.
-        let mut own: Vec<_> = history.into_iter().map(buffers::standard).collect();
+        let mut own: Vec<_> = history.into_iter().map(buffers::standard).all_listed()?;
         while own.len() < slots {
             own.push(memory::zeros(x.raw_dim())?);
         }
         Ok(Self {
-            x: buffers::standard(x),
+            x: buffers::standard(x)?,
             slots: own,
             memory: None,
             memory_before: None,
@@ -189,7 +207,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
             require_shape("guidance memory", self.x.shape(), memory.shape())?;
             buffers::check_start(memory, "guidance memory")?;
         }
-        self.memory = memory.map(buffers::standard);
+        self.memory = memory.map(buffers::standard).transpose()?;
         Ok(())
     }
 
@@ -456,13 +474,13 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         for (sample, estimate) in work.estimates.iter().enumerate() {
             let form = fold::form(&instruction.stage_of(sample).update, estimate);
             fold::check_cast::<A>(&form, instruction.step)?;
-            work.forms.push(form);
+            memory::push(&mut work.forms, form)?;
         }
         if instruction.levels.is_empty() {
             for stage in instruction.stages {
                 let form = fold::form_without_model(&stage.update);
                 fold::check_cast::<A>(&form, instruction.step)?;
-                work.forms.push(form);
+                memory::push(&mut work.forms, form)?;
             }
         }
         Ok(())
@@ -492,7 +510,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
             }
             _ => {
                 self.work.intervals.clear();
-                self.work.intervals.extend(instruction.intervals());
+                memory::extend(&mut self.work.intervals, instruction.intervals())?;
                 &self.work.intervals
             }
         };
@@ -500,7 +518,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         let mut fill = StepNoise::new(noise, step, stream, intervals).on_path(instruction.path());
         if let Some(places) = along {
             let intervals = &mut self.work.drawn;
-            instruction.drawn(intervals);
+            instruction.drawn(intervals)?;
             fill = fill.along(intervals, places);
         }
         let update = &instruction.stages[0].update;

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::memory::Listed;
 use crate::noise::{Demand, Interval, NoiseSource, Stream};
 use crate::plan::{Plan, Step};
 
@@ -11,11 +12,11 @@ use crate::plan::{Plan, Step};
 #[derive(Clone, Debug)]
 pub(super) struct RunNoise {
     steps: Range<u64>,
-    intervals: Arc<[Interval]>,
+    intervals: Arc<Vec<Interval>>,
 }
 
 impl RunNoise {
-    pub(super) fn of(plan: &Plan) -> Self {
+    pub(super) fn of(plan: &Plan) -> Result<Self, Error> {
         let steps = || {
             (0u64..)
                 .zip(plan.steps())
@@ -24,10 +25,15 @@ impl RunNoise {
         let intervals = steps().flat_map(|(_, step)| step.noise_intervals());
         let first = steps().next().map_or(0, |(index, _)| index);
         let end = steps().last().map_or(0, |(index, _)| index + 1);
-        Self {
+        Ok(Self {
             steps: first..end,
-            intervals: intervals.collect(),
-        }
+            intervals: Arc::new(intervals.listed()?),
+        })
+    }
+
+    /// Whether there is any.
+    pub(super) fn draws(&self) -> bool {
+        !self.steps.is_empty()
     }
 
     /// Refuses a run on a batch of so many samples and elements of each for which the source has no

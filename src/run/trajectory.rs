@@ -18,7 +18,7 @@ use crate::denoiser::{Denoiser, Query};
 use crate::error::{Error, RunError, require_shape};
 use crate::kernel::Forms;
 use crate::level::NoiseLevel;
-use crate::memory;
+use crate::memory::{self, Copied, Listed};
 use crate::noise::{Demand, KeyedNoise, NoiseSource, Stream};
 use crate::plan::Plan;
 use crate::prediction::Prediction;
@@ -138,7 +138,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     ) -> Result<Self, Error> {
         let (plan, clip) = (sampler.shared_plan(), sampler.clip());
         let batch = batch_of(&snapshot.state)?;
-        let driver = Driver::new(plan, prediction, clip, (batch, &noise))?.at(&snapshot)?;
+        let driver = Driver::new(plan, prediction, clip, (batch, &noise))?.at(&snapshot, &noise)?;
         let slots = driver.plan().slots();
         let mut machine = Machine::with_history(snapshot.state, snapshot.history, slots)?;
         machine.set_memory(snapshot.memory)?;
@@ -148,6 +148,35 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
             noise,
             start_deviation: sampler.start_variance().sqrt(),
             data: None,
+        })
+    }
+
+    /// A copy of the run, where a clone would end the process if there is no memory for its arrays.
+    ///
+    /// ```
+    /// use diffusion_sampler::{Grid, KeyedNoise, Prediction, Sampler};
+    /// use diffusion_sampler::{schedule::RectifiedFlow, solver::FirstOrder};
+    ///
+    /// let schedule = RectifiedFlow::new();
+    /// let sampler = Sampler::new(&schedule, &Grid::trailing(&schedule, 8)?, &FirstOrder::ddim())?;
+    /// let run = sampler.start::<f32, _, _>((4, 2), Prediction::Flow, KeyedNoise::new(1))?;
+    /// assert_eq!(run.try_clone()?.state(), run.state());
+    /// # Ok::<(), diffusion_sampler::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] where the memory is not to be had.
+    pub fn try_clone(&self) -> Result<Self, Error>
+    where
+        N: Clone,
+    {
+        Ok(Self {
+            driver: self.driver.clone(),
+            machine: self.machine.try_clone()?,
+            noise: self.noise.clone(),
+            start_deviation: self.start_deviation,
+            data: self.data.as_ref().map(|data| data.copy()).transpose()?,
         })
     }
 
@@ -489,16 +518,18 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     /// let mut model = Gaussian::isotropic(&[1.0, 2.0], 0.3)?.denoiser(Prediction::Data);
     /// let mut run = sampler.start::<f32, _, _>((3, 2), Prediction::Data, KeyedNoise::new(5))?;
     /// run.advance(&mut model)?;
-    /// let mut resumed = sampler.resume(run.snapshot(), Prediction::Data, KeyedNoise::new(5))?;
+    /// let mut resumed = sampler.resume(run.snapshot()?, Prediction::Data, KeyedNoise::new(5))?;
     /// run.complete(&mut model)?;
     /// resumed.complete(&mut model)?;
     /// assert_eq!(run.state(), resumed.state());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn snapshot(&self) -> Snapshot<Array<A, D>> {
+    pub fn snapshot(&self) -> Result<Snapshot<Array<A, D>>, Error> {
         let machine = &self.machine;
-        let memory = machine.memory().map(|memory| memory.to_owned());
-        let (state, history) = (machine.state().to_owned(), machine.history().to_vec());
-        self.driver.snapshot(state, history, memory)
+        let memory = machine.memory().map(|memory| memory.copy()).transpose()?;
+        let history = machine.history().iter().map(|slot| slot.copy());
+        let (state, history) = (machine.state().copy()?, history.all_listed()?);
+        let arrays = (state, history, memory);
+        Ok(self.driver.snapshot(arrays, &self.noise))
     }
 }

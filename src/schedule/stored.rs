@@ -8,11 +8,13 @@ use super::{
     UnitVariance, VarianceExploding, VariancePreserving,
 };
 use crate::error::{Error, require};
+use crate::memory::{Copied, Listed};
 use crate::stored::{Extended, Finite};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TableForm {
+    #[serde(deserialize_with = "crate::stored::listed")]
     log_alpha_squared: Vec<Extended>,
 }
 
@@ -98,8 +100,8 @@ impl TryFrom<TableForm> for TableSchedule {
     type Error = Error;
 
     fn try_from(form: TableForm) -> Result<Self, Error> {
-        let logs: Vec<f64> = form.log_alpha_squared.iter().map(|log| log.0).collect();
-        Self::from_logs(logs.clone(), "log_alpha_squared", &logs)
+        let logs: Vec<f64> = form.log_alpha_squared.iter().map(|log| log.0).listed()?;
+        Self::from_logs(logs[..].copy()?, "log_alpha_squared", &logs)
     }
 }
 

@@ -4,6 +4,7 @@ use super::variance_preserving::log_alpha_squared;
 use super::{LambdaRange, NoiseSchedule, check_time};
 use crate::error::{Error, require_all, require_positive};
 use crate::level::NoiseLevel;
+use crate::memory::{Copied, Listed};
 
 /// A variance-preserving schedule given by T betas or ᾱ's, the form in which most checkpoints are
 /// trained.
@@ -44,7 +45,7 @@ impl TableSchedule {
     /// 1).
     pub fn linear(steps: usize, first: f64, last: f64) -> Result<Self, Error> {
         check_table_len(steps)?;
-        Self::from_betas(&ramp(steps, first, last))
+        Self::from_betas(&ramp(steps, first, last)?)
     }
 
     /// √β_i linear: betas are the squares of a linear ramp of square roots (latent diffusion: T =
@@ -66,8 +67,8 @@ impl TableSchedule {
                 });
             }
         }
-        let roots = ramp(steps, first.sqrt(), last.sqrt());
-        Self::from_betas(&roots.iter().map(|root| root * root).collect::<Vec<_>>())
+        let roots = ramp(steps, first.sqrt(), last.sqrt())?;
+        Self::from_betas(&roots.iter().map(|root| root * root).listed()?)
     }
 
     /// The cosine schedule: ᾱ(u) = cos²((u + s)/(1 + s)·π/2)/cos²(s/(1 + s)·π/2) with s = 0.008,
@@ -100,7 +101,7 @@ impl TableSchedule {
         };
         // The largest fall of ln ᾱ in one interval.
         let clipped = libm::log1p(-MAX_BETA);
-        let mut logs = Vec::with_capacity(steps);
+        let mut logs = crate::memory::reserve(&[steps])?;
         let (mut before, mut log) = (0.0, 0.0);
         let mut exact = true;
         for knot in 1..=steps {
@@ -117,7 +118,7 @@ impl TableSchedule {
             .chain(logs.iter().copied())
             .zip(&logs)
             .map(|(before, after)| -libm::expm1(after - before))
-            .collect();
+            .listed()?;
         Self::from_logs(logs, "betas", &betas)
     }
 
@@ -129,10 +130,10 @@ impl TableSchedule {
     /// As [`linear`](Self::linear).
     pub fn sigmoid(steps: usize, first: f64, last: f64) -> Result<Self, Error> {
         check_table_len(steps)?;
-        let betas = ramp(steps, -6.0, 6.0)
+        let betas = ramp(steps, -6.0, 6.0)?
             .iter()
             .map(|z| first + (last - first) / (1.0 + libm::exp(-z)))
-            .collect::<Vec<_>>();
+            .listed()?;
         Self::from_betas(&betas)
     }
 
@@ -154,7 +155,7 @@ impl TableSchedule {
             *sum += libm::log1p(-beta);
             Some(*sum)
         });
-        Self::from_logs(logs.collect(), "betas", betas)
+        Self::from_logs(logs.listed()?, "betas", betas)
     }
 
     /// Any table of ᾱ = α² (`alphas_cumprod` elsewhere), strictly decreasing in (0, 1); the last
@@ -174,7 +175,7 @@ impl TableSchedule {
             "in (0, 1), the last in [0, 1)",
         )?;
         let logs = alphas_cumprod.iter().map(|&value| libm::log(value));
-        Self::from_logs(logs.collect(), "alphas_cumprod", alphas_cumprod)
+        Self::from_logs(logs.listed()?, "alphas_cumprod", alphas_cumprod)
     }
 
     /// Zero terminal SNR: √ᾱ shifted and scaled so that it ends at 0 and keeps its first value (Lin
@@ -211,7 +212,7 @@ impl TableSchedule {
             _ => la + 2.0 * (libm::log(-libm::expm1(0.5 * (last - la))) - libm::log(span)),
         });
         Ok(Self {
-            log_alpha_squared: rescaled.collect(),
+            log_alpha_squared: rescaled.listed()?,
         })
     }
 
@@ -240,7 +241,9 @@ impl TableSchedule {
     pub fn snr_shifted(&self, scale: f64) -> Result<Self, Error> {
         require_positive("scale of the signal-to-noise ratio", scale)?;
         if scale == 1.0 {
-            return Ok(self.clone());
+            return Ok(Self {
+                log_alpha_squared: self.log_alpha_squared[..].copy()?,
+            });
         }
         let logs = &self.log_alpha_squared[1..];
         // ᾱ' = 1/(1 + s(1 − ᾱ)/ᾱ); where that ratio overflows, the 1 is nothing beside it.
@@ -252,7 +255,7 @@ impl TableSchedule {
                 la - libm::log(scale)
             }
         });
-        Self::from_logs(shifted.collect(), "log_alpha_squared", logs)
+        Self::from_logs(shifted.listed()?, "log_alpha_squared", logs)
     }
 
     /// The same table with another ᾱ at its last knot, the network's index T − 1.
@@ -288,7 +291,7 @@ impl TableSchedule {
                 requirement: "such that noise grows strictly",
             });
         }
-        let mut logs = logs.clone();
+        let mut logs = logs[..].copy()?;
         logs[index + 1] = log;
         Ok(Self {
             log_alpha_squared: logs,
@@ -321,7 +324,7 @@ impl TableSchedule {
         if logs.is_empty() {
             return Err(Error::EmptyList { name });
         }
-        let mut table = Vec::with_capacity(logs.len() + 1);
+        let mut table = crate::memory::reserve(&[logs.len() + 1])?;
         table.push(0.0);
         for (index, log) in logs.into_iter().enumerate() {
             // Where α has underflowed to 0 there is no more noise to come.
@@ -360,11 +363,11 @@ fn check_table_len(steps: usize) -> Result<(), Error> {
 }
 
 /// `steps` values from `first` to `last`, numpy's linspace: one value is `first`.
-fn ramp(steps: usize, first: f64, last: f64) -> Vec<f64> {
+fn ramp(steps: usize, first: f64, last: f64) -> Result<Vec<f64>, Error> {
     let intervals = steps.saturating_sub(1).max(1) as f64;
     (0..steps)
         .map(|i| first + (last - first) * (i as f64 / intervals))
-        .collect()
+        .listed()
 }
 
 impl NoiseSchedule for TableSchedule {

@@ -4,6 +4,7 @@ use super::inversion::up_edge;
 use super::{Entry, Path, Solver};
 use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::plan::{Plan, Stage, Step, Store, Update};
 use crate::posterior::{Kappa, StridedPosterior, step_size};
 
@@ -145,7 +146,7 @@ impl Solver for BelmInversion {
     ///
     /// As [`Belm`]'s.
     fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
-        let levels: Vec<NoiseLevel> = path.grid().levels().iter().rev().copied().collect();
+        let levels: Vec<NoiseLevel> = path.grid().levels().iter().rev().copied().listed()?;
         plan(&levels, self.pair)
     }
 
@@ -174,7 +175,7 @@ fn plan(levels: &[NoiseLevel], pair: bool) -> Result<Plan, Error> {
         }
     };
     let steps = (given..levels.len() - 1).map(step);
-    Plan::with_given(steps.collect::<Result<_, Error>>()?, 1, given)
+    Plan::with_given(steps.all_listed()?, 1, given)
 }
 
 /// DDIM's step, which keeps the state that it leaves.

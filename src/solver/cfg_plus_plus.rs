@@ -4,6 +4,7 @@ use super::exponential::{Slope, down_size};
 use super::extrapolation::{Bounds, bounded};
 use super::{Entry, Path, Solver};
 use crate::error::Error;
+use crate::memory::Listed;
 use crate::plan::{Plan, Stage, Step, Store, Update};
 use crate::posterior::{Kappa, StridedPosterior};
 
@@ -136,8 +137,8 @@ impl Solver for CfgPlusPlus {
         let posteriors = path
             .edges()
             .map(|(from, to)| StridedPosterior::new(from, to, self.kappa))
-            .collect::<Result<Vec<_>, _>>()?;
-        let sizes: Vec<f64> = posteriors.iter().map(down_size).collect();
+            .all_listed()?;
+        let sizes: Vec<f64> = posteriors.iter().map(down_size).listed()?;
         let noisy = posteriors.iter().any(|posterior| posterior.gamma() > 0.0);
         let policy = self.bounds.policy(2, self.slope(), noisy);
         let used = |index: usize| {
@@ -149,7 +150,7 @@ impl Solver for CfgPlusPlus {
             let older = policy.older(size, held.as_slice(), sizes.len() - index.min(sizes.len()));
             older.first().map(|node| node.1)
         };
-        let mut steps = Vec::with_capacity(sizes.len());
+        let mut steps = crate::memory::reserve(&[sizes.len()])?;
         for (index, posterior) in posteriors.iter().enumerate() {
             let (from, to) = (posterior.from(), posterior.to());
             let slot = index % 2;
@@ -162,7 +163,7 @@ impl Solver for CfgPlusPlus {
                 update = self.second(posterior, weight, ((slot, from.alpha()), old));
             }
             let later = used(index + 1).is_some();
-            let mut stages = Vec::with_capacity(2);
+            let mut stages = crate::memory::reserve(&[2])?;
             if later || (place.is_some() && self.rule == Rule::Res) {
                 let keep = Update {
                     state: 1.0,

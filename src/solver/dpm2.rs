@@ -6,6 +6,7 @@ use super::coordinate::Coordinate;
 use super::{Entry, Path, Solver};
 use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::plan::{Plan, Stage, Step, Store, Update};
 use crate::posterior::{Kappa, StridedPosterior};
 
@@ -133,7 +134,7 @@ impl Solver for Dpm2 {
             }
             Ok(Step { from, to, stages })
         });
-        Plan::new(steps.collect::<Result<_, Error>>()?, 1)
+        Plan::new(steps.all_listed()?, 1)
     }
 
     fn order(&self) -> usize {

@@ -4,6 +4,7 @@ use super::exponential::{Estimate, Rule};
 use super::extrapolation::{Bounds, bounded};
 use super::{Entry, Path, SecondOrderForm, Solver};
 use crate::error::{Error, require, require_non_negative};
+use crate::memory::Listed;
 use crate::plan::Plan;
 use crate::posterior::{Kappa, StridedPosterior};
 
@@ -146,8 +147,11 @@ impl Solver for DpmSolver {
         let posteriors = path
             .edges()
             .map(|(from, to)| StridedPosterior::new(from, to, Kappa::Ddim))
-            .collect::<Result<Vec<_>, _>>()?;
-        let sizes: Vec<f64> = posteriors.iter().map(StridedPosterior::step_size).collect();
+            .all_listed()?;
+        let sizes: Vec<f64> = posteriors
+            .iter()
+            .map(StridedPosterior::step_size)
+            .listed()?;
         let slope = self.form.slope();
         let rule = Rule {
             estimate: Estimate::Noise,

@@ -4,6 +4,7 @@ use super::exponential::{Estimate, Rule, Slope};
 use super::extrapolation::{Bounds, bounded};
 use super::{Entry, Path, Solver};
 use crate::error::{Error, require, require_non_negative};
+use crate::memory::Listed;
 use crate::plan::Plan;
 use crate::posterior::{Kappa, StridedPosterior};
 
@@ -189,8 +190,11 @@ impl Solver for DpmSolverPlusPlus {
         let posteriors = path
             .edges()
             .map(|(from, to)| StridedPosterior::new(from, to, Kappa::Tau(self.tau)))
-            .collect::<Result<Vec<_>, _>>()?;
-        let sizes: Vec<f64> = posteriors.iter().map(StridedPosterior::step_size).collect();
+            .all_listed()?;
+        let sizes: Vec<f64> = posteriors
+            .iter()
+            .map(StridedPosterior::step_size)
+            .listed()?;
         let rate = 1.0 + self.tau * self.tau;
         Plan::of_steps(self.rule().steps(path, &posteriors, &sizes, rate)?)
     }

@@ -5,6 +5,7 @@ use super::single_step::{self, Pair, Rule};
 use super::{Entry, Path, Solver};
 use crate::error::{Error, require};
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::plan::{Plan, Step};
 use crate::posterior::{Kappa, step_size};
 
@@ -93,11 +94,7 @@ fn plan(path: &Path<'_>, kappa: Kappa, order: impl Fn(usize) -> usize) -> Result
         }
         Ok(Step { from, to, stages })
     };
-    let steps: Vec<Step> = path
-        .edges()
-        .enumerate()
-        .map(step)
-        .collect::<Result<_, Error>>()?;
+    let steps: Vec<Step> = path.edges().enumerate().map(step).all_listed()?;
     let widest = steps.iter().map(|step| step.stages.len()).max();
     Plan::new(steps, widest.unwrap_or(1) - 1)
 }
@@ -119,7 +116,7 @@ fn levels(
         .iter()
         .map(|fraction| path.near(from.lambda() + fraction * h, to));
     let ends = [Ok(from)].into_iter().chain(nodes).chain([Ok(down)]);
-    ends.collect()
+    ends.all_listed()
 }
 
 /// A step of an adaptive run from one level to another, by orders p and p − 1.

@@ -8,6 +8,7 @@ use super::weights::{MAX_NODES, solve};
 use super::{Entry, Path, Solver};
 use crate::error::{Error, require, require_non_negative};
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::plan::{Plan, Step, Store, Update};
 use crate::posterior::step_size;
 use crate::special::softplus;
@@ -242,10 +243,10 @@ impl Solver for ErSde {
     ///
     /// None on a valid grid.
     fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
-        let edges: Vec<_> = path.edges().collect();
+        let edges: Vec<_> = path.edges().listed()?;
         let last_reader = edges.iter().rposition(|(_, to)| !to.is_clean());
         let mut history = History::new(0, self.order - 1);
-        let mut steps = Vec::with_capacity(edges.len());
+        let mut steps = crate::memory::reserve(&[edges.len()])?;
         for (index, (from, to)) in edges.into_iter().enumerate() {
             let mut update = if to.is_clean() {
                 Update {

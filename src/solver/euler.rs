@@ -3,6 +3,7 @@
 use super::churn::{self, Churn};
 use super::{Entry, Path, Solver};
 use crate::error::Error;
+use crate::memory::Listed;
 use crate::plan::{Plan, Stage, Step, Update};
 use crate::posterior::{Kappa, StridedPosterior};
 
@@ -56,7 +57,7 @@ impl Solver for Euler {
             ));
             Ok(Step { from, to, stages })
         });
-        Plan::new(steps.collect::<Result<_, Error>>()?, 0)
+        Plan::new(steps.all_listed()?, 0)
     }
 
     fn order(&self) -> usize {

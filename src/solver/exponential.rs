@@ -5,6 +5,7 @@ use super::extrapolation::Extrapolation;
 use super::weights::{exponential, moment};
 use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::plan::{Stage, Step, Store, Update};
 use crate::posterior::{Kappa, StridedPosterior};
 
@@ -148,7 +149,7 @@ pub(super) fn update_at_rate(
     let noisy = Update {
         state: first - rate * change,
         data: rate * plain.data,
-        history: history.map(|&(slot, w)| (slot, rate * w)).collect(),
+        history: history.map(|&(slot, w)| (slot, rate * w)).listed()?,
         // σ_s e^h = (α_s/α_t) σ_t.
         noise: tau * carry * from.sigma() * (-libm::expm1(-2.0 * h)).sqrt(),
         store: None,
@@ -185,9 +186,9 @@ impl Rule {
     ) -> Result<Vec<Step>, Error> {
         let policy = self.extrapolation;
         let mut history = policy.history();
-        let mut steps = Vec::with_capacity(posteriors.len());
+        let mut steps = crate::memory::reserve(&[posteriors.len()])?;
         let mut cold = self.warmed_up && policy.order > 2 && self.noise_tau == 0.0;
-        let edges = posteriors.iter().zip(sizes).zip(policy.kept(sizes));
+        let edges = posteriors.iter().zip(sizes).zip(policy.kept(sizes)?);
         for (index, ((posterior, &size), keep)) in edges.enumerate() {
             let (from, to) = (posterior.from(), posterior.to());
             let warm = cold && size.is_finite() && posterior.gamma() == 0.0;

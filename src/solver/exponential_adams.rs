@@ -4,6 +4,7 @@ use super::exponential::{Estimate, Rule, Slope, down_size};
 use super::extrapolation::{Bounds, bounded};
 use super::{Entry, Path, Solver};
 use crate::error::{Error, require, require_non_negative};
+use crate::memory::Listed;
 use crate::plan::Plan;
 use crate::posterior::{Kappa, StridedPosterior};
 
@@ -137,8 +138,8 @@ impl Solver for ExponentialAdams {
         let posteriors = path
             .edges()
             .map(|(from, to)| StridedPosterior::new(from, to, self.kappa))
-            .collect::<Result<Vec<_>, _>>()?;
-        let sizes: Vec<f64> = posteriors.iter().map(down_size).collect();
+            .all_listed()?;
+        let sizes: Vec<f64> = posteriors.iter().map(down_size).listed()?;
         let noisy = self.kappa.is_stochastic();
         let rule = Rule {
             estimate: self.estimate,

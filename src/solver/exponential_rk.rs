@@ -3,6 +3,7 @@
 use super::{Entry, Path, SecondOrderForm, Solver};
 use crate::error::{Error, require, require_length, require_non_negative};
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::plan::{Plan, Stage, Step, Store, Update};
 use crate::posterior::{Kappa, StridedPosterior};
 use crate::special::phi;
@@ -336,7 +337,7 @@ impl Tableau {
                 }
                 Ok(step)
             })
-            .collect::<Result<Vec<_>, Error>>()?;
+            .all_listed()?;
         let stages = steps.iter().map(|step| step.stages.len()).max();
         Plan::new(steps, stages.unwrap_or(1) - 1)
     }
@@ -359,13 +360,13 @@ impl Tableau {
         // x_i = f x_{i−1} + Σ (w_ij − f w_{i−1,j}) D_j + noise: what the state at one node says of
         // the step's start and of the path's noise so far serves the next.
         let mut before = ([0.0; 3], from);
-        let mut stages = Vec::with_capacity(rows.len());
+        let mut stages = crate::memory::reserve(&[rows.len()])?;
         for (index, row) in rows.iter().enumerate() {
             let weight = |j: usize| row.data[j] - row.state * before.0[j];
             let update = Update {
                 state: row.state,
                 data: weight(index),
-                history: (0..index).map(|slot| (slot, weight(slot))).collect(),
+                history: (0..index).map(|slot| (slot, weight(slot))).listed()?,
                 noise: row.noise,
                 store: (index + 1 < rows.len()).then(|| Store::data(index)),
             };
@@ -401,7 +402,7 @@ impl Tableau {
                 noise,
             }
         };
-        let (mut before, mut rows) = (from, Vec::with_capacity(self.stages));
+        let (mut before, mut rows) = (from, crate::memory::reserve(&[self.stages])?);
         for (index, &node) in self.nodes.iter().enumerate().take(self.stages - 1) {
             let Some(level) = node_level(path, whole, node * distance)? else {
                 return Ok(None);

@@ -2,6 +2,7 @@
 
 use super::exponential::Slope;
 use super::history::History;
+use crate::error::Error;
 
 /// The largest step and the largest ratio of neighbouring steps that a guarded solver extrapolates
 /// over.
@@ -80,10 +81,10 @@ impl Extrapolation {
     /// For each step, given their sizes, whether the estimate at its start is kept: not where it
     /// would be too near to the next step, nor in a run of tiny steps before a long one. What was
     /// kept before then serves that step.
-    pub(super) fn kept(&self, sizes: &[f64]) -> Vec<bool> {
-        let mut kept = vec![false; sizes.len()];
+    pub(super) fn kept(&self, sizes: &[f64]) -> Result<Vec<bool>, Error> {
+        let mut kept = crate::memory::repeated(false, sizes.len())?;
         if self.order < 2 {
-            return kept;
+            return Ok(kept);
         }
         // The least of (distance of the D − what is needed) over all later steps. By the smaller
         // bound: a larger one would leave D stale over many steps for the sake of one.
@@ -96,7 +97,7 @@ impl Extrapolation {
             let serves_next = pair[0] >= self.min_ratio * pair[1];
             kept[index] = serves_next && spare >= 0.0 && spare.is_finite();
         }
-        kept
+        Ok(kept)
     }
 
     /// A history for this policy.

@@ -2,6 +2,7 @@
 
 use super::{Entry, Path, Solver};
 use crate::error::{Error, require_length};
+use crate::memory::Listed;
 use crate::noise::NoiseScales;
 use crate::plan::{Plan, Step, Update};
 use crate::posterior::{
@@ -136,7 +137,7 @@ impl FirstOrder {
         variance: &DiagonalVariance,
     ) -> Result<(Plan, NoiseScales), Error> {
         let dim = variance.dim();
-        let mut factors = Vec::with_capacity(dim * path.edges().len());
+        let mut factors = crate::memory::reserve(&[dim * path.edges().len()])?;
         let steps = self.posteriors(path)?.into_iter().map(|posterior| {
             let variances = variance.of(&posterior)?;
             let mean = variances.iter().sum::<f64>() / dim.max(1) as f64;
@@ -146,7 +147,7 @@ impl FirstOrder {
             }));
             Ok(step(&posterior, mean.sqrt()))
         });
-        let plan = Plan::new(steps.collect::<Result<_, Error>>()?, 0)?;
+        let plan = Plan::new(steps.all_listed()?, 0)?;
         Ok((plan, NoiseScales::new(dim, factors)?))
     }
 
@@ -161,7 +162,7 @@ impl FirstOrder {
             Kappas::PerEdge(kappas) => kappas[index],
         };
         let posterior = |(index, (from, to))| StridedPosterior::new(from, to, kappa(index));
-        edges.enumerate().map(posterior).collect()
+        edges.enumerate().map(posterior).all_listed()
     }
 
     /// √v_p on an edge.
@@ -190,7 +191,7 @@ impl Solver for FirstOrder {
     fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
         let posteriors = self.posteriors(path)?.into_iter();
         let steps = posteriors.map(|posterior| Ok(step(&posterior, self.noise(&posterior)?)));
-        Plan::new(steps.collect::<Result<_, Error>>()?, 0)
+        Plan::new(steps.all_listed()?, 0)
     }
 
     fn order(&self) -> usize {

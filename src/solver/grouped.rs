@@ -4,6 +4,7 @@ use super::single_step::{Gains, Rule};
 use super::{Entry, Path, SecondOrderForm, Solver};
 use crate::error::{Error, require};
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::plan::{Plan, Stage, Step, Store, Update};
 use crate::posterior::{Kappa, StridedPosterior, step_size};
 
@@ -102,16 +103,16 @@ impl GroupedSinglestep {
     }
 
     /// The orders of K edges.
-    pub(crate) fn orders(&self, steps: usize, clean: bool) -> Vec<usize> {
+    pub(crate) fn orders(&self, steps: usize, clean: bool) -> Result<Vec<usize>, Error> {
         let lower = self.lower_order_final || clean || !steps.is_multiple_of(self.order);
-        let mut orders: Vec<usize> = (0..steps).map(|index| index % self.order + 1).collect();
+        let mut orders: Vec<usize> = (0..steps).map(|index| index % self.order + 1).listed()?;
         // A last group that is complete ends one order lower, and the last edge is its own.
         if let Some(last) = orders.last_mut()
             && ((lower && *last == self.order) || clean)
         {
             *last = 1;
         }
-        orders
+        Ok(orders)
     }
 }
 
@@ -157,10 +158,10 @@ impl GroupedSinglestep {
     pub(crate) fn plan_part(&self, path: &Path<'_>, part: Part) -> Result<Plan, Error> {
         let rule = Rule::of(self.noise, self.form);
         let edges = path.grid().steps() + usize::from(part.idle_end);
-        let mut orders = self.orders(part.total, path.grid().end().is_clean());
+        let mut orders = self.orders(part.total, path.grid().end().is_clean())?;
         orders.drain(..part.total.saturating_sub(edges));
         let mut group = Group::at(path.grid().start());
-        let mut steps = Vec::with_capacity(orders.len());
+        let mut steps = crate::memory::reserve(&[orders.len()])?;
         for (index, (from, to)) in path.edges().enumerate() {
             let alone = orders.get(index) == Some(&1);
             let reaches = part.unbounded || group.reaches(&to);

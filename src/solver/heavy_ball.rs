@@ -5,6 +5,7 @@ use super::slopes::{Axis, Slopes, even_adams};
 use super::{Entry, Path, Solver};
 use crate::error::{Error, require};
 use crate::level::NoiseLevel;
+use crate::memory::{Copied, Listed};
 use crate::plan::{Plan, Stage, Step, Store, Update};
 
 /// A multistep method whose slope has momentum, which damps the divergence that high orders show
@@ -94,7 +95,7 @@ impl HeavyBall {
     fn stages(&self, edge: &Edge, history: &mut SlotHistory, before: &[(usize, f64)]) -> Stages {
         let Edge { from, to, keep } = edge;
         let lag = (1.0 - self.beta) / self.beta;
-        let mut stages = Vec::with_capacity(3);
+        let mut stages = crate::memory::reserve(&[3])?;
         // The slot that gets the velocity of the step before.
         if !before.is_empty() {
             let velocity = if self.of_velocities() {
@@ -102,7 +103,7 @@ impl HeavyBall {
             } else {
                 Some(LAST)
             };
-            stages.extend(through_state(before.to_vec(), velocity));
+            stages.extend(through_state(before.copy()?, velocity));
         }
         let held = slots(history);
         let (weight, past) = if before.is_empty() {
@@ -111,7 +112,7 @@ impl HeavyBall {
             // c₀v = c₀(1 − β)v₋₁ + c₀βE.
             let count = held.len().min(self.order - 1) + 1;
             let [first, rest @ ..] = even_adams(count, lag);
-            let mut past: Vec<(usize, f64)> = held.iter().copied().zip(rest).collect();
+            let mut past: Vec<(usize, f64)> = held.iter().copied().zip(rest).listed()?;
             if let Some((_, newest)) = past.first_mut() {
                 *newest += first * (1.0 - self.beta);
             }
@@ -123,7 +124,7 @@ impl HeavyBall {
                 .iter()
                 .zip(rest)
                 .map(|(&slot, w)| (slot, self.beta * w));
-            let past = slopes.chain([(LAST, 1.0 - self.beta)]).collect();
+            let past = slopes.chain([(LAST, 1.0 - self.beta)]).listed()?;
             (self.beta * first, past)
         };
         let mut update = Axis::Rho.update(from, to, weight, past)?;
@@ -212,8 +213,8 @@ impl Solver for HeavyBall {
         }
         let mut history = History::new(HISTORY, depth);
         let (mut before, mut moved) = (Vec::new(), false);
-        let mut steps = Vec::with_capacity(path.edges().len());
-        for ((from, to), keep) in path.edges().zip(slopes.kept(path)) {
+        let mut steps = crate::memory::reserve(&[path.edges().len()])?;
+        for ((from, to), keep) in path.edges().zip(slopes.kept(path)?) {
             let edge = Edge { from, to, keep };
             let stages = if slopes.weighs(&to) {
                 self.stages(&edge, &mut history, &before)?

@@ -5,6 +5,7 @@ use super::coordinate::Coordinate;
 use super::{Entry, Path, Solver};
 use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::plan::{Plan, Stage, Step, Store, Update};
 use crate::posterior::{Kappa, StridedPosterior};
 
@@ -135,7 +136,7 @@ impl Solver for HeunPlusPlus {
             stages.extend(self.stages(start, &knots[index + 1..], most)?);
             Ok(Step { from, to, stages })
         });
-        Plan::new(steps.collect::<Result<_, Error>>()?, 2)
+        Plan::new(steps.all_listed()?, 2)
     }
 
     /// 1: the weights are not those of a second-order method.

@@ -3,6 +3,7 @@
 use super::{Entry, Path, Solver};
 use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::plan::{Plan, Stage, Step, Update};
 use crate::posterior::{Kappa, StridedPosterior};
 
@@ -46,7 +47,7 @@ impl Solver for DdimInversion {
             .edges()
             .rev()
             .map(|(noisy, clean)| up_edge(clean, noisy));
-        Plan::new(steps.collect::<Result<_, _>>()?, 0)
+        Plan::new(steps.all_listed()?, 0)
     }
 
     fn order(&self) -> usize {

@@ -2,6 +2,7 @@
 
 use super::{Entry, Path, Solver};
 use crate::error::{Error, require_positive};
+use crate::memory::Listed;
 use crate::plan::{Plan, Step, Update};
 
 /// The standard deviation of the data that the boundary scalings assume.
@@ -105,7 +106,7 @@ impl Solver for Lcm {
             };
             Step::simple(from, to, update)
         });
-        Plan::new(steps.collect(), 0)
+        Plan::new(steps.listed()?, 0)
     }
 
     fn order(&self) -> usize {

@@ -4,6 +4,7 @@ use super::exponential_rk::node_level;
 use super::{Entry, Path, Solver};
 use crate::error::{Error, require, require_non_negative};
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::plan::{Plan, Stage, Step, Store, Update};
 use crate::posterior::{Kappa, StridedPosterior};
 
@@ -158,7 +159,7 @@ impl Solver for DpmPlusPlusSde {
     /// [`Error::PathWithoutSchedule`] for a node between the knots of a path of bare levels.
     fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
         let steps = path.edges().map(|(from, to)| self.step(path, from, to));
-        let steps = steps.collect::<Result<Vec<_>, Error>>()?;
+        let steps = steps.all_listed()?;
         let slots = steps.iter().any(|step| step.stages.len() > 1);
         Plan::new(steps, usize::from(slots))
     }

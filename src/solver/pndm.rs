@@ -5,6 +5,7 @@ use super::slopes::{Axis, Slopes, even_adams};
 use super::{Entry, Path, Solver};
 use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::memory::Copied;
 use crate::plan::{Plan, Stage, Step, Store, Update};
 use crate::posterior::{Kappa, StridedPosterior, step_size};
 
@@ -101,10 +102,10 @@ impl Solver for Pndm {
             ..SLOPES
         };
         let mut history = History::new(0, slopes.depth);
-        let mut steps = Vec::with_capacity(path.edges().len());
+        let mut steps = crate::memory::reserve(&[path.edges().len()])?;
         let mut runge_kutta_steps = 0;
-        for ((from, to), keep) in path.edges().zip(slopes.kept(path)) {
-            let held = history.held().to_vec();
+        for ((from, to), keep) in path.edges().zip(slopes.kept(path)?) {
+            let held = history.held().copy()?;
             let count = if slopes.weighs(&to) {
                 held.len() + 1
             } else {

@@ -7,6 +7,7 @@ use super::history::History;
 use super::weights::{exponential, moment};
 use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::plan::{Stage, Step, Update};
 use crate::posterior::step_size;
 
@@ -61,11 +62,14 @@ pub(super) struct PredictorCorrector<'a> {
 impl PredictorCorrector<'_> {
     /// The steps along a path, with the noise rate τ of each.
     pub(super) fn steps(&self, path: &Path<'_>, taus: &[f64]) -> Result<Vec<Step>, Error> {
-        let edges: Vec<(NoiseLevel, NoiseLevel)> = path.edges().collect();
-        let sizes: Vec<f64> = edges.iter().map(|(from, to)| step_size(from, to)).collect();
+        let edges: Vec<(NoiseLevel, NoiseLevel)> = path.edges().listed()?;
+        let sizes: Vec<f64> = edges
+            .iter()
+            .map(|(from, to)| step_size(from, to))
+            .listed()?;
         let clean = edges.last().is_some_and(|(_, to)| to.is_clean());
         let mut history = History::new(0, self.depth());
-        let mut steps = Vec::with_capacity(edges.len());
+        let mut steps = crate::memory::reserve(&[edges.len()])?;
         // What corrects the state at the start of a step.
         let mut correction: Option<Update> = None;
         for (index, ((&(from, to), &size), &tau)) in edges.iter().zip(&sizes).zip(taus).enumerate()
@@ -82,12 +86,10 @@ impl PredictorCorrector<'_> {
                 Estimate::Noise => -size,
             };
             let places = policy.older(size, candidates, usize::MAX);
-            let weights = self
-                .slope
-                .older(z, &places.iter().map(|p| p.1).collect::<Vec<_>>());
-            let older: Vec<_> = places.iter().map(|p| p.0).zip(weights).collect();
+            let weights = self.slope.older(z, &places.iter().map(|p| p.1).listed()?);
+            let older: Vec<_> = places.iter().map(|p| p.0).zip(weights).listed()?;
             let mut update = update_at_rate(self.estimate, (from, to), tau, &older)?;
-            let mut stages = Vec::with_capacity(2);
+            let mut stages = crate::memory::reserve(&[2])?;
             match correction.take() {
                 Some(first) if self.evaluates_twice => stages.push(Stage::evaluating(from, first)),
                 Some(first) => update = self.after(&first, update, (from, to)),

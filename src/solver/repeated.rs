@@ -4,6 +4,7 @@
 use crate::error::Error;
 use crate::grid::MAX_STEPS;
 use crate::level::NoiseLevel;
+use crate::memory;
 use crate::plan::{Plan, Stage, Step, Update};
 use crate::posterior::Transition;
 
@@ -42,16 +43,14 @@ impl Parts {
             return Err(Error::GivenHistory { given });
         }
         self.slots = self.slots.max(plan.slots());
-        self.steps.extend_from_slice(plan.steps());
-        Ok(())
+        memory::extend(&mut self.steps, plan.steps().iter().cloned())
     }
 
     /// The forward process from a knot up to another, without the model.
     pub(super) fn up(&mut self, from: NoiseLevel, to: NoiseLevel) -> Result<(), Error> {
         let update = Update::from(Transition::forward_step(&from, &to)?);
         let stages = vec![Stage::without_model(update)];
-        self.steps.push(Step { from, to, stages });
-        Ok(())
+        memory::push(&mut self.steps, Step { from, to, stages })
     }
 
     pub(super) fn whole(self) -> Result<Plan, Error> {

@@ -5,6 +5,7 @@ use super::{Path, Solver};
 use crate::error::{Error, require, require_non_negative, require_positive};
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::plan::Plan;
 
 /// Karras et al.'s exponent, by which the knots of a repeated part are spaced.
@@ -160,7 +161,7 @@ impl<S: Solver> Solver for Restart<S> {
             .intervals
             .iter()
             .map(|interval| interval.place(grid.levels()))
-            .collect::<Result<Vec<_>, _>>()?;
+            .all_listed()?;
         places.sort_by_key(|place| place.low);
         let ups = self.intervals.iter().map(|interval| interval.repeats);
         let steps = ups.fold(self.extra_steps(), usize::saturating_add);
@@ -237,9 +238,6 @@ impl Place {
         let knots = std::iter::once(Ok(high))
             .chain(between)
             .chain(std::iter::once(Ok(low)));
-        Grid::from_levels(
-            knots.collect::<Result<_, _>>()?,
-            path.grid().start_variance(),
-        )
+        Grid::from_levels(knots.all_listed()?, path.grid().start_variance())
     }
 }

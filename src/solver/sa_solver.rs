@@ -6,6 +6,7 @@ use super::predictor_corrector::{Corrector, Lowering, PredictorCorrector};
 use super::{Entry, Path, Solver};
 use crate::error::{Error, require, require_non_negative};
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::plan::Plan;
 
 /// SA-Solver: an exponential Adams predictor and corrector with noise at the rate τ, which may be
@@ -291,7 +292,7 @@ impl SaSolver {
                 0.0
             }
         };
-        let taus: Vec<f64> = path.edges().map(tau).collect();
+        let taus: Vec<f64> = path.edges().map(tau).listed()?;
         Plan::of_steps(rule.steps(path, &taus)?)
     }
 }

@@ -4,6 +4,7 @@ use super::SecondOrderForm;
 use super::weights::exponential;
 use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::plan::{Stage, Store, Update};
 use crate::posterior::{Kappa, StridedPosterior, step_size};
 
@@ -70,7 +71,7 @@ impl Rule {
         }
         let rest = first - weights.iter().sum::<f64>();
         let mut all = std::iter::once(rest).chain(weights).take(nodes + 1);
-        let history: Vec<(usize, f64)> = all.by_ref().take(nodes).enumerate().collect();
+        let history: Vec<(usize, f64)> = all.by_ref().take(nodes).enumerate().listed()?;
         let data = all.next().unwrap_or(0.0);
         let finite = history.iter().all(|(_, weight)| weight.is_finite()) && data.is_finite();
         let update = Update {
@@ -134,7 +135,7 @@ pub(super) fn stages(rule: Rule, levels: &[NoiseLevel]) -> Result<Vec<Stage>, Er
 /// The same and the gains at the end; `None` where a weight overflows.
 fn higher(rule: Rule, levels: &[NoiseLevel]) -> Result<Option<(Vec<Stage>, Gains)>, Error> {
     let mut gains = Gains::default();
-    let mut stages = Vec::with_capacity(levels.len());
+    let mut stages = crate::memory::reserve(&[levels.len()])?;
     for (slot, pair) in levels.windows(2).enumerate() {
         let Some((update, after)) = rule.update(&levels[..=slot], gains, pair[1])? else {
             return Ok(None);
@@ -170,7 +171,7 @@ impl Pair {
         let low = Rule::published(2).gains(start, &levels[1..order - 1], end, Gains::default());
         let weights = [0, 1].map(|node: usize| end.alpha() * (low[node] - high[node]));
         let nodes = weights.into_iter().take(order - 1).enumerate();
-        let mut difference: Vec<_> = nodes.map(|(node, weight)| (node + 1, weight)).collect();
+        let mut difference: Vec<_> = nodes.map(|(node, weight)| (node + 1, weight)).listed()?;
         difference.push((0, -weights.iter().sum::<f64>()));
         Ok(Some(Self { stages, difference }))
     }

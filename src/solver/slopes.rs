@@ -7,6 +7,7 @@ use super::history::History;
 use super::weights::MAX_NODES;
 use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::memory::{Copied, Listed};
 use crate::plan::{Plan, Step, Store, Update};
 use crate::posterior::{Kappa, StridedPosterior, step_size};
 
@@ -83,7 +84,7 @@ impl Axis {
             .into_iter()
             .filter(|&(_, weight)| weight != 0.0)
             .map(|(slot, weight)| (slot, -(from.sigma() / scale) * data * weight))
-            .collect();
+            .listed()?;
         // At α = 0 the stretch is infinite on ρ, and its weight 0.
         let kept = if weight == 1.0 {
             0.0
@@ -121,7 +122,7 @@ impl Slopes {
     }
 
     /// For each edge, whether a later step may read the slope at its start.
-    pub(super) fn kept(&self, path: &Path<'_>) -> Vec<bool> {
+    pub(super) fn kept(&self, path: &Path<'_>) -> Result<Vec<bool>, Error> {
         let last_reader = path.edges().rposition(|(_, to)| self.weighs(&to));
         path.edges()
             .enumerate()
@@ -129,7 +130,7 @@ impl Slopes {
                 let read = last_reader.is_some_and(|last| index < last);
                 self.depth > 0 && read && self.axis.has_slope(&from)
             })
-            .collect()
+            .listed()
     }
 
     /// The plan, with the weights that `rule` gives for an edge and the knots before it, the newest
@@ -140,10 +141,10 @@ impl Slopes {
         rule: impl Fn(&NoiseLevel, &NoiseLevel, &[NoiseLevel]) -> Weights,
     ) -> Result<Plan, Error> {
         let mut history = History::new(0, self.depth);
-        let mut steps = Vec::with_capacity(path.edges().len());
-        for ((from, to), keep) in path.edges().zip(self.kept(path)) {
-            let held: Vec<(usize, NoiseLevel)> = history.held().to_vec();
-            let past: Vec<NoiseLevel> = held.iter().map(|&(_, level)| level).collect();
+        let mut steps = crate::memory::reserve(&[path.edges().len()])?;
+        for ((from, to), keep) in path.edges().zip(self.kept(path)?) {
+            let held: Vec<(usize, NoiseLevel)> = history.held().copy()?;
+            let past: Vec<NoiseLevel> = held.iter().map(|&(_, level)| level).listed()?;
             let weights = if past.is_empty() || !self.weighs(&to) {
                 FIRST_ORDER
             } else {

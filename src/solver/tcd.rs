@@ -3,6 +3,7 @@
 use super::{Entry, Path, Solver};
 use crate::error::{Error, require};
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::plan::{Plan, Step, Update};
 use crate::posterior::{StridedPosterior, step_size};
 
@@ -86,7 +87,7 @@ impl Solver for Tcd {
             let update = Update::from(posterior.transition());
             Ok(Step::simple(from, to, update))
         });
-        Plan::new(steps.collect::<Result<_, Error>>()?, 0)
+        Plan::new(steps.all_listed()?, 0)
     }
 
     fn order(&self) -> usize {

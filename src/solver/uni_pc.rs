@@ -152,7 +152,7 @@ impl UniPc {
             lowering,
             corrects_end,
         };
-        Plan::of_steps(rule.steps(path, &vec![0.0; path.edges().len()])?)
+        Plan::of_steps(rule.steps(path, &crate::memory::repeated(0.0, path.edges().len())?)?)
     }
 }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::checksum::Checksum;
 use crate::error::{Error, require_length, require_size};
+use crate::memory::Listed;
 use crate::real::Real;
 
 /// An element type that can be stored: `f32` and `f64`.
@@ -97,7 +98,7 @@ impl<A: Element, D: Dimension> StoredArray for Array<A, D> {
     fn elements(&self) -> Result<Cow<'_, [A]>, Error> {
         Ok(match self.as_slice() {
             Some(elements) => Cow::Borrowed(elements),
-            None => Cow::Owned(self.iter().copied().collect()),
+            None => Cow::Owned(self.iter().copied().listed()?),
         })
     }
 
@@ -124,6 +125,7 @@ impl<A: Element, D: Dimension> StoredArray for Array<A, D> {
 pub(crate) struct Form<'a, A: Element> {
     element: Tag<A>,
     shape: Vec<usize>,
+    #[serde(deserialize_with = "crate::stored::lent")]
     elements: Cow<'a, [A]>,
 }
 

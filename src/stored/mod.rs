@@ -21,7 +21,7 @@
 //! let noise = KeyedNoise::new(5);
 //! let mut run = sampler.start::<f32, _, _>((3, 2), Prediction::Data, noise)?;
 //! run.advance(&mut model)?;
-//! let stored = serde_json::to_string(&(&sampler, noise, run.snapshot()))?;
+//! let stored = serde_json::to_string(&(&sampler, noise, run.snapshot()?))?;
 //!
 //! // In another process:
 //! type Stored = (Sampler, KeyedNoise, Snapshot<Array2<f32>>);
@@ -48,9 +48,10 @@
 //!
 //! # Layout
 //!
-//! Version 1. Structures are maps with these fields, in this order (formats without names rely on
-//! it); no field may be missing but, in text, `checksum`, and none may be added. Enumerations are
-//! tagged from outside: `"ddim"`, `{"eta": 0.5}`. *Number* is a finite f64, T? is a T or null.
+//! Versions stand in the forms that have one; only those below are read. Structures are maps with
+//! these fields, in this order (formats without names rely on it); no field may be missing but, in
+//! text, `checksum`, and none may be added. Enumerations are tagged from outside: `"ddim"`,
+//! `{"eta": 0.5}`. *Number* is a finite f64, T? is a T or null.
 //!
 //! | type | stored as |
 //! |---|---|
@@ -107,7 +108,7 @@
 //! | [`Prediction`](crate::Prediction) | `"noise"`, `"data"`, `"velocity"`, `"score"`, `"flow"`, `{"edm": {"data_std": number}}`, `{"edm_velocity": {"data_std": number}}` or `{"linear": {"data": number, "noise": number}}` |
 //! | [`Clip`](crate::Clip) | `range`: `{"static": {"low": number, "high": number}}` or `{"dynamic": {"ratio": number, "max": number}}`; `noise`: `"recompute"` or `"keep"` |
 //! | [`Sampler`](crate::Sampler) | `version`: 1; `plan`; `start_variance`: number; `clip`: clip?; `checksum`: integer? |
-//! | [`Snapshot`](crate::run::Snapshot) | `version`: 1; `plan`: its fingerprint, an integer; `step`, `stage`: integers; `level`; `state`: array; `history`: list of arrays; `memory`: array?; `checksum`: integer? |
+//! | [`Snapshot`](crate::run::Snapshot) | `version`: 2; `plan`: its fingerprint, an integer; `prediction`; `clip`: clip?; `noise`: integer?, the [fingerprint](crate::noise::NoiseSource::fingerprint) of the source; `step`, `stage`: integers; `level`; `state`: array; `history`: list of arrays; `memory`: array?; `checksum`: integer? |
 //! | its arrays ([`StoredArray`]) | `element`: `"f32"` or `"f64"`; `shape`: list of integers; `elements`: list of numbers in row-major order |
 //! | [`KeyedNoise`](crate::KeyedNoise) | `seed`, `first_sample`: integers |
 //! | [`BrownianPath`](crate::noise::BrownianPath) | `normals`: keyed noise; `interval`; `tau_squared`: number |
@@ -141,31 +142,53 @@
 //! - *a sampler's*: the plan's fingerprint, the plan's checksum, `start_variance`, then 0 without a
 //!   clip; with one 1 for a static and 2 for a dynamic range, the range's two numbers in the order
 //!   of its fields, 0 to recompute and 1 to keep the noise;
-//! - *a snapshot's*: `plan`, `step`, `stage`, the six numbers of `level`, the number of history
-//!   slots, 1 with a memory and 0 without, then `state`, `history` and `memory`, each as the number
-//!   of axes, the axes, the elements.
+//! - *a snapshot's*: `plan`; the prediction's place in the list above from 1 (`"noise"`) to 8
+//!   (`linear`) and its numbers, filled up with 0 to two; 0 without a clip and with one the words
+//!   that a sampler's has; 1 and `noise`, or twice 0 without; `step`, `stage`, the six numbers of
+//!   `level`, the number of history slots, 1 with a memory and 0 without, then `state`, `history`
+//!   and `memory`, each as the number of axes, the axes, the elements.
 //!
 //! It is not secret: it finds damage and readers that round, and no forger. In text it may be left
 //! out or null, for files written by hand; then nothing is compared. In binary formats (those that
 //! serde calls not human readable) it may not: there one flipped bit can end a form early, and the
 //! rest would go unread.
 //!
+//! # What a snapshot is bound to
+//!
+//! [`Sampler::resume`](crate::Sampler::resume) refuses a snapshot of another plan, prediction or
+//! clip and, where the plan draws noise, of another source of it: each with an error that names
+//! both. A source without a fingerprint (a closure, a generator of `rand`) is taken for any other
+//! without one. The network, its condition and its guidance are not told apart: keep a number of
+//! your own for them beside the snapshot.
+//!
+//! [`write_file`] writes a file, of any of the formats, so that a process that is killed leaves the
+//! old one or the new one; [`read_file`] refuses a file that is torn or has flipped bits, and says
+//! so.
+//!
 //! A model's [`Denoiser`](crate::Denoiser), a [custom solver](crate::solver::Solver) or schedule
 //! and a `rand` generator are code or belong to others: store what they are made from.
 
 mod array;
 mod checksum;
+mod file;
 mod number;
 mod version;
 
 pub use array::{Element, StoredArray};
+pub use file::{read_file, write_file};
 
 pub(crate) use array::Form as ArrayForm;
 pub(crate) use checksum::{Checksum, check};
 pub(crate) use number::{Extended, Finite, finite};
 pub(crate) use version::Version;
 
+use std::borrow::Cow;
+use std::marker::PhantomData;
+
+use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+
+use crate::memory;
 
 /// Stores a type as a form: `TryFrom<&type>` for the form.
 macro_rules! out_as {
@@ -231,6 +254,39 @@ macro_rules! remote {
 }
 
 pub(crate) use {out_as, remote, through, with_checksum};
+
+/// `#[serde(deserialize_with = "…")]` for a list of any length, whose memory may not be there.
+pub(crate) fn listed<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    struct Entries<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Entries<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a sequence")
+        }
+
+        fn visit_seq<S: SeqAccess<'de>>(self, mut entries: S) -> Result<Vec<T>, S::Error> {
+            // It grows with what is there, and not with the length that is declared.
+            let mut list = Vec::new();
+            while let Some(entry) = entries.next_element()? {
+                memory::push(&mut list, entry).map_err(S::Error::custom)?;
+            }
+            Ok(list)
+        }
+    }
+
+    deserializer.deserialize_seq(Entries(PhantomData))
+}
+
+/// The same for a list that is lent when it is stored.
+pub(crate) fn lent<'de, 'a, D: Deserializer<'de>, T: Deserialize<'de> + Clone>(
+    deserializer: D,
+) -> Result<Cow<'a, [T]>, D::Error> {
+    listed(deserializer).map(Cow::Owned)
+}
 
 /// `#[serde(deserialize_with = "…")]` for a field that may be null, but not be missing.
 pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(

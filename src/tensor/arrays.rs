@@ -7,6 +7,7 @@ use ndarray::{Array, ArrayRef, Dimension};
 use super::{Fused, Scale, TensorOps};
 use crate::error::{Error, require_length, require_shape};
 use crate::kernel::{self, Form, Forms, MAX_INPUTS};
+use crate::memory::{Copied, Listed};
 use crate::real::Real;
 
 /// Runs on ndarray's arrays of one type, for code that is generic over [`TensorOps`]. A
@@ -52,7 +53,7 @@ impl<A: Real, D: Dimension> TensorOps for ArrayOps<A, D> {
             require_shape("term", first.shape(), term.shape())?;
         }
         let samples = first.shape().first().copied().ok_or(Error::NoSampleAxis)?;
-        let mut sum = first.clone();
+        let mut sum = first.copy()?;
         accumulate::<A, _>(terms, samples, |forms, terms| {
             let mut inputs: [&ArrayRef<A, D>; MAX_INPUTS] = [first; MAX_INPUTS];
             for (input, (_, term)) in inputs.iter_mut().zip(terms) {
@@ -71,7 +72,11 @@ impl<A: Real, D: Dimension> TensorOps for ArrayOps<A, D> {
     }
 
     fn download(&self, tensor: &Array<A, D>) -> Result<Vec<A>, Error> {
-        Ok(tensor.iter().copied().collect())
+        tensor.iter().copied().listed()
+    }
+
+    fn copy(&self, tensor: &Array<A, D>) -> Result<Array<A, D>, Error> {
+        Copied::copy(&**tensor)
     }
 
     fn all_finite(&self, tensor: &Array<A, D>) -> Result<Option<bool>, Error> {
@@ -141,7 +146,7 @@ pub(super) fn accumulate<A: Real, T>(
             form.require_fits::<A>(chunk.len())?;
             add(Forms::Same(&form), chunk)?;
         } else {
-            let forms: Vec<Form> = (0..samples).map(form).collect();
+            let forms: Vec<Form> = (0..samples).map(form).listed()?;
             for form in &forms {
                 form.require_fits::<A>(chunk.len())?;
             }

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use super::{Fused, Scale, TensorOps, arrays};
 use crate::error::{Error, require_length, require_shape, require_size};
 use crate::kernel;
+use crate::memory::Copied;
 use crate::real::Real;
 
 /// A flat vector with a shape: a tensor for programs without an array library. Axis 0 is the
@@ -126,7 +127,7 @@ impl<A: Real> TensorOps for FlatOps<A> {
             require_shape("term", &first.shape, &term.shape)?;
         }
         let samples = first.shape[0];
-        let mut sum = first.clone();
+        let mut sum = TensorOps::copy(self, first)?;
         arrays::accumulate::<A, _>(terms, samples, |forms, terms| {
             let mut inputs: [&[A]; kernel::MAX_INPUTS] = [&[]; kernel::MAX_INPUTS];
             for (input, (_, term)) in inputs.iter_mut().zip(terms) {
@@ -144,7 +145,11 @@ impl<A: Real> TensorOps for FlatOps<A> {
     }
 
     fn download(&self, tensor: &Flat<A>) -> Result<Vec<A>, Error> {
-        Ok(tensor.values.clone())
+        tensor.values[..].copy()
+    }
+
+    fn copy(&self, tensor: &Flat<A>) -> Result<Flat<A>, Error> {
+        Flat::new(tensor.values[..].copy()?, &tensor.shape)
     }
 
     fn all_finite(&self, tensor: &Flat<A>) -> Result<Option<bool>, Error> {

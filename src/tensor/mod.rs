@@ -175,6 +175,16 @@ pub trait TensorOps {
         Ok(None)
     }
 
+    /// A copy of a tensor, for snapshots and to go back to; the default is its clone, which the
+    /// library makes as it makes clones.
+    ///
+    /// # Errors
+    ///
+    /// The library's.
+    fn copy(&self, tensor: &Self::Tensor) -> Result<Self::Tensor, Self::Error> {
+        Ok(tensor.clone())
+    }
+
     /// The whole update in place, for arrays that the crate's kernel reads; returns whether all is
     /// finite.
     #[doc(hidden)]
@@ -232,6 +242,10 @@ impl<O: TensorOps + ?Sized> TensorOps for &O {
 
     fn products(&self, tensors: &[&Self::Tensor]) -> Result<Option<Vec<RowProducts>>, Self::Error> {
         (**self).products(tensors)
+    }
+
+    fn copy(&self, tensor: &Self::Tensor) -> Result<Self::Tensor, Self::Error> {
+        (**self).copy(tensor)
     }
 
     fn all_finite(&self, tensor: &Self::Tensor) -> Result<Option<bool>, Self::Error> {

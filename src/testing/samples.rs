@@ -2,7 +2,7 @@
 
 use super::Failure;
 use super::probe::require_finite;
-use crate::error::require;
+use crate::error::{Error, require};
 use crate::oracle::Gaussian;
 use crate::real::Real;
 
@@ -62,7 +62,7 @@ pub fn check_samples<A: Real>(
         });
     }
     let sums = Sums::of(samples, expected)?;
-    let tests = sums.tests(expected);
+    let tests = sums.tests(expected)?;
     let count = tests.len() as f64;
     for test in tests {
         let probability = (count * test.probability).min(1.0);
@@ -130,14 +130,14 @@ impl Sums {
     }
 
     /// All tests; an axis without variance has none, it has been met.
-    fn tests(&self, expected: &Gaussian) -> Vec<Test> {
-        let means = expected.to_axes(expected.mean());
+    fn tests(&self, expected: &Gaussian) -> Result<Vec<Test>, Error> {
+        let means = expected.to_axes(expected.mean())?;
         let axes = expected.variances().iter().zip(means).enumerate();
         let spread = axes.filter(|(_, (variance, _))| **variance > 0.0);
-        spread
+        Ok(spread
             .flat_map(|(axis, (&variance, mean))| self.along(axis, mean, variance))
             .chain(self.pairs.iter().flat_map(|&pair| self.between(pair)))
-            .collect()
+            .collect())
     }
 
     /// The mean and the variance along an axis.
@@ -195,7 +195,7 @@ fn standardised<A: Real>(
     let centred: Vec<f64> = pairs.map(|(x, m)| x.widen() - m).collect();
     let size = row.iter().map(|x| x.widen().abs()).fold(1.0, f64::max);
     let rounding = A::epsilon().widen().sqrt() * size;
-    let mut u = expected.to_axes(&centred);
+    let mut u = expected.to_axes(&centred)?;
     for (axis, (value, &deviation)) in u.iter_mut().zip(deviations).enumerate() {
         if deviation > 0.0 {
             *value /= deviation;

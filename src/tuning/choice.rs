@@ -9,6 +9,7 @@ use super::spectrum::{Spectrum, small_to_zero};
 use super::surrogate::Surrogate;
 use crate::error::{Error, require};
 use crate::grid::{Grid, Spacing, spacings};
+use crate::memory::Listed;
 use crate::noise::KeyedNoise;
 use crate::oracle::{Gaussian, sample_moments};
 use crate::prediction::Prediction;
@@ -183,13 +184,13 @@ fn no_candidate(entry: &Entry) -> Option<&'static str> {
 fn coarse(data: &Gaussian) -> Result<Gaussian, Error> {
     let d = data.variances().len();
     if d <= DIRECTIONS {
-        return Ok(data.clone());
+        return data.copied();
     }
-    let mut pairs: Vec<(f64, f64)> = {
+    let pairs: Vec<(f64, f64)> = {
         let variances = data.variances().iter().copied();
-        variances.zip(data.mean().iter().copied()).collect()
+        variances.zip(data.mean().iter().copied()).listed()?
     };
-    pairs.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let pairs = crate::memory::sorted(&pairs, |a, b| b.0.total_cmp(&a.0))?;
     let scale = DIRECTIONS as f64 / d as f64;
     let (mut means, mut variances) = (Vec::new(), Vec::new());
     for k in 0..DIRECTIONS {
@@ -228,7 +229,7 @@ impl Task<'_, '_> {
         let error = self.surrogate.error(&sampler)?;
         let warnings = sampler.stability(&self.coarse)?.warnings();
         Ok(Candidate::new(
-            entry.name, spacing, steps, error, warnings, sampler,
+            entry.name, spacing, steps, error, warnings?, sampler,
         ))
     }
 

@@ -5,6 +5,7 @@ use ndarray::Array2;
 use super::spectrum::error_of;
 use crate::error::{Error, require, require_length, require_non_negative};
 use crate::level::NoiseLevel;
+use crate::memory::{Copied, Listed};
 use crate::noise::{KeyedNoise, NoiseKey, Stream};
 use crate::oracle::{Gaussian, GaussianMixture, Oracle};
 use crate::posterior::DataErrors;
@@ -35,7 +36,7 @@ pub fn non_gaussian_shares(data: &Gaussian, errors: &DataErrors) -> Result<Vec<f
             let linear: f64 = data.variances().iter().map(|&v| error_of(v, level)).sum();
             (linear - error) / total
         })
-        .collect())
+        .listed()?)
 }
 
 /// The least noisy level such that at it, and at all noisier ones, the
@@ -82,13 +83,13 @@ pub fn non_gaussian_share(
     seed: u64,
 ) -> Result<f64, Error> {
     require(draws > 0, "draws", 0.0, "at least 1")?;
-    let (mean, covariance) = data.moments();
+    let (mean, covariance) = data.moments()?;
     let gaussian = Gaussian::new(&mean, &covariance)?;
     let total = total(&gaussian)?;
     let points = keyed_draws(data, draws, seed)?;
     let noise = KeyedNoise::new(seed);
-    let (mut scratch, mut z) = (Vec::new(), vec![0.0; mean.len()]);
-    let (mut exact, mut linear) = (z.clone(), z.clone());
+    let (mut scratch, mut z) = (Vec::new(), crate::memory::repeated(0.0, mean.len())?);
+    let (mut exact, mut linear) = (z[..].copy()?, z[..].copy()?);
     let mut square = 0.0;
     for (row, point) in points.outer_iter().enumerate() {
         noise.fill_row(NoiseKey::new(row as u64, 2, Stream::User(1)), &mut z);
@@ -108,7 +109,7 @@ fn keyed_draws(data: &GaussianMixture, draws: usize, seed: u64) -> Result<Array2
     let noise = KeyedNoise::new(seed);
     let mut points = crate::memory::zeros(ndarray::Ix2(draws, data.dim()))?;
     for (row, mut point) in points.outer_iter_mut().enumerate() {
-        let mut z = vec![0.0; data.dim()];
+        let mut z = crate::memory::repeated(0.0, data.dim())?;
         let key = |step| NoiseKey::new(row as u64, step, Stream::User(1));
         let mut choice = [0.0];
         noise.fill_row(key(0), &mut choice);
@@ -120,7 +121,7 @@ fn keyed_draws(data: &GaussianMixture, draws: usize, seed: u64) -> Result<Array2
         });
         let last = data.components().len() - 1;
         if let Some(component) = data.components().get(chosen.unwrap_or(last)) {
-            let mut x = vec![0.0; data.dim()];
+            let mut x = crate::memory::repeated(0.0, data.dim())?;
             component.draw(&z, &mut x);
             point.iter_mut().zip(x).for_each(|(out, x)| *out = x);
         }

@@ -230,7 +230,7 @@ impl<'a> SpacingSearch<'a> {
         let [state, model, percent] = self.bounds.map(|bound| bound.min(f64::MAX));
         let report = sampler.stability(known.moments())?;
         let report = report.with_bounds(state, model, percent)?;
-        Ok(report.warnings().is_empty())
+        Ok(report.warnings()?.is_empty())
     }
 }
 

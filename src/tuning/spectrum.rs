@@ -5,6 +5,7 @@ use std::fmt;
 use super::nnls::nnls;
 use crate::error::{Error, require, require_all, require_length, require_positive};
 use crate::level::NoiseLevel;
+use crate::memory::{Copied, Listed};
 use crate::oracle::Gaussian;
 use crate::posterior::DataErrors;
 
@@ -84,15 +85,15 @@ impl Spectrum {
         require_all("shares", &shares, valid, "at least 0, and not all 0")?;
         Ok(Self {
             variances,
-            weights: shares.iter().map(|w| w / total).collect(),
+            weights: shares.iter().map(|w| w / total).listed()?,
         })
     }
 
     /// The spectrum of a Gaussian: its variances, each with the same share.
-    pub fn of(data: &Gaussian) -> Self {
-        let variances = data.variances().to_vec();
-        let weights = vec![1.0 / variances.len() as f64; variances.len()];
-        Self { variances, weights }
+    pub fn of(data: &Gaussian) -> Result<Self, Error> {
+        let variances = data.variances().copy()?;
+        let weights = crate::memory::repeated(1.0 / variances.len() as f64, variances.len())?;
+        Ok(Self { variances, weights })
     }
 
     /// What is typical for images, where nothing is known: v_i = c/i², i = 1..64, with a mean of
@@ -145,16 +146,16 @@ impl Spectrum {
         let d = errors.dim() as f64;
         require(d > 0.0, "dimension", d, "at least 1")?;
         let known = Known::of(errors, d)?;
-        let grid = known.candidates(d);
-        let columns: Vec<Vec<f64>> = grid.iter().map(|&v| known.column(v)).collect();
-        let mut target: Vec<f64> = known.rows.iter().map(|row| row.weight).collect();
-        target.push(TOGETHER);
+        let grid = known.candidates(d)?;
+        let columns: Vec<Vec<f64>> = grid.iter().map(|&v| known.column(v)).all_listed()?;
+        let mut target: Vec<f64> = known.rows.iter().map(|row| row.weight).listed()?;
+        crate::memory::push(&mut target, TOGETHER)?;
         let shares = nnls(&columns, &target);
         let held = grid.into_iter().zip(shares).filter(|(_, w)| *w > 0.0);
         let (variances, shares) = held.unzip();
         let spectrum = Self::new(variances, shares)?;
         let miss = |row: &Row| spectrum.data_error(&row.level) / row.error - 1.0;
-        let misses: Vec<f64> = known.rows.iter().map(miss).collect();
+        let misses: Vec<f64> = known.rows.iter().map(miss).listed()?;
         let square: f64 = misses.iter().map(|m| m * m).sum();
         Ok(SpectrumFit {
             misfit: (square / misses.len() as f64).sqrt(),
@@ -184,7 +185,7 @@ impl Spectrum {
         let own = self.mean();
         require(own > 0.0, "mean variance", own, "positive")?;
         require_positive("mean variance", mean)?;
-        let scaled = self.variances.iter().map(|v| mean * (v / own)).collect();
+        let scaled = self.variances.iter().map(|v| mean * (v / own)).listed()?;
         Self::new(scaled, self.weights)
     }
 
@@ -231,8 +232,8 @@ impl Spectrum {
             .iter()
             .map(|v| v * libm::pow(v / mean, power))
             .map(|v| if v.is_nan() { 0.0 } else { v })
-            .collect();
-        let bent = Self::new(bent, self.weights.clone())?;
+            .listed()?;
+        let bent = Self::new(bent, self.weights[..].copy()?)?;
         bent.with_mean(mean)
     }
 
@@ -244,16 +245,16 @@ impl Spectrum {
     /// [`Error::InvalidParameter`] without directions; [`Error::TooLarge`].
     pub fn gaussian(&self, directions: usize) -> Result<Gaussian, Error> {
         require(directions > 0, "directions", 0.0, "at least 1")?;
-        let mut atoms: Vec<(f64, f64)> = self
+        let atoms: Vec<(f64, f64)> = self
             .variances
             .iter()
             .copied()
             .zip(self.weights.iter().map(|w| w * directions as f64))
-            .collect();
-        atoms.sort_by(|a, b| b.0.total_cmp(&a.0));
+            .listed()?;
+        let atoms = crate::memory::sorted(&atoms, |a, b| b.0.total_cmp(&a.0))?;
         let mut atoms = atoms.into_iter();
         let mut current = atoms.next().unwrap_or((0.0, f64::INFINITY));
-        let mut variances = Vec::with_capacity(directions.min(1 << 20));
+        let mut variances = crate::memory::reserve(&[directions.min(1 << 20)])?;
         for _ in 0..directions {
             let (mut room, mut sum) = (1.0, 0.0);
             while room > 0.0 {
@@ -268,7 +269,7 @@ impl Spectrum {
             }
             variances.push(small_to_zero(sum));
         }
-        Gaussian::diagonal(&vec![0.0; directions], &variances)
+        Gaussian::diagonal(&crate::memory::repeated(0.0, directions)?, &variances)
     }
 }
 
@@ -315,17 +316,17 @@ impl Known {
                 error: error / d,
                 weight: 1.0 / (standard / error).clamp(EXACT, 1.0 / EXACT),
             })
-            .collect();
+            .listed()?;
         let best = rows.iter().fold(0.0, |w, row| f64::max(w, row.weight));
         let step = rows.len().div_ceil(LEVELS);
-        let mut rows: Vec<Row> = rows.into_iter().step_by(step).collect();
+        let mut rows: Vec<Row> = rows.into_iter().step_by(step).listed()?;
         rows.iter_mut().for_each(|row| row.weight /= best);
         Ok(Self { rows })
     }
 
     /// Variances on a logarithmic grid: from below what the least noisy level sees to all of the
     /// variance in one direction; and 0.
-    fn candidates(&self, d: f64) -> Vec<f64> {
+    fn candidates(&self, d: f64) -> Result<Vec<f64>, Error> {
         let mean = self.rows.iter().fold(0.0, |m, row| f64::max(m, row.error));
         let rho = |row: &Row| row.level.rho();
         let least = self.rows.iter().map(rho).fold(f64::INFINITY, f64::min);
@@ -334,14 +335,14 @@ impl Known {
         let decades = libm::log10(high / low);
         let count = (decades * A_DECADE as f64).ceil().max(1.0) as usize;
         let at = |k: usize| low * libm::pow(10.0, decades * k as f64 / count as f64);
-        std::iter::once(0.0).chain((0..=count).map(at)).collect()
+        Ok(std::iter::once(0.0).chain((0..=count).map(at)).listed()?)
     }
 
-    fn column(&self, v: f64) -> Vec<f64> {
+    fn column(&self, v: f64) -> Result<Vec<f64>, Error> {
         let entry = |row: &Row| row.weight * (error_of(v, &row.level) / row.error);
-        let mut column: Vec<f64> = self.rows.iter().map(entry).collect();
-        column.push(TOGETHER);
-        column
+        let mut column: Vec<f64> = self.rows.iter().map(entry).listed()?;
+        crate::memory::push(&mut column, TOGETHER)?;
+        Ok(column)
     }
 }
 

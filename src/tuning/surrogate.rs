@@ -4,6 +4,7 @@ use ndarray::Array2;
 
 use crate::error::{Error, RunError, require};
 use crate::grid::Grid;
+use crate::memory::{self, Copied, Listed};
 use crate::noise::{KeyedNoise, NoiseKey, Stream};
 use crate::oracle::{ExactDenoiser, Gaussian, GaussianMixture, Oracle};
 use crate::prediction::Prediction;
@@ -73,19 +74,19 @@ impl Surrogate {
         seed: u64,
     ) -> Result<Self, Error> {
         require(samples > 0, "samples", 0.0, "at least 1")?;
-        let (mean, covariance) = data.moments();
+        let (mean, covariance) = data.moments()?;
         let surrogate = Self::gaussian(&Gaussian::new(&mean, &covariance)?)?;
-        let mut start = crate::memory::zeros(ndarray::Ix2(samples, mean.len()))?;
+        let mut start = memory::zeros(ndarray::Ix2(samples, mean.len()))?;
         if let Some(normals) = start.as_slice_mut() {
             let key = NoiseKey::new(0, 0, Stream::Start);
             KeyedNoise::new(seed).fill_batch(key, samples, normals)?;
         }
         let range = Reach::of(schedule)?;
-        let grid = range.grid(schedule, &range.uniform(REFERENCE - 1))?;
+        let grid = range.grid(schedule, &range.uniform(REFERENCE - 1)?)?;
         let reference = Sampler::new(schedule, &grid, &DpmSolverPlusPlus::new())?;
         let mut paths = Paths {
             model: data.clone().denoiser(Prediction::Data),
-            end: start.clone(),
+            end: start.copy()?,
             start,
         };
         paths.end = paths.run(&reference)?;
@@ -152,7 +153,8 @@ impl Paths {
 
     fn run(&self, sampler: &Sampler) -> Result<Array2<f64>, Error> {
         let deviation = sampler.start_variance().sqrt();
-        let x = self.start.mapv(|z| deviation * z);
+        let mut x = self.start.copy()?;
+        x.mapv_inplace(|z| deviation * z);
         let mut run = sampler.start_from(x, Prediction::Data, KeyedNoise::new(0))?;
         match run.complete(&mut self.model.clone()) {
             Ok(()) => Ok(run.into_state()),
@@ -164,7 +166,7 @@ impl Paths {
 
 /// The same data in the coordinates of its axes.
 fn along_axes(data: &Gaussian) -> Result<Gaussian, Error> {
-    Gaussian::diagonal(&data.to_axes(data.mean()), data.variances())
+    Gaussian::diagonal(&data.to_axes(data.mean())?, data.variances())
 }
 
 /// Where the inner knots of a grid may lie: between the noisiest and the least noisy level of a
@@ -205,9 +207,9 @@ impl Reach {
     }
 
     /// `count` knots uniform in λ, the last one at the clean end of the reach.
-    pub(super) fn uniform(&self, count: usize) -> Vec<f64> {
+    pub(super) fn uniform(&self, count: usize) -> Result<Vec<f64>, Error> {
         let at = |k: usize| self.noisy + self.length() * k as f64 / count as f64;
-        (1..=count).map(at).collect()
+        Ok((1..=count).map(at).listed()?)
     }
 
     /// The grid from the schedule's last time through the inner knots to the clean level.
@@ -222,7 +224,8 @@ impl Reach {
         start: f64,
         inner: &[f64],
     ) -> Result<Grid, Error> {
-        let mut times = vec![start];
+        let mut times = memory::reserve(&[inner.len() + 2])?;
+        times.push(start);
         for &lambda in inner {
             times.push(schedule.time_of_lambda(lambda.clamp(self.noisy, self.clean))?);
         }

@@ -8,6 +8,7 @@ use crate::error::{Error, require, require_all, require_length};
 use crate::level::NoiseLevel;
 use crate::linalg::{self, Eigen};
 use crate::memory;
+use crate::memory::{Copied, Listed};
 use crate::noise::NoiseSource;
 use crate::oracle::{Gaussian, Oracle};
 use crate::real::Real;
@@ -103,7 +104,7 @@ impl WarmStart {
         let is_variance = |v: f64| v == 0.0 || (1e-60..=1e60).contains(&v);
         require_all("variances", variances, |_, v| is_variance(v), VARIANCE)?;
         require(is_variance(rest), "variance of the rest", rest, VARIANCE)?;
-        let directions: Vec<f64> = directions.iter().copied().collect();
+        let directions: Vec<f64> = directions.iter().copied().listed()?;
         let row = |i: usize| &directions[i * d..(i + 1) * d];
         for i in 0..k {
             for j in 0..=i {
@@ -120,9 +121,9 @@ impl WarmStart {
             }
         }
         Ok(Self {
-            mean: mean.to_vec(),
+            mean: mean.copy()?,
             directions,
-            variances: variances.to_vec(),
+            variances: variances.copy()?,
             rest,
         })
     }
@@ -137,13 +138,17 @@ impl WarmStart {
         let d = data.dim();
         require_rank(rank, d)?;
         let v = data.variances();
-        let order = by_variance(v);
+        let order = by_variance(v)?;
         let kept = order.iter().take(rank);
         let others: f64 = order.iter().skip(rank).map(|&i| v[i]).sum();
+        let mut directions = memory::reserve(&[rank, d])?;
+        for &i in kept.clone() {
+            directions.extend(data.axis(i)?);
+        }
         Ok(Self {
-            mean: data.mean().to_vec(),
-            directions: kept.clone().flat_map(|&i| data.axis(i)).collect(),
-            variances: kept.map(|&i| v[i]).collect(),
+            mean: data.mean().copy()?,
+            directions,
+            variances: kept.map(|&i| v[i]).listed()?,
             rest: small_to_zero(others / (d - rank).max(1) as f64),
         })
     }
@@ -170,7 +175,7 @@ impl WarmStart {
             return Self::of_gaussian(&Gaussian::new(&mean, &covariance)?, rank);
         }
         let (mean, centred) = centred(rows)?;
-        let mut products = vec![0.0; n * n];
+        let mut products = memory::repeated(0.0, n * n)?;
         for i in 0..n {
             for j in 0..=i {
                 let product =
@@ -180,7 +185,7 @@ impl WarmStart {
             }
         }
         let trace: f64 = (0..n).map(|i| products[i * n + i]).sum();
-        let eigen = linalg::symmetric_eigen(products, n);
+        let eigen = linalg::symmetric_eigen(products, n)?;
         Self::of_products(mean, &centred, eigen, (rank, trace))
     }
 
@@ -192,10 +197,10 @@ impl WarmStart {
         (rank, trace): (usize, f64),
     ) -> Result<Self, Error> {
         let (d, n) = (mean.len(), eigen.values.len());
-        let vectors = eigen.vectors.unwrap_or_else(|| linalg::identity(n));
+        let vectors = eigen.vectors.map_or_else(|| linalg::identity(n), Ok)?;
         let (mut directions, mut variances) = (Vec::new(), Vec::new());
-        for &j in by_variance(&eigen.values).iter().take(rank) {
-            let mut direction = vec![0.0; d];
+        for &j in by_variance(&eigen.values)?.iter().take(rank) {
+            let mut direction = memory::repeated(0.0, d)?;
             let e = &vectors[j * n..(j + 1) * n];
             linalg::add_rows(centred, |i| e[i], &mut direction);
             let length = linalg::dot(&direction, &direction).sqrt();
@@ -203,8 +208,9 @@ impl WarmStart {
             if eigen.values[j] <= 1e-12 * trace || length == 0.0 {
                 break;
             }
-            directions.extend(direction.iter().map(|x| x / length));
-            variances.push(eigen.values[j]);
+            direction.iter_mut().for_each(|x| *x /= length);
+            memory::append(&mut directions, &direction)?;
+            memory::push(&mut variances, eigen.values[j])?;
         }
         let held: f64 = variances.iter().sum();
         let others = (d - variances.len()).max(1) as f64;
@@ -227,11 +233,12 @@ impl WarmStart {
     }
 
     /// U of shape \[k, d\]: a direction is a row.
-    pub fn directions(&self) -> Array2<f64> {
+    pub fn directions(&self) -> Result<Array2<f64>, Error> {
         let d = self.mean.len();
-        Array2::from_shape_fn((self.variances.len(), d), |(j, i)| {
-            self.directions[j * d + i]
-        })
+        Ok(crate::memory::square_of(
+            (self.variances.len(), d),
+            |(j, i)| self.directions[j * d + i],
+        )?)
     }
 
     /// w, the variance of every other direction.
@@ -303,9 +310,13 @@ impl WarmStart {
             require_length("elements of a sample", d, elements)?;
         }
         let rest = scale(self.rest);
-        let others: Vec<f64> = self.variances.iter().map(|&v| scale(v) - rest).collect();
-        let (mut r, mut out, mut g) = (vec![0.0; d], vec![0.0; d], vec![0.0; others.len()]);
-        let (mut elements, mut sample) = (x.iter_mut(), Vec::with_capacity(d));
+        let others: Vec<f64> = self.variances.iter().map(|&v| scale(v) - rest).listed()?;
+        let (mut r, mut out, mut g) = (
+            memory::repeated(0.0, d)?,
+            memory::repeated(0.0, d)?,
+            memory::repeated(0.0, others.len())?,
+        );
+        let (mut elements, mut sample) = (x.iter_mut(), memory::reserve(&[d])?);
         for _ in 0..samples {
             // Row-major, whatever the layout in memory.
             sample.clear();
@@ -335,10 +346,10 @@ fn require_rank(rank: usize, d: usize) -> Result<(), Error> {
 }
 
 /// The places of the variances, from the largest.
-fn by_variance(variances: &[f64]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..variances.len()).collect();
-    order.sort_by(|&a, &b| variances[b].total_cmp(&variances[a]));
-    order
+fn by_variance(variances: &[f64]) -> Result<Vec<usize>, Error> {
+    let mut order: Vec<usize> = (0..variances.len()).listed()?;
+    order.sort_unstable_by(|&a, &b| variances[b].total_cmp(&variances[a]).then(a.cmp(&b)));
+    Ok(order)
 }
 
 /// The mean, and the rows without it, row-major.
@@ -351,7 +362,7 @@ fn centred<A: Real>(rows: &ArrayRef2<A>) -> Result<(Vec<f64>, Vec<f64>), Error> 
         let in_range = |_, x: f64| crate::oracle::in_range(x);
         require_all("rows", &values[start..], in_range, ENTRY)?;
     }
-    let mut mean = vec![0.0; d];
+    let mut mean = memory::repeated(0.0, d)?;
     for row in values.chunks_exact(d) {
         linalg::axpy(1.0 / n as f64, row, &mut mean);
     }

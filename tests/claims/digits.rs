@@ -37,7 +37,7 @@ const SEED: u64 = 17;
 pub(crate) fn claims() -> Result<Vec<Claim>, Box<dyn Error>> {
     let mixture = mixture()?;
     let model = Batched::new(&mixture);
-    let (mean, covariance) = mixture.moments();
+    let (mean, covariance) = mixture.moments().unwrap();
     // distances[k][e], for K and η.
     let mut distances = [[0.0; ETAS.len()]; STEPS.len()];
     for (row, &steps) in distances.iter_mut().zip(&STEPS) {
@@ -86,7 +86,11 @@ struct Batched {
 
 impl Batched {
     fn new(mixture: &GaussianMixture) -> Self {
-        let axes: Vec<_> = mixture.components().iter().map(Gaussian::axes).collect();
+        let axes: Vec<_> = mixture
+            .components()
+            .iter()
+            .map(|one| one.axes().unwrap())
+            .collect();
         let views: Vec<_> = axes.iter().map(|axes| axes.view()).collect();
         let narrow = |values: &[f64]| -> Vec<f32> { values.iter().map(|v| *v as f32).collect() };
         let (mut means, mut variances) = (Vec::new(), Vec::new());

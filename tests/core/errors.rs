@@ -119,11 +119,11 @@ fn what_the_crate_refuses_is_shown_as_it_is() {
 #[test]
 fn a_failed_model_leaves_the_run_where_it_was() {
     let mut run = start();
-    let before = run.snapshot();
+    let before = run.snapshot().unwrap();
     let mut model = try_from_fn::<f64, Ix2, std::io::Error>(Prediction::Flow, |_, _, _| Err(io()));
     assert!(matches!(
         run.complete(&mut model),
         Err(RunError::Denoiser(_))
     ));
-    assert_eq!(run.snapshot(), before);
+    assert_eq!(run.snapshot().unwrap(), before);
 }

@@ -28,17 +28,17 @@ fn a_stored_run_goes_on_bit_for_bit_at_every_stage() {
         let sampler = sampler(&*entry.solver, 4);
         let x = Array2::from_shape_fn((3, 5), |(i, j)| 0.3f32 * i as f32 - 0.2 * j as f32);
         let mut run = sampler.start_from(x, KIND, noise()).unwrap();
-        let mut stored = vec![run.snapshot()];
+        let mut stored = vec![run.snapshot().unwrap()];
         while let Some(question) = run.ask().unwrap() {
             let output = question.x.mapv(|x| Smooth::at(x, &question.level()));
-            stored.push(run.snapshot());
+            stored.push(run.snapshot().unwrap());
             run.tell(&output).unwrap();
-            stored.push(run.snapshot());
+            stored.push(run.snapshot().unwrap());
         }
         assert!(stored.len() >= 9);
         for snapshot in stored {
             let mut resumed = sampler.resume(snapshot.clone(), KIND, noise()).unwrap();
-            assert_eq!(resumed.snapshot(), snapshot);
+            assert_eq!(resumed.snapshot().unwrap(), snapshot);
             resumed.complete(&mut Smooth(KIND)).unwrap();
             assert_eq!(bits(resumed.state()), bits(run.state()), "{}", entry.name);
             assert_eq!(resumed.history(), run.history());
@@ -55,7 +55,7 @@ fn stored() -> Snapshot<Array2<f64>> {
         assert!(run.ask().unwrap().is_some());
         run.tell(&Array2::<f64>::ones((2, 3))).unwrap();
     }
-    run.snapshot()
+    run.snapshot().unwrap()
 }
 
 #[test]

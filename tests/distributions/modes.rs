@@ -285,7 +285,7 @@ fn moments_are_blind_where_masses_are_not() -> Outcome {
     let modes = [-2.0, 0.0, 2.0].map(|m| Gaussian::isotropic(&[m], 0.02));
     let modes = modes.into_iter().collect::<Result<Vec<_>, _>>()?;
     let data = GaussianMixture::new(&[0.45, 0.1, 0.45], modes, vec![0, 1, 2])?;
-    let (mean, covariance) = data.moments();
+    let (mean, covariance) = data.moments().unwrap();
     let blind = Gaussian::new(&mean, &covariance)?;
     let multistep = sampler(&DpmSolverPlusPlus::new(), 50)?;
     let report = multistep.modes(&mut blind.denoiser(Prediction::Noise), &data, 1e-8)?;

@@ -83,7 +83,7 @@ fn masses_beside_moments() -> Outcome {
         Gaussian::isotropic(&[1.0], 0.1)?,
     ];
     let data = GaussianMixture::new(&[0.3, 0.7], modes, vec![0, 1])?;
-    let (mean, covariance) = data.moments();
+    let (mean, covariance) = data.moments().unwrap();
     let blind = Gaussian::new(&mean, &covariance)?;
     let grid = Grid::trailing(&schedule, 12)?;
     let mut lines = Vec::new();

@@ -138,7 +138,7 @@ fn cheapest_strides_fall_with_their_steps_and_are_never_above_a_fixed_one() -> O
     let errors = DataErrors::of_gaussian(&data, &grid)?;
     for variance in [POSTERIOR, EdgeVariance::Optimal] {
         let costs = EdgeCosts::new(&grid, Kappa::Ddpm, variance, &errors, BEST)?;
-        let strides = costs.cheapest();
+        let strides = costs.cheapest().unwrap();
         assert_eq!(strides.steps(), 200);
         let mut last = f64::INFINITY;
         // Beyond, levels are forced in that do not pay.
@@ -177,7 +177,7 @@ fn the_standard_error_of_a_bound_is_that_of_its_rows() -> Outcome {
     let truth = gaussian()?;
     let data = truth.sample(60, &mut SmallRng::seed_from_u64(2))?;
     let mut model = truth.denoiser(Prediction::Noise);
-    let measured = Measurement::at(&grid).of(&data, &mut model)?;
+    let measured = Measurement::at(&grid).unwrap().of(&data, &mut model)?;
     let path = [0, 3, 4, 8];
     let rows = measured.by_row();
     let squares: Vec<f64> = data.rows().into_iter().map(|row| row.dot(&row)).collect();
@@ -292,7 +292,7 @@ fn the_matrix_refuses_what_has_no_bound() -> Outcome {
     let one = Grid::trailing(&table()?, 1)?;
     let errors = DataErrors::of_gaussian(&gaussian()?, &one)?;
     let costs = EdgeCosts::new(&one, Kappa::Ddpm, POSTERIOR, &errors, BEST)?;
-    let bound = costs.cheapest().bound(1)?;
+    let bound = costs.cheapest().unwrap().bound(1)?;
     assert!(bound.edges.is_empty());
     assert_eq!(
         Some(bound.nats()),

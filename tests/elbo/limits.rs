@@ -30,7 +30,7 @@ fn a_chain_from_pure_noise_has_no_prior_to_pay_and_finite_edges() -> Outcome {
         let total: f64 = data.variances().iter().sum();
         assert!((errors.errors()[0] / total - 1.0).abs() < 1e-15);
         assert_eq!(errors.noise_moments().ok_or("no moments")?[0], 1.0);
-        let measured = Measurement::at(&grid).of(
+        let measured = Measurement::at(&grid).unwrap().of(
             &data.sample(500, &mut SmallRng::seed_from_u64(4))?,
             &mut (&data).denoiser(Prediction::Velocity),
         )?;
@@ -69,7 +69,7 @@ fn samples_of_no_elements_cost_nothing() -> Outcome {
     let errors = DataErrors::new(0, 0.0, grid.levels()[..4].to_vec(), vec![0.0; 4])?;
     for variance in [POSTERIOR, EdgeVariance::Optimal] {
         let costs = EdgeCosts::new(&grid, Kappa::Ddpm, variance, &errors, BEST)?;
-        let strides = costs.cheapest();
+        let strides = costs.cheapest().unwrap();
         for steps in 1..=4 {
             let bound = strides.bound(steps)?;
             assert_eq!((bound.nats(), bound.bits_per_dimension()), (0.0, 0.0));

@@ -23,7 +23,10 @@ fn measured_errors_are_the_exact_ones_to_their_standard_errors() -> Outcome {
     let exact = DataErrors::of_gaussian(&truth, &grid)?;
     let data = truth.sample(4000, &mut SmallRng::seed_from_u64(3))?;
     let mut model = (&truth).denoiser(Prediction::Velocity);
-    let measured = Measurement::at(&grid).with_seed(5).of(&data, &mut model)?;
+    let measured = Measurement::at(&grid)
+        .unwrap()
+        .with_seed(5)
+        .of(&data, &mut model)?;
     let errors = measured.errors();
     for (index, level) in errors.levels().iter().enumerate() {
         // Σ v σ²/(α²v + σ²), written out.
@@ -63,7 +66,10 @@ fn standard_errors_are_the_spread_of_measurements() -> Outcome {
         let mut mean = 0.0;
         for seed in 0..100 {
             let data = truth.sample(300, &mut SmallRng::seed_from_u64(seed))?;
-            let measurement = Measurement::at(&grid).with_seed(seed).with_draws(draws)?;
+            let measurement = Measurement::at(&grid)
+                .unwrap()
+                .with_seed(seed)
+                .with_draws(draws)?;
             let measured = measurement.of(&data, &mut (&truth).denoiser(Prediction::Data))?;
             let errors = measured.errors();
             let z = (errors.errors()[0] - exact) / errors.standard_errors()[0];
@@ -82,7 +88,7 @@ fn the_batch_changes_no_bit_and_a_seed_all() -> Outcome {
     let grid = Grid::trailing(&table()?, 4)?;
     let data = gaussian()?.sample(11, &mut SmallRng::seed_from_u64(3))?;
     let mut model = gaussian()?.denoiser(Prediction::Noise);
-    let whole = Measurement::at(&grid).with_draws(3)?;
+    let whole = Measurement::at(&grid).unwrap().with_draws(3)?;
     let reference = whole.of(&data, &mut model)?;
     for rows in [1, 2, 7, 11, 100] {
         let split = whole.clone().with_batch(rows)?;
@@ -113,7 +119,7 @@ fn guided_and_clipped_models_are_measured_as_they_run() -> Outcome {
     let mut model = Guided::new(models(), ClassifierFree::with_scale(3.0)?);
     let grid = Grid::trailing(&table()?, 3)?;
     let data = Array2::from_elem((2, 4), 0.5);
-    let measured = Measurement::at(&grid).of(&data, &mut model)?;
+    let measured = Measurement::at(&grid).unwrap().of(&data, &mut model)?;
     assert!(
         measured
             .errors()
@@ -128,7 +134,9 @@ fn guided_and_clipped_models_are_measured_as_they_run() -> Outcome {
             .iter()
             .all(|e| *e == 0.0)
     );
-    let clipped = Measurement::at(&grid).with_clip(Clip::new(-2.0, 2.0)?);
+    let clipped = Measurement::at(&grid)
+        .unwrap()
+        .with_clip(Clip::new(-2.0, 2.0)?);
     let measured = clipped.of(&data, &mut model)?;
     assert!(
         measured
@@ -138,7 +146,9 @@ fn guided_and_clipped_models_are_measured_as_they_run() -> Outcome {
             .all(|m| *m == 4.0 * 1.5 * 1.5)
     );
     let projected = Projected::with_scale(2.0)?.with_momentum(0.5)?;
-    let refused = Measurement::at(&grid).of(&data, &mut Guided::new(models(), projected));
+    let refused = Measurement::at(&grid)
+        .unwrap()
+        .of(&data, &mut Guided::new(models(), projected));
     assert!(matches!(
         refused,
         Err(RunError::Sampler(Error::StatefulGuidance { .. }))
@@ -149,7 +159,7 @@ fn guided_and_clipped_models_are_measured_as_they_run() -> Outcome {
 #[test]
 fn a_measurement_refuses_what_it_cannot_measure() -> Outcome {
     let grid = Grid::trailing(&table()?, 3)?;
-    let measurement = Measurement::at(&grid);
+    let measurement = Measurement::at(&grid).unwrap();
     assert!(measurement.clone().with_draws(0).is_err());
     assert!(measurement.clone().with_draws(u32::MAX).is_err());
     assert!(measurement.clone().with_batch(0).is_err());
@@ -196,13 +206,14 @@ fn a_measurement_refuses_what_it_cannot_measure() -> Outcome {
     let pure = Grid::trailing(&RectifiedFlow::new(), 2)?;
     let mut noise = Gaussian::centred(3, 1.0)?.denoiser(Prediction::Noise);
     assert!(matches!(
-        Measurement::at(&pure).of(&data, &mut noise),
+        Measurement::at(&pure).unwrap().of(&data, &mut noise),
         Err(RunError::Sampler(Error::PredictionUndefined { .. }))
             | Err(RunError::Denoiser(Error::PredictionUndefined { .. }))
     ));
     let mut flow = Gaussian::centred(3, 1.0)?.denoiser(Prediction::Flow);
     assert_eq!(
         Measurement::at(&pure)
+            .unwrap()
             .of(&data, &mut flow)?
             .errors()
             .errors()[0],
@@ -279,7 +290,9 @@ fn a_mixture_is_measured_on_its_own_draws() -> Outcome {
         .sample(4000, &mut SmallRng::seed_from_u64(9))?
         .points;
     let grid = Grid::trailing(&table()?, 8)?;
-    let measured = Measurement::at(&grid).of(&data, &mut (&mixture).denoiser(Prediction::Data))?;
+    let measured = Measurement::at(&grid)
+        .unwrap()
+        .of(&data, &mut (&mixture).denoiser(Prediction::Data))?;
     let quadrature = DataErrors::by_quadrature(&mixture, &grid)?;
     assert!((quadrature.second_moment() - 1.04).abs() < 1e-14);
     for (index, level) in measured.errors().levels().iter().enumerate() {

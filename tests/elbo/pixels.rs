@@ -23,7 +23,9 @@ fn a_constant_estimate_costs_the_masses_of_the_pixels() -> Outcome {
         out.fill(level.time() / 2000.0);
     });
     let deviations = [0.1, 0.4, 2.0];
-    let measurement = Measurement::at(&grid).with_pixels(5, &deviations)?;
+    let measurement = Measurement::at(&grid)
+        .unwrap()
+        .with_pixels(5, &deviations)?;
     let measured = measurement.clone().with_draws(2)?.of(&data, &mut model)?;
     let pixels = measured.pixels().ok_or("no pixels")?;
     assert_eq!(
@@ -74,6 +76,7 @@ fn no_code_of_the_bound_is_shorter_than_the_entropy() -> Outcome {
     let images = images.mapv(|grey| grey / 8.0 - 1.0);
     let grid = Grid::trailing(&table()?, 250)?;
     let measurement = Measurement::at(&grid)
+        .unwrap()
         .with_draws(50)?
         .with_pixels(17, &[0.01, 0.02, 0.03, 0.05, 0.1])?;
     let mut model = Empirical::new(&images)?.denoiser(Prediction::Data);
@@ -101,7 +104,7 @@ fn no_code_of_the_bound_is_shorter_than_the_entropy() -> Outcome {
 #[test]
 fn pixels_are_refused_where_their_masses_would_not_add_up() -> Outcome {
     let grid = Grid::trailing(&table()?, 3)?;
-    let measurement = Measurement::at(&grid);
+    let measurement = Measurement::at(&grid).unwrap();
     assert!(measurement.clone().with_pixels(1, &[0.1]).is_err());
     assert!(matches!(
         measurement.clone().with_pixels(5, &[]),
@@ -136,7 +139,9 @@ fn pixels_that_f32_has_rounded_cost_what_their_values_cost() -> Outcome {
         // Off by two units in the last place of f32, also beyond the ends.
         let rounded = exact.mapv(|x| (x * (1.0 + 2.0 * f64::from(f32::EPSILON))) as f32);
         assert!(rounded.iter().any(|x| *x > 1.0));
-        let measurement = Measurement::at(&grid).with_pixels(bins, &[2e-5, 0.1])?;
+        let measurement = Measurement::at(&grid)
+            .unwrap()
+            .with_pixels(bins, &[2e-5, 0.1])?;
         let mut single = from_fn::<f32, Ix2>(Prediction::Data, |_, _, out| out.fill(0.25));
         let mut double = from_fn::<f64, Ix2>(Prediction::Data, |_, _, out| out.fill(0.25));
         let found = measurement.of(&rounded, &mut single)?;

@@ -29,7 +29,7 @@ fn every_draw_and_level_has_noise_of_its_own() -> Outcome {
         shown.push(x.to_owned());
         out.fill(0.0);
     });
-    let measurement = Measurement::at(&grid).with_seed(6).with_draws(3)?;
+    let measurement = Measurement::at(&grid).unwrap().with_seed(6).with_draws(3)?;
     measurement.of(&data, &mut model)?;
     drop(model);
     assert_eq!(shown.len(), 3 * 3);
@@ -48,7 +48,7 @@ fn means_are_over_rows_and_draws() -> Outcome {
     let grid = Grid::trailing(&table()?, 2)?;
     let data = Array2::from_shape_fn((3, 2), |(i, j)| i as f64 - 2.0 * j as f64);
     let mut model = from_fn::<f64, Ix2>(Prediction::Data, |x, _, out| out.assign(x));
-    let measured = Measurement::at(&grid).with_draws(2)?;
+    let measured = Measurement::at(&grid).unwrap().with_draws(2)?;
     let measured = measured.of(&data, &mut model)?;
     for (index, level) in grid.levels()[..2].iter().enumerate() {
         let mut rows = [0.0; 3];
@@ -115,7 +115,7 @@ fn pixels(grid: &Grid, deviations: &[f64], columns: usize) -> Result<Measured, B
     let mut model = from_fn::<f64, Ix2>(Prediction::Data, |x, _, out| {
         out.assign(&x.mapv(|x| 0.5 * x));
     });
-    let measurement = Measurement::at(grid).with_pixels(5, deviations)?;
+    let measurement = Measurement::at(grid).unwrap().with_pixels(5, deviations)?;
     Ok(measurement.of(&data, &mut model)?)
 }
 
@@ -224,7 +224,9 @@ fn what_was_measured_elsewhere_is_refused() -> Outcome {
         ));
     }
     let data = gaussian()?.sample(5, &mut SmallRng::seed_from_u64(1))?;
-    let plain = Measurement::at(&grid).of(&data, &mut gaussian()?.denoiser(Prediction::Data))?;
+    let plain = Measurement::at(&grid)
+        .unwrap()
+        .of(&data, &mut gaussian()?.denoiser(Prediction::Data))?;
     assert!(matches!(
         plain.standard_error(&costs, &[0, 1]),
         Err(Error::EmptyList {
@@ -245,7 +247,7 @@ fn a_bound_beyond_f64_is_an_error() -> Outcome {
     assert!(costs.bound(&[0, 1])?.nats().is_finite());
     let all = [0, 1, 2, 3, 4];
     assert!(matches!(costs.bound(&all), Err(Error::CostOverflow { .. })));
-    let strides = costs.cheapest();
+    let strides = costs.cheapest().unwrap();
     assert!(strides.bound(2)?.nats().is_finite());
     assert!(matches!(strides.path(5), Err(Error::CostOverflow { .. })));
     let elbo = Elbo::new(&grid, Kappa::Fresh, tiny)?;

@@ -155,7 +155,7 @@ fn the_start_is_n_0_v_unless_it_is_given() -> Outcome {
     assert!((density.log_densities()[0] - normal(1.0)).abs() < 1e-13);
     let wider = flow.clone().with_start_variance(4.0)?.exact(&data, &x)?;
     assert!((wider.log_densities()[0] - normal(4.0)).abs() < 1e-13);
-    let bits = density.bits_per_dimension()[0];
+    let bits = density.bits_per_dimension().unwrap()[0];
     assert!((bits + normal(1.0) / (2.0 * std::f64::consts::LN_2)).abs() < 1e-13);
     assert_eq!((density.dim(), density.standard_errors()), (2, &[0.0][..]));
     Ok(())

@@ -15,7 +15,7 @@ const FOUR: f64 = 4.0;
 /// ∫ of the divergence's matrix for Gaussian data is U diag(a) Uᵀ with a_k from one direction
 /// alone: ½ ln of the ratio of s = α̂²v + σ̂² at the ends, up to what all directions share.
 fn matrix(data: &Gaussian, ends: [diffusion_sampler::NoiseLevel; 2]) -> Array2<f64> {
-    let axes = data.axes();
+    let axes = data.axes().unwrap();
     let a = data.variances().iter().map(|&v| {
         let [noisy, clean] = ends.map(|level| level.marginal_variance(v));
         0.5 * (clean / noisy).ln()

@@ -86,7 +86,7 @@ fn no_elements_have_the_density_1() -> Outcome {
     let density = flow.estimate(&mut model, &x, &Probes::basis());
     let density = density.map_err(|error| error.to_string())?;
     assert_eq!(density.log_densities(), [0.0, 0.0]);
-    assert_eq!(density.bits_per_dimension(), [0.0, 0.0]);
+    assert_eq!(density.bits_per_dimension().unwrap(), [0.0, 0.0]);
     Ok(())
 }
 

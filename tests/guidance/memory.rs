@@ -120,7 +120,7 @@ fn clones_and_snapshots_go_on_bit_for_bit() {
             for _ in 0..stop {
                 run.advance(&mut model).unwrap();
             }
-            let snapshot = run.snapshot();
+            let snapshot = run.snapshot().unwrap();
             assert_eq!(snapshot.memory.is_some(), stop > 0);
             let mut resumed = sampler
                 .resume(snapshot, prediction, KeyedNoise::new(3))

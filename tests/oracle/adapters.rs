@@ -132,7 +132,7 @@ fn the_ends_of_the_noise_are_defined_or_refused() {
             ));
             continue;
         }
-        let (mean, target) = (data.moments().0, prediction.target(&pure).unwrap());
+        let (mean, target) = (data.moments().unwrap().0, prediction.target(&pure).unwrap());
         for (x, out) in x.rows().into_iter().zip(noisy.unwrap().rows()) {
             let expected: Vec<f64> = (0..12)
                 .map(|i| target.data * mean[i] + target.noise * x[i] / 2.0)

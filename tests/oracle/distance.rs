@@ -25,7 +25,7 @@ proptest! {
         b in prop::collection::vec(0.0f64..3.0, 5),
     ) {
         // U from the eigenvectors of some covariance; tr(…) = Σ(√a − √b)².
-        let u = diffusion_sampler::oracle::Gaussian::new(&[0.0; 5], &covariance(entries, 5)).unwrap().axes();
+        let u = diffusion_sampler::oracle::Gaussian::new(&[0.0; 5], &covariance(entries, 5)).unwrap().axes().unwrap();
         let with = |v: &[f64]| u.dot(&Array2::from_diag(&ndarray::arr1(v))).dot(&u.t());
         let expected: f64 = a.iter().zip(&b).map(|(a, b)| (a.sqrt() - b.sqrt()).powi(2)).sum();
         // A variance near 0 is known to 1e-16 only, its root to 1e-8.
@@ -170,7 +170,7 @@ fn the_wasserstein_distance_is_frechets_with_and_without_shared_axes() {
     let expected = 9.0 + 2.25 + 3.0 + 1.2 - 2.0 * cross;
     assert!((x.wasserstein_squared(&y).unwrap() - expected).abs() < 1e-13);
     let noisy = x.at_level(&crate::specimens::level(0.5, 2.0)).unwrap();
-    let ((m, c), (n, e)) = (x.moments(), noisy.moments());
+    let ((m, c), (n, e)) = (x.moments().unwrap(), noisy.moments().unwrap());
     let shared = x.wasserstein_squared(&noisy).unwrap();
     assert!((shared - frechet_distance(&m, &c, &n, &e).unwrap()).abs() < 1e-13);
     assert_eq!(
@@ -190,7 +190,8 @@ fn a_gaussian_at_a_level_is_scaled_data_plus_noise() {
     let (mean, covariance) = data
         .at_level(&crate::specimens::level(0.5, 2.0))
         .unwrap()
-        .moments();
+        .moments()
+        .unwrap();
     assert_eq!(mean, [0.5, -1.5]);
     let expected = array![[4.5, 0.15], [0.15, 4.25]];
     for (found, expected) in covariance.iter().zip(&expected) {

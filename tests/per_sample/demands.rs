@@ -64,12 +64,14 @@ fn whatever_draws_tells_the_source_the_rows_and_their_length() {
             let mut run = ddpm.start_from(x(), KIND, *noise).unwrap();
             run.restart(*noise).unwrap();
             run.restart_from(&x(), *noise).unwrap();
-            drop(ddpm.resume(run.snapshot(), KIND, *noise).unwrap());
+            drop(ddpm.resume(run.snapshot().unwrap(), KIND, *noise).unwrap());
         }),
         told(|noise| {
             let like = Flat::<f32>::zeros(&[3, 2, 4]).unwrap();
             let run = ddpm.on(FlatOps::new()).start(&like, KIND, *noise).unwrap();
-            let resumed = ddpm.on(FlatOps::new()).resume(run.snapshot(), KIND, *noise);
+            let resumed = ddpm
+                .on(FlatOps::new())
+                .resume(run.snapshot().unwrap(), KIND, *noise);
             drop(resumed.unwrap());
         }),
         told(|noise| {

@@ -120,7 +120,7 @@ fn refusal(error: RunError<Infallible>) -> Error {
 fn every_start(sampler: &Sampler, noise: &PerSample) -> [(&'static str, Option<Error>); 3] {
     let x = numbers::<f64>(SHAPE);
     let run = sampler.start_from(x.clone(), KIND, KeyedNoise::new(0));
-    let snapshot = run.unwrap().snapshot();
+    let snapshot = run.unwrap().snapshot().unwrap();
     [
         (
             "start",

@@ -273,10 +273,10 @@ fn a_stored_run_goes_on_bit_for_bit_between_any_two_evaluations() {
         let mut stored = Vec::new();
         while let Some(question) = run.ask().unwrap() {
             let output = question.x.mapv(|x| Smooth::at(x, &question.level()));
-            stored.push(run.snapshot());
+            stored.push(run.snapshot().unwrap());
             run.tell(&output).unwrap();
         }
-        stored.push(run.snapshot());
+        stored.push(run.snapshot().unwrap());
         for snapshot in stored {
             let mut resumed = sampler.resume(snapshot, kind, KeyedNoise::new(9)).unwrap();
             resumed.complete(&mut Smooth(kind)).unwrap();
@@ -293,7 +293,7 @@ fn a_snapshot_that_does_not_fit_the_plan_is_refused() {
         .start::<f64, _, _>(SHAPE, kind, KeyedNoise::new(9))
         .unwrap();
     let resume = |change: fn(&mut Snapshot<Array2<f64>>)| {
-        let mut snapshot = run.snapshot();
+        let mut snapshot = run.snapshot().unwrap();
         change(&mut snapshot);
         sampler
             .resume(snapshot, kind, KeyedNoise::new(9))

@@ -75,7 +75,7 @@ fn outputs_in_one_array_are_those_of_the_list() {
 #[test]
 fn stacked_outputs_of_another_shape_are_refused_and_change_nothing() {
     let mut run = start(&sampler(&FirstOrder::ddim(), 5));
-    let before = run.snapshot();
+    let before = run.snapshot().unwrap();
     for shape in [(4, 5), (2, 5), (0, 5), (3, 4), (21, 5)] {
         let refused = run.tell_stacked(&Unguided, &Array2::<f64>::zeros(shape));
         match shape {
@@ -99,7 +99,7 @@ fn stacked_outputs_of_another_shape_are_refused_and_change_nothing() {
             ..
         })
     ));
-    assert_eq!(run.snapshot(), before);
+    assert_eq!(run.snapshot().unwrap(), before);
 }
 
 #[test]

@@ -106,12 +106,15 @@ fn a_run_on_tensors_is_stored_and_goes_on_with_the_same_bits() {
         run.advance(model).unwrap();
     }
     // The same snapshot as an ndarray array's.
-    let text = json(&run.snapshot());
+    let text = json(&run.snapshot().unwrap());
     let array: Snapshot<ndarray::Array2<f32>> = of_json(&text).unwrap();
     let flat = array
         .try_map(|a| Flat::new(a.iter().copied().collect(), a.shape()))
         .unwrap();
-    assert_eq!(flat, run.snapshot());
-    let refused = run.snapshot().try_map(|_| Err::<Infallible, _>("refused"));
+    assert_eq!(flat, run.snapshot().unwrap());
+    let refused = run
+        .snapshot()
+        .unwrap()
+        .try_map(|_| Err::<Infallible, _>("refused"));
     assert_eq!(refused.unwrap_err(), "refused");
 }

@@ -27,7 +27,7 @@ fn snapshot_with_a_memory() -> Snapshot<Array2<f32>> {
     let noise = KeyedNoise::new(3);
     let mut run = ddim().start::<f32, _, _>((2, 3), KIND, noise).unwrap();
     run.advance(&mut Guided::new(Network, guidance)).unwrap();
-    let snapshot = run.snapshot();
+    let snapshot = run.snapshot().unwrap();
     assert!(snapshot.memory.is_some());
     snapshot
 }

@@ -175,7 +175,9 @@ fn null_is_no_number() {
     for specimen in open() {
         let tree: Value = serde_json::from_str(&specimen.json).unwrap();
         let edit = |field: &str, node: &mut Value| {
-            node.is_number() && !["checksum", "evaluations"].contains(&field) && {
+            // These are no number where there is none; a field `noise` of an update is one.
+            let optional = field == "noise" && specimen.name.contains("snapshot");
+            node.is_number() && !optional && !["checksum", "evaluations"].contains(&field) && {
                 *node = Value::Null;
                 true
             }

@@ -358,6 +358,9 @@ fn snapshots() {
     let array = |numbers: [f64; 2]| -> Array2<f64> { array![[numbers[0], numbers[1]]] };
     let snapshot = Snapshot {
         plan: u64::MAX,
+        prediction: Prediction::Edm { data_std: 0.5 },
+        clip: Some(Clip::new(-1.0, 1.5).unwrap().keeping_noise()),
+        noise: Some(u64::MAX - 1),
         step: 3,
         stage: 1,
         level: NoiseLevel::clean(),
@@ -367,7 +370,9 @@ fn snapshots() {
     };
     let bits = |numbers: [f64; 2]| [2, 1, 2, numbers[0].to_bits(), numbers[1].to_bits()];
     let words = [
-        &[u64::MAX, 3, 1][..],
+        &[u64::MAX, 6, 0.5f64.to_bits(), 0][..],
+        &[1, (-1.0f64).to_bits(), 1.5f64.to_bits(), 1],
+        &[1, u64::MAX - 1, 3, 1],
         &CLEAN_NUMBERS.map(f64::to_bits),
         &[1, 1],
         &bits([1.5, -0.0]),
@@ -379,7 +384,10 @@ fn snapshots() {
         format!(r#"{{"element": "{name}", "shape": [1, 2], "elements": [{numbers}]}}"#)
     };
     let text = format!(
-        r#"{{"version": 1, "plan": 18446744073709551615, "step": 3, "stage": 1, "level": {CLEAN},
+        r#"{{"version": 2, "plan": 18446744073709551615,
+            "prediction": {{"edm": {{"data_std": 0.5}}}},
+            "clip": {{"range": {{"static": {{"low": -1.0, "high": 1.5}}}}, "noise": "keep"}},
+            "noise": 18446744073709551614, "step": 3, "stage": 1, "level": {CLEAN},
             "state": {}, "history": [{}], "memory": {}, "checksum": {checksum}}}"#,
         array("f64", "1.5, -0.0"),
         array("f64", "0.1, 2.0"),
@@ -388,6 +396,9 @@ fn snapshots() {
     is_stored_as(snapshot, &text);
     let single: Snapshot<Array2<f32>> = Snapshot {
         plan: 1,
+        prediction: Prediction::Velocity,
+        clip: None,
+        noise: None,
         step: 0,
         stage: 0,
         level: NoiseLevel::clean(),
@@ -397,14 +408,15 @@ fn snapshots() {
     };
     let bits = [f64::from(0.1f32).to_bits(), 16777216f64.to_bits()];
     let words = [
-        &[1, 0, 0][..],
+        &[1, 3, 0, 0, 0, 0, 0, 0, 0][..],
         &CLEAN_NUMBERS.map(f64::to_bits),
         &[0, 0, 2, 1, 2],
         &bits,
     ];
     let checksum = fnv(&words.concat());
     let text = format!(
-        r#"{{"version": 1, "plan": 1, "step": 0, "stage": 0, "level": {CLEAN},
+        r#"{{"version": 2, "plan": 1, "prediction": "velocity", "clip": null, "noise": null,
+            "step": 0, "stage": 0, "level": {CLEAN},
             "state": {}, "history": [], "memory": null, "checksum": {checksum}}}"#,
         array("f32", "0.1, 16777216.0"),
     );

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod batches;
+mod bound;
 mod checksums;
 mod formats;
 mod hostile;

@@ -157,7 +157,8 @@ fn a_declared_length_reserves_nothing_in_cbor() {
 /// A snapshot whose state has this shape and these elements.
 fn with_shape(shape: &str, elements: &str) -> String {
     format!(
-        r#"{{"version": 1, "plan": 1, "step": 0, "stage": 0, "level": {{"time": 1, "model_time": 1,
+        r#"{{"version": 2, "plan": 1, "prediction": "noise",
+            "clip": null, "noise": null, "step": 0, "stage": 0, "level": {{"time": 1, "model_time": 1,
             "alpha": 1, "sigma": 1, "log_alpha": 0, "log_sigma": 0}}, "state": {{"element": "f64",
             "shape": {shape}, "elements": {elements}}}, "history": [], "memory": null}}"#
     )

@@ -87,7 +87,7 @@ where
         }
         run.advance(&mut Guided::new(Network, guidance.clone()))
             .unwrap();
-        let snapshot = run.snapshot();
+        let snapshot = run.snapshot().unwrap();
         stored = (sampler, noise, guidance, snapshot);
     }
 }
@@ -114,7 +114,7 @@ where
             sampler.clone(),
             noise.clone(),
             guidance.clone(),
-            start().snapshot(),
+            start().snapshot().unwrap(),
         );
         assert_eq!(bits(&interrupted(stored, through)), expected);
     }

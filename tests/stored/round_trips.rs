@@ -1,7 +1,7 @@
 //! Every type comes back bit for bit, through every format.
 
 use diffusion_sampler::{
-    Error, NoiseLevel, Sampler,
+    Error, NoiseLevel, Prediction, Sampler,
     guidance::{ClassifierGuidance, Memory, OnInterval, Rescaled, Unguided},
     plan::Kept,
     run::Snapshot,
@@ -175,14 +175,22 @@ fn snapshot() -> BoxedStrategy<Snapshot<ArrayD<f64>>> {
     });
     (
         any::<u64>(),
+        (
+            prediction(),
+            proptest::option::of(clip()),
+            any::<Option<u64>>(),
+        ),
         any::<usize>(),
         any::<usize>(),
         level(),
         arrays,
     )
         .prop_map(
-            |(plan, step, stage, level, (state, history, memory))| Snapshot {
+            |(plan, bound, step, stage, level, (state, history, memory))| Snapshot {
                 plan,
+                prediction: bound.0,
+                clip: bound.1,
+                noise: bound.2,
                 step,
                 stage,
                 level,
@@ -201,6 +209,9 @@ fn with<A, B, D: Dimension, E: Dimension>(
 ) -> Snapshot<Array<B, E>> {
     Snapshot {
         plan: snapshot.plan,
+        prediction: snapshot.prediction,
+        clip: snapshot.clip,
+        noise: snapshot.noise,
         step: snapshot.step,
         stage: snapshot.stage,
         level: snapshot.level,
@@ -216,8 +227,9 @@ fn elements<A: std::fmt::Debug, D: Dimension>(snapshot: &Snapshot<Array<A, D>>) 
     let history: Vec<_> = snapshot.history.iter().map(array).collect();
     let memory = snapshot.memory.as_ref().map(array);
     let place = (snapshot.plan, snapshot.step, snapshot.stage, snapshot.level);
+    let bound = (snapshot.prediction, snapshot.clip, snapshot.noise);
     format!(
-        "{place:?} {} {history:?} {memory:?}",
+        "{place:?} {bound:?} {} {history:?} {memory:?}",
         array(&snapshot.state)
     )
 }
@@ -258,6 +270,9 @@ fn snapshots_return_in_both_precisions_of_every_shape_and_layout() {
 fn snapshots_of_fixed_dimensions_return() {
     let snapshot = Snapshot {
         plan: u64::MAX,
+        prediction: Prediction::Flow,
+        clip: None,
+        noise: None,
         step: 3,
         stage: 0,
         level: diffusion_sampler::NoiseLevel::clean(),

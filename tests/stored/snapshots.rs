@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use diffusion_sampler::{
-    Error, KeyedNoise, Prediction,
+    Clip, Error, KeyedNoise, Prediction,
     run::Snapshot,
     solver::{DpmSolverPlusPlus, FirstOrder},
     stored::StoredArray,
@@ -120,6 +120,9 @@ fn elements_that_are_not_finite_are_refused_in_and_out() {
     let single = snapshot().state.mapv(|v| v as f32);
     let single = Snapshot {
         plan: 1,
+        prediction: Prediction::Noise,
+        clip: None,
+        noise: None,
         step: 0,
         stage: 0,
         level: snapshot().level,
@@ -160,6 +163,28 @@ fn what_only_the_plan_can_tell_is_refused_on_resuming() {
         };
         assert_eq!(refused, Err(error));
     }
+    let another = |what, expected: &str, found: &str| {
+        Err(Error::SnapshotOfAnother {
+            what,
+            expected: expected.to_owned(),
+            found: found.to_owned(),
+            time,
+        })
+    };
+    let refused = resume(|snapshot| snapshot.prediction = Prediction::Edm { data_std: 0.5 });
+    let found = "Edm { data_std: 0.5 }";
+    assert_eq!(refused, another("prediction", "Noise", found));
+    let clip = Clip::new(-1.0, 1.0).unwrap();
+    let refused = resume(|snapshot| snapshot.clip = Some(clip));
+    assert_eq!(refused, another("clip", "none", &format!("{clip:?}")));
+    // The plan draws nothing: no noise is another one.
+    assert_eq!(whole.noise, None);
+    let refused = resume(|snapshot| snapshot.noise = Some(0x1f));
+    let expected_noise = "of a source without a fingerprint";
+    assert_eq!(
+        refused,
+        another("noise", expected_noise, "000000000000001f")
+    );
     for (step, stage) in [
         (0, 0),
         (2, 0),
@@ -203,7 +228,7 @@ fn a_state_without_a_sample_axis_is_refused_on_resuming() {
         .unwrap();
     let scalar = Snapshot {
         state: ndarray::arr0(1.0).into_dyn(),
-        ..run.snapshot()
+        ..run.snapshot().unwrap()
     };
     let [read, ..] = returned(&scalar);
     let refused = sampler.resume(read, Prediction::Noise, KeyedNoise::new(1));
@@ -220,7 +245,7 @@ fn samples_without_elements_cost_nothing_however_many_they_are() {
             KeyedNoise::new(1),
         )
         .unwrap();
-    let mut tree = serde_json::to_value(run.snapshot()).unwrap();
+    let mut tree = serde_json::to_value(run.snapshot().unwrap()).unwrap();
     tree["checksum"] = Value::Null;
     tree["state"]["shape"] = json!([1u64 << 59, 0]);
     let read: Snapshot<Array2<f64>> = serde_json::from_value(tree).unwrap();
@@ -270,6 +295,9 @@ impl StoredArray for Columns {
 fn snapshots_of_other_array_types_are_stored_in_row_major_order() {
     let own = Snapshot {
         plan: 1,
+        prediction: Prediction::Noise,
+        clip: None,
+        noise: None,
         step: 0,
         stage: 0,
         level: snapshot().level,
@@ -288,6 +316,9 @@ fn snapshots_of_other_array_types_are_stored_in_row_major_order() {
     let flat = Snapshot {
         state: Array1::<f32>::ones(3),
         plan: 1,
+        prediction: Prediction::Noise,
+        clip: None,
+        noise: None,
         step: 0,
         stage: 0,
         level: own.level,

@@ -167,7 +167,7 @@ pub(crate) fn snapshot() -> Snapshot<Array2<f64>> {
     run.tell(&array![[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]).unwrap();
     Snapshot {
         memory: Some(array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]),
-        ..run.snapshot()
+        ..run.snapshot().unwrap()
     }
 }
 
@@ -178,6 +178,12 @@ pub(crate) fn all() -> Vec<Specimen> {
     let clip = Clip::dynamic(0.995, 10.0).unwrap().keeping_noise();
     let single = Snapshot {
         plan: 7,
+        prediction: Prediction::Linear {
+            data: 0.5,
+            noise: -1.0,
+        },
+        clip: Some(clip),
+        noise: Some(3),
         step: 1,
         stage: 0,
         level: NoiseLevel::clean(),

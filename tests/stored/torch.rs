@@ -128,7 +128,7 @@ fn a_run_and_its_noise_are_stored_and_go_on_to_the_same_bits() {
         .unwrap();
     whole.complete(&mut model).unwrap();
     let run = sampler.start::<f32, _, _>(shape, kind, &mut noise).unwrap();
-    let mut snapshot = run.snapshot();
+    let mut snapshot = run.snapshot().unwrap();
     drop(run);
     for _ in 0..5 {
         type Stored = (TorchNoise<TorchCpu>, Snapshot<Array2<f32>>);
@@ -136,7 +136,7 @@ fn a_run_and_its_noise_are_stored_and_go_on_to_the_same_bits() {
         let (mut read, stands): Stored = of_postcard(&stored).unwrap();
         let mut run = sampler.resume(stands, kind, &mut read).unwrap();
         run.advance(&mut model).unwrap();
-        snapshot = run.snapshot();
+        snapshot = run.snapshot().unwrap();
         drop(run);
         noise = read;
     }

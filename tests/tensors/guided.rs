@@ -162,7 +162,7 @@ fn momentum_goes_on_from_a_snapshot_and_comes_back_from_a_refusal() {
     assert_eq!(run.memory(), Some(&memory));
     let mut resumed = sampler
         .on(Naive::new())
-        .resume(run.snapshot(), Prediction::Noise, noise)
+        .resume(run.snapshot().unwrap(), Prediction::Noise, noise)
         .unwrap();
     resumed.complete_guided(&guidance, model).unwrap();
     run.complete_guided(&guidance, model).unwrap();

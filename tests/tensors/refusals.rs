@@ -203,7 +203,7 @@ fn a_snapshot_that_does_not_fit_is_refused() {
     let noise = KeyedNoise::new(11);
     let mut run = run(Naive::new());
     run.advance(model).unwrap();
-    let stored = run.snapshot();
+    let stored = run.snapshot().unwrap();
     let resume = |edit: fn(&mut Snapshot<Rows<f64>>)| {
         let mut snapshot = stored.clone();
         edit(&mut snapshot);

@@ -162,7 +162,7 @@ fn a_run_resumed_at_any_stage_ends_with_the_same_bits() {
             .unwrap();
         while let Some(question) = run.ask().unwrap() {
             let output = question.x.map(|x| answer(0, x, &level(&question.query)));
-            let snapshot = run.snapshot();
+            let snapshot = run.snapshot().unwrap();
             let mut resumed = sampler
                 .on(Naive::<f64>::new())
                 .resume(snapshot, prediction, noise)

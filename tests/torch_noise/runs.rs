@@ -181,7 +181,7 @@ fn a_run_resumed_with_a_copy_of_its_source_goes_on_to_the_same_bits() {
                     .map_err(|_| "a step failed")
                     .unwrap();
             }
-            let snapshot = run.snapshot();
+            let snapshot = run.snapshot().unwrap();
             drop(run);
             let mut resumed = sampler.resume(snapshot, KIND, noise).unwrap();
             resumed

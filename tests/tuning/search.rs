@@ -137,7 +137,14 @@ fn errors_are_those_of_the_grid_and_the_guard_compares_them() {
         let searched = sampler(found.searched_grid());
         assert!((error_of(&searched, &data) - found.error()).abs() < 1e-12);
         assert!((error_of(&searched, &other) - found.held_out_error()).abs() < 1e-12);
-        assert!(searched.stability(&data).unwrap().warnings().is_empty());
+        assert!(
+            searched
+                .stability(&data)
+                .unwrap()
+                .warnings()
+                .unwrap()
+                .is_empty()
+        );
         let mut least = f64::INFINITY;
         for fixed in found.fixed() {
             let held_out = error_of(&sampler(&fixed.grid), &other);
@@ -219,7 +226,7 @@ fn an_unstable_spacing_is_never_taken() {
             let held = held.run(&known, &known).unwrap();
             let warnings = |found: &SearchedSpacing| {
                 let sampler = Sampler::new(&schedule, found.searched_grid(), solver).unwrap();
-                sampler.stability(&data).unwrap().warnings().len()
+                sampler.stability(&data).unwrap().warnings().unwrap().len()
             };
             assert_eq!(warnings(&held), 0);
             unstable += usize::from(warnings(&free) > 0);

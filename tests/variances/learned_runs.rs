@@ -201,7 +201,7 @@ fn a_run_is_resumed_and_restarted_to_the_bit() -> Outcome {
         first.advance_learned(&mut two_heads())?;
     }
     let noise = || LearnedNoise::new(KeyedNoise::new(2));
-    let mut resumed = sampler.resume(first.snapshot(), Prediction::Noise, noise())?;
+    let mut resumed = sampler.resume(first.snapshot().unwrap(), Prediction::Noise, noise())?;
     resumed.complete_learned(&mut two_heads())?;
     assert_eq!(resumed.state(), whole.state());
     // Nothing of the run before is left.

@@ -188,7 +188,7 @@ impl<L: Library> Cases<'_, L> {
         for _ in 0..7 {
             first.advance_guided(guidance, |x, query| self.outputs(x, query))?;
         }
-        let snapshot = first.snapshot();
+        let snapshot = first.snapshot()?;
         let ops = self.counting(&counts);
         let mut second = sampler
             .on(ops)

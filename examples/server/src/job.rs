@@ -134,10 +134,16 @@ impl Job {
 
     /// The run as data, if it has moved since the last time.
     pub(crate) fn snapshot(&mut self, network: u64) -> Option<Stored> {
-        std::mem::take(&mut self.moved).then(|| Stored {
+        if !self.moved {
+            return None;
+        }
+        // Where there is no memory for it now, the next time will do.
+        let snapshot = self.run.snapshot().ok()?;
+        self.moved = false;
+        Some(Stored {
             request: self.request.clone(),
             network,
-            snapshot: self.run.snapshot(),
+            snapshot,
         })
     }
 

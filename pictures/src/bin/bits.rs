@@ -130,7 +130,7 @@ fn schedule() -> Outcome<TableSchedule> {
 /// One pass over the data: M_t, and the pixels' price for deviations of 0.02 to 0.8.
 fn measurement(grid: &Grid) -> Outcome<Measurement> {
     let deviations: Vec<f64> = (0..12).map(|i| 0.02 * 1.4f64.powi(i)).collect();
-    Ok(Measurement::at(grid)
+    Ok(Measurement::at(grid)?
         .with_seed(SEED)
         .with_pixels(17, &deviations)?)
 }

@@ -5,6 +5,7 @@ use super::nodes::State;
 use super::{FlowLikelihood, Trace};
 use crate::error::{Error, require_all};
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::oracle::Oracle;
 use crate::special::LOG_TAU;
 
@@ -34,7 +35,7 @@ impl FlowDensity {
     ) -> Result<Self, Error> {
         let (noisy, clean) = (flow.noisy(), flow.clean());
         let scale = dim as f64 * (noisy.log_norm() - clean.log_norm());
-        let latents: Vec<f64> = state.x.iter().map(|x| noisy.norm * x).collect();
+        let latents: Vec<f64> = state.x.iter().map(|x| noisy.norm * x).listed()?;
         let volumes = state.volumes.chunks_exact(lanes.max(1));
         let moments: Vec<Moments> = volumes
             .map(|lanes| {
@@ -42,15 +43,15 @@ impl FlowDensity {
                 lanes.iter().for_each(|volume| moments.add(*volume));
                 moments
             })
-            .collect();
+            .listed()?;
         let errors = moments.iter().map(Moments::standard_error);
         Self {
             dim,
-            starts: normal_densities(&latents, samples, flow.start_variance),
-            changes: moments.iter().map(|m| m.mean + scale).collect(),
+            starts: normal_densities(&latents, samples, flow.start_variance)?,
+            changes: moments.iter().map(|m| m.mean + scale).listed()?,
             standard_errors: match trace {
-                Trace::Exact => vec![0.0; samples],
-                Trace::Estimated => errors.collect(),
+                Trace::Exact => crate::memory::repeated(0.0, samples)?,
+                Trace::Estimated => errors.listed()?,
             },
             log_densities: Vec::new(),
             latents,
@@ -61,7 +62,7 @@ impl FlowDensity {
 
     fn summed(mut self) -> Result<Self, Error> {
         let terms = self.starts.iter().zip(&self.changes);
-        self.log_densities = terms.map(|(start, change)| start + change).collect();
+        self.log_densities = terms.map(|(start, change)| start + change).listed()?;
         require_all(
             "log-densities",
             &self.log_densities,
@@ -82,7 +83,7 @@ impl FlowDensity {
             let row = sample * self.dim..(sample + 1) * self.dim;
             data.log_density(&self.latents[row], &self.noisy)
         });
-        self.starts = rows.collect::<Result<_, Error>>()?;
+        self.starts = rows.all_listed()?;
         self.summed()
     }
 
@@ -97,13 +98,13 @@ impl FlowDensity {
     }
 
     /// −ln p/(d ln 2) of each sample; 0 for d = 0.
-    pub fn bits_per_dimension(&self) -> Vec<f64> {
+    pub fn bits_per_dimension(&self) -> Result<Vec<f64>, Error> {
         let scale = self.dim as f64 * std::f64::consts::LN_2;
         let bits = |log_density: &f64| match self.dim {
             0 => 0.0,
             _ => -log_density / scale,
         };
-        self.log_densities.iter().map(bits).collect()
+        Ok(self.log_densities.iter().map(bits).listed()?)
     }
 
     /// x_T of each sample, where the flow from the data ends: rows of [`dim`](Self::dim) elements.
@@ -118,12 +119,12 @@ impl FlowDensity {
 }
 
 /// ln N(x; 0, v I) of each row.
-fn normal_densities(x: &[f64], samples: usize, variance: f64) -> Vec<f64> {
+fn normal_densities(x: &[f64], samples: usize, variance: f64) -> Result<Vec<f64>, Error> {
     let dim = x.len() / samples.max(1);
     let row = |sample: usize| {
         let row = &x[sample * dim..(sample + 1) * dim];
         let square: f64 = row.iter().map(|x| x * x).sum();
         -0.5 * (dim as f64 * (LOG_TAU + libm::log(variance)) + square / variance)
     };
-    (0..samples).map(row).collect()
+    Ok((0..samples).map(row).listed()?)
 }

@@ -7,6 +7,7 @@ use super::nodes::{Node, State};
 use crate::denoiser::{Denoiser, Query};
 use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::memory::{self, Listed};
 use crate::oracle::{ExactDenoiser, Oracle};
 use crate::prediction::Prediction;
 use crate::real::Real;
@@ -36,7 +37,7 @@ impl<'o, O: Oracle> Field<'o, O> {
             let own = sample * dim..(sample + 1) * dim;
             let (x, slope) = (&x[own.clone()], &mut out.x[own]);
             self.row.clear();
-            self.row.extend(x.iter().map(|x| node.norm * x));
+            memory::extend(&mut self.row, x.iter().map(|x| node.norm * x))?;
             let (row, scratch) = (&self.row, &mut self.scratch);
             if sigma <= alpha {
                 // −σ̂E = σ̂σ·score.
@@ -72,10 +73,9 @@ impl<A: Real, D: Dimension, O: Oracle> JacobianProduct<A, D> for ExactDenoiser<O
         self.denoise(x, query, out)?;
         let prediction = Denoiser::<A, D>::prediction(self);
         let dim = self.oracle().dim();
-        let wide =
-            |array: &ArrayRef<A, D>| -> Vec<f64> { array.iter().map(|v| v.widen()).collect() };
-        let (x, direction) = (wide(x), wide(direction));
-        let mut products = Vec::with_capacity(x.len());
+        let wide = |array: &ArrayRef<A, D>| array.iter().map(|v| v.widen()).listed();
+        let (x, direction) = (wide(x)?, wide(direction)?);
+        let mut products = memory::reserve(&[x.len()])?;
         for (sample, (x, v)) in x
             .chunks_exact(dim)
             .zip(direction.chunks_exact(dim))

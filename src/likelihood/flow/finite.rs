@@ -6,6 +6,7 @@ use super::JacobianProduct;
 use crate::denoiser::{Denoiser, Query};
 use crate::error::{Error, require_positive};
 use crate::level::NoiseLevel;
+use crate::memory::{self, Copied};
 use crate::prediction::Prediction;
 use crate::real::Real;
 
@@ -120,7 +121,16 @@ impl<A: Real, D: Dimension, M: Denoiser<A, D>> JacobianProduct<A, D> for FiniteD
         self.model.denoise(x, &query, out)?;
         let samples = x.shape().first().copied().unwrap_or(0).max(1);
         let per_sample = (x.len() / samples).max(1);
-        let mut steps = vec![0.0; samples];
+        let copies = (
+            memory::repeated(0.0, samples),
+            x.copy(),
+            memory::zeros::<A, D>(x.raw_dim()),
+        );
+        // Where they cannot be had there is no answer.
+        let (Ok(mut steps), Ok(mut shifted), Ok(mut up)) = copies else {
+            product.fill(A::unwritten());
+            return Ok(());
+        };
         for (place, v) in direction.iter().enumerate() {
             if let Some(largest) = steps.get_mut(place / per_sample) {
                 *largest = f64::max(*largest, v.widen().abs());
@@ -135,7 +145,6 @@ impl<A: Real, D: Dimension, M: Denoiser<A, D>> JacobianProduct<A, D> for FiniteD
                 1.0
             };
         }
-        let mut shifted = x.to_owned();
         let shift = |shifted: &mut ArrayRef<A, D>, sign: f64| {
             let places = shifted.iter_mut().zip(x.iter().zip(direction.iter()));
             for (place, (out, (x, v))) in places.enumerate() {
@@ -145,7 +154,7 @@ impl<A: Real, D: Dimension, M: Denoiser<A, D>> JacobianProduct<A, D> for FiniteD
         };
         shift(&mut shifted, 1.0);
         self.model.denoise(&shifted, &query, product)?;
-        let up = product.to_owned();
+        up.assign(product);
         shift(&mut shifted, -1.0);
         self.model.denoise(&shifted, &query, product)?;
         for (place, (down, up)) in product.iter_mut().zip(up.iter()).enumerate() {

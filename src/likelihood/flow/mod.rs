@@ -19,6 +19,7 @@ use crate::error::{Error, RunError, require_length, require_positive};
 use crate::kernel;
 use crate::level::NoiseLevel;
 use crate::memory;
+use crate::memory::Listed;
 use crate::oracle::Oracle;
 use crate::real::Real;
 use crate::run::check_start;
@@ -101,7 +102,7 @@ impl FlowLikelihood {
             })
         };
         Self {
-            steps: path.edges().map(step).collect::<Result<_, Error>>()?,
+            steps: path.edges().map(step).all_listed()?,
             start_variance: 1.0,
         }
         .with_start_variance(path.grid().start_variance())
@@ -210,8 +211,8 @@ impl FlowLikelihood {
         check_start(x, "x")?;
         let norm = self.clean().norm;
         Ok(State {
-            x: x.iter().map(|x| x.widen() / norm).collect(),
-            volumes: vec![0.0; samples.saturating_mul(lanes)],
+            x: x.iter().map(|x| x.widen() / norm).listed()?,
+            volumes: crate::memory::repeated(0.0, samples.saturating_mul(lanes))?,
         })
     }
 
@@ -262,7 +263,7 @@ impl<'m, A: Real, D: Dimension, M: JacobianProduct<A, D> + ?Sized> Field<'m, A, 
         let kept = 0..probes.count().unwrap_or(0);
         let directions = kept.map(|index| probes.fill(index, shape.clone()));
         Ok(Self {
-            directions: directions.collect::<Result<_, Error>>()?,
+            directions: directions.all_listed()?,
             probes: *probes,
             count: probes.directions(dim),
             x: memory::zeros(shape.clone())?,
@@ -292,7 +293,7 @@ impl<'m, A: Real, D: Dimension, M: JacobianProduct<A, D> + ?Sized> Field<'m, A, 
             self.evaluate(step, node, index)?;
             let lane = index.min(lanes - 1);
             let direction = &self.directions[lane];
-            let traces = traces(direction, &self.product, dim);
+            let traces = traces(direction, &self.product, dim)?;
             for (volumes, trace) in out.volumes.chunks_exact_mut(lanes).zip(traces) {
                 volumes[lane] += drift.output * node.norm * trace;
             }
@@ -338,10 +339,10 @@ fn traces<A: Real, D: Dimension>(
     direction: &ArrayRef<A, D>,
     product: &ArrayRef<A, D>,
     dim: usize,
-) -> Vec<f64> {
-    let mut sums = vec![0.0; direction.len() / dim];
+) -> Result<Vec<f64>, Error> {
+    let mut sums = crate::memory::repeated(0.0, direction.len() / dim)?;
     for (place, (v, p)) in direction.iter().zip(product.iter()).enumerate() {
         sums[place / dim] += v.widen() * p.widen();
     }
-    sums
+    Ok(sums)
 }

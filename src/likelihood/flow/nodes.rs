@@ -81,11 +81,16 @@ pub(super) struct State {
 }
 
 impl State {
-    fn zeros(&self) -> Self {
-        Self {
-            x: vec![0.0; self.x.len()],
-            volumes: vec![0.0; self.volumes.len()],
-        }
+    fn copy_from(&mut self, other: &Self) {
+        self.x.copy_from_slice(&other.x);
+        self.volumes.copy_from_slice(&other.volumes);
+    }
+
+    fn zeros(&self) -> Result<Self, Error> {
+        Ok(Self {
+            x: crate::memory::repeated(0.0, self.x.len())?,
+            volumes: crate::memory::repeated(0.0, self.volumes.len())?,
+        })
     }
 
     /// self ← base + h·slope.
@@ -106,8 +111,11 @@ pub(super) fn integrate<E>(
     steps: &[Step],
     state: &mut State,
     mut slope: impl FnMut(usize, &Node, &[f64], &mut State) -> Result<(), E>,
-) -> Result<(), E> {
-    let (mut k, mut at, mut next) = (state.zeros(), state.clone(), state.clone());
+) -> Result<(), E>
+where
+    E: From<Error>,
+{
+    let (mut k, mut at, mut next) = (state.zeros()?, state.zeros()?, state.zeros()?);
     for (index, step) in steps.iter().enumerate().rev() {
         let h = step.size();
         let stages = [
@@ -116,8 +124,8 @@ pub(super) fn integrate<E>(
             (&step.middle, 1.0 / 3.0, 1.0),
             (&step.noisy, 1.0 / 6.0, 0.0),
         ];
-        next.clone_from(state);
-        at.clone_from(state);
+        next.copy_from(state);
+        at.copy_from(state);
         for (node, weight, ahead) in stages {
             slope(index, node, &at.x, &mut k)?;
             at.set(state, ahead * h, &k);

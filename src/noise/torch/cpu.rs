@@ -92,7 +92,18 @@ impl TorchCpu {
     }
 }
 
-impl Sealed for TorchCpu {}
+impl Sealed for TorchCpu {
+    fn words(&self, take: &mut dyn FnMut(u64)) {
+        take(1);
+        self.words
+            .words
+            .iter()
+            .for_each(|word| take(u64::from(*word)));
+        take(self.words.used as u64);
+        take(u64::from(self.kept.is_some()));
+        take(self.kept.unwrap_or(0.0).to_bits());
+    }
+}
 
 impl<A: NormalElement> TorchGenerator<A> for TorchCpu {
     fn draw(&mut self, piece: Piece, block: &mut Block, mut out: &mut [A]) {

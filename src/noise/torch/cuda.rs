@@ -74,7 +74,11 @@ impl TorchCuda {
     }
 }
 
-impl Sealed for TorchCuda {}
+impl Sealed for TorchCuda {
+    fn words(&self, take: &mut dyn FnMut(u64)) {
+        [2, self.seed, self.tensors].into_iter().for_each(take);
+    }
+}
 
 impl TorchGenerator<f32> for TorchCuda {
     fn draw(&mut self, piece: Piece, _block: &mut Block, out: &mut [f32]) {

@@ -24,5 +24,9 @@ pub trait TorchGenerator<A>: sealed::Sealed {
 }
 
 pub(super) mod sealed {
-    pub trait Sealed {}
+    pub trait Sealed {
+        /// The kind of generator and its state, word by word.
+        #[doc(hidden)]
+        fn words(&self, take: &mut dyn FnMut(u64));
+    }
 }

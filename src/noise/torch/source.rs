@@ -2,6 +2,8 @@
 
 use super::generator::{Block, Piece, TorchGenerator};
 use crate::error::{Error, require, require_length};
+use crate::memory::Listed;
+use crate::noise::fingerprint::{self, Fingerprint};
 use crate::noise::{Demand, NoiseKey, NoiseSource, NormalElement, Stream};
 
 /// What a wrong number of samples is refused by.
@@ -255,7 +257,7 @@ impl<G> TorchNoise<G> {
         };
         product(shape)?;
         Ok(Self {
-            tensors: generators.into_iter().map(Tensors::new).collect(),
+            tensors: generators.into_iter().map(Tensors::new).listed()?,
             samples,
             elements: product(axes)?,
             every_step: false,
@@ -334,6 +336,19 @@ impl<A: NormalElement, G: TorchGenerator<A>> NoiseSource<A> for TorchNoise<G> {
     /// Whole blocks are cheaper: a tensor depends on no interval.
     fn reads_intervals(&self) -> bool {
         false
+    }
+
+    fn fingerprint(&self) -> Option<u64> {
+        let mut of = Fingerprint::of_kind(fingerprint::TORCH)
+            .word(self.samples as u64)
+            .word(self.elements as u64)
+            .word(u64::from(self.every_step));
+        for tensors in &self.tensors {
+            let mut words = |word| of = of.word(word);
+            tensors.generator.words(&mut words);
+            words(u64::from(tensors.next_step));
+        }
+        Some(of.value())
     }
 
     fn check(&self, demand: &Demand<'_>) -> Result<(), Error> {

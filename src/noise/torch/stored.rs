@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::mt19937::{Mt19937, WORDS};
 use super::{TorchCpu, TorchCuda, TorchNoise};
 use crate::error::{Error, require, require_length};
+use crate::memory::Listed;
 use crate::stored::{Finite, present};
 
 #[derive(Serialize, Deserialize)]
@@ -33,8 +34,12 @@ struct TensorForm<G> {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    bound(serialize = "G: Serialize", deserialize = "G: Deserialize<'de>")
+)]
 struct NoiseForm<G> {
+    #[serde(deserialize_with = "crate::stored::listed")]
     generators: Vec<TensorForm<G>>,
     samples: usize,
     elements: usize,
@@ -95,11 +100,9 @@ impl<G> TryFrom<NoiseForm<G>> for TorchNoise<G> {
     type Error = Error;
 
     fn try_from(form: NoiseForm<G>) -> Result<Self, Error> {
-        let (generators, steps): (Vec<G>, Vec<u32>) = form
-            .generators
-            .into_iter()
-            .map(|tensor| (tensor.generator, tensor.next_step))
-            .unzip();
+        let steps = form.generators.iter().map(|tensor| tensor.next_step);
+        let steps = steps.listed()?;
+        let generators = form.generators.into_iter().map(|tensor| tensor.generator);
         let mut noise = Self::of(generators, &[form.samples, form.elements])?;
         noise.every_step = form.every_step;
         for (tensor, step) in noise.tensors.iter_mut().zip(steps) {
@@ -120,7 +123,7 @@ impl<G: Serialize> Serialize for TorchNoise<G> {
             next_step: tensors.next_step,
         });
         let form = NoiseForm {
-            generators: generators.collect(),
+            generators: generators.listed().map_err(S::Error::custom)?,
             samples: self.samples,
             elements: self.elements,
             every_step: self.every_step,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Axes, Gaussian};
 use crate::error::Error;
 use crate::linalg;
+use crate::memory::{Copied, Listed};
 use crate::oracle::check;
 
 impl Gaussian {
@@ -23,9 +24,9 @@ impl Gaussian {
     }
 
     /// Uᵀ, row-major.
-    pub(crate) fn eigenvectors(&self) -> Vec<f64> {
+    pub(crate) fn eigenvectors(&self) -> Result<Vec<f64>, Error> {
         match &self.axes {
-            Some(axes) => axes.vectors.clone(),
+            Some(axes) => axes.vectors[..].copy(),
             None => linalg::identity(self.mean.len()),
         }
     }
@@ -57,7 +58,7 @@ impl Gaussian {
         if self.is_isotropic() {
             return Ok(other);
         }
-        let (a, b) = (self.eigenvectors(), other.eigenvectors());
+        let (a, b) = (self.eigenvectors()?, other.eigenvectors()?);
         let differs = a.iter().zip(&b).position(|(a, b)| a != b);
         debug_assert!(differs.is_some(), "the axes are not the same");
         Err(Error::AxesDiffer {
@@ -66,24 +67,24 @@ impl Gaussian {
     }
 
     /// Uᵀx, the coordinates of a point along the axes.
-    pub(crate) fn to_axes(&self, x: &[f64]) -> Vec<f64> {
-        let mut y = vec![0.0; x.len()];
+    pub(crate) fn to_axes(&self, x: &[f64]) -> Result<Vec<f64>, Error> {
+        let mut y = crate::memory::repeated(0.0, x.len())?;
         match &self.axes {
             Some(axes) => linalg::add_rows(&axes.rows, |i| x[i], &mut y),
             None => y.copy_from_slice(x),
         }
-        y
+        Ok(y)
     }
 
     /// N(Uy, U diag(`variances`) Uᵀ) with the axes U of this one; the caller keeps the ranges.
-    pub(crate) fn with_axes_of(&self, y: &[f64], variances: &[f64]) -> Self {
-        let mut mean = vec![0.0; y.len()];
+    pub(crate) fn with_axes_of(&self, y: &[f64], variances: &[f64]) -> Result<Self, Error> {
+        let mut mean = crate::memory::repeated(0.0, y.len())?;
         self.add_rotated(|k| y[k], &mut mean);
-        Self {
+        Ok(Self {
             mean,
-            variances: variances.to_vec(),
+            variances: variances.copy()?,
             axes: self.axes.clone(),
-        }
+        })
     }
 
     /// N(`mean`, U diag(`variances`) Uᵀ) with the unit eigenvectors as rows of Uᵀ, `None` for U =
@@ -92,27 +93,33 @@ impl Gaussian {
         mean: Vec<f64>,
         variances: Vec<f64>,
         vectors: Option<Vec<f64>>,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let d = mean.len();
-        let axes = vectors.map(|vectors| {
-            Arc::new(Axes {
-                rows: (0..d * d).map(|k| vectors[(k % d) * d + k / d]).collect(),
+        let axes = |vectors: Vec<f64>| {
+            Ok::<_, Error>(Arc::new(Axes {
+                rows: (0..d * d).map(|k| vectors[(k % d) * d + k / d]).listed()?,
                 vectors,
-            })
-        });
-        Self {
+            }))
+        };
+        Ok(Self {
             mean,
             variances,
-            axes,
-        }
+            axes: vectors.map(axes).transpose()?,
+        })
+    }
+
+    /// A copy.
+    pub(crate) fn copied(&self) -> Result<Self, Error> {
+        self.moved(&self.mean)
     }
 
     /// The same with another mean, in range.
-    pub(in crate::oracle) fn moved(&self, mean: &[f64]) -> Self {
-        Self {
-            mean: mean.to_vec(),
-            ..self.clone()
-        }
+    pub(crate) fn moved(&self, mean: &[f64]) -> Result<Self, Error> {
+        Ok(Self {
+            mean: mean.copy()?,
+            variances: self.variances[..].copy()?,
+            axes: self.axes.clone(),
+        })
     }
 
     /// Uᵀ, row-major, unless it is I.
@@ -122,24 +129,24 @@ impl Gaussian {
 
     /// u_k, the axis number `k`: without the matrix U, which a diagonal Gaussian of many elements
     /// has no room for.
-    pub(crate) fn axis(&self, k: usize) -> Vec<f64> {
-        let mut axis = vec![0.0; self.mean.len()];
+    pub(crate) fn axis(&self, k: usize) -> Result<Vec<f64>, Error> {
+        let mut axis = crate::memory::repeated(0.0, self.mean.len())?;
         self.add_rotated(|i| if i == k { 1.0 } else { 0.0 }, &mut axis);
-        axis
+        Ok(axis)
     }
 
     /// U diag(√v), row-major: its product with its transpose is the covariance.
-    pub(crate) fn factor(&self) -> Vec<f64> {
+    pub(crate) fn factor(&self) -> Result<Vec<f64>, Error> {
         let d = self.mean.len();
         let mut factor = match &self.axes {
-            Some(axes) => axes.rows.clone(),
-            None => linalg::identity(d),
+            Some(axes) => axes.rows[..].copy()?,
+            None => linalg::identity(d)?,
         };
         for row in factor.chunks_exact_mut(d) {
             for (f, v) in row.iter_mut().zip(&self.variances) {
                 *f *= v.sqrt();
             }
         }
-        factor
+        Ok(factor)
     }
 }

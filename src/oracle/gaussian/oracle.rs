@@ -5,6 +5,7 @@ use ndarray::Array2;
 use super::Gaussian;
 use crate::error::Error;
 use crate::level::NoiseLevel;
+use crate::memory::Copied;
 use crate::oracle::{Oracle, check, checked, moments};
 
 impl Oracle for Gaussian {
@@ -12,11 +13,11 @@ impl Oracle for Gaussian {
         self.mean.len()
     }
 
-    fn moments(&self) -> (Vec<f64>, Array2<f64>) {
+    fn moments(&self) -> Result<(Vec<f64>, Array2<f64>), Error> {
         let d = self.dim();
-        let mut covariance = vec![0.0; d * d];
+        let mut covariance = crate::memory::repeated(0.0, d * d)?;
         self.add_spectral(1.0, |v| v, &mut covariance);
-        (self.mean.clone(), moments::square(d, &covariance))
+        Ok((self.mean[..].copy()?, moments::square(d, &covariance)?))
     }
 
     fn data_estimate_into(
@@ -28,7 +29,7 @@ impl Oracle for Gaussian {
     ) -> Result<(), Error> {
         let scales = checked(self, x, level, out)?;
         if !scales.clean_estimate(x, out) {
-            let y = check::scratch(scratch, self.dim());
+            let y = check::scratch(scratch, self.dim())?;
             self.rotate(x, scales.alpha, y);
             out.fill(0.0);
             self.add_data(1.0, y, &scales, out);
@@ -45,7 +46,7 @@ impl Oracle for Gaussian {
     ) -> Result<(), Error> {
         let scales = checked(self, x, level, out)?;
         scales.require_density(self.has_density())?;
-        let y = check::scratch(scratch, self.dim());
+        let y = check::scratch(scratch, self.dim())?;
         self.rotate(x, scales.alpha, y);
         out.fill(0.0);
         self.add_score(1.0, y, &scales, out);
@@ -53,7 +54,7 @@ impl Oracle for Gaussian {
     }
 
     fn log_density(&self, x: &[f64], level: &NoiseLevel) -> Result<f64, Error> {
-        let mut y = vec![0.0; self.dim()];
+        let mut y = crate::memory::repeated(0.0, self.dim())?;
         let scales = checked(self, x, level, &y)?;
         scales.require_density(self.has_density())?;
         self.rotate(x, scales.alpha, &mut y);
@@ -63,11 +64,11 @@ impl Oracle for Gaussian {
     fn posterior_covariance(&self, x: &[f64], level: &NoiseLevel) -> Result<Array2<f64>, Error> {
         let d = self.dim();
         let scales = checked(self, x, level, x)?;
-        let mut covariance = vec![0.0; d * d];
+        let mut covariance = crate::memory::repeated(0.0, d * d)?;
         if scales.sigma > 0.0 {
             self.add_posterior_covariance(1.0, &scales, &mut covariance);
         }
-        Ok(moments::square(d, &covariance))
+        Ok(moments::square(d, &covariance)?)
     }
 
     fn posterior_variance(&self, x: &[f64], level: &NoiseLevel) -> Result<f64, Error> {

@@ -6,6 +6,7 @@ use super::GaussianMixture;
 use crate::error::Error;
 use crate::level::NoiseLevel;
 use crate::linalg::{self, Eigen};
+use crate::memory::{Copied, Listed};
 use crate::oracle::check::{self, Scales};
 use crate::oracle::gaussian::Gaussian;
 use crate::oracle::{moments, softmax};
@@ -27,7 +28,7 @@ impl Sample {
     pub(super) fn of<A: Real>(rows: &ArrayRef2<A>) -> Result<Self, Error> {
         let (count, dim) = rows.dim();
         check::dimension(dim)?;
-        let mut values = Vec::with_capacity(count * dim);
+        let mut values = crate::memory::reserve(&[count * dim])?;
         for row in rows.outer_iter() {
             let start = values.len();
             values.extend(row.iter().map(|value| value.widen()));
@@ -45,16 +46,16 @@ impl Sample {
     }
 
     /// The variance of an element, on average over the elements.
-    pub(super) fn mean_variance(&self) -> f64 {
+    pub(super) fn mean_variance(&self) -> Result<f64, Error> {
         let n = self.count as f64;
-        let mut mean = vec![0.0; self.dim];
+        let mut mean = crate::memory::repeated(0.0, self.dim)?;
         self.each()
             .for_each(|row| linalg::axpy(1.0 / n, row, &mut mean));
         let square: f64 = self
             .each()
             .map(|row| linalg::squared_distance(row, 1.0, &mean))
             .sum();
-        square / (n * self.dim as f64)
+        Ok(square / (n * self.dim as f64))
     }
 }
 
@@ -79,7 +80,10 @@ impl<'s> Run<'s> {
     ) -> Result<Self, Error> {
         let (d, n) = (sample.dim, sample.count as f64);
         let count = cluster.iter().max().map_or(1, |last| last + 1);
-        let (mut sizes, mut means) = (vec![0.0; count], vec![0.0; count * d]);
+        let (mut sizes, mut means) = (
+            crate::memory::repeated(0.0, count)?,
+            crate::memory::repeated(0.0, count * d)?,
+        );
         for (row, &k) in sample.each().zip(cluster) {
             sizes[k] += 1.0;
             linalg::axpy(1.0, row, &mut means[k * d..(k + 1) * d]);
@@ -87,19 +91,19 @@ impl<'s> Run<'s> {
         for (mean, size) in means.chunks_exact_mut(d).zip(&sizes) {
             mean.iter_mut().for_each(|m| *m /= f64::max(*size, 1.0));
         }
-        let mut total = vec![0.0; if diagonal { d } else { d * d }];
-        let mut offset = vec![0.0; d];
+        let mut total = crate::memory::repeated(0.0, if diagonal { d } else { d * d })?;
+        let mut offset = crate::memory::repeated(0.0, d)?;
         for (row, &k) in sample.each().zip(cluster) {
             offset.copy_from_slice(row);
             linalg::axpy(-1.0, &means[k * d..(k + 1) * d], &mut offset);
             add_square(1.0 / n, &offset, &mut total);
         }
-        let shape = raised(vec![0.0; d], total, floor, None);
+        let shape = raised(crate::memory::repeated(0.0, d)?, total, floor, None)?;
         let own = (0..count).filter(|&k| sizes[k] > 0.0);
         let components = own.map(|k| shape.moved(&means[k * d..(k + 1) * d]));
-        let components: Vec<Gaussian> = components.collect();
+        let components: Vec<Gaussian> = components.all_listed()?;
         sizes.retain(|size| *size > 0.0);
-        let labels = (0..components.len()).collect();
+        let labels = (0..components.len()).listed()?;
         let mut run = Self {
             sample,
             mixture: GaussianMixture::new(&sizes, components, labels)?,
@@ -134,8 +138,9 @@ impl<'s> Run<'s> {
     fn expect(&mut self) -> Result<(), Error> {
         let scales = Scales::of(&NoiseLevel::clean())?;
         let (count, d) = (self.mixture.components.len(), self.sample.dim);
-        let mut ys = vec![0.0; count * d];
-        self.responsibilities.resize(self.sample.count * count, 0.0);
+        let mut ys = crate::memory::repeated(0.0, count * d)?;
+        let all = self.sample.count.saturating_mul(count);
+        crate::memory::resize(&mut self.responsibilities, all, 0.0)?;
         let mut total = 0.0;
         let rows = self.sample.each();
         for (row, r) in rows.zip(self.responsibilities.chunks_exact_mut(count)) {
@@ -155,26 +160,26 @@ impl<'s> Run<'s> {
             let weight: f64 = share.sum();
             if weight > EMPTY {
                 weights.push(weight);
-                components.push(self.component(k, weight));
+                components.push(self.component(k, weight)?);
             }
         }
-        let labels = (0..components.len()).collect();
+        let labels = (0..components.len()).listed()?;
         self.mixture = GaussianMixture::new(&weights, components, labels)?;
         Ok(())
     }
 
     /// m_k and C_k.
-    fn component(&self, k: usize, weight: f64) -> Gaussian {
+    fn component(&self, k: usize, weight: f64) -> Result<Gaussian, Error> {
         let (d, count) = (self.sample.dim, self.mixture.components.len());
         let shares = self.responsibilities.iter().skip(k).step_by(count);
         let held = self.sample.each().zip(shares);
-        let held: Vec<_> = held.filter(|(_, r)| **r > NEGLIGIBLE).collect();
-        let mut mean = vec![0.0; d];
+        let held: Vec<_> = held.filter(|(_, r)| **r > NEGLIGIBLE).listed()?;
+        let mut mean = crate::memory::repeated(0.0, d)?;
         for (row, r) in &held {
             linalg::axpy(**r / weight, row, &mut mean);
         }
-        let mut total = vec![0.0; if self.diagonal { d } else { d * d }];
-        let mut offset = vec![0.0; d];
+        let mut total = crate::memory::repeated(0.0, if self.diagonal { d } else { d * d })?;
+        let mut offset = crate::memory::repeated(0.0, d)?;
         for (row, r) in &held {
             offset.copy_from_slice(row);
             linalg::axpy(-1.0, &mean, &mut offset);
@@ -198,7 +203,12 @@ fn add_square(w: f64, a: &[f64], total: &mut [f64]) {
 
 /// N(`mean`, `total`) with the eigenvalues raised to the floor. `near` has eigenvectors near to its own:
 /// in their coordinates the Jacobi iteration has little left to do.
-fn raised(mean: Vec<f64>, total: Vec<f64>, floor: f64, near: Option<&Gaussian>) -> Gaussian {
+fn raised(
+    mean: Vec<f64>,
+    total: Vec<f64>,
+    floor: f64,
+    near: Option<&Gaussian>,
+) -> Result<Gaussian, Error> {
     let d = mean.len();
     let mut eigen = if total.len() == d && d > 1 {
         Eigen {
@@ -209,7 +219,7 @@ fn raised(mean: Vec<f64>, total: Vec<f64>, floor: f64, near: Option<&Gaussian>) 
         match near.and_then(Gaussian::own_eigenvectors) {
             Some(vectors) => eigen_near(&total, vectors, d),
             None => linalg::symmetric_eigen(total, d),
-        }
+        }?
     };
     for value in &mut eigen.values {
         *value = value.max(floor);
@@ -218,12 +228,12 @@ fn raised(mean: Vec<f64>, total: Vec<f64>, floor: f64, near: Option<&Gaussian>) 
 }
 
 /// Eigenvectors through those of V S Vᵀ, V having the rows `vectors`.
-fn eigen_near(total: &[f64], vectors: &[f64], d: usize) -> Eigen {
-    let mut half = vec![0.0; d * d];
+fn eigen_near(total: &[f64], vectors: &[f64], d: usize) -> Result<Eigen, Error> {
+    let mut half = crate::memory::repeated(0.0, d * d)?;
     for (row, v) in half.chunks_exact_mut(d).zip(vectors.chunks_exact(d)) {
         linalg::add_rows(total, |i| v[i], row);
     }
-    let mut turned = vec![0.0; d * d];
+    let mut turned = crate::memory::repeated(0.0, d * d)?;
     for i in 0..d {
         for j in 0..=i {
             let value = linalg::dot(&half[i * d..(i + 1) * d], &vectors[j * d..(j + 1) * d]);
@@ -231,19 +241,19 @@ fn eigen_near(total: &[f64], vectors: &[f64], d: usize) -> Eigen {
             turned[j * d + i] = value;
         }
     }
-    let eigen = linalg::symmetric_eigen(turned, d);
+    let eigen = linalg::symmetric_eigen(turned, d)?;
     let vectors = match eigen.vectors {
-        None => vectors.to_vec(),
+        None => vectors.copy()?,
         Some(inner) => {
-            let mut all = vec![0.0; d * d];
+            let mut all = crate::memory::repeated(0.0, d * d)?;
             for (row, w) in all.chunks_exact_mut(d).zip(inner.chunks_exact(d)) {
                 linalg::add_rows(vectors, |i| w[i], row);
             }
             all
         }
     };
-    Eigen {
+    Ok(Eigen {
         values: eigen.values,
         vectors: Some(vectors),
-    }
+    })
 }

@@ -169,13 +169,14 @@ impl MixtureFit {
         require(self.components > 0, "components", k, "at least 1")?;
         let enough = self.components <= sample.count;
         require(enough, "components", k, "at most the number of rows")?;
-        let floor = self
-            .floor
-            .unwrap_or_else(|| (FLOOR * sample.mean_variance()).max(LEAST_FLOOR));
+        let floor = match self.floor {
+            Some(floor) => floor,
+            None => (FLOOR * sample.mean_variance()?).max(LEAST_FLOOR),
+        };
         let starts = Starts::new(&sample.rows, sample.dim, self.components, self.seed);
         let mut best: Option<Run<'_>> = None;
         for start in 0..self.starts {
-            let parts = starts.assign(start as u64);
+            let parts = starts.assign(start as u64)?;
             let mut run = Run::from_clusters(&sample, &parts, (self.diagonal, floor))?;
             run.advance(SHORT.min(self.rounds), self.tolerance)?;
             let better = best.as_ref().is_none_or(|best| run.last() > best.last());

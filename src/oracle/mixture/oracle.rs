@@ -14,8 +14,11 @@ impl Oracle for GaussianMixture {
         self.dim
     }
 
-    fn moments(&self) -> (Vec<f64>, Array2<f64>) {
-        let (mut mean, mut centres) = (vec![0.0; self.dim], Vec::new());
+    fn moments(&self) -> Result<(Vec<f64>, Array2<f64>), Error> {
+        let (mut mean, mut centres) = (
+            crate::memory::repeated(0.0, self.dim)?,
+            crate::memory::reserve(&[self.components.len(), self.dim])?,
+        );
         for (w, component) in self.weights.iter().zip(&self.components) {
             linalg::axpy(*w, component.mean(), &mut mean);
             centres.extend_from_slice(component.mean());
@@ -24,7 +27,7 @@ impl Oracle for GaussianMixture {
             self.total_covariance(&self.weights, (&centres, &mean), |component, w, total| {
                 component.add_spectral(w, |v| v, total);
             });
-        (mean, covariance)
+        Ok((mean, covariance?))
     }
 
     fn data_estimate_into(
@@ -38,7 +41,7 @@ impl Oracle for GaussianMixture {
         if scales.clean_estimate(x, out) {
             return Ok(());
         }
-        let (r, ys) = self.scratch(scratch);
+        let (r, ys) = self.scratch(scratch)?;
         self.logits(x, &scales, ys, r);
         softmax::softmax(r);
         out.fill(0.0);
@@ -71,21 +74,19 @@ impl Oracle for GaussianMixture {
 
     fn posterior_covariance(&self, x: &[f64], level: &NoiseLevel) -> Result<Array2<f64>, Error> {
         let Some((r, centres, scales)) = self.posterior(x, level)? else {
-            return Ok(Array2::zeros((self.dim, self.dim)));
+            return Ok(crate::memory::square_of((self.dim, self.dim), |_| 0.0)?);
         };
-        let mean = self.weighted_mean(&r, &centres);
-        Ok(
-            self.total_covariance(&r, (&centres, &mean), |component, w, total| {
-                component.add_posterior_covariance(w, &scales, total);
-            }),
-        )
+        let mean = self.weighted_mean(&r, &centres)?;
+        self.total_covariance(&r, (&centres, &mean), |component, w, total| {
+            component.add_posterior_covariance(w, &scales, total);
+        })
     }
 
     fn posterior_variance(&self, x: &[f64], level: &NoiseLevel) -> Result<f64, Error> {
         let Some((r, centres, scales)) = self.posterior(x, level)? else {
             return Ok(0.0);
         };
-        let mean = self.weighted_mean(&r, &centres);
+        let mean = self.weighted_mean(&r, &centres)?;
         let each = r
             .iter()
             .zip(&self.components)
@@ -113,7 +114,7 @@ impl LabelledOracle for GaussianMixture {
             &logits,
             &self.labels,
             self.label_count,
-        ))
+        )?)
     }
 
     fn class_gradient_into(

@@ -1,6 +1,8 @@
 //! Where a fit begins: clusters of the rows.
 
+use crate::error::Error;
 use crate::linalg::squared_distance;
+use crate::memory::Listed;
 use crate::noise::{KeyedNoise, NoiseKey, Stream};
 
 /// Rounds of Lloyd's algorithm after the seeding.
@@ -25,18 +27,18 @@ impl<'r> Starts<'r> {
     }
 
     /// The cluster of each row in start number `start`.
-    pub(super) fn assign(&self, start: u64) -> Vec<usize> {
-        let mut centres = self.seeds(start);
-        let mut clusters = self.nearest(&centres);
+    pub(super) fn assign(&self, start: u64) -> Result<Vec<usize>, Error> {
+        let mut centres = self.seeds(start)?;
+        let mut clusters = self.nearest(&centres)?;
         for _ in 0..LLOYD {
-            self.recentre(&clusters, &mut centres);
-            let next = self.nearest(&centres);
+            self.recentre(&clusters, &mut centres)?;
+            let next = self.nearest(&centres)?;
             if next == clusters {
                 break;
             }
             clusters = next;
         }
-        clusters
+        Ok(clusters)
     }
 
     fn each(&self) -> impl Iterator<Item = &'r [f64]> {
@@ -45,9 +47,9 @@ impl<'r> Starts<'r> {
 
     /// k-means++: each next centre is a row, drawn with a chance proportional to its squared distance
     /// from the nearest centre so far.
-    fn seeds(&self, start: u64) -> Vec<f64> {
-        let mut chances = vec![1.0; self.rows.len() / self.dim];
-        let mut centres = Vec::with_capacity(self.count * self.dim);
+    fn seeds(&self, start: u64) -> Result<Vec<f64>, Error> {
+        let mut chances = crate::memory::repeated(1.0, self.rows.len() / self.dim)?;
+        let mut centres = crate::memory::reserve(&[self.count * self.dim])?;
         for centre in 0..self.count {
             let row = drawn(&chances, self.uniform(start, centre as u32));
             let row = &self.rows[row * self.dim..(row + 1) * self.dim];
@@ -61,7 +63,7 @@ impl<'r> Starts<'r> {
                 };
             }
         }
-        centres
+        Ok(centres)
     }
 
     /// A number in 0..1: the normal distribution function of a keyed normal.
@@ -72,7 +74,7 @@ impl<'r> Starts<'r> {
         0.5 * libm::erfc(-z[0] * std::f64::consts::FRAC_1_SQRT_2)
     }
 
-    fn nearest(&self, centres: &[f64]) -> Vec<usize> {
+    fn nearest(&self, centres: &[f64]) -> Result<Vec<usize>, Error> {
         let closest = |row| {
             let distances = centres
                 .chunks_exact(self.dim)
@@ -80,14 +82,14 @@ impl<'r> Starts<'r> {
             let best = distances.enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
             best.map_or(0, |(k, _)| k)
         };
-        self.each().map(closest).collect()
+        Ok(self.each().map(closest).listed()?)
     }
 
     /// Moves each centre to the mean of its rows; one without rows stays.
-    fn recentre(&self, clusters: &[usize], centres: &mut [f64]) {
+    fn recentre(&self, clusters: &[usize], centres: &mut [f64]) -> Result<(), Error> {
         let d = self.dim;
-        let mut sums = vec![0.0; centres.len()];
-        let mut sizes = vec![0.0; self.count];
+        let mut sums = crate::memory::repeated(0.0, centres.len())?;
+        let mut sizes = crate::memory::repeated(0.0, self.count)?;
         for (row, &k) in self.each().zip(clusters) {
             sizes[k] += 1.0;
             for (sum, x) in sums[k * d..(k + 1) * d].iter_mut().zip(row) {
@@ -100,6 +102,7 @@ impl<'r> Starts<'r> {
                 *c = s / size;
             }
         }
+        Ok(())
     }
 }
 

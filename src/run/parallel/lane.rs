@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::guidance::{Guidance, MAX_OUTPUTS, Unguided};
 use crate::kernel::{self, Forms};
 use crate::level::NoiseLevel;
+use crate::memory;
 use crate::noise::NoiseSource;
 use crate::prediction::Prediction;
 use crate::real::Real;
@@ -59,6 +60,14 @@ impl<A: Real, D: Dimension> Evaluated<'_, A, D> {
 }
 
 impl<A: Real, D: Dimension> Place<A, D> {
+    fn copied(&self) -> Result<Self, Error> {
+        Ok(Self {
+            driver: self.driver.clone(),
+            machine: self.machine.try_clone()?,
+            evaluation: self.evaluation,
+        })
+    }
+
     /// Takes the updates that need no model.
     pub(super) fn settle<N: NoiseSource<A>>(&mut self, noise: &mut N) -> Result<(), Error> {
         while self.driver.settles() {
@@ -134,8 +143,8 @@ impl<A: Real, D: Dimension> Lane<A, D> {
         }
         self.front.push(sample, into);
         self.rows = 1;
-        let zero = Array::from_elem(self.front.machine.state().raw_dim(), A::zero());
-        self.extend(self.front.clone(), &zero, settings, (sample, noise), into);
+        let zero = memory::zeros(self.front.machine.state().raw_dim())?;
+        self.extend(self.front.copied()?, &zero, settings, (sample, noise), into);
         Ok(())
     }
 
@@ -172,7 +181,7 @@ impl<A: Real, D: Dimension> Lane<A, D> {
         (into, residuals): (&mut Filling<A>, &mut [f64]),
     ) -> Result<(), Error> {
         let rows = std::mem::take(&mut self.rows);
-        let mut data = Array::from_elem(self.front.machine.state().raw_dim(), A::zero());
+        let mut data = memory::zeros(self.front.machine.state().raw_dim())?;
         let last = |row| row + 1 == rows;
         let mut row = 0;
         while row < rows {
@@ -192,7 +201,7 @@ impl<A: Real, D: Dimension> Lane<A, D> {
         if self.front.driver.is_finished() {
             return Ok(());
         }
-        let mut walker = self.front.clone();
+        let mut walker = self.front.copied()?;
         walker.push(sample, into);
         self.rows = 1;
         while row < rows {

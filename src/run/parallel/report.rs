@@ -1,5 +1,6 @@
 //! What a parallel run has cost, and how exact it was.
 
+use crate::error::Error;
 use std::fmt;
 
 /// What a [`ParallelRun`](super::ParallelRun) has cost so far, and how near its evaluations were to
@@ -29,13 +30,13 @@ pub struct ParallelReport {
 }
 
 impl ParallelReport {
-    pub(super) fn new(samples: usize, evaluations: usize) -> Self {
-        Self {
+    pub(super) fn new(samples: usize, evaluations: usize) -> Result<Self, Error> {
+        Ok(Self {
             sweeps: 0,
             rows: 0,
-            samples: vec![0; samples],
-            residuals: vec![0.0; evaluations],
-        }
+            samples: crate::memory::repeated(0, samples)?,
+            residuals: crate::memory::repeated(0.0, evaluations)?,
+        })
     }
 
     /// The evaluations of the sequential run: its calls of the model.

@@ -15,6 +15,7 @@ use crate::denoiser::Denoiser;
 use crate::error::{Error, RunError, require_length};
 use crate::guidance::{Guidance, is_unguided, output_count};
 use crate::memory;
+use crate::memory::Copied;
 use crate::noise::{KeyedNoise, NoiseSource};
 use crate::prediction::Prediction;
 use crate::real::Real;
@@ -117,11 +118,11 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> ParallelRun<A, D, N> {
             lanes: memory::reserve(&[samples])?,
             outputs: Vec::new(),
             state: x,
-            report: ParallelReport::new(samples, evaluations),
+            report: ParallelReport::new(samples, evaluations)?,
             failed: None,
         };
         for sample in 0..samples {
-            let row = run.state.slice_axis(Axis(0), one(sample)).to_owned();
+            let row = run.state.slice_axis(Axis(0), one(sample)).copy()?;
             let front = Place {
                 driver: driver.clone(),
                 machine: Machine::new(row, slots)?,

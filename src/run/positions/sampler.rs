@@ -1,6 +1,5 @@
 //! A schedule of positions, the axis along which they lie, and the step's policy.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ndarray::{Array, Dimension, IntoDimension};
@@ -13,6 +12,7 @@ use crate::fold;
 use crate::kernel;
 use crate::level::NoiseLevel;
 use crate::memory;
+use crate::memory::Listed;
 use crate::noise::{Demand, Interval, NoiseSource, Stream};
 use crate::posterior::{Kappa, ReverseVariance};
 use crate::prediction::Prediction;
@@ -56,7 +56,7 @@ pub struct PositionSampler {
     reverse_variance: Option<ReverseVariance>,
     clip: Option<Clip>,
     /// The different edges of the schedule, and their steps.
-    edges: Arc<[(u32, u32)]>,
+    edges: Arc<Vec<(u32, u32)>>,
     steps: DdimStep,
 }
 
@@ -69,9 +69,17 @@ impl PositionSampler {
     /// [`Error::EmptyList`] where nothing moves; as
     /// [`StridedPosterior::new`](crate::posterior::StridedPosterior::new).
     pub fn new(schedule: PositionSchedule, axis: usize, kappa: Kappa) -> Result<Self, Error> {
-        let edges: BTreeSet<_> = (0..schedule.steps())
-            .flat_map(|step| schedule.moves(step))
-            .collect();
+        let mut edges: Vec<(u32, u32)> = Vec::new();
+        let mut different = 0;
+        for step in 0..schedule.steps() {
+            memory::extend(&mut edges, schedule.moves(step))?;
+            // No longer than twice what is different.
+            if edges.len() >= 2 * different || step + 1 == schedule.steps() {
+                edges.sort_unstable();
+                edges.dedup();
+                different = edges.len();
+            }
+        }
         let ends = edges.iter().filter_map(|&edge| schedule.edge(edge));
         let (from, to): (Vec<_>, Vec<_>) = ends.unzip();
         Ok(Self {
@@ -80,7 +88,7 @@ impl PositionSampler {
             kappa,
             reverse_variance: None,
             clip: None,
-            edges: edges.into_iter().collect(),
+            edges: Arc::new(edges),
             steps: DdimStep::per_sample(&from, &to, kappa)?,
         })
     }
@@ -169,12 +177,12 @@ impl PositionSampler {
     {
         self.check_shape(data.shape())?;
         check_start(&data, "given data")?;
-        let mut x = buffers::standard(data);
+        let mut x = buffers::standard(data)?;
         let mut classes = Classes::default();
         let stays = |level: &NoiseLevel| level.alpha() == 1.0 && level.is_clean();
         classes.set(self.schedule.given(), |given| {
             !given.is_some_and(|l| stays(&l))
-        });
+        })?;
         let deviation = self.schedule.start_variance().sqrt();
         let forms: Vec<_> = classes
             .different
@@ -184,7 +192,7 @@ impl PositionSampler {
                 None => affine(0.0, 0.0, deviation),
                 Some(level) => affine(level.alpha(), 0.0, level.sigma()),
             })
-            .collect();
+            .listed()?;
         let mut fill = filler(&x, &mut noise, 0, Stream::Start)?;
         let along = (self.axis, &classes.of[..]);
         apply_along(&forms, along, &mut x, &[], Some(&mut fill))?;
@@ -282,8 +290,8 @@ impl PositionSampler {
         let Some(step) = steps.find(|step| self.schedule.moves(*step).next().is_some()) else {
             return Ok(None);
         };
-        let levels = |step| -> Vec<NoiseLevel> { self.schedule.levels(step).collect() };
-        let (from, to) = (levels(step), levels(step + 1));
+        let levels = |step| self.schedule.levels(step).listed();
+        let (from, to) = (levels(step)?, levels(step + 1)?);
         let mut next = DdimStep::along(self.axis, &from, &to, self.kappa)?;
         if let Some(policy) = self.reverse_variance {
             next = next.with_reverse_variance(policy)?;

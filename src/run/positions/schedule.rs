@@ -5,6 +5,7 @@ use ndarray::ArrayRef2;
 use crate::error::Error;
 use crate::grid::Grid;
 use crate::level::NoiseLevel;
+use crate::memory::{Copied, Listed};
 
 /// Which level each position along an axis has before every step of a run, and at its end: a matrix
 /// of steps × positions, in which no position goes back to more noise.
@@ -159,8 +160,8 @@ impl PositionSchedule {
         }
         let entries = (0..=steps).flat_map(|step| (0..positions).map(move |at| (step, at)));
         Ok(Self {
-            levels: grid.levels().to_vec(),
-            indices: entries.map(|(step, at)| knot(step, at) as u32).collect(),
+            levels: grid.levels().copy()?,
+            indices: entries.map(|(step, at)| knot(step, at) as u32).listed()?,
             positions,
             steps,
             start_variance: grid.start_variance(),

@@ -4,9 +4,11 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Snapshot;
+use crate::clip::Clip;
 use crate::error::{Error, require_shape};
 use crate::level::NoiseLevel;
 use crate::plan::MAX_SLOTS;
+use crate::prediction::Prediction;
 use crate::stored::{ArrayForm, Checksum, Element, StoredArray, Version, check, present};
 
 #[derive(Serialize, Deserialize)]
@@ -15,8 +17,13 @@ use crate::stored::{ArrayForm, Checksum, Element, StoredArray, Version, check, p
     bound(serialize = "A: Element", deserialize = "A: Element")
 )]
 struct Form<'a, A: Element> {
-    version: Version,
+    version: Version<2>,
     plan: u64,
+    prediction: Prediction,
+    #[serde(deserialize_with = "present")]
+    clip: Option<Clip>,
+    #[serde(deserialize_with = "present")]
+    noise: Option<u64>,
     step: usize,
     stage: usize,
     level: NoiseLevel,
@@ -54,6 +61,9 @@ impl<'a, A: Element> Form<'a, A> {
         Ok(Self {
             version: Version,
             plan: snapshot.plan,
+            prediction: snapshot.prediction,
+            clip: snapshot.clip,
+            noise: snapshot.noise,
             step: snapshot.step,
             stage: snapshot.stage,
             level: snapshot.level,
@@ -68,6 +78,9 @@ impl<'a, A: Element> Form<'a, A> {
         let history = self.history.into_iter().map(ArrayForm::into_array);
         Ok(Snapshot {
             plan: self.plan,
+            prediction: self.prediction,
+            clip: self.clip,
+            noise: self.noise,
             step: self.step,
             stage: self.stage,
             level: self.level,
@@ -103,7 +116,14 @@ impl<'a, A: Element> Form<'a, A> {
 
     fn sum(&self) -> u64 {
         let mut sum = Checksum::new();
-        for word in [self.plan, self.step as u64, self.stage as u64] {
+        sum.word(self.plan);
+        self.prediction.add_to(&mut sum);
+        match self.clip {
+            None => sum.word(0),
+            Some(clip) => clip.add_to(&mut sum),
+        }
+        sum.word(u64::from(self.noise.is_some()));
+        for word in [self.noise.unwrap_or(0), self.step as u64, self.stage as u64] {
             sum.word(word);
         }
         self.level.add_to(&mut sum);

@@ -13,6 +13,7 @@ use crate::error::{Error, RunError, require_length, require_shape};
 use crate::fold::{self, Estimate};
 use crate::guidance::Products;
 use crate::kernel::{self, Form, Gram};
+use crate::memory::Listed;
 use crate::noise::{Interval, NoiseSource, RowNoise, StepNoise, Stream};
 use crate::plan::Update;
 use crate::prediction::Prediction;
@@ -127,7 +128,8 @@ impl<T: Clone> Arrays<T> {
             [] => &[],
             _ => outputs,
         };
-        let before = self.memory.clone();
+        let before = self.memory.as_ref().map(|memory| ops.copy(memory));
+        let before = before.transpose().map_err(RunError::Tensor)?;
         let result = match self.estimates(ops, instruction, prediction, (combine, outputs)) {
             Ok(estimates) => self.update(ops, instruction, (&estimates, outputs), noise),
             // Weights from products of an output that is not finite say so of themselves only.
@@ -215,8 +217,8 @@ impl<T: Clone> Arrays<T> {
     }
 
     /// The outputs, and the memory behind them.
-    fn inputs<'a>(&'a self, outputs: &[&'a T]) -> Vec<&'a T> {
-        outputs.iter().copied().chain(&self.memory).collect()
+    fn inputs<'a>(&'a self, outputs: &[&'a T]) -> Result<Vec<&'a T>, Error> {
+        Ok(outputs.iter().copied().chain(&self.memory).listed()?)
     }
 
     /// Sums and products of (x, outputs…, memory) for every sample.
@@ -227,10 +229,10 @@ impl<T: Clone> Arrays<T> {
         step: usize,
     ) -> Result<Vec<Products>, TensorError<O::Error>> {
         let mut tensors = vec![&self.x];
-        tensors.extend(self.inputs(outputs));
+        tensors.extend(self.inputs(outputs)?);
         let (samples, per_sample) = (samples(ops, &self.x), per_sample(ops, &self.x));
         let of_rows = |rows: &RowProducts| {
-            let inner: Vec<&[f64]> = rows.inner.iter().map(Vec::as_slice).collect();
+            let inner: Vec<&[f64]> = rows.inner.iter().map(Vec::as_slice).listed()?;
             let sums = require_length("sums", tensors.len(), rows.sums.len());
             sums.and_then(|()| Products::new(per_sample, outputs.len(), &rows.sums, &inner))
         };
@@ -244,17 +246,17 @@ impl<T: Clone> Arrays<T> {
                 let array = "inner products";
                 return Err(Error::NonFiniteTensor { step, array }.into());
             }
-            return Ok(rows.iter().map(of_rows).collect::<Result<_, _>>()?);
+            return Ok(rows.iter().map(of_rows).all_listed()?);
         }
         let values = tensors
             .iter()
             .map(|tensor| download(ops, tensor))
-            .collect::<Result<Vec<_>, _>>()?;
-        let slices: Vec<&[O::Element]> = values.iter().map(Vec::as_slice).collect();
-        let mut grams = vec![Gram::ZERO; samples];
+            .all_listed()?;
+        let slices: Vec<&[O::Element]> = values.iter().map(Vec::as_slice).listed()?;
+        let mut grams = crate::memory::repeated(Gram::ZERO, samples)?;
         kernel::gram_slices(samples, &slices, &mut grams);
         let products = grams.iter().map(|gram| fold::products(gram, outputs.len()));
-        Ok(products.collect())
+        Ok(products.listed()?)
     }
 
     /// |D| of every sample.
@@ -269,8 +271,8 @@ impl<T: Clone> Arrays<T> {
         let values = download(ops, &data)?;
         let magnitudes = values
             .chunks(row)
-            .map(|row| row.iter().map(|v| v.abs()).collect());
-        Ok(magnitudes.collect())
+            .map(|row| row.iter().map(|v| v.abs()).listed());
+        Ok(magnitudes.all_listed()?)
     }
 
     /// The estimate of x₀.
@@ -280,13 +282,13 @@ impl<T: Clone> Arrays<T> {
         estimates: &[Estimate],
         outputs: &[&T],
     ) -> Result<T, TensorError<O::Error>> {
-        let forms: Vec<Form> = estimates.iter().map(fold::data_form).collect();
+        let forms: Vec<Form> = estimates.iter().map(fold::data_form).listed()?;
         let operands = Operands {
             ops,
             forms: &forms,
             x: &self.x,
             y: None,
-            inputs: &self.inputs(outputs),
+            inputs: &self.inputs(outputs)?,
             normals: None,
         };
         Ok(operands.apply()?.x)
@@ -303,7 +305,7 @@ impl<T: Clone> Arrays<T> {
         let (step, update) = (instruction.step, &instruction.stage_of(0).update);
         let forms: Vec<Form> = match estimates {
             [] => vec![fold::form_without_model(update)],
-            some => some.iter().map(|e| fold::form(update, e)).collect(),
+            some => some.iter().map(|e| fold::form(update, e)).listed()?,
         };
         for form in &forms {
             fold::check_cast::<O::Element>(form, step)?;
@@ -313,7 +315,7 @@ impl<T: Clone> Arrays<T> {
             _ => None,
         };
         let data = data.transpose()?;
-        let intervals: Vec<Interval> = instruction.intervals().collect();
+        let intervals: Vec<Interval> = instruction.intervals().listed()?;
         let stage = Stage {
             forms: &forms,
             update,
@@ -374,7 +376,7 @@ impl Stage<'_> {
             .copied()
             .chain(memory)
             .chain(history)
-            .collect();
+            .listed()?;
         let ((step, stream), (intervals, path)) = (self.key, self.place);
         let fused = ops.fused(Fused {
             forms: forms_of(self.forms),

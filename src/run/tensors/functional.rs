@@ -2,8 +2,9 @@
 
 use super::TensorError;
 use super::arrays::download;
-use crate::error::{RunError, require_shape};
+use crate::error::{Error, RunError, require_shape};
 use crate::kernel::{Form, Row};
+use crate::memory::Listed;
 use crate::real::Real;
 use crate::tensor::{Scale, TensorOps};
 
@@ -47,20 +48,20 @@ impl<'a, O: TensorOps> Operands<'a, O> {
         data: Option<(&O::Tensor, Shared)>,
     ) -> Result<O::Tensor, TensorError<O::Error>> {
         let mut sum = Sum::new(self.forms);
-        sum.row(self, |form| &form.x);
+        sum.row(self, |form| &form.x)?;
         if let Some((data, bounds)) = data {
             sum.add(data, |form| {
                 form.clip
                     .map_or(0.0, |clip| clip.into_x * unit(bounds, clip.high))
-            });
+            })?;
         }
         if let Some(y) = self.y
             && self.forms.iter().any(|form| form.x_from_y != 0.0)
         {
-            sum.add(y, |form| form.x_from_y);
+            sum.add(y, |form| form.x_from_y)?;
         }
         if let Some(normals) = self.normals {
-            sum.add(normals, |form| form.noise);
+            sum.add(normals, |form| form.noise)?;
         }
         sum.finish(self.ops)
     }
@@ -70,12 +71,12 @@ impl<'a, O: TensorOps> Operands<'a, O> {
         data: Option<(&O::Tensor, Shared)>,
     ) -> Result<O::Tensor, TensorError<O::Error>> {
         let mut sum = Sum::new(self.forms);
-        sum.row(self, |form| form.y.as_ref().unwrap_or(&Row::ZERO));
+        sum.row(self, |form| form.y.as_ref().unwrap_or(&Row::ZERO))?;
         if let Some((data, bounds)) = data {
             sum.add(data, |form| {
                 form.clip
                     .map_or(0.0, |clip| clip.into_y * unit(bounds, clip.high))
-            });
+            })?;
         }
         sum.finish(self.ops)
     }
@@ -85,7 +86,7 @@ impl<'a, O: TensorOps> Operands<'a, O> {
         let mut sum = Sum::new(self.forms);
         sum.row(self, |form| {
             form.clip.as_ref().map_or(&Row::ZERO, |clip| &clip.data)
-        });
+        })?;
         for (form, index) in self.forms.iter().zip(0..) {
             let unit = unit(bounds, form.clip.map_or(1.0, |clip| clip.high));
             sum.terms
@@ -130,20 +131,22 @@ impl<'a, T> Sum<'a, T> {
         Self { forms, terms }
     }
 
-    fn add<'b: 'a>(&mut self, tensor: &'b T, scale: impl Fn(&Form) -> f64) {
-        let scales = self.forms.iter().map(scale).collect();
+    fn add<'b: 'a>(&mut self, tensor: &'b T, scale: impl Fn(&Form) -> f64) -> Result<(), Error> {
+        let scales = self.forms.iter().map(scale).listed()?;
         self.terms.push((scales, tensor));
+        Ok(())
     }
 
     fn row<O: TensorOps<Tensor = T>>(
         &mut self,
         operands: &Operands<'a, O>,
         row: fn(&Form) -> &Row,
-    ) {
-        self.add(operands.x, |form| row(form).x);
+    ) -> Result<(), Error> {
+        self.add(operands.x, |form| row(form).x)?;
         for (j, input) in operands.inputs.iter().enumerate() {
-            self.add(input, |form| row(form).inputs[j]);
+            self.add(input, |form| row(form).inputs[j])?;
         }
+        Ok(())
     }
 
     fn finish<O: TensorOps<Tensor = T>>(&self, ops: &O) -> Result<T, TensorError<O::Error>> {
@@ -154,7 +157,7 @@ impl<'a, T> Sum<'a, T> {
                 [one] => (Scale::Same(*one), *tensor),
                 many => (Scale::PerSample(many), *tensor),
             })
-            .collect();
+            .listed()?;
         combined(ops, &terms)
     }
 }

@@ -3,6 +3,7 @@
 use super::arrays::{download, require_finite};
 use super::{TensorError, TensorRun};
 use crate::error::require_shape;
+use crate::memory::Copied;
 use crate::noise::{LearnedNoise, NoiseSource};
 use crate::run::learned::{NAME, factor};
 use crate::tensor::TensorOps;
@@ -23,7 +24,7 @@ where
     /// Those of [`Trajectory::interpolate`](crate::Trajectory::interpolate); the library's own.
     pub fn interpolate(&mut self, f: &O::Tensor) -> Result<(), TensorError<O::Error>> {
         self.settle()?;
-        let shape = self.ops.shape(self.arrays.state()).as_ref().to_vec();
+        let shape = self.ops.shape(self.arrays.state()).as_ref().copy()?;
         require_shape(NAME, &shape, self.ops.shape(f).as_ref())?;
         let (step, range) = (self.driver.step(), self.driver.learned_range());
         let range = range?;
@@ -31,7 +32,6 @@ where
         let elements = shape.iter().skip(1).product::<usize>();
         require_finite(&values, elements, step, NAME)?;
         let factors = values.iter().map(|f| factor(*f, range));
-        self.noise.set(step, elements, factors);
-        Ok(())
+        Ok(self.noise.set(step, elements, factors)?)
     }
 }

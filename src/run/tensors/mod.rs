@@ -19,6 +19,7 @@ use crate::denoiser::Query;
 use crate::error::{Error, RunError, require_shape};
 use crate::guidance::{Combination, Guidance, Unguided};
 use crate::level::NoiseLevel;
+use crate::memory::Listed;
 use crate::noise::{KeyedNoise, NoiseSource};
 use crate::plan::Plan;
 use crate::prediction::Prediction;
@@ -309,11 +310,23 @@ impl<O: TensorOps, N: NoiseSource<O::Element>> TensorRun<O, N> {
 
     /// The run as plain data, to be resumed by [`TensorSampler::resume`], in another process if need
     /// be.
-    pub fn snapshot(&self) -> Snapshot<O::Tensor> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`]; what the library refuses to copy.
+    pub fn snapshot(&self) -> Result<Snapshot<O::Tensor>, TensorError<O::Error>> {
+        self.snapshot_by(|tensor| self.ops.copy(tensor).map_err(RunError::Tensor))
+    }
+
+    fn snapshot_by<T>(
+        &self,
+        copy: impl Fn(&O::Tensor) -> Result<T, TensorError<O::Error>>,
+    ) -> Result<Snapshot<T>, TensorError<O::Error>> {
         let arrays = &self.arrays;
-        let (state, memory) = (arrays.state().clone(), arrays.memory().cloned());
-        self.driver
-            .snapshot(state, arrays.history().to_vec(), memory)
+        let history = arrays.history().iter().map(&copy).all_listed()?;
+        let memory = arrays.memory().map(&copy).transpose()?;
+        let arrays = (copy(arrays.state())?, history, memory);
+        Ok(self.driver.snapshot(arrays, &self.noise))
     }
 
     /// The same with the elements on the host, to be stored (feature `serde`) and resumed by
@@ -324,9 +337,9 @@ impl<O: TensorOps, N: NoiseSource<O::Element>> TensorRun<O, N> {
     /// [`Error::WrongLength`] for a download of another length than the shape says; the library's
     /// own.
     pub fn snapshot_on_host(&self) -> Result<Snapshot<Flat<O::Element>>, TensorError<O::Error>> {
-        self.snapshot().try_map(|tensor| {
-            let values = self.ops.download(&tensor).map_err(RunError::Tensor)?;
-            Ok(Flat::new(values, self.ops.shape(&tensor).as_ref())?)
+        self.snapshot_by(|tensor| {
+            let values = self.ops.download(tensor).map_err(RunError::Tensor)?;
+            Ok(Flat::new(values, self.ops.shape(tensor).as_ref())?)
         })
     }
 
@@ -350,7 +363,7 @@ impl<O: TensorOps, N: NoiseSource<O::Element>> TensorRun<O, N> {
             };
             let outputs = model(self.arrays.state(), &query);
             let outputs = outputs.map_err(RunError::Denoiser)?;
-            let outputs: Vec<&O::Tensor> = outputs.as_ref().iter().collect();
+            let outputs: Vec<&O::Tensor> = outputs.as_ref().iter().listed()?;
             self.take(Combine::By(guidance), &outputs)
                 .map_err(RunError::widen)?;
         }

@@ -132,7 +132,7 @@ impl<O: TensorOps> TensorSampler<O> {
     ) -> Result<TensorRun<O, N>, TensorError<O::Error>> {
         let driver = self
             .driver(&snapshot.state, prediction, &noise)?
-            .at(&snapshot)?;
+            .at(&snapshot, &noise)?;
         let Snapshot {
             state,
             history,

@@ -46,8 +46,7 @@ where
         let range = self.driver.learned_range()?;
         let (_, elements) = batch_of(self.machine.state())?;
         let factors = f.iter().map(|f| factor(f.widened(), range));
-        self.noise.set(index, elements, factors);
-        Ok(())
+        self.noise.set(index, elements, factors)
     }
 
     /// Takes the prediction and the network's second output f at the level that

@@ -8,6 +8,7 @@ use crate::element::ModelElement;
 use crate::error::Error;
 use crate::guidance::{Combination, Guidance, MAX_OUTPUTS, Unguided, output_count};
 use crate::kernel::Forms;
+use crate::memory::Listed;
 use crate::noise::NoiseSource;
 use crate::real::Real;
 use crate::run::outputs::{Combine, Outputs};
@@ -197,7 +198,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
             let expected = std::iter::once(count.max(1).saturating_mul(samples));
             return Err(Error::ShapeMismatch {
                 name: "model outputs",
-                expected: expected.chain(own.iter().skip(1).copied()).collect(),
+                expected: expected.chain(own.iter().skip(1).copied()).listed()?,
                 found: outputs.shape().to_vec(),
             });
         }

@@ -21,7 +21,7 @@
 //!     fn every_plan_is_consistent((name, plan) in plans()) {
 //!         // These two miss the mean by design, and as published.
 //!         prop_assume!(!["LCM", "iPNDM-v 4, as published"].contains(&name));
-//!         let worst = plan.mean_defect().into_iter().fold(0.0, f64::max);
+//!         let worst = plan.mean_defect()?.into_iter().fold(0.0, f64::max);
 //!         prop_assert!(worst < 1e-9, "{name}: {worst:e}");
 //!     }
 //! }

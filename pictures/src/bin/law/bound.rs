@@ -28,7 +28,7 @@ fn uniform(costs: &EdgeCosts, entropy: f64) -> Result<Curve, Box<dyn Error>> {
 
 /// The cheapest strides, for every number of edges.
 fn cheapest(costs: &EdgeCosts, entropy: f64) -> Result<Curve, Box<dyn Error>> {
-    let strides = costs.cheapest();
+    let strides = costs.cheapest()?;
     let gap = |edges| {
         let bound = strides.bound(edges)?;
         Ok((edges, bound.nats() / bound.dim as f64 - entropy))

@@ -199,7 +199,7 @@ impl Bench {
         let grid = Grid::uniform_lambda(&self.schedule, LEVELS, self.schedule.lambda_range())?;
         let mut model = self.network.denoiser(&self.digits.labels)?;
         let images = self.images.mapv(|x| x as f32);
-        let measured = Measurement::at(&grid)
+        let measured = Measurement::at(&grid)?
             .with_seed(9)
             .of(&images, &mut model)?;
         Ok(measured.errors().clone())

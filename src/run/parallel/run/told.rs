@@ -6,6 +6,7 @@ use ndarray::{ArrayRef, Dimension};
 use super::ParallelRun;
 use crate::error::{Error, require_length};
 use crate::guidance::{Guidance, Unguided};
+use crate::memory::Listed;
 use crate::noise::NoiseSource;
 use crate::real::Real;
 use crate::run::combiner;
@@ -76,7 +77,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> ParallelRun<A, D, N> {
             let expected = std::iter::once(count.max(1).saturating_mul(rows));
             return Err(Error::ShapeMismatch {
                 name: "model outputs",
-                expected: expected.chain(shape.iter().skip(1).copied()).collect(),
+                expected: expected.chain(shape.iter().skip(1).copied()).listed()?,
                 found: outputs.shape().to_vec(),
             });
         }
