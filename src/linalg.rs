@@ -102,9 +102,9 @@ pub(crate) fn log_product(factors: impl Iterator<Item = f64>) -> f64 {
 
 /// The d×d identity.
 pub(crate) fn identity(d: usize) -> Result<Vec<f64>, Error> {
-    Ok((0..d * d)
+    (0..d * d)
         .map(|k| if k % (d + 1) == 0 { 1.0 } else { 0.0 })
-        .listed()?)
+        .listed()
 }
 
 /// A symmetric matrix A = U diag(λ) Uᵀ.

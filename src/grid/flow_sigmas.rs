@@ -387,7 +387,7 @@ fn least(table: usize) -> Result<f64, Error> {
 /// linspace(1, 1/T, K + 1).
 fn over_table(steps: usize, table: usize) -> Result<Vec<f64>, Error> {
     check_steps(steps, MAX_STEPS)?;
-    Ok(linspace(1.0, least(table)?, steps + 1).listed()?)
+    linspace(1.0, least(table)?, steps + 1).listed()
 }
 
 fn check_steps(steps: usize, max: usize) -> Result<(), Error> {

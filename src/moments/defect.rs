@@ -25,7 +25,7 @@ impl Plan {
     /// ```
     pub fn mean_defect(&self) -> Result<Vec<f64>, Error> {
         if self.given() > 0 {
-            return Ok(crate::memory::repeated(f64::INFINITY, self.steps().len())?);
+            return crate::memory::repeated(f64::INFINITY, self.steps().len());
         }
         // Each value beside the sum of the magnitudes that it was made of.
         let mut slots = [(0.0f64, 0.0f64); MAX_SLOTS];
@@ -55,7 +55,7 @@ impl Plan {
                 miss / size
             }
         };
-        Ok(self.steps().iter().map(defect).listed()?)
+        self.steps().iter().map(defect).listed()
     }
 }
 

@@ -248,7 +248,7 @@ impl Oracle for Empirical {
                 moments::add_outer(r, &offset, &mut covariance);
             }
         }
-        Ok(moments::square(self.dim, &covariance)?)
+        moments::square(self.dim, &covariance)
     }
 
     fn posterior_variance(&self, x: &[f64], level: &NoiseLevel) -> Result<f64, Error> {
@@ -275,11 +275,7 @@ impl LabelledOracle for Empirical {
 
     fn class_log_posterior(&self, x: &[f64], level: &NoiseLevel) -> Result<Vec<f64>, Error> {
         let (logits, _) = self.located(x, level)?;
-        Ok(softmax::class_log_posterior(
-            &logits,
-            &self.labels,
-            self.label_count,
-        )?)
+        softmax::class_log_posterior(&logits, &self.labels, self.label_count)
     }
 
     fn class_gradient_into(

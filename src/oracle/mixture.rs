@@ -314,6 +314,6 @@ impl GaussianMixture {
             let offset: Vec<f64> = centre.iter().zip(mean).map(|(c, m)| c - m).listed()?;
             moments::add_outer(weights[k], &offset, &mut total);
         }
-        Ok(moments::square(self.dim, &total)?)
+        moments::square(self.dim, &total)
     }
 }

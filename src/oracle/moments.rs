@@ -65,9 +65,7 @@ pub(super) fn add_outer(w: f64, a: &[f64], covariance: &mut [f64]) {
 
 /// A d×d array from a row-major slice.
 pub(super) fn square(d: usize, values: &[f64]) -> Result<Array2<f64>, Error> {
-    Ok(crate::memory::square_of((d, d), |(i, j)| {
-        values[i * d + j]
-    })?)
+    crate::memory::square_of((d, d), |(i, j)| values[i * d + j])
 }
 
 /// The eigenvalues and vectors of a checked covariance; see

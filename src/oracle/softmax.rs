@@ -51,7 +51,7 @@ pub(super) fn class_log_posterior(
     }
     let top = max(logits.iter().copied());
     let total: f64 = logits.iter().map(|l| libm::exp(l - top)).sum();
-    Ok(largest
+    largest
         .iter()
         .zip(&sums)
         .map(|(&m, &sum)| {
@@ -61,7 +61,7 @@ pub(super) fn class_log_posterior(
                 f64::NEG_INFINITY
             }
         })
-        .listed()?)
+        .listed()
 }
 
 /// logits ← d ln p(y)/dl: the responsibility within the class minus the one overall.

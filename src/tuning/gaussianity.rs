@@ -31,12 +31,12 @@ pub fn non_gaussian_shares(data: &Gaussian, errors: &DataErrors) -> Result<Vec<f
     require_length("variances", errors.dim(), data.variances().len())?;
     let total = total(data)?;
     let pairs = errors.levels().iter().zip(errors.errors());
-    Ok(pairs
+    pairs
         .map(|(level, error)| {
             let linear: f64 = data.variances().iter().map(|&v| error_of(v, level)).sum();
             (linear - error) / total
         })
-        .listed()?)
+        .listed()
 }
 
 /// The least noisy level such that at it, and at all noisier ones, the

@@ -209,7 +209,7 @@ impl Reach {
     /// `count` knots uniform in λ, the last one at the clean end of the reach.
     pub(super) fn uniform(&self, count: usize) -> Result<Vec<f64>, Error> {
         let at = |k: usize| self.noisy + self.length() * k as f64 / count as f64;
-        Ok((1..=count).map(at).listed()?)
+        (1..=count).map(at).listed()
     }
 
     /// The grid from the schedule's last time through the inner knots to the clean level.

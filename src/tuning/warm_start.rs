@@ -235,10 +235,9 @@ impl WarmStart {
     /// U of shape \[k, d\]: a direction is a row.
     pub fn directions(&self) -> Result<Array2<f64>, Error> {
         let d = self.mean.len();
-        Ok(crate::memory::square_of(
-            (self.variances.len(), d),
-            |(j, i)| self.directions[j * d + i],
-        )?)
+        crate::memory::square_of((self.variances.len(), d), |(j, i)| {
+            self.directions[j * d + i]
+        })
     }
 
     /// w, the variance of every other direction.

@@ -68,7 +68,7 @@ impl Oracle for Gaussian {
         if scales.sigma > 0.0 {
             self.add_posterior_covariance(1.0, &scales, &mut covariance);
         }
-        Ok(moments::square(d, &covariance)?)
+        moments::square(d, &covariance)
     }
 
     fn posterior_variance(&self, x: &[f64], level: &NoiseLevel) -> Result<f64, Error> {

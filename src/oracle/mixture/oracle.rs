@@ -74,7 +74,7 @@ impl Oracle for GaussianMixture {
 
     fn posterior_covariance(&self, x: &[f64], level: &NoiseLevel) -> Result<Array2<f64>, Error> {
         let Some((r, centres, scales)) = self.posterior(x, level)? else {
-            return Ok(crate::memory::square_of((self.dim, self.dim), |_| 0.0)?);
+            return crate::memory::square_of((self.dim, self.dim), |_| 0.0);
         };
         let mean = self.weighted_mean(&r, &centres)?;
         self.total_covariance(&r, (&centres, &mean), |component, w, total| {
@@ -110,11 +110,7 @@ impl LabelledOracle for GaussianMixture {
 
     fn class_log_posterior(&self, x: &[f64], level: &NoiseLevel) -> Result<Vec<f64>, Error> {
         let logits = self.located(x, level)?.logits;
-        Ok(softmax::class_log_posterior(
-            &logits,
-            &self.labels,
-            self.label_count,
-        )?)
+        softmax::class_log_posterior(&logits, &self.labels, self.label_count)
     }
 
     fn class_gradient_into(

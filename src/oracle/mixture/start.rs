@@ -82,7 +82,7 @@ impl<'r> Starts<'r> {
             let best = distances.enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
             best.map_or(0, |(k, _)| k)
         };
-        Ok(self.each().map(closest).listed()?)
+        self.each().map(closest).listed()
     }
 
     /// Moves each centre to the mean of its rows; one without rows stays.

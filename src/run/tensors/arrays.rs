@@ -218,7 +218,7 @@ impl<T: Clone> Arrays<T> {
 
     /// The outputs, and the memory behind them.
     fn inputs<'a>(&'a self, outputs: &[&'a T]) -> Result<Vec<&'a T>, Error> {
-        Ok(outputs.iter().copied().chain(&self.memory).listed()?)
+        outputs.iter().copied().chain(&self.memory).listed()
     }
 
     /// Sums and products of (x, outputs…, memory) for every sample.
