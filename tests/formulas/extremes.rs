@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use diffusion_sampler::{
     Error, NoiseLevel, Prediction,
     posterior::{Kappa, StridedPosterior},
-    schedule::{Edm, NoiseSchedule, RectifiedFlow, Sublevels},
+    schedule::{Edm, NoiseSchedule, RectifiedFlow, Sublevels, TableSchedule},
     training::LossWeight,
 };
 
@@ -98,6 +98,26 @@ fn sublevels_have_no_knots_beyond_their_ends() -> Outcome {
         }
         assert_eq!(schedule.knot_time(50.0)?, schedule.last_time());
         assert_eq!(schedule.knot_time(0.0)?, 0.0);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_table_whose_neighbours_have_one_lambda_is_refused() -> Outcome {
+    // ln α² of the second knot is the next number in f64, and λ = 9 the same.
+    let beta: f64 = 1.5e-8;
+    for second in [2e-24, 5e-24] {
+        let refused = TableSchedule::from_betas(&[beta, second]);
+        assert!(
+            matches!(refused, Err(Error::InvalidEntry { index: 1, .. })),
+            "{second:e}: {refused:?}"
+        );
+    }
+    // Between knots of two λ the network's index is a number.
+    let table = TableSchedule::from_betas(&[beta, 1e-22])?;
+    for time in [1.0, 1.25, 1.5, 1.999_999_99, 2.0] {
+        let index = table.level(time)?.model_time();
+        assert!((0.0..=1.0).contains(&index), "{time}: {index}");
     }
     Ok(())
 }

@@ -373,8 +373,10 @@ impl Reference {
             }
             None => (0.0, None),
         };
-        // Each term: its coefficient is rounded twice (folded, then cast), multiplied and added.
-        let count = (of_stage.history.len() + 4 + 2) as f64;
+        // Each term: its coefficient is rounded twice (folded, then cast), multiplied and added. The
+        // coefficients that take an output to D have up to six roundings of their own (EDM's).
+        let own = if prediction == Prediction::Data { 0 } else { 6 };
+        let count = (of_stage.history.len() + 4 + 2 + own) as f64;
         let unit = errors.unit;
         let lost = unit.least * count * (1.0 + operands + parts.output);
         let rounded = unit.half * count;
@@ -429,9 +431,9 @@ impl Reference {
         }
     }
 
-    /// The standard deviation of the result from one of the start, with the first-order bound of a
-    /// propagation in f64 that rotates the normals after each draw.
-    pub fn deviation(&self, start: f64) -> (f64, f64) {
+    /// The standard deviation of the result from one of the start, with the bound of a propagation in
+    /// f64 that rotates the normals after each draw, and the largest term on the way.
+    pub fn deviation(&self, start: f64) -> (f64, f64, f64) {
         let own = self.response * Double::of(start);
         let deviation = (own * own + self.noise).sqrt().value();
         let rows = self.slots + 1;
@@ -439,6 +441,7 @@ impl Reference {
         let mut covariance = [[Double::ZERO; ROWS]; ROWS];
         covariance[0][0] = Double::of(start) * Double::of(start);
         let mut bound = own.value().abs() * 4.0 * Unit::DOUBLE.half;
+        let (mut errors, mut largest) = (Errors::new(Unit::DOUBLE), start);
         for (of_stage, by) in self.stages.iter().zip(&self.derivatives) {
             let size = |covariance: &[[Double; ROWS]; ROWS], row: usize| {
                 covariance[row][row].value().max(0.0).sqrt()
@@ -483,36 +486,50 @@ impl Reference {
             }
             let u = Unit::DOUBLE.half;
             let count = (of_stage.history.len() + 6 + 8) as f64;
-            bound += by.state.abs() * u * count * sizes + by.stored.abs() * u * count * stored;
+            // The propagation's own numbers are off by its errors so far.
+            let (at, mut own) = (errors.of(0), (of_stage.data * gain).abs());
+            own += of_stage.state.abs();
+            sizes += own * at;
+            for &(slot, weight) in &of_stage.history {
+                sizes += weight.abs() * errors.of(slot + 1);
+            }
+            largest = largest.max(sizes).max(stored);
+            // At most nine rotations of each row, six roundings each.
+            let turned = if of_stage.noise == 0.0 { 0.0 } else { 54.0 * u };
+            let of_state = u * count * sizes + turned * size(&covariance, 0);
             // The gain is off by four roundings.
-            bound += by.estimate.abs() * 4.0 * u * gain.abs() * x;
-            if of_stage.noise != 0.0 {
-                // At most nine rotations of each row, six roundings each.
-                let turned = 54.0 * u;
-                bound += by.state.abs() * turned * size(&covariance, 0);
-                for slot in 0..self.slots {
-                    let own = match of_stage.store {
-                        Some((written, _, _)) if written == slot => by.stored,
-                        _ => by.slots[slot],
-                    };
-                    bound += own.abs() * turned * size(&covariance, slot + 1);
+            let of_gain = 4.0 * u * gain.abs() * (x + at);
+            bound += by.state.abs() * of_state + by.estimate.abs() * of_gain;
+            let mut kept = None;
+            if let Some((slot, state, data)) = of_stage.store {
+                let (state, data) = (state.value(), data.value());
+                stored += (state.abs() + (data * gain).abs()) * at;
+                let of_slot = u * count * stored + turned * size(&covariance, slot + 1);
+                bound += by.stored.abs() * of_slot;
+                let both = of_slot.hypot(data * of_gain);
+                kept = Some((slot + 1, state + data * gain, both));
+            }
+            for slot in 0..self.slots {
+                if kept.is_none_or(|(written, _, _)| written != slot + 1) {
+                    bound += by.slots[slot].abs() * turned * size(&covariance, slot + 1);
                 }
             }
+            let form = form.map(Double::value);
+            let rounding = of_state.hypot(of_stage.data * of_gain);
+            errors.advance(&form[..rows], rounding, kept);
         }
-        (deviation, bound)
+        (deviation, bound, largest)
     }
 
-    /// The mean of the result from a start's, with the first-order bound of a propagation in f64 by
-    /// gains and offsets, and the bound for scalars that are off by units of their own size and of
-    /// another one: `scalar` gives, by step, how many units, and what size a factor on x has at least.
-    pub fn mean(&self, start: f64, scalar: impl Fn(usize) -> (f64, f64)) -> (Double, f64, f64) {
+    /// The mean of the result from a start's, and the bound for scalars that are off by units of their
+    /// own size and of another one: `scalar` gives, by step, how many units, and what size a factor on
+    /// x has at least.
+    pub fn mean(&self, start: f64, scalar: impl Fn(usize) -> (f64, f64)) -> (Double, f64) {
         let mut x = Double::of(start);
         let mut slots = [Double::ZERO; MAX_SLOTS];
-        let (mut bound, mut of_scalars) = (0.0, 0.0);
-        let u = Unit::DOUBLE.half;
+        let mut bound = 0.0;
         for (of_stage, by) in self.stages.iter().zip(&self.derivatives) {
             let at = x.value().abs();
-            let terms = of_stage.gain.value().abs() * at + of_stage.offset.value().abs();
             let estimate = of_stage.gain * x + of_stage.offset;
             let mut next = Double::of(of_stage.state) * x + Double::of(of_stage.data) * estimate;
             let mut past = 0.0;
@@ -520,28 +537,18 @@ impl Reference {
                 next += Double::of(weight) * slots[slot];
                 past += weight.abs() * slots[slot].value().abs();
             }
-            let sizes = of_stage.state.abs() * at + of_stage.data.abs() * terms + past;
-            let mut stored = 0.0;
-            let mut kept = None;
-            if let Some((slot, state, data)) = of_stage.store {
-                stored = state.value().abs() * at + data.value().abs() * terms;
-                kept = Some((slot, state * x + data * estimate));
-            }
-            let count = (of_stage.history.len() + 6) as f64;
-            let weight = by.state.abs() * sizes + by.stored.abs() * stored;
-            bound += u * count * weight + by.estimate.abs() * 4.0 * u * terms;
+            let d = estimate.value().abs();
             let (units, least) = scalar(of_stage.step);
-            let own = by.state.abs()
-                * (of_stage.state.abs().max(least) * at
-                    + past
-                    + of_stage.data.abs() * estimate.value().abs());
-            of_scalars += u * units * (own + by.stored.abs() * stored);
-            x = next;
-            if let Some((slot, value)) = kept {
-                slots[slot] = value;
+            let sizes = of_stage.state.abs().max(least) * at + past + of_stage.data.abs() * d;
+            bound += Unit::DOUBLE.half * units * by.state.abs() * sizes;
+            if let Some((slot, state, data)) = of_stage.store {
+                let stored = state.value().abs() * at + data.value().abs() * d;
+                bound += Unit::DOUBLE.half * units * by.stored.abs() * stored;
+                slots[slot] = state * x + data * estimate;
             }
+            x = next;
         }
-        (x, bound, of_scalars)
+        (x, bound)
     }
 }
 

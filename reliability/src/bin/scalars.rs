@@ -482,6 +482,10 @@ impl Probe {
                 Prediction::Edm { data_std } | Prediction::EdmVelocity { data_std } => {
                     (1e-60..1e60).contains(&data_std) && (1e-60..1e60).contains(&level.rho())
                 }
+                Prediction::Linear { data, noise } => {
+                    let ordinary = |x: f64| x == 0.0 || (1e-150..1e150).contains(&x.abs());
+                    ordinary(data) && ordinary(noise)
+                }
                 _ => true,
             };
             if let Some(target) = target.filter(|_| plain) {
@@ -639,7 +643,7 @@ impl Probe {
             self.close(
                 "c_t α_t + c_0 = α_s",
                 off,
-                units * U * terms + 1e-300,
+                units * U * terms + 5e-324 * from.alpha() + 1e-300,
                 &ends,
             );
         }
@@ -894,6 +898,16 @@ impl Probe {
             );
         }
         if let Some(knots) = schedule.table_len() {
+            let levels = (0..=knots.min(60)).map(|knot| schedule.knot_level(knot as f64));
+            if let Some(levels) = self.made(
+                "NoiseSchedule::knot_level",
+                levels.collect::<Result<Vec<_>, _>>(),
+            ) {
+                let falls = levels
+                    .windows(2)
+                    .all(|pair| pair[1].lambda() < pair[0].lambda());
+                self.holds("knots of a table with one λ", falls, &[knots as f64]);
+            }
             let knot = self.share() * knots as f64;
             let time = schedule.knot_time(knot);
             if let Some(time) = self.result("NoiseSchedule::knot_time", time, false, &[knot]) {
@@ -918,9 +932,11 @@ impl Probe {
             (0.0..=last).contains(&time),
             &arguments,
         );
-        let beside = |share: f64| schedule.level((time * share).clamp(0.0, last));
-        // Eight units of time, and of λ.
-        let (sooner, later) = (beside(1.0 - 16.0 * U), beside(1.0 + 16.0 * U));
+        // Sixteen units of time, or two subnormal ones.
+        let sooner = (time * (1.0 - 16.0 * U)).min(time.next_down().next_down());
+        let later = (time * (1.0 + 16.0 * U)).max(time.next_up().next_up());
+        let beside = |time: f64| schedule.level(time.clamp(0.0, last));
+        let (sooner, later) = (beside(sooner), beside(later));
         let (Some(sooner), Some(later)) = (
             self.made("NoiseSchedule::level", sooner),
             self.made("NoiseSchedule::level", later),
@@ -933,8 +949,8 @@ impl Probe {
         let slack = 32.0 * U * (1.0 + lambda.abs() + log(time) + log(last));
         let between = sooner.lambda() >= lambda - slack && later.lambda() <= lambda + slack;
         let arguments = [lambda, time, last, sooner.lambda(), later.lambda()];
-        // Beyond e^−700 a time is subnormal or 0, and its λ is another.
-        let holds = between || lambda.abs() > 700.0;
+        // Beyond e^±350 squares underflow: the level nearest to such a λ is clean, or pure noise.
+        let holds = between || lambda.abs() > 350.0;
         self.holds("the time of λ has another λ", holds, &arguments);
     }
 
@@ -1587,8 +1603,8 @@ struct Settings {
 
 fn settings() -> Result<Settings, String> {
     let mut settings = Settings {
-        calls: 3_000_000,
-        grids: 3000,
+        calls: 30_000_000,
+        grids: 10_000,
         seed: 1,
         threads: 2,
         batch: None,
