@@ -694,10 +694,10 @@ fn case(number: u64, settings: &Settings, list: &[Listed], tally: &mut Tally) {
             beside_another(number, &list[place % list.len()], &mut random, tally);
         }
     }
-    if number.is_multiple_of(64) {
+    if number.is_multiple_of(14) {
         order(
             number,
-            &list[(number as usize / 64) % list.len()],
+            &list[(number as usize / 14) % list.len()],
             &mut random,
             tally,
         );
