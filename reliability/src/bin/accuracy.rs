@@ -897,7 +897,7 @@ fn order(number: u64, listed: &Listed, random: &mut Random, tally: &mut Tally) {
     let expected = listed.solver.order() as f64;
     let mut best = f64::NEG_INFINITY;
     let mut errors = Vec::new();
-    for steps in [60, 120, 240, 480] {
+    for steps in [60, 120, 240, 480, 960, 1920] {
         match error(steps) {
             Ok(error) => errors.push(error),
             Err(error) if listed.may_refuse(&error) => {
