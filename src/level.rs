@@ -181,22 +181,27 @@ impl NoiseLevel {
         self.log_alpha - self.log_sigma
     }
 
-    /// ρ = σ/α = e^−λ, which EDM and k-diffusion call sigma; 0 when clean, +∞ at α = 0.
+    /// ρ = σ/α = e^−λ, which EDM and k-diffusion call sigma; 0 when clean, +∞ at α = 0 and where σ/α
+    /// overflows.
     #[doc(alias = "sigma")]
     pub fn rho(&self) -> f64 {
         self.sigma / self.alpha
     }
 
-    /// snr = (α/σ)², the signal-to-noise ratio; +∞ when clean, 0 at α = 0.
+    /// snr = (α/σ)², the signal-to-noise ratio; +∞ when clean and where it overflows, 0 at α = 0.
     #[doc(alias = "signal-to-noise ratio")]
     pub fn snr(&self) -> f64 {
         let ratio = self.alpha / self.sigma;
         ratio * ratio
     }
 
-    /// α²v + σ², the variance of x_t for data of variance v. With v = 1 it is 1 at every level of a
-    /// variance-preserving schedule.
+    /// α²v + σ², the variance of x_t for data of variance v, finite and at least 0; +∞ where it
+    /// overflows. With v = 1 it is 1 at every level of a variance-preserving schedule.
     pub fn marginal_variance(&self, data_variance: f64) -> f64 {
+        // α² may overflow: of data without variance nothing comes to σ².
+        if data_variance == 0.0 {
+            return self.sigma * self.sigma;
+        }
         self.alpha * self.alpha * data_variance + self.sigma * self.sigma
     }
 

@@ -135,7 +135,7 @@ impl StridedPosterior {
         self.gamma
     }
 
-    /// γ², the posterior's variance.
+    /// γ², the posterior's variance; +∞ where it overflows.
     pub fn variance(&self) -> f64 {
         self.gamma * self.gamma
     }
@@ -172,7 +172,7 @@ impl StridedPosterior {
     /// # Errors
     ///
     /// [`Error::DegenerateEdge`] on an up-edge, where t is the less noisy end: the forward process
-    /// does not lead there.
+    /// does not lead there; [`Error::EdgeOverflow`] where the variance overflows.
     pub fn forward_variance(&self) -> Result<f64, Error> {
         let h = self.step_size();
         if h < 0.0 {
@@ -182,8 +182,14 @@ impl StridedPosterior {
                 requirement: "lead to less noise: a forward variance is that from its end to its start",
             });
         }
-        let sigma = self.from.sigma();
-        Ok(sigma * sigma * -libm::expm1(-2.0 * h))
+        let (sigma, share) = (self.from.sigma(), -libm::expm1(-2.0 * h));
+        // σ² may overflow: over no distance nothing is added.
+        if share == 0.0 {
+            return Ok(0.0);
+        }
+        let variance = sigma * sigma * share;
+        check_finite(&self.from, &self.to, "noise", variance)?;
+        Ok(variance)
     }
 
     /// v_p under a policy.

@@ -337,18 +337,23 @@ impl Prediction {
     /// # Errors
     ///
     /// [`Error::InvalidParameter`] for an EDM data standard deviation that is not positive and
-    /// finite.
+    /// finite; [`Error::ConversionOverflow`] where the factor overflows.
     #[doc(alias("scale_model_input", "c_in"))]
     pub fn input_scale(&self, level: &NoiseLevel) -> Result<f64, Error> {
-        Ok(match *self {
+        let scale = match *self {
             Self::Edm { data_std } | Self::EdmVelocity { data_std } => {
                 1.0 / libm::hypot(level.sigma(), level.alpha() * self.edm_std(data_std)?)
             }
             _ => 1.0,
-        })
+        };
+        if scale.is_finite() {
+            Ok(scale)
+        } else {
+            Err(self.overflow(level))
+        }
     }
 
-    /// EDM's noise conditioning c_noise = ln(ρ)/4.
+    /// EDM's noise conditioning c_noise = ln(ρ)/4; −∞ when clean, +∞ at α = 0.
     pub fn edm_noise(level: &NoiseLevel) -> f64 {
         -0.25 * level.lambda()
     }
@@ -359,7 +364,7 @@ impl Prediction {
     ///
     /// # Errors
     ///
-    /// As [`data`](Self::data). At σ = 0 the weight is +∞ for all but x₀.
+    /// As [`data`](Self::data). At σ = 0, and where it overflows, the weight is +∞ for all but x₀.
     pub fn data_weight(&self, level: &NoiseLevel) -> Result<f64, Error> {
         let slope = self.data(level)?.output;
         Ok(1.0 / (slope * slope))
@@ -384,12 +389,16 @@ impl Prediction {
         if linear.x.is_finite() && linear.output.is_finite() {
             return Ok(linear);
         }
-        Err(Error::ConversionOverflow {
+        Err(self.overflow(level))
+    }
+
+    fn overflow(&self, level: &NoiseLevel) -> Error {
+        Error::ConversionOverflow {
             prediction: self.name(),
             alpha: level.alpha(),
             sigma: level.sigma(),
             time: level.time(),
-        })
+        }
     }
 
     fn undefined(&self, level: &NoiseLevel) -> Error {

@@ -73,13 +73,15 @@ impl LossWeight {
     ///
     /// # Errors
     ///
-    /// As [`on_data`](Self::on_data).
+    /// As [`on_data`](Self::on_data); [`Error::InvalidParameter`] for a weight that overflows.
     pub fn on_output(&self, prediction: Prediction, level: &NoiseLevel) -> Result<f64, Error> {
         if *self == Self::Simple {
             prediction.data(level)?;
             return Ok(1.0);
         }
         let slope = prediction.data(level)?.output;
-        Ok(self.on_data(prediction, level)? * slope * slope)
+        let weight = self.on_data(prediction, level)? * slope * slope;
+        require(weight.is_finite(), "loss weight", weight, "finite")?;
+        Ok(weight)
     }
 }

@@ -513,3 +513,24 @@ fn a_churned_ancestral_step_has_two_paths_and_retraces_none() -> Outcome {
     assert!(run.is_ok());
     Ok(())
 }
+
+#[test]
+fn knots_of_one_place_on_a_border_are_refused() {
+    // 0 is the middle of the path, a border of cells; what lies within 1e-17 of it has its place.
+    for (from, to) in [(0.0, 1e-17), (-5e-324, 0.0), (0.0, 1e-13), (-1e-12, 1e-12)] {
+        let path = BrownianPath::new(3);
+        let interval = Interval::new(from, to);
+        let demand = Demand::batch(1, 4, 0..1, Stream::Step(0));
+        let intervals = [interval];
+        let refused = NoiseSource::<f64>::check(&path, &demand.with_intervals(&intervals));
+        assert!(
+            matches!(refused, Err(Error::KnotsTooClose { .. })),
+            "{from:e} {to:e}: {refused:?}"
+        );
+    }
+    // A hundredth of a cell over the border is enough.
+    let draws = draw(BrownianPath::new(3), -1.5e-7, 1.5e-7, 4000);
+    let mean_square = draws.iter().map(|z| z * z).sum::<f64>() / 4000.0;
+    // The deviation of the mean square is √(2/4000) = 0.022.
+    assert!((mean_square - 1.0).abs() < 0.12, "{mean_square}");
+}

@@ -12,6 +12,10 @@ const DEPTH: usize = 20;
 /// The cells of the interval.
 const CELLS: f64 = (1 << DEPTH) as f64;
 
+/// The shortest distance of two knots, in cells: a place is right to 2⁻³² of a cell, and a step's
+/// normals to that over its length.
+const NEAREST: f64 = 1.0 / (1 << 16) as f64;
+
 /// The tree of stream `Step(n)` is stream `TREES + n` of the keyed noise, whose first 514 are
 /// taken.
 const TREES: u32 = 514;
@@ -236,7 +240,8 @@ impl BrownianPath {
     fn check_cells(&self, from: f64, to: f64) -> Result<(), Error> {
         let (low, high) = (self.place(from), self.place(to));
         // A knot on the border of two cells is in neither.
-        if from < to && low.floor() == high.floor() && low > low.floor() {
+        let within = low.floor() == high.floor() && low > low.floor();
+        if from < to && (within || high - low < NEAREST) {
             let cell = (self.interval.to() - self.interval.from()) / CELLS;
             return Err(Error::KnotsTooClose { from, to, cell });
         }

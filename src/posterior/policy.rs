@@ -70,6 +70,9 @@ pub(super) type Parts = (f64, f64, f64);
 /// What rounding makes of a κ² or κ of 0, so that the largest η, as an error states it, is accepted.
 const ROUNDING: f64 = 8.0 * f64::EPSILON;
 
+/// From where on κ² is formed from γ: below, η² costs no more than two bits.
+const LARGE_ETA: f64 = 2.0;
+
 /// How far α + σ of a flow's level may lie from 1.
 const FLOW_TOLERANCE: f64 = 1e-12;
 
@@ -144,12 +147,16 @@ pub(super) fn decaying(decay: f64) -> Parts {
 fn eta_parts(eta: f64, h: f64, to: &NoiseLevel) -> Result<Option<Parts>, Error> {
     require_non_negative("eta", eta)?;
     let ratio = eta * (-libm::expm1(-2.0 * h)).sqrt();
-    // κ² = 1 − η²(1 − r²) = (1 − η)(1 + η) + η²r².
-    let r = libm::exp(-h);
-    let squared = (1.0 - eta) * (1.0 + eta) + eta * eta * r * r;
+    // κ² = 1 − η²(1 − r²) = (1 − η)(1 + η) + η²r². For a large η both terms are, and over a short
+    // step they cancel; there γ/σ_s itself is right to rounding.
+    let (squared, size) = if eta > LARGE_ETA {
+        ((1.0 - ratio) * (1.0 + ratio), 1.0)
+    } else {
+        let r = libm::exp(-h);
+        ((1.0 - eta) * (1.0 + eta) + eta * eta * r * r, eta * eta)
+    };
     if !to.is_clean() {
-        // η² overflows to a NaN here.
-        if squared.is_nan() || squared < -ROUNDING * eta * eta {
+        if squared < -ROUNDING * size {
             return Ok(None);
         }
         if squared <= 0.0 {

@@ -83,7 +83,8 @@ pub trait NoiseSchedule: std::fmt::Debug + Send + Sync {
     fn lambda_range(&self) -> LambdaRange;
 
     /// v_T, the variance of the initial distribution N(0, v_T I) of a run that starts at `level`: 1
-    /// unless the schedule says otherwise.
+    /// unless the schedule says otherwise. Where that is σ², it is +∞ where it overflows, which grids
+    /// refuse.
     fn start_variance(&self, level: &NoiseLevel) -> f64 {
         let _ = level;
         1.0

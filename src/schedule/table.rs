@@ -186,7 +186,8 @@ impl TableSchedule {
     ///
     /// # Errors
     ///
-    /// [`Error::StepCount`] for a table of one knot.
+    /// [`Error::StepCount`] for a table of one knot; [`Error::InvalidEntry`] where the new noise does
+    /// not grow in f64.
     #[doc(alias = "rescale_betas_zero_snr")]
     pub fn zero_terminal_snr(&self) -> Result<Self, Error> {
         let logs = &self.log_alpha_squared;
@@ -211,9 +212,7 @@ impl TableSchedule {
             }
             _ => la + 2.0 * (libm::log(-libm::expm1(0.5 * (last - la))) - libm::log(span)),
         });
-        Ok(Self {
-            log_alpha_squared: rescaled.listed()?,
-        })
+        Self::from_logs(rescaled.skip(1).listed()?, "log_alpha_squared", &logs[1..])
     }
 
     /// The same table with the signal-to-noise ratio ᾱ/(1 − ᾱ) of every knot divided by `scale`: ᾱ'
@@ -293,9 +292,8 @@ impl TableSchedule {
         }
         let mut logs = logs[..].copy()?;
         logs[index + 1] = log;
-        Ok(Self {
-            log_alpha_squared: logs,
-        })
+        let knots = logs.split_off(1);
+        Self::from_logs(knots.clone(), "log_alpha_squared", &knots)
     }
 
     /// The network's index at a level of this table: linear in λ between two knots.
@@ -327,8 +325,14 @@ impl TableSchedule {
         let mut table = crate::memory::reserve(&[logs.len() + 1])?;
         table.push(0.0);
         for (index, log) in logs.into_iter().enumerate() {
-            // Where α has underflowed to 0 there is no more noise to come.
-            if log >= table[index] || libm::exp(0.5 * table[index]) == 0.0 {
+            let lambda = |knot: usize, log| {
+                NoiseLevel::variance_preserving(knot as f64, log).map(|level| level.lambda())
+            };
+            // Where α has underflowed to 0 there is no more noise to come; and neighbours in f64 may
+            // have one λ.
+            let grows =
+                log < table[index] && lambda(index + 1, log)? < lambda(index, table[index])?;
+            if !grows || libm::exp(0.5 * table[index]) == 0.0 {
                 return Err(Error::InvalidEntry {
                     name,
                     index,

@@ -144,7 +144,7 @@ impl BelmInversion {
 impl Solver for BelmInversion {
     /// # Errors
     ///
-    /// As [`Belm`]'s.
+    /// As [`Belm`]'s; [`Error::EdgeOverflow`] where σ_t/σ_s of the first edge overflows.
     fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
         let levels: Vec<NoiseLevel> = path.grid().levels().iter().rev().copied().listed()?;
         plan(&levels, self.pair)

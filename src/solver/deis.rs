@@ -103,13 +103,19 @@ impl Deis {
         }
     }
 
-    /// ln τ_from − ln τ_to: −ln(1 − (τ_from − τ_to)/τ_from).
+    /// ln τ_from − ln τ_to: −ln(1 − (τ_from − τ_to)/τ_from), where that share is not near 1.
     fn log_step(&self, from: &NoiseLevel, to: &NoiseLevel) -> f64 {
         match self.axis {
             Axis::Rho => step_size(from, to),
             Axis::FlowTime => {
                 let whole = from.sigma() / self.axis.scale(from);
-                -libm::log1p(-self.axis.distance(from, to) / whole)
+                let share = self.axis.distance(from, to) / whole;
+                if share < 0.5 {
+                    -libm::log1p(-share)
+                } else {
+                    // Below 1e-16 of τ_from nothing is left of 1 − share.
+                    self.log_axis(from) - self.log_axis(to)
+                }
             }
         }
     }

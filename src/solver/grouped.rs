@@ -216,8 +216,13 @@ impl Solver for GroupedSinglestep {
         self.plan_part(path, whole)
     }
 
+    /// With lower orders at the end at most 2: the last edge is of first order.
     fn order(&self) -> usize {
-        self.order
+        if self.lower_order_final {
+            self.order.min(2)
+        } else {
+            self.order
+        }
     }
 }
 

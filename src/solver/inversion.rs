@@ -41,7 +41,7 @@ impl DdimInversion {
 impl Solver for DdimInversion {
     /// # Errors
     ///
-    /// None on a valid grid.
+    /// [`Error::EdgeOverflow`] where σ_t/σ_s of an edge overflows.
     fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
         let steps = path
             .edges()

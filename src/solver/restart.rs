@@ -150,7 +150,8 @@ impl<S: Solver> Solver for Restart<S> {
     ///
     /// The inner solver's; [`Error::InvalidParameter`] where the knots nearest to the ends of an
     /// interval are one, so that there is nothing to repeat; [`Error::PathWithoutSchedule`] and
-    /// [`Error::LambdaOutOfRange`] for levels between them; [`Error::StepCount`] for a plan of more
+    /// [`Error::LambdaOutOfRange`] for levels between them; [`Error::NoiseNotDecreasing`] where an
+    /// interval has not as many levels in f64 as steps; [`Error::StepCount`] for a plan of more
     /// than 2²⁴ steps; [`Error::GivenHistory`] for an inner solver whose plans need given slots.
     fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
         let grid = path.grid();

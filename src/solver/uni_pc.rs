@@ -116,7 +116,8 @@ impl UniPc {
     }
 
     /// The noise form, which interpolates E under e^h: diffusers' `predict_x0 = False`. Onto σ_s = 0,
-    /// where e^h is infinite, it returns α_s D as the data form does.
+    /// where e^h is infinite, it returns α_s D as the data form does. Where noise dominates, errors
+    /// grow from step to step where h > 0.69, at order 1; the data form has no such limit.
     #[doc(alias = "predict_x0")]
     #[must_use]
     pub fn in_noise(self) -> Self {

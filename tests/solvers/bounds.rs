@@ -4,7 +4,7 @@
 use diffusion_sampler::{
     Error, Grid, KeyedNoise, NoiseLevel, Prediction, Sampler, from_fn,
     posterior::{Kappa, StridedPosterior},
-    schedule::{Edm, LambdaRange, NoiseSchedule, TableSchedule, VariancePreserving},
+    schedule::{Edm, LambdaRange, NoiseSchedule, RectifiedFlow, TableSchedule, VariancePreserving},
     solver::{
         Basis, CfgPlusPlus, Deis, DpmSolver, DpmSolverPlusPlus, ErNoise, ErSde, ExponentialAdams,
         HeavyBall, Ipndm, LinearMultistep, Path, Pndm, SaSolver, SecondOrderForm, Solver, Tcd,
@@ -435,5 +435,31 @@ fn no_option_makes_a_coefficient_that_is_not_finite() -> Outcome {
         lists.len() * solvers.len(),
         failed.join("\n")
     );
+    Ok(())
+}
+
+#[test]
+fn deis_in_flow_time_takes_steps_beyond_the_digits_of_its_time() -> Outcome {
+    // From 0.13 to 1e-16 of it and below, 1 − (τ_from − τ_to)/τ_from is 0 in f64.
+    let flow = RectifiedFlow::new();
+    let solver = Deis::tab(3)?.in_flow_time();
+    let weights = |end: f64| -> Result<Vec<f64>, Error> {
+        let grid = Grid::from_times(&flow, &[0.8, 0.5, 0.13, end])?;
+        let plan = solver.plan(&Path::new(&flow, &grid)?)?;
+        let update = &plan.steps()[2].stages[0].update;
+        let history = update.history.iter().map(|term| term.1);
+        Ok([update.state, update.data]
+            .into_iter()
+            .chain(history)
+            .collect())
+    };
+    let limit = weights(1e-12)?;
+    for end in [1e-15, 1e-16, 1e-17, 1e-18, 1e-30, 1e-200] {
+        let found = weights(end)?;
+        assert_eq!(found.len(), limit.len());
+        for (found, limit) in found.iter().zip(&limit) {
+            assert!((found - limit).abs() < 1e-9, "{end:e}: {found} {limit}");
+        }
+    }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::error::Error;
 use diffusion_sampler::{
     Grid, NoiseLevel,
     oracle::Gaussian,
-    solver::{Deis, ErNoise, ErSde, Ipndm, LinearMultistep, Path, Solver},
+    solver::{Deis, ErNoise, ErSde, GroupedSinglestep, Ipndm, LinearMultistep, Path, Solver},
 };
 
 use crate::common::Outcome;
@@ -77,6 +77,17 @@ fn interpolating_rules_keep_their_order_on_uneven_steps() -> Outcome {
             let found = order(solver, 0.3)?;
             assert!((found - k as f64).abs() < 0.2, "{solver:?}: {found}");
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn groups_that_end_with_lower_orders_are_of_second_order() -> Outcome {
+    for solver in [GroupedSinglestep::order(2)?, GroupedSinglestep::order(3)?] {
+        let solver = solver.lower_order_final();
+        let found = order(&solver, 0.0)?;
+        assert!((found - 2.0).abs() < 0.3, "{solver:?}: {found}");
+        assert_eq!(solver.order(), 2, "{solver:?}");
     }
     Ok(())
 }
