@@ -60,6 +60,35 @@ i686() {
     fi
 }
 
+# Some versions of qemu (7.2 is one) compute MDEBR, the product of two f32 in f64, wrong, which is all
+# that the logarithm and the sines of torch's generator for the CPU consist of.
+mdebr_is_wrong() {
+    local program
+    program=$(mktemp)
+    s390x-linux-gnu-gcc -O1 -x c -o "$program" - << 'END' || return 1
+int main(void) {
+    volatile float a = 1.5f, b = 2.5f;
+    union { double whole; float parts[2]; } first;
+    first.whole = 0;
+    first.parts[0] = a;
+    double product = first.whole;
+    float second = b;
+    __asm__("mdebr %0,%1" : "+f"(product) : "f"(second));
+    return product == 3.75 ? 0 : 1;
+}
+END
+    ! qemu-s390x -L /usr/s390x-linux-gnu "$program"
+}
+
+s390x() {
+    if has s390x-linux-gnu-gcc && has qemu-s390x && mdebr_is_wrong; then
+        printf '== s390x: this qemu multiplies wrong (MDEBR); without the lines "noise: torch"\n'
+        export GOLDEN_WITHOUT="noise: torch"
+    fi
+    machine s390x s390x-unknown-linux-gnu s390x-linux-gnu-gcc qemu-s390x -L /usr/s390x-linux-gnu
+    unset GOLDEN_WITHOUT
+}
+
 for name in ${*:-host features i686 aarch64 s390x wasm32}; do
     case $name in
         # Every instruction set of this machine, with threads.
@@ -71,7 +100,7 @@ for name in ${*:-host features i686 aarch64 s390x wasm32}; do
             ;;
         i686) i686 ;;
         aarch64) machine aarch64 aarch64-unknown-linux-gnu aarch64-linux-gnu-gcc qemu-aarch64 -L /usr/aarch64-linux-gnu ;;
-        s390x) machine s390x s390x-unknown-linux-gnu s390x-linux-gnu-gcc qemu-s390x -L /usr/s390x-linux-gnu ;;
+        s390x) s390x ;;
         wasm32) machine wasm32 wasm32-wasip1 "" node --no-warnings "$PWD/reliability/machines/wasi.mjs" ;;
         *) printf 'unknown: %s\n' "$name"; exit 2 ;;
     esac

@@ -46,9 +46,11 @@ fn batch<A: Real>(
     mut source: impl NoiseSource<A>,
     (key, samples, dim): (NoiseKey, usize, usize),
 ) {
-    let mut out = vec![A::zero(); samples * dim];
-    source.fill_batch(key, samples, &mut out).unwrap();
-    lines.add(name, |hash| hash.elements(&out));
+    lines.add(name, |hash| {
+        let mut out = vec![A::zero(); samples * dim];
+        source.fill_batch(key, samples, &mut out).unwrap();
+        hash.elements(&out);
+    });
 }
 
 fn of<A: Real>(lines: &mut Lines, kind: &str) {

@@ -120,7 +120,7 @@ fn halves_are_read_as_if_widened<O: ModelElement<f32>>(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(crate::simd::cases(1500))]
 
     #[test]
     fn halves_are_read_as_if_they_were_widened_first_in_f16(
