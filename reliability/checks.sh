@@ -25,7 +25,8 @@ has_component() { rustup "+$1" component list --installed 2> /dev/null | grep -q
 
 # The listing, on standard output.
 listed() {
-    cargo doc --quiet --locked --no-deps --all-features >&2 &&
+    # The flags of CI, so that nothing is built twice.
+    RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --no-deps --all-features >&2 &&
         cargo run --quiet --locked -p public-api -- "$target/doc/diffusion_sampler"
 }
 
