@@ -11,7 +11,9 @@
 #                                        which give the golden hashes too
 #   reliability/checks.sh miri [FILTER]  the unit tests in miri, at the portable level
 #   reliability/checks.sh miri-avx2 [FILTER]
-#   reliability/checks.sh asan           unit tests and those of whole runs with AddressSanitizer
+#   reliability/checks.sh asan           the golden hashes with AddressSanitizer: every kernel, at every
+#                                        instruction set, halves, threads
+#   reliability/checks.sh asan-suite     unit tests and those of whole runs with it
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_INCREMENTAL=0
@@ -133,21 +135,29 @@ miri() {
     cargo +nightly miri test --locked --all-features --lib -- "$@"
 }
 
-asan() {
+# sanitized ARGUMENT…
+sanitized() {
     if ! has_toolchain nightly; then
         say "asan: skipped, no nightly toolchain"
         return
     fi
+    RUSTFLAGS="-Zsanitizer=address" CARGO_TARGET_DIR="$target/asan" \
+        cargo +nightly test --locked --target x86_64-unknown-linux-gnu "$@"
+}
+
+asan() { sanitized -p machines --test golden; }
+
+asan_suite() {
     local test tests=()
     for test in half runs stored tensors threads; do tests+=(--test "$test"); done
-    RUSTFLAGS="-Zsanitizer=address" CARGO_TARGET_DIR="$target/asan" cargo +nightly test --locked --all-features \
-        --target x86_64-unknown-linux-gnu --lib "${tests[@]}"
+    sanitized --all-features --lib "${tests[@]}"
 }
 
 case ${1:-} in
     "") licences && duplicates && api ;;
     api | licences | duplicates | msrv | minimal | asan) "$1" ;;
     api-write) api_write ;;
+    asan-suite) asan_suite ;;
     miri) shift && miri "$@" ;;
     # is_x86_feature_detected! says in miri what the compiler was told.
     miri-avx2) shift && RUSTFLAGS="-C target-feature=+avx2,+f16c" CARGO_TARGET_DIR="$target/miri-avx2" miri "$@" ;;
