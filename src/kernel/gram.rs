@@ -462,10 +462,14 @@ mod tests {
 
     #[test]
     fn every_layout_gives_the_bits_of_the_standard_one() {
-        let shape = (3, 37, 11);
+        let shape = if cfg!(miri) { (3, 5, 3) } else { (3, 37, 11) };
         for count in (1..=MAX_GRAM).step_by(IN_MIRI) {
             let standard: Vec<Array3<f64>> = (0..count)
-                .map(|j| Array::from_shape_fn(shape, |(n, h, w)| value(j, (n * 37 + h) * 11 + w)))
+                .map(|j| {
+                    Array::from_shape_fn(shape, |(n, h, w)| {
+                        value(j, (n * shape.1 + h) * shape.2 + w)
+                    })
+                })
                 .collect();
             let mut expected = [Gram::ZERO; 3];
             let views: Vec<_> = standard.iter().map(|a| &**a).collect();
@@ -481,9 +485,9 @@ mod tests {
                     let mut inverted = a.clone();
                     inverted.invert_axis(Axis(1));
                     let inverted = inverted.as_standard_layout().into_owned();
-                    let mut wide = Array3::zeros((3, 37, 22));
+                    let mut wide = Array3::zeros((shape.0, shape.1, 2 * shape.2));
                     wide.slice_mut(s![.., .., ..;2]).assign(a);
-                    let mut fortran = Array3::zeros((11, 37, 3)).reversed_axes();
+                    let mut fortran = Array3::zeros((shape.2, shape.1, shape.0)).reversed_axes();
                     fortran.assign(a);
                     [fortran, inverted, wide]
                 })
