@@ -135,6 +135,7 @@ mod tests {
         assert_eq!(nearest("sumple", known, 2), ["simple", "sample"]);
         assert_eq!(nearest("norm", known, 9).len(), 4);
         assert!(nearest("norm", known, 0).is_empty());
-        assert_eq!(nearest(&"x".repeat(1 << 20), known, 4).len(), 4);
+        let long = if cfg!(miri) { 1 << 8 } else { 1 << 20 };
+        assert_eq!(nearest(&"x".repeat(long), known, 4).len(), 4);
     }
 }

@@ -239,6 +239,18 @@ pub(crate) fn at_each_level(mut body: impl FnMut(SimdLevel)) {
     force_simd_level(None);
 }
 
+/// So many cases of a property; a hundredth of them in miri, which is slow and has no files to keep
+/// those that failed in.
+#[cfg(test)]
+pub(crate) fn cases(count: u32) -> proptest::prelude::ProptestConfig {
+    let mut config = proptest::prelude::ProptestConfig::with_cases(count);
+    if cfg!(miri) {
+        config.cases = count.div_ceil(100);
+        config.failure_persistence = None;
+    }
+    config
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -367,7 +367,7 @@ fn fast_equals_naive<A: Real>(case: &Case) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(crate::simd::cases(1500))]
 
     #[test]
     fn every_path_gives_the_bits_of_the_naive_form_in_f32(case in case()) {
@@ -408,7 +408,7 @@ fn slices_are_updated_like_arrays() {
         seed: 5,
         along: false,
     };
-    for round in 0..50 {
+    for round in 0..if cfg!(miri) { 4 } else { 50 } {
         let each = [(); 3].map(|()| mix.form(&case));
         let forms = if round % 2 == 0 {
             Forms::Same(&each[0])

@@ -227,6 +227,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::simd::cases(256))]
         #[test]
         fn any_piece_at_any_level_equals_the_naive_map(
             key: u64,

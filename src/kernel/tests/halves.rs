@@ -117,7 +117,7 @@ fn halves_are_read_as_if_widened<O: Half>(case: &Case, halves: usize) -> Result<
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(crate::simd::cases(1500))]
 
     #[test]
     fn halves_are_read_as_if_they_were_widened_first_in_f16(
