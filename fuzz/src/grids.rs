@@ -14,7 +14,10 @@ pub(crate) fn check_level(level: &NoiseLevel) {
     let valid = alpha.is_finite() && sigma.is_finite() && alpha >= 0.0 && sigma >= 0.0;
     assert!(valid && alpha + sigma > 0.0, "{level:?}");
     assert!(level.time().is_finite(), "{level:?}");
-    assert!(!level.lambda().is_nan() && !level.rho().is_nan(), "{level:?}");
+    assert!(
+        !level.lambda().is_nan() && !level.rho().is_nan(),
+        "{level:?}"
+    );
     assert_eq!(level.is_clean(), sigma == 0.0, "{level:?}");
 }
 
@@ -123,7 +126,9 @@ fn check(input: &mut Input<'_>) -> Result<(), Error> {
     check_plan(&FirstOrder::ddim().plan(&path).expect("a plan of DDIM"));
     check_plan(&DpmSolverPlusPlus::new().plan(&path)?);
     if let Ok(path) = Path::new(&*schedule, &part) {
-        setups::with_solver(input, |solver| solver.plan(&path).map(|plan| check_plan(&plan)))??;
+        setups::with_solver(input, |solver| {
+            solver.plan(&path).map(|plan| check_plan(&plan))
+        })??;
     }
     Ok(())
 }

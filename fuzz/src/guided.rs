@@ -55,7 +55,9 @@ fn weight(input: &mut Input<'_>, wild: bool) -> Result<GuidanceWeight, Error> {
         0 => GuidanceWeight::interval(scale(input, wild), input.unit(), setups::positive(input)),
         1 => {
             let number = input.number();
-            Ok(GuidanceWeight::by_level(move |level| number * level.sigma()))
+            Ok(GuidanceWeight::by_level(move |level| {
+                number * level.sigma()
+            }))
         }
         _ => GuidanceWeight::constant(scale(input, wild)),
     }
@@ -130,10 +132,7 @@ fn form(input: &mut Input<'_>, wild: bool, depth: usize) -> Result<Form, Error> 
         }
         8 => {
             let lambda = scale(input, wild);
-            (
-                Box::new(PlusPlus::new(lambda)?),
-                Naive::PlusPlus(lambda),
-            )
+            (Box::new(PlusPlus::new(lambda)?), Naive::PlusPlus(lambda))
         }
         9 => {
             let s = scale(input, wild);
@@ -159,10 +158,7 @@ fn form(input: &mut Input<'_>, wild: bool, depth: usize) -> Result<Form, Error> 
         13 => {
             let (inner, _) = form(input, wild, depth - 1)?;
             let (low, high) = (input.unit(), setups::positive(input));
-            (
-                Box::new(OnInterval::new(inner, low, high)?),
-                Naive::Unknown,
-            )
+            (Box::new(OnInterval::new(inner, low, high)?), Naive::Unknown)
         }
         14 => {
             let (inner, _) = form(input, wild, depth - 1)?;
@@ -180,6 +176,15 @@ fn form(input: &mut Input<'_>, wild: bool, depth: usize) -> Result<Form, Error> 
             false => (Box::new(Unguided), Naive::Weights(vec![1.0])),
         },
     })
+}
+
+/// Any form, nested ones too.
+pub(crate) fn any(input: &mut Input<'_>) -> Result<Box<dyn Guidance>, Error> {
+    if input.byte() % 4 == 0 {
+        return Ok(Box::new(Unguided));
+    }
+    let wild = input.byte() % 4 == 0;
+    Ok(form(input, wild, 2)?.0)
 }
 
 /// Two levels, the second with less noise.
@@ -367,8 +372,8 @@ fn weights(
                 return None;
             }
             let share = along.value / squared.value;
-            let error = along.error / squared.value
-                + share.abs() * (squared.error / squared.value + e);
+            let error =
+                along.error / squared.value + share.abs() * (squared.error / squared.value + e);
             let conditional = s * (1.0 + w * share);
             let error = (s * w).abs() * (error + e * (1.0 + share.abs()));
             vec![
@@ -461,8 +466,13 @@ fn check<A: Real>(input: &mut Input<'_>) -> Result<(), Error> {
     let specials = wild && input.flag();
     let mut value = || -> A {
         match specials && mix.next() % 4 == 0 {
-            true => [A::infinity(), A::neg_infinity(), A::nan(), A::zero(), A::max_value()]
-                [mix.next() as usize % 5],
+            true => [
+                A::infinity(),
+                A::neg_infinity(),
+                A::nan(),
+                A::zero(),
+                A::max_value(),
+            ][mix.next() as usize % 5],
             false => A::cast(bf16::from_f64(3.0 * mix.unit()).to_f64()),
         }
     };
@@ -483,7 +493,10 @@ fn check<A: Real>(input: &mut Input<'_>) -> Result<(), Error> {
             return Err(error);
         }
     };
-    assert!((1..=6).contains(&wanted), "{wanted} outputs of {guidance:?}");
+    assert!(
+        (1..=6).contains(&wanted),
+        "{wanted} outputs of {guidance:?}"
+    );
     let list: Vec<_> = outputs[..wanted].iter().map(|output| &**output).collect();
     let outcome = told.tell_guided(&guidance, &list);
     let state = told.state().to_owned();
@@ -500,12 +513,20 @@ fn check<A: Real>(input: &mut Input<'_>) -> Result<(), Error> {
     // In one array, and by a model.
     let stacked = ndarray::concatenate(
         Axis(0),
-        &outputs[..wanted].iter().map(|o| o.view()).collect::<Vec<_>>(),
+        &outputs[..wanted]
+            .iter()
+            .map(|o| o.view())
+            .collect::<Vec<_>>(),
     )
     .expect("equal shapes");
     let mut run = start()?;
     run.ask_guided(&guidance)?;
-    agree(&told, &outcome, &run.tell_stacked(&guidance, &stacked), &run);
+    agree(
+        &told,
+        &outcome,
+        &run.tell_stacked(&guidance, &stacked),
+        &run,
+    );
     let model = from_query_fn::<A, Ix2, Error>(prediction, 6, |_, query, out| {
         let samples = shape.0.max(1);
         for (mut part, output) in out.axis_chunks_iter_mut(Axis(0), samples).zip(&outputs) {
@@ -526,7 +547,11 @@ fn check<A: Real>(input: &mut Input<'_>) -> Result<(), Error> {
                 RunError::Denoiser(error) => error,
             });
             // A model that answers NaN is found where it is asked, with the place of the answer.
-            assert_eq!(by_model.is_ok(), outcome.is_ok(), "{by_model:?}, {outcome:?}");
+            assert_eq!(
+                by_model.is_ok(),
+                outcome.is_ok(),
+                "{by_model:?}, {outcome:?}"
+            );
             if outcome.is_ok() {
                 agree(&told, &outcome, &by_model, &run);
             }

@@ -2,9 +2,7 @@
 //! set, and nothing touched beside the arrays.
 
 use diffusion_sampler::kernel::bench::{Scalars, Whose, gram_of_arrays, update};
-use diffusion_sampler::kernel::{
-    SimdLevel, force_simd_level, linear_combination, narrow, widen,
-};
+use diffusion_sampler::kernel::{SimdLevel, force_simd_level, linear_combination, narrow, widen};
 use diffusion_sampler::{Error, ModelElement, Real};
 use half::{bf16, f16};
 use ndarray::{ArrayBase, ArrayViewD, ArrayViewMutD, Axis, IxDyn, RawData, Slice};
@@ -147,13 +145,14 @@ impl Layout {
 fn shape(input: &mut Input<'_>) -> Vec<usize> {
     let kind = input.byte();
     let axes = 1 + usize::from(kind & 3);
-    let mut shape: Vec<usize> = (0..axes).map(|_| input.below(6)).collect();
+    let mut shape: Vec<usize> = (0..axes).map(|_| input.below(4)).collect();
     // Seldom long enough for every loop: the aligned store from 512 on, noise by 1024.
     let last = shape.len() - 1;
     match kind >> 2 {
         0 => shape[last] = input.word() % 1100,
-        1..8 => shape[last] = input.below(256),
-        8..16 => shape[last] = input.below(64),
+        1..3 => shape[last] = input.below(256),
+        3..8 => shape[last] = input.below(64),
+        8..24 => shape[last] = input.below(16),
         _ => {}
     }
     while shape.iter().product::<usize>() > LARGEST {
@@ -193,7 +192,10 @@ fn row(input: &mut Input<'_>, mix: &mut Mix) -> (f64, [f64; 16]) {
         1 => 1.0,
         _ => mix.unit(),
     };
-    (coefficient(0), std::array::from_fn(|index| coefficient(index + 1)))
+    (
+        coefficient(0),
+        std::array::from_fn(|index| coefficient(index + 1)),
+    )
 }
 
 fn scalars(input: &mut Input<'_>, mix: &mut Mix) -> Scalars {
@@ -289,12 +291,7 @@ fn updates<A: Real>(input: &mut Input<'_>) {
     };
     let flags = input.byte();
     let (second, noisy) = (flags & 1 != 0, flags & 2 != 0);
-    let count = match flags >> 4 {
-        few @ 0..10 => usize::from(few),
-        10 => 16,
-        11 => 17,
-        few => usize::from(few) - 11,
-    };
+    let count = [1, 0, 1, 2, 2, 3, 3, 4, 5, 6, 7, 8, 16, 17, 1, 2][usize::from(flags >> 4)];
     let own = |input: &mut Input<'_>| Layout {
         broadcast: 0,
         ..Layout::any(input, shape.len())
@@ -354,7 +351,11 @@ fn updates<A: Real>(input: &mut Input<'_>) {
         Whose::Samples => list.get(sample),
         Whose::Positions(..) => {
             let position = element / inner % positions;
-            let own = if entries.len() == positions { 0 } else { sample };
+            let own = if entries.len() == positions {
+                0
+            } else {
+                sample
+            };
             list.get(entries[own * positions + position] as usize)
         }
     };
@@ -386,7 +387,10 @@ fn updates<A: Real>(input: &mut Input<'_>) {
     let mut asked: Vec<(usize, usize)> = Vec::new();
     let mut fill = |row: usize, first: usize, out: &mut [A]| {
         assert!(row < samples && first + out.len() <= per_sample && out.len() <= 1024);
-        assert!(asked.last() < Some(&(row, first)), "noise in ascending order");
+        assert!(
+            asked.last() < Some(&(row, first)),
+            "noise in ascending order"
+        );
         asked.push((row, first));
         for (place, z) in out.iter_mut().enumerate() {
             *z = normal(row, first + place);
@@ -421,13 +425,15 @@ fn combinations<A: Real>(input: &mut Input<'_>) {
     let level = input.byte();
     let shape = shape(input);
     let mut mix = Mix(input.long());
-    let count = input.below(18);
+    let count = *input.choose(&[1, 0, 1, 2, 2, 3, 4, 5, 6, 8, 16, 17]);
     let x_layout = Layout {
         broadcast: 0,
         ..Layout::any(input, shape.len())
     };
     let mut x: Vec<A> = buffer(&x_layout, &shape, &mut mix, 5);
-    let layouts: Vec<Layout> = (0..count).map(|_| Layout::any(input, shape.len())).collect();
+    let layouts: Vec<Layout> = (0..count)
+        .map(|_| Layout::any(input, shape.len()))
+        .collect();
     let buffers: Vec<Vec<A>> = layouts
         .iter()
         .map(|layout| buffer(layout, &shape, &mut mix, 5))
@@ -485,7 +491,9 @@ fn conversions<O: ModelElement<f32> + PartialEq>(
         true => f32::from_bits((mix.next() << 8 ^ mix.next()) as u32),
         false => value(mix, 4),
     };
-    let wide: Vec<f32> = (0..wide_layout.len(&shape)).map(|_| element(&mut mix)).collect();
+    let wide: Vec<f32> = (0..wide_layout.len(&shape))
+        .map(|_| element(&mut mix))
+        .collect();
     let base = wide_layout.view(&wide, &shape);
     let values = base.broadcast(&*shape).expect("axes of one are stretched");
     let guard = halve(0.75);
@@ -495,8 +503,14 @@ fn conversions<O: ModelElement<f32> + PartialEq>(
     });
     let mut expected = vec![guard; half_layout.len(&shape)];
     let mut out = half_layout.view_mut(&mut expected, &shape);
-    out.iter_mut().zip(&values).for_each(|(out, &value)| *out = halve(value));
-    let of = |list: &[O]| list.iter().map(|&half| bits(double(half))).collect::<Vec<_>>();
+    out.iter_mut()
+        .zip(&values)
+        .for_each(|(out, &value)| *out = halve(value));
+    let of = |list: &[O]| {
+        list.iter()
+            .map(|&half| bits(double(half)))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(of(&halves), of(&expected), "narrowed, shape {shape:?}");
 
     let back_layout = Layout {
@@ -510,7 +524,9 @@ fn conversions<O: ModelElement<f32> + PartialEq>(
     });
     let mut expected = vec![0.75f32; back_layout.len(&shape)];
     let mut out = back_layout.view_mut(&mut expected, &shape);
-    out.iter_mut().zip(&view).for_each(|(out, &half)| *out = double(half));
+    out.iter_mut()
+        .zip(&view)
+        .for_each(|(out, &half)| *out = double(half));
     same(&back, &expected, "widened", &shape);
 }
 
@@ -520,7 +536,9 @@ fn products<A: Real>(input: &mut Input<'_>) {
     let shape = shape(input);
     let mut mix = Mix(input.long());
     let count = 1 + input.below(9);
-    let layouts: Vec<Layout> = (0..count).map(|_| Layout::any(input, shape.len())).collect();
+    let layouts: Vec<Layout> = (0..count)
+        .map(|_| Layout::any(input, shape.len()))
+        .collect();
     let buffers: Vec<Vec<A>> = layouts
         .iter()
         .map(|layout| buffer(layout, &shape, &mut mix, 9))
@@ -540,12 +558,18 @@ fn products<A: Real>(input: &mut Input<'_>) {
     }
     let found = at(level, || gram_of_arrays(&refs));
     if count > 8 {
-        assert!(matches!(found, Err(Error::TooManyTerms { .. })), "{found:?}");
+        assert!(
+            matches!(found, Err(Error::TooManyTerms { .. })),
+            "{found:?}"
+        );
         return;
     }
     let per_sample: usize = shape[1..].iter().product();
     let mut lanes = [0.0f64; 8];
-    let pairs = views[0].iter().zip(views[count - 1].iter()).take(per_sample);
+    let pairs = views[0]
+        .iter()
+        .zip(views[count - 1].iter())
+        .take(per_sample);
     for (index, (a, b)) in pairs.enumerate() {
         lanes[index % 8] += a.widen() * b.widen();
     }

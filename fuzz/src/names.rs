@@ -57,7 +57,10 @@ fn name(bytes: &[u8]) -> String {
 fn check_error(error: &Error, asked: &str) {
     match error {
         Error::UnknownName { kind, nearest, .. } => {
-            assert!(!nearest.is_empty() || *kind == "spacing", "{asked:?}: nothing is near");
+            assert!(
+                !nearest.is_empty() || *kind == "spacing",
+                "{asked:?}: nothing is near"
+            );
             for (index, near) in nearest.iter().enumerate() {
                 assert!(!nearest[..index].contains(near), "{asked:?}: {near} twice");
                 let known = match *kind {
@@ -80,7 +83,11 @@ fn check_error(error: &Error, asked: &str) {
 /// Case and punctuation change nothing.
 fn spelled(name: &str) -> String {
     let upper = |c: char| {
-        let c = if c == '+' { 'P' } else { c.to_ascii_uppercase() };
+        let c = if c == '+' {
+            'P'
+        } else {
+            c.to_ascii_uppercase()
+        };
         [c, '-']
     };
     name.chars().flat_map(upper).collect()

@@ -70,12 +70,7 @@ fn philox(mut c: [u32; 4], mut k: [u32; 2]) -> [u32; 4] {
         let p = 0xD251_1F53 * u64::from(c[0]);
         let q = 0xCD9E_8D57 * u64::from(c[2]);
         let (high, low) = (|w: u64| (w >> 32) as u32, |w: u64| w as u32);
-        c = [
-            high(q) ^ c[1] ^ k[0],
-            low(q),
-            high(p) ^ c[3] ^ k[1],
-            low(p),
-        ];
+        c = [high(q) ^ c[1] ^ k[0], low(q), high(p) ^ c[3] ^ k[1], low(p)];
         k = [
             k[0].wrapping_add(0x9E37_79B9),
             k[1].wrapping_add(0xBB67_AE85),
@@ -168,7 +163,11 @@ where
     for sample in 0..samples {
         let mut alone = vec![A::default(); per_sample];
         noise.fill_row(of_row(key, row.wrapping_add(sample as u64)), &mut alone);
-        same(&batch[sample * per_sample..][..per_sample], &alone, "a batch");
+        same(
+            &batch[sample * per_sample..][..per_sample],
+            &alone,
+            "a batch",
+        );
     }
 
     // One element, by the text.
@@ -219,7 +218,11 @@ where
     let demanded = [interval];
     let demand = Demand::batch(1, 4, 0..1, Stream::Step(0)).with_intervals(&demanded);
     let taken = NoiseSource::<A>::check(&path, &demand).is_ok();
-    let key = NoiseKey::new(input.long(), input.long() as u32, Stream::Step(input.byte()));
+    let key = NoiseKey::new(
+        input.long(),
+        input.long() as u32,
+        Stream::Step(input.byte()),
+    );
     let key = key.with_interval(interval).on_path(input.byte());
     let length = input.below(80);
     let pieces = cut(input, length);

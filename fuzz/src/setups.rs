@@ -179,7 +179,11 @@ pub(crate) fn grid(
     Ok(match kind & 31 {
         0 => exactly(Grid::trailing(schedule, steps)?),
         1 => exactly(Grid::leading(schedule, steps, input.below(4))?),
-        2 => exactly(Grid::leading_without_least(schedule, steps, input.below(4))?),
+        2 => exactly(Grid::leading_without_least(
+            schedule,
+            steps,
+            input.below(4),
+        )?),
         3 => exactly(Grid::linspace(schedule, steps)?),
         4 => exactly(Grid::quadratic(schedule, steps)?),
         5 => exactly(Grid::ddim_quadratic(schedule, steps)?),
@@ -407,7 +411,11 @@ pub(crate) fn with_solver<T>(
             match input.below(3) {
                 0 => with(&solver::Euler::new().with_churn(churn)),
                 1 => with(&solver::Heun::stochastic(churn)),
-                _ => with(&solver::Dpm2::new().with_churn(churn).with_kappa(kappa(input))),
+                _ => with(
+                    &solver::Dpm2::new()
+                        .with_churn(churn)
+                        .with_kappa(kappa(input)),
+                ),
             }
         }
         _ => with(&**input.choose(&SOLVERS[..])),

@@ -122,9 +122,7 @@ pub fn update<A: Real, D: Dimension>(
     let forms = match (whose, &*forms) {
         (Whose::All, [one, ..]) => Forms::Same(one),
         (Whose::All | Whose::Samples, many) => Forms::PerSample(many),
-        (Whose::Positions(axis, of), many) => {
-            Forms::Along(many, Places::new(x.shape(), axis, of)?)
-        }
+        (Whose::Positions(axis, of), many) => Forms::Along(many, Places::new(x.shape(), axis, of)?),
     };
     let mut filler = noise.map(Filler);
     let noise = filler.as_mut().map(|noise| noise as &mut dyn RowNoise<A>);

@@ -1,6 +1,6 @@
 //! A continuous schedule seen as a table.
 
-use super::{LambdaRange, NoiseSchedule};
+use super::{LambdaRange, NoiseSchedule, check_time};
 use crate::error::Error;
 use crate::level::NoiseLevel;
 
@@ -93,8 +93,10 @@ impl<S: NoiseSchedule> NoiseSchedule for Sublevels<S> {
         let last = self.count as f64;
         let (noisy, clean) = (self.lambda_range().noisy(), self.lambda_range().clean());
         if self.schedule.table_len().is_some() {
-            self.schedule.knot_time(knot)
-        } else if knot == 0.0 {
+            return self.schedule.knot_time(knot);
+        }
+        check_time(knot, last)?;
+        if knot == 0.0 {
             Ok(0.0)
         } else if knot == last {
             Ok(self.last_time())
