@@ -324,7 +324,9 @@ fn updates<A: Real>(input: &mut Input<'_>) {
         2 => (Whose::Samples, samples),
         _ => (Whose::Positions(axis, &entries), forms),
     };
-    let list: Vec<Scalars> = (0..list).map(|_| scalars(input, &mut mix)).collect();
+    // A few, in turn: there may be a thousand samples.
+    let few: Vec<Scalars> = (0..list.min(5)).map(|_| scalars(input, &mut mix)).collect();
+    let list: Vec<Scalars> = few.iter().copied().cycle().take(list).collect();
 
     let mut x: Vec<A> = buffer(&x_layout, &shape, &mut mix, rare);
     let mut y: Vec<A> = buffer(&y_layout, &shape, &mut mix, rare);

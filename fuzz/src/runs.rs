@@ -3,7 +3,9 @@
 
 use diffusion_sampler::denoiser::{Guided, from_query_fn};
 use diffusion_sampler::guidance::Guidance;
-use diffusion_sampler::noise::{BrownianPath, Interval, NoiseSource};
+use diffusion_sampler::noise::{
+    BrownianPath, Demand, Interval, NoiseKey, NoiseSource, NormalElement, PureNoise,
+};
 use diffusion_sampler::run::{Snapshot, TensorError};
 use diffusion_sampler::solver::Path;
 use diffusion_sampler::stored::Element;
@@ -12,8 +14,8 @@ use diffusion_sampler::{
     Error, KeyedNoise, NoiseLevel, Prediction, Query, Real, RunError, Sampler, Trajectory,
 };
 use ndarray::{Array2, ArrayRef2, Axis, Ix2};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::grids::{check_grid, check_plan};
 use crate::guided;
@@ -67,6 +69,43 @@ impl Model {
     }
 }
 
+/// The noise of a run, as it is stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Noise {
+    Keyed(KeyedNoise),
+    Path(BrownianPath),
+}
+
+impl<A: NormalElement> NoiseSource<A> for Noise {
+    fn fill(&mut self, key: NoiseKey, first: u64, out: &mut [A]) {
+        match self {
+            Self::Keyed(noise) => noise.fill(key, first, out),
+            Self::Path(noise) => noise.fill(key, first, out),
+        }
+    }
+
+    fn check(&self, demand: &Demand<'_>) -> Result<(), Error> {
+        match self {
+            Self::Keyed(noise) => NoiseSource::<A>::check(noise, demand),
+            Self::Path(noise) => NoiseSource::<A>::check(noise, demand),
+        }
+    }
+
+    fn reads_intervals(&self) -> bool {
+        matches!(self, Self::Path(_))
+    }
+
+    fn as_pure(&self) -> Option<&dyn PureNoise<A>> {
+        match self {
+            Self::Keyed(noise) => noise.as_pure(),
+            Self::Path(noise) => noise.as_pure(),
+        }
+    }
+}
+
+/// A run with such noise.
+type Run<A> = Trajectory<A, Ix2, Noise>;
+
 /// What a run is made of.
 struct Setup<A> {
     sampler: Sampler,
@@ -85,11 +124,7 @@ fn again<T: Serialize + DeserializeOwned>(value: &T, binary: bool) -> T {
     serde_json::from_str(&text).expect("what was stored can be read")
 }
 
-fn start<A: Real, N: NoiseSource<A>>(
-    setup: &Setup<A>,
-    sampler: &Sampler,
-    noise: N,
-) -> Result<Trajectory<A, Ix2, N>, Error> {
+fn start<A: Real>(setup: &Setup<A>, sampler: &Sampler, noise: Noise) -> Result<Run<A>, Error> {
     let prediction = setup.model.prediction;
     match &setup.start {
         Some(x) => {
@@ -105,10 +140,7 @@ fn all_bits<A: Real>(state: &ArrayRef2<A>) -> Vec<u64> {
 }
 
 /// By a model: the state, or the error.
-fn by_model<A: Real, N: NoiseSource<A>>(
-    setup: &Setup<A>,
-    mut run: Trajectory<A, Ix2, N>,
-) -> Result<Array2<A>, Error> {
+fn by_model<A: Real>(setup: &Setup<A>, mut run: Run<A>) -> Result<Array2<A>, Error> {
     let mut evaluation = 0;
     let answer = |x: &ArrayRef2<A>, query: &Query<'_>, out: &mut ArrayRef2<A>| {
         let outputs = setup
@@ -127,11 +159,11 @@ fn by_model<A: Real, N: NoiseSource<A>>(
 }
 
 /// Asked and told, and once on the way handed to `at`, between two evaluations.
-fn told<A: Real, N: NoiseSource<A>>(
+fn told<A: Real>(
     setup: &Setup<A>,
-    mut run: Trajectory<A, Ix2, N>,
+    mut run: Run<A>,
     place: usize,
-    mut at: impl FnMut(Trajectory<A, Ix2, N>) -> Result<Trajectory<A, Ix2, N>, Error>,
+    at: &dyn Fn(Run<A>) -> Result<Run<A>, Error>,
 ) -> Result<Array2<A>, Error> {
     let mut evaluation = 0;
     loop {
@@ -167,7 +199,7 @@ fn own(error: TensorError<Error>) -> Error {
 }
 
 /// The same on flat vectors.
-fn flat<A: Real, N: NoiseSource<A>>(setup: &Setup<A>, noise: N) -> Result<Vec<A>, Error> {
+fn flat<A: Real>(setup: &Setup<A>, noise: Noise) -> Result<Vec<A>, Error> {
     let shape = [setup.shape.0, setup.shape.1];
     let prediction = setup.model.prediction;
     let sampler = setup.sampler.on(FlatOps::<A>::new());
@@ -203,26 +235,22 @@ fn flat<A: Real, N: NoiseSource<A>>(setup: &Setup<A>, noise: N) -> Result<Vec<A>
     Ok(run.into_state().into_vec())
 }
 
-fn compare<A, N>(input: &mut Input<'_>, setup: &Setup<A>, noise: N) -> Result<(), Error>
-where
-    A: Element,
-    N: NoiseSource<A> + Clone + Serialize + DeserializeOwned,
-{
+fn compare<A: Element>(input: &mut Input<'_>, setup: &Setup<A>, noise: Noise) -> Result<(), Error> {
     let (place, binary) = (input.below(16), input.flag());
     let whole = by_model(setup, start(setup, &setup.sampler, noise.clone())?);
     if let Ok(state) = &whole {
         assert!(state.iter().all(|x| x.is_finite()), "{state:?}");
     }
     let run = start(setup, &setup.sampler, noise.clone())?;
-    let in_pieces = told(setup, run, usize::MAX, Ok);
+    let in_pieces = told(setup, run, usize::MAX, &Ok);
     let run = start(setup, &setup.sampler, noise.clone())?;
-    let resumed = told(setup, run, place, |run| {
+    let resumed = told(setup, run, place, &|run| {
         let sampler: Sampler = again(&setup.sampler, binary);
         assert_eq!(sampler, setup.sampler);
         let snapshot = run.snapshot();
         let stored: Snapshot<Array2<A>> = again(&snapshot, binary);
         assert_eq!(format!("{stored:?}"), format!("{snapshot:?}"));
-        let noise: N = again(&noise, binary);
+        let noise: Noise = again(&noise, binary);
         sampler.resume(stored, setup.model.prediction, noise)
     });
     for other in [in_pieces, resumed] {
@@ -294,7 +322,7 @@ fn check<A: Element>(input: &mut Input<'_>) -> Result<(), Error> {
     };
     let seed = input.long();
     if from & 32 == 0 {
-        return compare(input, &setup, KeyedNoise::new(seed));
+        return compare(input, &setup, Noise::Keyed(KeyedNoise::new(seed)));
     }
     let path = BrownianPath::new(seed);
     let ends = Interval::new(-100.0, 100.0);
@@ -303,7 +331,7 @@ fn check<A: Element>(input: &mut Input<'_>) -> Result<(), Error> {
     } else {
         path.with_interval(ends)?
     };
-    compare(input, &setup, path)
+    compare(input, &setup, Noise::Path(path))
 }
 
 /// A whole random configuration.

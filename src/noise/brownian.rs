@@ -21,6 +21,10 @@ const START: u32 = 0;
 const END: u32 = u32::MAX - 1;
 const CLEAN: u32 = u32::MAX;
 
+/// The shortest step τ²(λ_s − λ_t): Y(λ_s) − κ Y(λ_t) is over √(2·that), which makes of its rounding
+/// less than 10⁻⁵. A whole cell is longer, at the least τ and in the shortest interval.
+const SHORTEST: f64 = 1.0 / (1u128 << 70) as f64;
+
 /// The most normals in a step's noise: the walks to both ends, with their cells and the path's
 /// ends.
 const TERMS: usize = 2 * (DEPTH + 3);
@@ -50,7 +54,7 @@ const PIECE: usize = 256;
 /// is found by a walk down the tree, from 22 normals, and placed within its cell, exactly where it
 /// is, by one more; memory is a few blocks. So a step costs up to 45 normals an element (measured:
 /// 47 times the time of [`KeyedNoise`] on 65536 `f32`, on one thread). Two knots of one run within
-/// one cell are refused, as are steps that leave the interval, lead upwards or go over a part of
+/// one cell are refused, and so are two as close on both sides of a border; as are steps that leave the interval, lead upwards or go over a part of
 /// the path twice: [`check`](NoiseSource::check), which a run asks before it starts. λ = −∞ (α = 0)
 /// and λ = +∞ (σ = 0) belong to the path.
 ///
@@ -228,7 +232,17 @@ impl BrownianPath {
         if from >= to {
             return Err(Error::PathRetraced { from, to });
         }
-        self.check_cells(from, to)
+        self.check_cells(from, to)?;
+        // Across a border two knots may lie as close as they like.
+        if self.rate * (to - from) < SHORTEST {
+            return Err(self.too_close(from, to));
+        }
+        Ok(())
+    }
+
+    fn too_close(&self, from: f64, to: f64) -> Error {
+        let cell = (self.interval.to() - self.interval.from()) / CELLS;
+        Error::KnotsTooClose { from, to, cell }
     }
 
     /// Refuses two knots within one cell.
@@ -236,8 +250,7 @@ impl BrownianPath {
         let (low, high) = (self.place(from), self.place(to));
         // A knot on the border of two cells is in neither.
         if from < to && low.floor() == high.floor() && low > low.floor() {
-            let cell = (self.interval.to() - self.interval.from()) / CELLS;
-            return Err(Error::KnotsTooClose { from, to, cell });
+            return Err(self.too_close(from, to));
         }
         Ok(())
     }
