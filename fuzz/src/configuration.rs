@@ -198,7 +198,7 @@ fn changed(input: &mut Input<'_>) -> SchedulerConfig {
         config = config.with_class(*input.choose(&CLASSES[..]));
     }
     // A short table: a case takes microseconds.
-    if input.byte() % 16 != 0 {
+    if !input.byte().is_multiple_of(16) {
         config = config.with_field("num_train_timesteps", f64::from(input.byte() % 64));
     }
     for _ in 0..input.below(7) {
@@ -326,7 +326,7 @@ const LONGEST_TABLE: f64 = 2000.0;
 /// Any text, or a changed file, under any request.
 pub fn configuration_file(bytes: &[u8]) {
     let mut input = Input::new(bytes);
-    let (config, request) = if input.byte() % 4 == 0 {
+    let (config, request) = if input.byte().is_multiple_of(4) {
         let request = request(&mut input);
         let text = String::from_utf8_lossy(input.rest()).into_owned();
         let strict = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text);

@@ -34,6 +34,9 @@ const SPECIAL: [f64; 28] = [
     2.0,
 ];
 
+/// The length of an error's message: some sentences, and some numbers of up to 340 digits each.
+pub(crate) const READABLE: std::ops::Range<usize> = 10..4000;
+
 /// What is left of the input.
 #[derive(Debug)]
 pub(crate) struct Input<'a>(Unstructured<'a>);

@@ -165,7 +165,7 @@ fn shape(input: &mut Input<'_>) -> Vec<usize> {
 /// Mostly tame; one in 2^`rare` is not.
 fn value<A: Real>(mix: &mut Mix, rare: u32) -> A {
     let word = mix.next();
-    if rare > 0 && word % (1 << rare) == 0 {
+    if rare > 0 && word.is_multiple_of(1 << rare) {
         let special = [
             A::nan(),
             A::infinity(),

@@ -25,7 +25,7 @@ const BETWEEN: [&str; 8] = ["", " ", "_", "-", "+", "/", "k_", "sample_"];
 fn name(bytes: &[u8]) -> String {
     let mut input = Input::new(bytes);
     let kind = input.byte();
-    if kind % 4 == 0 {
+    if kind.is_multiple_of(4) {
         return String::from_utf8_lossy(input.rest()).into_owned();
     }
     let mut name = String::new();
