@@ -460,6 +460,19 @@ fn what_the_path_cannot_give_is_refused_before_a_run() -> Outcome {
     // A knot on the border of two cells is in neither.
     let half_a_cell = 16.0 / 1_048_576.0;
     assert_eq!(check(&[(0.0, half_a_cell)]), Ok(()));
+    // But one that rounding cannot tell from the other is too close, on any side of it.
+    for (from, to) in [
+        (0.0, 5e-324),
+        (-5e-324, 5e-324),
+        (0.0, 1e-30),
+        (-1e-25, 0.0),
+    ] {
+        let cell = 2.0 * half_a_cell;
+        assert_eq!(
+            check(&[(from, to)]),
+            Err(Error::KnotsTooClose { from, to, cell })
+        );
+    }
     assert_eq!(
         check(&[(1.0, 0.0)]),
         Err(Error::PathRetraced { from: 1.0, to: 0.0 })

@@ -53,7 +53,8 @@ impl fmt::Display for Error {
             ),
             Self::KnotsTooClose { from, to, cell } => write!(
                 f,
-                "the knots at lambda {from} and {to} lie in one cell of the noise path, of length {cell}"
+                "the knots at lambda {from} and {to} lie too close for the noise path, whose cells have \
+                 length {cell}"
             ),
             Self::PathRetraced { from, to } => write!(
                 f,

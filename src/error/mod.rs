@@ -177,7 +177,8 @@ pub enum Error {
         noisy: f64 => "λ at the path's noisy end.",
         clean: f64 => "λ at the path's clean end.",
     },
-    /// Two knots of a run within one cell of a [`BrownianPath`](crate::noise::BrownianPath).
+    /// Two knots of a run within one cell of a [`BrownianPath`](crate::noise::BrownianPath), or as
+    /// close across a border.
     KnotsTooClose {
         from: f64 => "λ of the noisier knot.",
         to: f64 => "λ of the other.",

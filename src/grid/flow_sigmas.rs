@@ -278,10 +278,11 @@ impl FlowSigmas {
     pub fn starting_below(mut self, gap: f64) -> Result<Self, Error> {
         let valid = gap > 0.0 && gap < 0.5;
         require(valid, "gap below 1", gap, "between 0 and a half")?;
+        let r = self.rounding();
         if let Some(first) = self.values.first_mut()
             && (*first - 1.0).abs() < gap
         {
-            *first -= gap;
+            *first = r(*first - r(gap));
         }
         Ok(self)
     }
@@ -294,7 +295,11 @@ impl FlowSigmas {
     /// [`Error::EmptyList`] where nothing is left.
     pub fn without_last(mut self) -> Result<Self, Error> {
         self.values.pop();
-        Self::new(self.values)
+        let single = self.single;
+        Ok(Self {
+            single,
+            ..Self::new(self.values)?
+        })
     }
 
     /// The same list rounded to `f32`, and every later operation's result: the arithmetic of

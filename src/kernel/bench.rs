@@ -1,11 +1,15 @@
-//! Doors for the benches and the count of allocations to what is not public; nobody else's.
+//! Doors for the benches, the count of allocations and the fuzz targets to what is not public;
+//! nobody else's.
 
 use ndarray::{Array1, ArrayRef, Dim, Dimension};
 
-use super::{Clipped, Form, Forms, Gram, Row, affine, gram, gram_slices, update_slices};
+use super::{
+    Clipped, Form, Forms, Gram, MAX_INPUTS, Places, Row, affine, gram, gram_slices, update_slices,
+};
 use crate::element::ModelElement;
 use crate::error::Error;
 use crate::memory;
+use crate::noise::{NoiseKey, RowNoise, Stream};
 use crate::real::Real;
 
 /// What an update does beside x' = a·x + Σ c_j·in_j.
@@ -30,7 +34,7 @@ pub fn update_of_slices<A: Real, O: ModelElement<A>>(
 ) -> bool {
     let count = outputs.len() + history.len();
     let share = 0.5 / count.max(1) as f64;
-    let row = affine(0.25, &[share; super::MAX_INPUTS][..count]).x;
+    let row = affine(0.25, &[share; MAX_INPUTS][..count]).x;
     let form = Form {
         x: row,
         x_from_y: if extras.reads { 0.125 } else { 0.0 },
@@ -45,7 +49,7 @@ pub fn update_of_slices<A: Real, O: ModelElement<A>>(
         }),
     };
     let outputs = outputs.iter().map(|output| O::slice(output));
-    let mut inputs = [O::wide(&[]); super::MAX_INPUTS];
+    let mut inputs = [O::wide(&[]); MAX_INPUTS];
     let all = outputs.chain(history.iter().map(|slice| O::wide(slice)));
     for (slot, input) in inputs.iter_mut().zip(all) {
         *slot = input;
@@ -86,4 +90,90 @@ pub fn gram_of_arrays<A: Real, D: Dimension>(arrays: &[&ArrayRef<A, D>]) -> Resu
 /// [`Error::TooLarge`].
 pub fn run_array<A: Real>(len: usize, value: A) -> Result<Array1<A>, Error> {
     memory::filled(Dim(len), value)
+}
+
+/// A row of an update: the coefficient of the state, and of each input.
+pub type Coefficients = (f64, [f64; MAX_INPUTS]);
+
+/// The scalars of one update; the module `kernel` has the formula.
+#[derive(Clone, Copy, Debug)]
+pub struct Scalars {
+    /// a and c_j.
+    pub x: Coefficients,
+    /// e.
+    pub x_from_y: f64,
+    /// n.
+    pub noise: f64,
+    /// b and d_j.
+    pub y: Option<Coefficients>,
+    /// p and q_j; lo and hi; u and v.
+    pub clip: Option<(Coefficients, [f64; 2], [f64; 2])>,
+}
+
+impl Scalars {
+    fn form(&self) -> Form {
+        let row = |(x, inputs): Coefficients| Row { x, inputs };
+        Form {
+            x: row(self.x),
+            x_from_y: self.x_from_y,
+            noise: self.noise,
+            y: self.y.map(row),
+            clip: (self.clip).map(|(data, [low, high], [into_x, into_y])| Clipped {
+                data: row(data),
+                low,
+                high,
+                into_x,
+                into_y,
+            }),
+        }
+    }
+}
+
+/// To whom the scalars of an update belong.
+#[derive(Clone, Copy, Debug)]
+pub enum Whose<'a> {
+    /// The first to all samples.
+    All,
+    /// To each sample its own.
+    Samples,
+    /// By the entry of each position along an axis.
+    Positions(usize, &'a [u32]),
+}
+
+/// A source of noise: writes the elements from a first one on of a row.
+pub type Fill<'a, A> = &'a mut dyn FnMut(usize, usize, &mut [A]);
+
+struct Filler<'a, A>(Fill<'a, A>);
+
+impl<A> RowNoise<A> for Filler<'_, A> {
+    fn fill(&mut self, row: usize, first: usize, out: &mut [A]) {
+        (self.0)(row, first, out);
+    }
+
+    fn key(&self, row: usize) -> NoiseKey {
+        NoiseKey::new(row as u64, 0, Stream::Start)
+    }
+}
+
+/// The update of arrays of any layout, as a run makes it. Returns whether everything is finite.
+///
+/// # Errors
+///
+/// As the kernel's.
+pub fn update<A: Real, D: Dimension>(
+    (scalars, whose): (&[Scalars], Whose<'_>),
+    x: &mut ArrayRef<A, D>,
+    y: Option<&mut ArrayRef<A, D>>,
+    inputs: &[&ArrayRef<A, D>],
+    noise: Option<Fill<'_, A>>,
+) -> Result<bool, Error> {
+    let forms: Vec<Form> = scalars.iter().map(Scalars::form).collect();
+    let forms = match (whose, &*forms) {
+        (Whose::All, [one, ..]) => Forms::Same(one),
+        (Whose::All | Whose::Samples, many) => Forms::PerSample(many),
+        (Whose::Positions(axis, of), many) => Forms::Along(many, Places::new(x.shape(), axis, of)?),
+    };
+    let mut filler = noise.map(Filler);
+    let noise = filler.as_mut().map(|noise| noise as &mut dyn RowNoise<A>);
+    super::update(forms, x, y, inputs, noise)
 }

@@ -55,7 +55,7 @@ const PIECE: usize = 256;
 /// is found by a walk down the tree, from 22 normals, and placed within its cell, exactly where it
 /// is, by one more; memory is a few blocks. So a step costs up to 45 normals an element (measured:
 /// 47 times the time of [`KeyedNoise`] on 65536 `f32`, on one thread). Two knots of one run within
-/// one cell are refused, as are steps that leave the interval, lead upwards or go over a part of
+/// one cell are refused, and so are two as close on both sides of a border; as are steps that leave the interval, lead upwards or go over a part of
 /// the path twice: [`check`](NoiseSource::check), which a run asks before it starts. λ = −∞ (α = 0)
 /// and λ = +∞ (σ = 0) belong to the path.
 ///

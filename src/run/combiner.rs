@@ -170,6 +170,8 @@ pub(super) fn wanted(
     for sample in 0..query.entries() {
         wanted = wanted.max(guidance.wanted(&query.evaluation(sample, prediction))?);
     }
+    // Refused before the model computes what cannot be told.
+    crate::guidance::output_count(wanted)?;
     Ok(wanted)
 }
 

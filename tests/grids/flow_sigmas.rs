@@ -448,3 +448,26 @@ fn a_shift_in_f32_takes_its_difference_from_one_before_the_cast() {
     }
     assert!(telling > 0);
 }
+
+/// Those that take values off a list or move one of them too.
+#[test]
+fn every_operation_on_a_list_in_f32_gives_numbers_of_f32() -> Result<(), Error> {
+    let list = || -> Result<FlowSigmas, Error> { Ok(FlowSigmas::uniform(7)?.in_f32()) };
+    let all: [Result<FlowSigmas, Error>; 6] = [
+        list()?.shifted(3.1),
+        list()?.shifted_by_mu(0.7),
+        list()?.shifted_linearly(1.3),
+        list()?.stretched_to(0.1),
+        list()?.starting_below(1e-6),
+        list()?.without_last()?.shifted(3.1),
+    ];
+    for list in all {
+        let list = list?;
+        for &sigma in list.values() {
+            assert_eq!(f64::from(sigma as f32), sigma, "{list:?}");
+        }
+    }
+    let moved = list()?.starting_below(1e-6)?;
+    assert_eq!(moved.values()[0], f64::from(1.0f32 - 1e-6f32));
+    Ok(())
+}

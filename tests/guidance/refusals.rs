@@ -3,9 +3,9 @@
 use diffusion_sampler::{
     Error, Grid, KeyedNoise, NoiseLevel, Prediction, Sampler,
     guidance::{
-        ClassifierFree, Combination, Composed, Evaluation, Guidance, GuidanceWeight, Memory,
-        OnInterval, PerpendicularNegative, Perturbed, PlusPlus, Products, Projected, Rescaled,
-        Tangential, WeightedSum, ZeroStar,
+        ClassifierFree, ClassifierGuidance, Combination, Composed, Evaluation, Guidance,
+        GuidanceWeight, Memory, OnInterval, PerpendicularNegative, Perturbed, PlusPlus, Products,
+        Projected, Rescaled, Tangential, WeightedSum, ZeroStar,
     },
     schedule::VariancePreserving,
     solver::FirstOrder,
@@ -180,6 +180,13 @@ fn too_few_or_too_many_outputs_are_refused() {
         assert_eq!(run.state(), state());
         run.tell_guided(guidance, &told[..count]).unwrap();
     }
+    // More than a run can take are not asked for.
+    let six = WeightedSum::new(&[0.2; 6]).unwrap();
+    let weight = GuidanceWeight::constant(1.0).unwrap();
+    let seven = ClassifierGuidance::around(six, weight);
+    let mut asked = run(&sampler, Prediction::Noise);
+    let refused = asked.ask_guided(&seven).err();
+    assert_eq!(refused, Some(Error::OutputCount { found: 7, max: 6 }));
     let combination = Combination::affine(&[2.0, -1.0]).unwrap();
     let mut run = run(&sampler, Prediction::Noise);
     for (count, outputs) in [(0, 2), (2, 2), (4, 2), (1, 1), (1, 3)] {

@@ -1,6 +1,7 @@
 //! Times and λ that a schedule does not reach.
 
 use diffusion_sampler::Error;
+use diffusion_sampler::schedule::{Edm, NoiseSchedule, RectifiedFlow, Sublevels};
 
 use super::common::Outcome;
 use super::laws::all;
@@ -29,6 +30,50 @@ fn times_outside_the_schedule_are_refused_with_the_time() -> Outcome {
             }
         }
     }
+    Ok(())
+}
+
+#[test]
+fn knots_that_a_table_does_not_have_are_refused_with_the_knot() -> Outcome {
+    let mut tables: Vec<(String, Box<dyn NoiseSchedule>)> = vec![
+        (
+            "sub-levels of a flow".into(),
+            Box::new(Sublevels::of(RectifiedFlow::new(), 8)?),
+        ),
+        (
+            "sub-levels of EDM".into(),
+            Box::new(Sublevels::of(Edm::default(), 8)?),
+        ),
+    ];
+    for (name, schedule) in all()? {
+        tables.push((name.to_string(), schedule));
+    }
+    let mut asked_of = 0;
+    for (name, schedule) in tables {
+        let Some(table) = schedule.table_len() else {
+            continue;
+        };
+        asked_of += 1;
+        let last = table as f64;
+        for asked in [
+            -1.0,
+            -f64::MIN_POSITIVE,
+            last + 0.5,
+            1e300,
+            f64::INFINITY,
+            f64::NAN,
+        ] {
+            match schedule.knot_time(asked) {
+                Err(Error::TimeOutOfRange { time, last: end }) => {
+                    assert_eq!(time.to_bits(), asked.to_bits(), "{name}");
+                    assert_eq!(end, last, "{name}");
+                }
+                other => return Err(format!("{name}, knot {asked}: {other:?}").into()),
+            }
+            assert!(schedule.knot_level(asked).is_err(), "{name}, knot {asked}");
+        }
+    }
+    assert!(asked_of > 2);
     Ok(())
 }
 

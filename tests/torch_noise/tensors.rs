@@ -154,7 +154,16 @@ fn a_piece_without_elements_draws_nothing() {
     noise.fill(key, 0, &mut [] as &mut [f32]);
     let mut batch = [0.0f32; 40];
     noise.fill_batch(key, 2, &mut batch).unwrap();
-    assert_eq!(batch[..], randn::<f32>(&mut TorchCpu::new(3), 40));
+    let mut generator = TorchCpu::new(3);
+    assert_eq!(batch[..], randn::<f32>(&mut generator, 40));
+    // Behind a row's end, and behind the tensor's: not the beginning of another.
+    for (row, first) in [(0, 20), (1, 20), (1, 7)] {
+        let key = NoiseKey::new(row, 0, Stream::User(0));
+        noise.fill(key, first, &mut [] as &mut [f32]);
+    }
+    let next = NoiseKey::new(0, 1, Stream::User(0));
+    noise.fill_batch(next, 2, &mut batch).unwrap();
+    assert_eq!(batch[..], randn::<f32>(&mut generator, 40));
 }
 
 /// Where 16 does not divide the length, all but the last 16 elements are those of the longer tensor

@@ -1,0 +1,4 @@
+//! `fuzz::noise` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::noise(bytes));
