@@ -30,6 +30,9 @@ use ndarray::{Array1, Array3, ArrayRef, Ix3};
 /// In L1, where nothing else than instructions is worth counting.
 const ELEMENTS: usize = 1 << 14;
 
+/// The most inputs of an update.
+const MOST: usize = 16;
+
 /// Enough for the work around a round to be below a hundredth.
 const ROUNDS: usize = 4;
 
@@ -113,14 +116,17 @@ fn update<A: Real, O: ModelElement<A>>(
     extras: Extras,
     (outputs, history): (usize, usize),
 ) {
-    let (mut x, mut y) = (vec![A::cast(0.5); ELEMENTS], vec![A::cast(0.25); ELEMENTS]);
-    let output = vec![O::narrowed(A::cast(0.25)); ELEMENTS];
-    let slot = vec![A::cast(0.25); ELEMENTS];
-    let (outputs, history) = (vec![&output[..]; outputs], vec![&slot[..]; history]);
+    let (mut x, mut y) = ([A::cast(0.5); ELEMENTS], [A::cast(0.25); ELEMENTS]);
+    let output = [O::narrowed(A::cast(0.25)); ELEMENTS];
+    let slot = [A::cast(0.25); ELEMENTS];
+    let (outputs, history) = (
+        &[&output[..]; MOST][..outputs],
+        &[&slot[..]; MOST][..history],
+    );
     let name = format!("update of {name}{}", words(extras));
     cases.case(name, ELEMENTS, |_| {
         let (x, y) = (black_box(&mut x[..]), black_box(&mut y[..]));
-        black_box(update_of_slices::<A, O>(extras, x, y, &outputs, &history));
+        black_box(update_of_slices::<A, O>(extras, x, y, outputs, history));
     });
 }
 
@@ -128,7 +134,7 @@ fn update<A: Real, O: ModelElement<A>>(
 fn updates<A: Real>(cases: &mut Cases, element: &str) {
     for extras in every_extras() {
         let most = if extras.clips { 3 } else { 7 };
-        for inputs in (1..=most).chain([16]) {
+        for inputs in (1..=most).chain([MOST]) {
             update::<A, A>(cases, &format!("{inputs} {element}"), extras, (inputs, 0));
         }
     }
@@ -160,12 +166,12 @@ fn halves<O: ModelElement<f32>>(cases: &mut Cases, element: &str) -> Outcome {
 }
 
 fn reductions<A: Real>(cases: &mut Cases, element: &str) {
-    let array = vec![A::cast(0.25); ELEMENTS];
+    let array = [A::cast(0.25); ELEMENTS];
     for count in 2..=8 {
-        let arrays = vec![&array[..]; count];
+        let arrays = &[&array[..]; MOST][..count];
         let name = format!("inner products of {count} {element}");
         cases.case(name, ELEMENTS, |_| {
-            black_box(gram_of_slices(4, black_box(&arrays)));
+            black_box(gram_of_slices(4, black_box(arrays)));
         });
     }
 }
@@ -205,14 +211,14 @@ fn small(cases: &mut Cases) {
     let mut x = Array1::<f32>::from_elem(2, 0.5);
     let output = Array1::<f32>::from_elem(2, 0.25);
     for inputs in [1, 2] {
-        let terms = vec![(0.25, &*output); inputs];
+        let terms = &[(0.25, &*output); 2][..inputs];
         cases.case(
             format!("a call for 2 elements of {inputs} f32"),
             CALLS,
             |_| {
                 for _ in 0..CALLS {
                     // Shapes agree and coefficients are finite: there is no error to report.
-                    let _ = linear_combination(black_box(&mut x), 0.5, black_box(&terms));
+                    let _ = linear_combination(black_box(&mut x), 0.5, black_box(terms));
                 }
             },
         );

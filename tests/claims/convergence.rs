@@ -49,11 +49,7 @@ fn mean_defect() -> Result<Claim, Box<dyn Error>> {
             // LCM misses the mean by its boundary scalings, by design.
             for entry in catalogue().iter().filter(|entry| entry.name != "LCM") {
                 let plan = entry.solver.plan(&path)?;
-                worst = plan
-                    .mean_defect()
-                    .unwrap()
-                    .into_iter()
-                    .fold(worst, f64::max);
+                worst = plan.mean_defect()?.into_iter().fold(worst, f64::max);
             }
         }
     }

@@ -36,8 +36,8 @@ const SEED: u64 = 17;
 /// The claims of this topic.
 pub(crate) fn claims() -> Result<Vec<Claim>, Box<dyn Error>> {
     let mixture = mixture()?;
-    let model = Batched::new(&mixture);
-    let (mean, covariance) = mixture.moments().unwrap();
+    let model = Batched::new(&mixture)?;
+    let (mean, covariance) = mixture.moments()?;
     // distances[k][e], for K and η.
     let mut distances = [[0.0; ETAS.len()]; STEPS.len()];
     for (row, &steps) in distances.iter_mut().zip(&STEPS) {
@@ -85,12 +85,9 @@ struct Batched {
 }
 
 impl Batched {
-    fn new(mixture: &GaussianMixture) -> Self {
-        let axes: Vec<_> = mixture
-            .components()
-            .iter()
-            .map(|one| one.axes().unwrap())
-            .collect();
+    fn new(mixture: &GaussianMixture) -> Result<Self, Box<dyn Error>> {
+        let axes = mixture.components().iter().map(|one| one.axes());
+        let axes: Vec<_> = axes.collect::<Result<_, _>>()?;
         let views: Vec<_> = axes.iter().map(|axes| axes.view()).collect();
         let narrow = |values: &[f64]| -> Vec<f32> { values.iter().map(|v| *v as f32).collect() };
         let (mut means, mut variances) = (Vec::new(), Vec::new());
@@ -100,12 +97,12 @@ impl Batched {
             variances.extend(narrow(component.variances()));
         }
         let side_by_side = ndarray::concatenate(Axis(1), &views).unwrap_or_default();
-        Self {
+        Ok(Self {
             axes: side_by_side.mapv(|value| value as f32),
             means,
             variances,
             log_weights: mixture.weights().iter().map(|w| w.ln() as f32).collect(),
-        }
+        })
     }
 
     /// D of every row of `x`. `ys`, [B, Kd], is scratch.

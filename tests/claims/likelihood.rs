@@ -62,7 +62,7 @@ fn enumerated() -> Outcome<Vec<Claim>> {
         let variance = [POSTERIOR, EdgeVariance::Optimal][case % 2];
         let decoder = Decoder::GaussianOptimal;
         let costs = EdgeCosts::new(&grid, kappa, variance, &errors, decoder)?;
-        let strides = costs.cheapest().unwrap();
+        let strides = costs.cheapest()?;
         for steps in 1..=7 {
             let found = strides.bound(steps)?;
             search = search.max((found.nats() - least_of_all(&costs, 7, steps)?).abs());
@@ -139,7 +139,7 @@ fn measured() -> Outcome<Vec<Claim>> {
     let exact = DataErrors::of_gaussian(&data, &grid)?;
     let points = data.sample(2000, &mut SmallRng::seed_from_u64(1))?;
     let mut model = (&data).denoiser(Prediction::Velocity);
-    let found = Measurement::at(&grid).unwrap().of(&points, &mut model)?;
+    let found = Measurement::at(&grid)?.of(&points, &mut model)?;
     let errors = found.errors();
     let (mut worst, mut identity) = (0.0f64, 0.0f64);
     let moments = exact.noise_moments().ok_or("no moments")?;
@@ -171,7 +171,7 @@ fn entropy() -> Outcome<Vec<Claim>> {
     let images = Array2::from_shape_fn((8, 3), |(i, j)| ((i * (2 * j + 3) + 5 * j) % 17) as f64);
     let images = images.mapv(|grey| grey / 8.0 - 1.0);
     let grid = Grid::trailing(&table()?, 250)?;
-    let measurement = Measurement::at(&grid).unwrap().with_draws(50)?;
+    let measurement = Measurement::at(&grid)?.with_draws(50)?;
     let measurement = measurement.with_pixels(17, &[0.01, 0.02, 0.03, 0.05, 0.1])?;
     let mut model = Empirical::new(&images)?.denoiser(Prediction::Data);
     let measured = measurement.of(&images, &mut model)?;

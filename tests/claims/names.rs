@@ -77,11 +77,7 @@ fn mean_defect() -> Result<Vec<Claim>, Box<dyn StdError>> {
             let path = Path::new(&*schedule, &grid)?;
             for entry in entries().filter(|entry| !MISSES_MEAN.contains(&entry.name)) {
                 let plan = entry.solver()?.plan(&path)?;
-                worst = plan
-                    .mean_defect()
-                    .unwrap()
-                    .into_iter()
-                    .fold(worst, f64::max);
+                worst = plan.mean_defect()?.into_iter().fold(worst, f64::max);
             }
         }
         claims.push(Claim::new(

@@ -133,7 +133,7 @@ fn guard() -> Result<Claim, Box<dyn Error>> {
 fn warm_start() -> Result<Claim, Box<dyn Error>> {
     let root = Array2::from_shape_fn((6, 6), |(i, j)| (1.0 + (3 * i + 5 * j) as f64).sin());
     let data = Gaussian::new(&[1.0, -2.0, 0.5, 0.0, 3.0, 1.0], &root.dot(&root.t()))?;
-    let (mean, covariance) = data.moments().unwrap();
+    let (mean, covariance) = data.moments()?;
     let warm = WarmStart::of_gaussian(&data, 6)?;
     // Pure noise is N(0, I): the map's columns are the images of the unit vectors.
     let middle = NoiseLevel::new(0.5, 0.4, 0.9)?;

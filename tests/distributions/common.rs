@@ -22,12 +22,16 @@ pub(crate) fn gaussians() -> Result<Vec<Gaussian>, Error> {
 
 /// The largest difference of means and covariances, relative to the larger of their size and one.
 pub(crate) fn difference(a: &Gaussian, b: &Gaussian) -> f64 {
-    let (m, c) = a.moments().unwrap();
+    let Ok((m, c)) = a.moments() else {
+        return f64::INFINITY;
+    };
     difference_of(b, &m, &c)
 }
 
 pub(crate) fn difference_of(found: &Gaussian, mean: &[f64], covariance: &Array2<f64>) -> f64 {
-    let (m, c) = found.moments().unwrap();
+    let Ok((m, c)) = found.moments() else {
+        return f64::INFINITY;
+    };
     let size = covariance.iter().fold(1.0, |s: f64, v| s.max(v.abs()));
     let means = m.iter().zip(mean).map(|(a, b)| (a - b).abs() / size.sqrt());
     let covariances = c.iter().zip(covariance).map(|(a, b)| (a - b).abs() / size);

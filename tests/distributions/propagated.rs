@@ -18,7 +18,7 @@ fn rotated(gaussian: &Gaussian) -> Result<Gaussian, Error> {
     let ((c, s), (e, f)) = ((0.7f64.cos(), 0.7f64.sin()), (1.1f64.cos(), 1.1f64.sin()));
     let first = ndarray::array![[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]];
     let turn = first.dot(&ndarray::array![[1.0, 0.0, 0.0], [0.0, e, -f], [0.0, f, e]]);
-    let (mean, covariance) = gaussian.moments().unwrap();
+    let (mean, covariance) = gaussian.moments()?;
     let mean = turn.dot(&ndarray::Array1::from(mean)).to_vec();
     let turned: Array2<f64> = turn.dot(&covariance).dot(&turn.t());
     let symmetric = (&turned + &turned.t()) * 0.5;

@@ -115,7 +115,7 @@ fn pixels(grid: &Grid, deviations: &[f64], columns: usize) -> Result<Measured, B
     let mut model = from_fn::<f64, Ix2>(Prediction::Data, |x, _, out| {
         out.assign(&x.mapv(|x| 0.5 * x));
     });
-    let measurement = Measurement::at(grid).unwrap().with_pixels(5, deviations)?;
+    let measurement = Measurement::at(grid)?.with_pixels(5, deviations)?;
     Ok(measurement.of(&data, &mut model)?)
 }
 

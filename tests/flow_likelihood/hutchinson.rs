@@ -14,14 +14,17 @@ const FOUR: f64 = 4.0;
 
 /// ∫ of the divergence's matrix for Gaussian data is U diag(a) Uᵀ with a_k from one direction
 /// alone: ½ ln of the ratio of s = α̂²v + σ̂² at the ends, up to what all directions share.
-fn matrix(data: &Gaussian, ends: [diffusion_sampler::NoiseLevel; 2]) -> Array2<f64> {
-    let axes = data.axes().unwrap();
+fn matrix(
+    data: &Gaussian,
+    ends: [diffusion_sampler::NoiseLevel; 2],
+) -> Result<Array2<f64>, diffusion_sampler::Error> {
+    let axes = data.axes()?;
     let a = data.variances().iter().map(|&v| {
         let [noisy, clean] = ends.map(|level| level.marginal_variance(v));
         0.5 * (clean / noisy).ln()
     });
     let diagonal = Array2::from_diag(&a.collect::<ndarray::Array1<f64>>());
-    axes.dot(&diagonal).dot(&axes.t())
+    Ok(axes.dot(&diagonal).dot(&axes.t()))
 }
 
 #[test]
@@ -34,7 +37,7 @@ fn estimates_are_unbiased_and_their_standard_errors_right() -> Outcome {
         (0.37 * row as f64 + i as f64).sin() * 2.0
     });
     let exact = flow.exact(&data, &x)?;
-    let a = matrix(&data, [grid.start(), grid.end()]);
+    let a = matrix(&data, [grid.start(), grid.end()])?;
     let off: f64 = a
         .indexed_iter()
         .filter(|((i, j), _)| i != j)

@@ -30,7 +30,7 @@ pub(crate) fn add(lines: &mut Lines) {
                         hash.number(costs.edge(from, to).unwrap());
                     }
                 }
-                let strides = costs.cheapest();
+                let strides = costs.cheapest().unwrap();
                 for steps in [2, 5, 9] {
                     let path = strides.path(steps).unwrap();
                     path.iter().for_each(|&level| hash.count(level));
@@ -44,6 +44,7 @@ pub(crate) fn add(lines: &mut Lines) {
         let grid = Grid::trailing(&table, 6).unwrap();
         let x = state::<f32, _>(Dim((9, 5)));
         let measured = Measurement::at(&grid)
+            .unwrap()
             .with_seed(3)
             .with_draws(2)
             .unwrap()

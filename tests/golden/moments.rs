@@ -19,7 +19,7 @@ use crate::runs::sampler;
 fn gaussian(hash: &mut Hash, gaussian: &Gaussian) {
     hash.numbers(gaussian.mean());
     hash.numbers(gaussian.variances());
-    hash.numbers(&gaussian.axes());
+    hash.numbers(&gaussian.axes().unwrap());
 }
 
 pub(crate) fn add(lines: &mut Lines) {

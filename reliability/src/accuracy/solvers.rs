@@ -165,7 +165,7 @@ fn documented(debug: &str) -> Vec<Refusal> {
     // The policies that refuse an η: all but DDIM, DDPM, τ, a capped η and fresh noise.
     let policies = ["Eta(", "FlowEta(", "Ancestral(", "Gamma(", "eta: 1.2"];
     let policy = |name: &&str| debug.contains(*name) && !debug.contains("CappedEta(");
-    if policies.iter().any(|name| policy(&name)) {
+    if policies.iter().any(policy) {
         list.push(Eta);
     }
     list

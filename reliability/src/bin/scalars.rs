@@ -1464,7 +1464,7 @@ impl Probe {
         for solver in [DpmSolverPlusPlus::multistep(2).and_then(|s| s.with_tau(q))] {
             let plan = solver.and_then(|s| s.plan(&Path::without_schedule(&grid)));
             if let Some(plan) = self.made("DpmSolverPlusPlus::plan", plan) {
-                for defect in plan.mean_defect() {
+                for defect in plan.mean_defect().into_iter().flatten() {
                     self.number("Plan::mean_defect", defect, false, &arguments);
                     self.close("the mean of a plan", defect, 1e-13, &arguments);
                 }
