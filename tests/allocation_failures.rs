@@ -592,7 +592,11 @@ fn moments_stability_modes_and_tuning() {
         let warm = WarmStart::of_sample(&points, 5)?;
         warm.directions()?;
         WarmStart::of_gaussian(&data, 5)?;
-        warm.draw::<f64, _, _>((300, D), &schedule_level(500.0), &mut KeyedNoise::new(1))?;
+        warm.draw::<f64, _, _>(
+            (300, D),
+            &own(|| schedule_level(500.0)),
+            &mut KeyedNoise::new(1),
+        )?;
         Spectrum::images().gaussian(2000)?;
         Ok(())
     });

@@ -143,14 +143,13 @@ fn schedules_take_what_makes_noise_grow_and_nothing_else() -> Outcome {
         }
         let beta = a > 0.0 && a < 1.0;
         match TableSchedule::from_betas(&[0.1, a, 0.1]) {
-            // A beta below half an ulp of ln 0.9, so that ᾱ does not fall in f64, is refused as
-            // well.
+            // A beta of less than an ulp of λ, so that λ does not fall in f64, is refused as well.
             Ok(table) => {
-                assert!(beta && a > 7e-18, "{a}");
+                assert!(beta && a > 2e-17, "{a}");
                 is_usable(&table)?;
             }
             Err(error) => {
-                assert!(!beta || a < 7e-18, "{a}: {error}");
+                assert!(!beta || a < 5e-17, "{a}: {error}");
                 assert!(matches!(
                     error,
                     Error::InvalidEntry {
@@ -164,7 +163,7 @@ fn schedules_take_what_makes_noise_grow_and_nothing_else() -> Outcome {
         }
         judged(
             TableSchedule::from_betas(&[0.1, a]),
-            beta && a > 7e-18 || a == 1.0,
+            beta && a > 2e-17 || a == 1.0,
             a,
         );
         judged(

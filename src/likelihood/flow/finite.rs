@@ -124,7 +124,7 @@ impl<A: Real, D: Dimension, M: Denoiser<A, D>> JacobianProduct<A, D> for FiniteD
         let copies = (
             memory::repeated(0.0, samples),
             x.copy(),
-            memory::zeros::<A, D>(x.raw_dim()),
+            memory::zeros::<A, D>(product.raw_dim()),
         );
         // Where they cannot be had there is no answer.
         let (Ok(mut steps), Ok(mut shifted), Ok(mut up)) = copies else {

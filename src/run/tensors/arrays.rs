@@ -13,7 +13,7 @@ use crate::error::{Error, RunError, require_length, require_shape};
 use crate::fold::{self, Estimate};
 use crate::guidance::Products;
 use crate::kernel::{self, Form, Gram};
-use crate::memory::Listed;
+use crate::memory::{self, Listed};
 use crate::noise::{Interval, NoiseSource, RowNoise, StepNoise, Stream};
 use crate::plan::Update;
 use crate::prediction::Prediction;
@@ -177,8 +177,9 @@ impl<T: Clone> Arrays<T> {
         let mut estimates = Vec::new();
         for sample in 0..combiner.entries() {
             let combination = combiner.combination(sample, products.get(sample))?;
-            estimates.push(combiner.estimate(sample, &combination, None)?);
-            combinations.push(combination);
+            let estimate = combiner.estimate(sample, &combination, None)?;
+            memory::push(&mut estimates, estimate)?;
+            memory::push(&mut combinations, combination)?;
         }
         if let Some(clip) = combiner.dynamic {
             let magnitudes = self.magnitudes(ops, &estimates, outputs)?;
