@@ -1,8 +1,9 @@
 //! The mutants of a file, and the places at which their switches stand.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
+use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
@@ -71,6 +72,8 @@ pub enum Form {
     Head { opaque: bool },
     /// A guard of an arm that has none.
     Arm,
+    /// Another text, whichever mutant is active: a constant that became a function, or its use.
+    Text(String),
 }
 
 /// A place in a file where one of several mutants can be switched on.
@@ -95,12 +98,13 @@ pub struct Found {
     pub modules: Vec<Vec<String>>,
 }
 
-/// Reads a file.
-pub fn find(file: &str, source: &str) -> Result<Found, String> {
+/// Reads a file; `functions` are the names of constants that become functions in the copy.
+pub fn find(file: &str, source: &str, functions: &BTreeSet<String>) -> Result<Found, String> {
     let syntax = syn::parse_file(source).map_err(|error| format!("{file}: {error}"))?;
     let mut visitor = Visitor {
         file,
         source,
+        converted: functions,
         found: Found::default(),
         space: Vec::new(),
         modules: Vec::new(),
@@ -116,6 +120,7 @@ pub fn find(file: &str, source: &str) -> Result<Found, String> {
 struct Visitor<'s> {
     file: &'s str,
     source: &'s str,
+    converted: &'s BTreeSet<String>,
     found: Found,
     space: Vec<String>,
     modules: Vec<String>,
@@ -413,6 +418,22 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
     }
 
     fn visit_item_const(&mut self, item: &'ast syn::ItemConst) {
+        if self.converted.contains(&item.ident.to_string()) {
+            let constant = std::mem::take(&mut self.constant);
+            let tree = self.tree.take();
+            for (range, text) in [
+                (bytes(&item.const_token), "fn"),
+                (bytes(&item.colon_token), "() ->"),
+                (bytes(&item.eq_token), "{"),
+            ] {
+                self.site(range, Form::Text(text.into()), Vec::new());
+            }
+            visit::visit_item_const(self, item);
+            self.site(bytes(&item.semi_token), Form::Text("}".into()), Vec::new());
+            self.tree = tree;
+            self.constant = constant;
+            return;
+        }
         self.in_constant(|v| visit::visit_item_const(v, item));
     }
 
@@ -442,6 +463,15 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
 
     fn visit_pat(&mut self, item: &'ast Pat) {
         self.in_constant(|v| visit::visit_pat(v, item));
+    }
+
+    fn visit_expr_path(&mut self, item: &'ast syn::ExprPath) {
+        if let Some(last) = item.path.segments.last().map(|last| &last.ident)
+            && self.converted.contains(&last.to_string())
+        {
+            self.site(last.span().byte_range(), Form::Text(format!("{last}()")), Vec::new());
+        }
+        visit::visit_expr_path(self, item);
     }
 
     fn visit_expr_const(&mut self, item: &'ast syn::ExprConst) {
@@ -598,5 +628,118 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
         let opened = self.open(bytes(item), mutants);
         visit::visit_expr_struct(self, item);
         self.close(opened);
+    }
+}
+
+/// The names of constants that can become functions: private ones of a plain type whose every use
+/// in the crate is in an expression that is evaluated when it is reached.
+pub fn convertible(sources: &[(String, String)]) -> Result<BTreeSet<String>, String> {
+    let mut uses = Uses::default();
+    for (file, source) in sources {
+        let syntax = syn::parse_file(source).map_err(|error| format!("{file}: {error}"))?;
+        uses.visit_file(&syntax);
+        let tokens = source.parse().map_err(|error| format!("{file}: {error}"))?;
+        count_words(tokens, &mut uses.words);
+    }
+    let Uses { words, plain, good, .. } = uses;
+    Ok(plain
+        .into_iter()
+        .filter(|name| words.get(name) == good.get(name))
+        .collect())
+}
+
+#[derive(Default)]
+struct Uses {
+    constant: usize,
+    /// How often every word is written.
+    words: BTreeMap<String, usize>,
+    /// Constants whose definition can be rewritten.
+    plain: BTreeSet<String>,
+    /// Definitions, imports and uses that can be.
+    good: BTreeMap<String, usize>,
+}
+
+fn count_words(tokens: TokenStream, words: &mut BTreeMap<String, usize>) {
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) => count_words(group.stream(), words),
+            TokenTree::Ident(word) => *words.entry(word.to_string()).or_insert(0) += 1,
+            _ => {}
+        }
+    }
+}
+
+impl Uses {
+    fn good(&mut self, name: String) {
+        *self.good.entry(name).or_insert(0) += 1;
+    }
+
+    fn in_constant(&mut self, constant: usize, inside: impl FnOnce(&mut Self)) {
+        let outer = std::mem::replace(&mut self.constant, constant);
+        inside(self);
+        self.constant = outer;
+    }
+}
+
+impl<'ast> Visit<'ast> for Uses {
+    fn visit_item_const(&mut self, item: &'ast syn::ItemConst) {
+        let is_plain = matches!(&*item.ty, syn::Type::Path(path) if path.path.get_ident().is_some());
+        let is_public = matches!(item.vis, syn::Visibility::Public(_));
+        if is_plain && !is_public && item.ident != "_" {
+            self.plain.insert(item.ident.to_string());
+            self.good(item.ident.to_string());
+        }
+        self.in_constant(1, |v| visit::visit_item_const(v, item));
+    }
+    fn visit_impl_item_const(&mut self, item: &'ast syn::ImplItemConst) {
+        self.in_constant(1, |v| visit::visit_impl_item_const(v, item));
+    }
+    fn visit_trait_item_const(&mut self, item: &'ast syn::TraitItemConst) {
+        self.in_constant(1, |v| visit::visit_trait_item_const(v, item));
+    }
+    fn visit_item_static(&mut self, item: &'ast syn::ItemStatic) {
+        self.in_constant(1, |v| visit::visit_item_static(v, item));
+    }
+    fn visit_variant(&mut self, item: &'ast syn::Variant) {
+        self.in_constant(1, |v| visit::visit_variant(v, item));
+    }
+    fn visit_type(&mut self, item: &'ast syn::Type) {
+        self.in_constant(1, |v| visit::visit_type(v, item));
+    }
+    fn visit_generic_argument(&mut self, item: &'ast syn::GenericArgument) {
+        self.in_constant(1, |v| visit::visit_generic_argument(v, item));
+    }
+    fn visit_pat(&mut self, item: &'ast Pat) {
+        self.in_constant(1, |v| visit::visit_pat(v, item));
+    }
+    fn visit_expr_const(&mut self, item: &'ast syn::ExprConst) {
+        self.in_constant(1, |v| visit::visit_expr_const(v, item));
+    }
+    fn visit_expr_repeat(&mut self, item: &'ast syn::ExprRepeat) {
+        self.visit_expr(&item.expr);
+        self.in_constant(1, |v| v.visit_expr(&item.len));
+    }
+    fn visit_expr_closure(&mut self, item: &'ast syn::ExprClosure) {
+        self.in_constant(0, |v| visit::visit_expr_closure(v, item));
+    }
+    fn visit_signature(&mut self, item: &'ast Signature) {
+        self.in_constant(1, |v| visit::visit_signature(v, item));
+    }
+    fn visit_item_fn(&mut self, item: &'ast ItemFn) {
+        let constant = usize::from(item.sig.constness.is_some());
+        self.in_constant(constant, |v| visit::visit_item_fn(v, item));
+    }
+    fn visit_impl_item_fn(&mut self, item: &'ast ImplItemFn) {
+        let constant = usize::from(item.sig.constness.is_some());
+        self.in_constant(constant, |v| visit::visit_impl_item_fn(v, item));
+    }
+    fn visit_use_name(&mut self, item: &'ast syn::UseName) {
+        self.good(item.ident.to_string());
+    }
+    fn visit_expr_path(&mut self, item: &'ast syn::ExprPath) {
+        if let (0, Some(last)) = (self.constant, item.path.segments.last()) {
+            self.good(last.ident.to_string());
+        }
+        visit::visit_expr_path(self, item);
     }
 }

@@ -97,15 +97,34 @@ impl Writer<'_> {
         self.put(&self.source[at..bytes.end]);
     }
 
-    /// The source of a range with one change.
-    fn changed(&self, range: &Range<usize>, mutant: usize) -> String {
+    /// The source of a range with one change, and with the texts of constants that became functions.
+    fn changed(&self, range: &Range<usize>, mutant: usize, inside: &Range<usize>) -> String {
         let mutant = &self.found.mutants[mutant];
-        let before = &self.source[range.start..mutant.span.start];
-        let after = &self.source[mutant.span.end..range.end];
-        format!("{before}{}{after}", mutant.replacement)
+        let mut edits: Vec<(Range<usize>, &str)> = self.sites[inside.clone()]
+            .iter()
+            .filter_map(|site| match &site.form {
+                Form::Text(text) => Some((site.range.clone(), text.as_str())),
+                _ => None,
+            })
+            .filter(|(at, _)| at.end <= mutant.span.start || at.start >= mutant.span.end)
+            .collect();
+        edits.push((mutant.span.clone(), &mutant.replacement));
+        edits.sort_by_key(|(at, _)| at.start);
+        let mut text = String::new();
+        let mut from = range.start;
+        for (at, new) in edits {
+            text.push_str(&self.source[from..at.start]);
+            text.push_str(new);
+            from = at.end;
+        }
+        text + &self.source[from..range.end]
     }
 
     fn site(&mut self, site: &Site, inside: Range<usize>) {
+        if let Form::Text(text) = &site.form {
+            self.put(text);
+            return;
+        }
         let live: Vec<usize> = site
             .mutants
             .iter()
@@ -126,7 +145,7 @@ impl Writer<'_> {
         match &site.form {
             Form::Copies => {
                 self.put(&format!("(match {on} {{ 0 => ("));
-                self.range(site.range.clone(), inside);
+                self.range(site.range.clone(), inside.clone());
                 for mutant in &live {
                     let label = if mutant == last {
                         "_".to_owned()
@@ -134,7 +153,7 @@ impl Writer<'_> {
                         (self.ids[*mutant] - base + 1).to_string()
                     };
                     self.put(&format!("), {label} => ("));
-                    let copy = self.changed(&site.range, *mutant);
+                    let copy = self.changed(&site.range, *mutant, &inside);
                     let from = self.at();
                     self.put(&copy);
                     self.placed(from, *mutant);
@@ -169,6 +188,7 @@ impl Writer<'_> {
                     self.put(&")".repeat(live.len()));
                 }
             }
+            Form::Text(_) => {}
             Form::Arm => {
                 for mutant in &live {
                     debug_assert_eq!(self.found.mutants[*mutant].genre, Genre::MatchArm);

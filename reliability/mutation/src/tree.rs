@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::glob;
-use crate::mutants::{self, Found, Mutant};
+use crate::mutants::{self, Form, Found, Mutant};
 use crate::rewrite::{self, Rewritten};
 
 /// All mutants of the chosen files, with their numbers.
@@ -33,26 +33,28 @@ impl Mutants {
     /// files that one of the patterns matches.
     pub fn read(root: &Path, patterns: &[String]) -> Result<Self, String> {
         let mut queue = vec![("src/lib.rs".to_owned(), "src".to_owned())];
-        let mut files = Vec::new();
+        let mut sources = Vec::new();
         while let Some((path, below)) = queue.pop() {
-            let source =
-                fs::read_to_string(root.join(&path)).map_err(|e| format!("{path}: {e}"))?;
-            let found = mutants::find(&path, &source)?;
-            for module in &found.modules {
+            let source = fs::read_to_string(root.join(&path)).map_err(|e| format!("{path}: {e}"))?;
+            for module in mutants::find(&path, &source, &BTreeSet::new())?.modules {
                 let stem = format!("{below}/{}", module.join("/"));
                 let candidates = [format!("{stem}.rs"), format!("{stem}/mod.rs")];
                 if let Some(file) = candidates.into_iter().find(|c| root.join(c).is_file()) {
                     queue.push((file, stem));
                 }
             }
-            if patterns.is_empty() || patterns.iter().any(|p| glob::matches(p, &path)) {
-                files.push(File {
-                    path,
-                    source,
-                    found,
-                    ids: Vec::new(),
-                });
+            sources.push((path, source));
+        }
+        let functions = mutants::convertible(&sources)?;
+        let mut files = Vec::new();
+        for (path, source) in sources {
+            let mut found = mutants::find(&path, &source, &functions)?;
+            // The texts of constants that became functions are needed in all files.
+            if !patterns.is_empty() && !patterns.iter().any(|p| glob::matches(p, &path)) {
+                found.mutants.clear();
+                found.sites.retain(|site| matches!(site.form, Form::Text(_)));
             }
+            files.push(File { path, source, found, ids: Vec::new() });
         }
         files.sort_by(|a, b| a.path.cmp(&b.path));
         let mut all = Vec::new();
