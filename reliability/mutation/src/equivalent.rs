@@ -64,7 +64,7 @@ mod tests {
 
     fn claimed(claim: &str) -> Result<Vec<String>, String> {
         let source = SOURCE.replace("CLAIM", claim);
-        let all = mutants::find("a.rs", &source, &BTreeSet::new())?.mutants;
+        let all = mutants::find("a.rs", &source, &mutants::Convertible::default())?.mutants;
         let ids = find("a.rs", &source, &all)?;
         Ok(ids
             .iter()

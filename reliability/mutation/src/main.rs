@@ -33,6 +33,7 @@ struct Options {
     out: PathBuf,
     optimisation: String,
     jobs: usize,
+    nice: u8,
     budget: f64,
     seconds: Option<f64>,
     seed: u64,
@@ -53,6 +54,7 @@ impl Options {
             out: "target/mutation".into(),
             optimisation: "1".into(),
             jobs: 2,
+            nice: 19,
             budget: 40.0,
             seconds: None,
             seed: day,
@@ -78,6 +80,7 @@ impl Options {
                 "--out" => options.out = value()?.into(),
                 "--opt" => options.optimisation = value()?,
                 "--jobs" => options.jobs = number(value()?)?,
+                "--nice" => options.nice = number(value()?)?,
                 "--budget" => options.budget = number(value()?)?,
                 "--seconds" => options.seconds = Some(number(value()?)?),
                 "--seed" => options.seed = number(value()?)?,
@@ -232,6 +235,7 @@ fn work(options: &Options) -> Result<bool, String> {
             programs.len(),
             start.elapsed().as_secs_f64()
         );
+        process::limit(options.nice)?;
         let suite = campaign::record(&out, programs, &mutants.all, options.jobs)?;
         for test in &suite.broken {
             println!("fails without a mutant, left out: {test}");

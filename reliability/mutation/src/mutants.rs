@@ -99,12 +99,12 @@ pub struct Found {
 }
 
 /// Reads a file; `functions` are the names of constants that become functions in the copy.
-pub fn find(file: &str, source: &str, functions: &BTreeSet<String>) -> Result<Found, String> {
+pub fn find(file: &str, source: &str, functions: &Convertible) -> Result<Found, String> {
     let syntax = syn::parse_file(source).map_err(|error| format!("{file}: {error}"))?;
     let mut visitor = Visitor {
         file,
         source,
-        converted: functions,
+        converted: &functions.names,
         found: Found::default(),
         space: Vec::new(),
         modules: Vec::new(),
@@ -114,7 +114,16 @@ pub fn find(file: &str, source: &str, functions: &BTreeSet<String>) -> Result<Fo
         seen: HashMap::new(),
     };
     visitor.visit_file(&syntax);
-    Ok(visitor.found)
+    let mut found = visitor.found;
+    for (range, name) in functions.uses.get(file).into_iter().flatten() {
+        let form = Form::Text(format!("{name}()"));
+        found.sites.push(Site {
+            range: range.clone(),
+            form,
+            mutants: Vec::new(),
+        });
+    }
+    Ok(found)
 }
 
 struct Visitor<'s> {
@@ -465,15 +474,6 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
         self.in_constant(|v| visit::visit_pat(v, item));
     }
 
-    fn visit_expr_path(&mut self, item: &'ast syn::ExprPath) {
-        if let Some(last) = item.path.segments.last().map(|last| &last.ident)
-            && self.converted.contains(&last.to_string())
-        {
-            self.site(last.span().byte_range(), Form::Text(format!("{last}()")), Vec::new());
-        }
-        visit::visit_expr_path(self, item);
-    }
-
     fn visit_expr_const(&mut self, item: &'ast syn::ExprConst) {
         self.in_constant(|v| visit::visit_expr_const(v, item));
     }
@@ -631,32 +631,54 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
     }
 }
 
-/// The names of constants that can become functions: private ones of a plain type whose every use
-/// in the crate is in an expression that is evaluated when it is reached.
-pub fn convertible(sources: &[(String, String)]) -> Result<BTreeSet<String>, String> {
+/// Constants that become functions in the copy, so that their mutants can be switched.
+#[derive(Debug, Default)]
+pub struct Convertible {
+    /// Their names.
+    names: BTreeSet<String>,
+    /// By file, where they are used.
+    uses: BTreeMap<String, Vec<(Range<usize>, String)>>,
+}
+
+/// The constants that can become functions: private ones of a plain type whose every use in the
+/// crate is in an expression that is evaluated when it is reached.
+pub fn convertible(sources: &[(String, String)]) -> Result<Convertible, String> {
     let mut uses = Uses::default();
     for (file, source) in sources {
         let syntax = syn::parse_file(source).map_err(|error| format!("{file}: {error}"))?;
+        uses.file.clone_from(file);
         uses.visit_file(&syntax);
         let tokens = source.parse().map_err(|error| format!("{file}: {error}"))?;
         count_words(tokens, &mut uses.words);
     }
-    let Uses { words, plain, good, .. } = uses;
-    Ok(plain
+    let Uses {
+        words,
+        with_operators,
+        good,
+        mut found,
+        ..
+    } = uses;
+    let names: BTreeSet<String> = with_operators
         .into_iter()
         .filter(|name| words.get(name) == good.get(name))
-        .collect())
+        .collect();
+    for uses in found.values_mut() {
+        uses.retain(|(_, name)| names.contains(name));
+    }
+    Ok(Convertible { names, uses: found })
 }
 
 #[derive(Default)]
 struct Uses {
+    file: String,
     constant: usize,
     /// How often every word is written.
     words: BTreeMap<String, usize>,
-    /// Constants whose definition can be rewritten.
-    plain: BTreeSet<String>,
-    /// Definitions, imports and uses that can be.
+    /// Constants that have mutants.
+    with_operators: BTreeSet<String>,
+    /// How many definitions, imports and uses can be rewritten.
     good: BTreeMap<String, usize>,
+    found: BTreeMap<String, Vec<(Range<usize>, String)>>,
 }
 
 fn count_words(tokens: TokenStream, words: &mut BTreeMap<String, usize>) {
@@ -683,10 +705,13 @@ impl Uses {
 
 impl<'ast> Visit<'ast> for Uses {
     fn visit_item_const(&mut self, item: &'ast syn::ItemConst) {
-        let is_plain = matches!(&*item.ty, syn::Type::Path(path) if path.path.get_ident().is_some());
+        let is_plain =
+            matches!(&*item.ty, syn::Type::Path(path) if path.path.get_ident().is_some());
         let is_public = matches!(item.vis, syn::Visibility::Public(_));
         if is_plain && !is_public && item.ident != "_" {
-            self.plain.insert(item.ident.to_string());
+            if matches!(&*item.expr, Expr::Binary(_) | Expr::Unary(_)) {
+                self.with_operators.insert(item.ident.to_string());
+            }
             self.good(item.ident.to_string());
         }
         self.in_constant(1, |v| visit::visit_item_const(v, item));
@@ -738,7 +763,13 @@ impl<'ast> Visit<'ast> for Uses {
     }
     fn visit_expr_path(&mut self, item: &'ast syn::ExprPath) {
         if let (0, Some(last)) = (self.constant, item.path.segments.last()) {
-            self.good(last.ident.to_string());
+            let name = last.ident.to_string();
+            self.good(name.clone());
+            let range = last.ident.span().byte_range();
+            self.found
+                .entry(self.file.clone())
+                .or_default()
+                .push((range, name));
         }
         visit::visit_expr_path(self, item);
     }

@@ -23,7 +23,7 @@ pub struct Running {
     limit: Duration,
 }
 
-/// Starts tests of one program, by their full names. Memory is limited to `gigabytes` of addresses.
+/// Starts tests of one program, by their full names.
 pub fn start(
     program: &Path,
     tests: &[&str],
@@ -31,17 +31,9 @@ pub fn start(
     limit: Duration,
     directory: &Path,
 ) -> std::io::Result<Running> {
-    let mut command = Command::new("nice");
+    let mut command = Command::new(program);
     command
-        .args([
-            "-n",
-            NICE,
-            "sh",
-            "-c",
-            "ulimit -v 8388608; ulimit -c 0; exec \"$0\" \"$@\"",
-        ])
-        .arg(program)
-        .args(["--exact", "--test-threads", "1", "--include-ignored"])
+        .args(["--exact", "--test-threads", "1"])
         .args(tests)
         .current_dir(directory)
         .env("PROPTEST_MAX_SHRINK_ITERS", "0")
@@ -62,7 +54,27 @@ pub fn start(
     })
 }
 
-const NICE: &str = "19";
+/// Addresses of one process: no test takes a tenth of it.
+const MEMORY: &str = "--as=8589934592";
+
+/// Limits this process, and with it all tests: memory, dumps, and how much of the machine it takes.
+pub fn limit(nice: u8) -> Result<(), String> {
+    let id = std::process::id().to_string();
+    let nice = nice.to_string();
+    for (program, arguments) in [
+        ("prlimit", ["--pid", &id, MEMORY, "--core=0"]),
+        ("renice", ["-n", &nice, "-p", &id]),
+    ] {
+        let status = Command::new(program)
+            .args(arguments)
+            .stdout(Stdio::null())
+            .status();
+        if !status.map_err(|e| format!("{program}: {e}"))?.success() {
+            return Err(format!("{program} failed"));
+        }
+    }
+    Ok(())
+}
 
 impl Running {
     /// Waits for the end.

@@ -213,3 +213,151 @@ pub fn module(count: usize) -> String {
         include_str!("switch.txt")
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::rewrite;
+    use crate::mutants::{self, Convertible};
+
+    /// The file with all switches, numbered in the order of its list.
+    fn switched(source: &str) -> Result<(String, Vec<String>), String> {
+        let found = mutants::find("a.rs", source, &Convertible::default())?;
+        let ids: Vec<u32> = (0u32..).zip(&found.mutants).map(|(id, _)| id).collect();
+        let text = rewrite(source, &found, &ids, &|_| true).text;
+        syn::parse_file(&text).map_err(|error| format!("{text}: {error}"))?;
+        Ok((
+            text,
+            found
+                .mutants
+                .iter()
+                .map(|mutant| mutant.change.clone())
+                .collect(),
+        ))
+    }
+
+    #[test]
+    fn an_operator_has_copies_and_a_body_an_early_return() -> Result<(), String> {
+        let (text, changes) = switched("fn f(a: f64) -> f64 { a + 1.0 }")?;
+        let expected = [
+            "replace body with 0.0",
+            "replace body with 1.0",
+            "replace body with -1.0",
+            "replace + with -",
+            "replace + with *",
+        ];
+        assert_eq!(changes, expected);
+        assert_eq!(
+            text,
+            "fn f(a: f64) -> f64 { if crate::mutation::on(0, 1) != 0 { return 0.0; } if \
+             crate::mutation::on(1, 1) != 0 { return 1.0; } if crate::mutation::on(2, 1) != 0 { \
+             return -1.0; } (match crate::mutation::on(3, 2) { 0 => (a + 1.0), 1 => (a - 1.0), _ => \
+             (a * 1.0) }) }"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn what_has_statements_is_switched_inside() -> Result<(), String> {
+        let source = "fn f(a: bool, g: fn(bool)) { g(!a && if a { !a } else { a }) }";
+        let (text, changes) = switched(source)?;
+        assert_eq!(
+            changes,
+            [
+                "replace body with ()",
+                "replace && with ||",
+                "delete !",
+                "delete !"
+            ]
+        );
+        // The inner `!` once behind its switch, and once in each copy of the outer expression.
+        assert_eq!(text.matches("on(3, 1)").count(), 1);
+        assert_eq!(text.matches("{ !a }").count(), 2);
+        Ok(())
+    }
+
+    #[test]
+    fn arms_and_guards() -> Result<(), String> {
+        let source = "fn f(a: u8, b: bool) { match a { 1 => g(), 2 if b => h(), _ => {} } }";
+        let (text, changes) = switched(source)?;
+        assert_eq!(
+            changes,
+            [
+                "replace body with ()",
+                "delete match arm 1",
+                "replace match guard b with true",
+                "replace match guard b with false"
+            ]
+        );
+        assert!(
+            text.contains("1 if crate::mutation::on(1, 1) == 0 => g()"),
+            "{text}"
+        );
+        let guard =
+            "2 if (match crate::mutation::on(2, 2) { 0 => (b), 1 => (true), _ => (false) })";
+        assert!(text.contains(guard), "{text}");
+        Ok(())
+    }
+
+    #[test]
+    fn no_switch_stands_where_the_compiler_evaluates() -> Result<(), String> {
+        let source = "fn f() -> [u8; 1 + 1] { let a: [u8; 2 * 1] = [0; 4 - 2]; a }\n\
+                      const fn g(a: u8) -> u8 { a + 1 }\nstatic S: u8 = 2 / 1;";
+        let found = mutants::find("a.rs", source, &Convertible::default())?;
+        let switched: Vec<&str> = found
+            .mutants
+            .iter()
+            .filter(|mutant| mutant.fixed.is_none())
+            .map(|mutant| mutant.change.as_str())
+            .collect();
+        assert_eq!(
+            switched,
+            [
+                "replace body with [0; 1 + 1]",
+                "replace body with [1; 1 + 1]"
+            ]
+        );
+        assert_eq!(found.mutants.len(), 2 + 2 * 3 + 2 + 2 + 2);
+        Ok(())
+    }
+
+    #[test]
+    fn a_chain_with_let_keeps_its_operators() -> Result<(), String> {
+        let source = "fn f(a: Option<u8>) { if let Some(b) = a && b > 1 { g() } }";
+        let (text, _) = switched(source)?;
+        assert!(
+            text.contains("= a && (match crate::mutation::on("),
+            "{text}"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_constant_becomes_a_function() -> Result<(), String> {
+        let sources = [
+            (
+                "a.rs".to_owned(),
+                "const A: f64 = 1.0 / 3.0;\nfn f(b: f64) -> f64 { b - A }".to_owned(),
+            ),
+            (
+                "b.rs".to_owned(),
+                "const B: usize = 1 << 2;\nfn g() -> [u8; B] { [0; B] }".to_owned(),
+            ),
+        ];
+        let functions = mutants::convertible(&sources)?;
+        let [a, b] =
+            sources.map(|(file, source)| (mutants::find(&file, &source, &functions), source));
+        let found = a.0?;
+        let ids: Vec<u32> = (0u32..).zip(&found.mutants).map(|(id, _)| id).collect();
+        let text = rewrite(&a.1, &found, &ids, &|_| true).text;
+        assert!(
+            text.contains("fn A() -> f64 { (match crate::mutation::on("),
+            "{text}"
+        );
+        assert!(
+            text.contains("(b + A())") && text.contains("(b - A())"),
+            "{text}"
+        );
+        assert!(b.0?.mutants.iter().any(|mutant| mutant.fixed.is_some()));
+        Ok(())
+    }
+}

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::glob;
-use crate::mutants::{self, Form, Found, Mutant};
+use crate::mutants::{self, Convertible, Form, Found, Mutant};
 use crate::rewrite::{self, Rewritten};
 
 /// All mutants of the chosen files, with their numbers.
@@ -35,8 +35,9 @@ impl Mutants {
         let mut queue = vec![("src/lib.rs".to_owned(), "src".to_owned())];
         let mut sources = Vec::new();
         while let Some((path, below)) = queue.pop() {
-            let source = fs::read_to_string(root.join(&path)).map_err(|e| format!("{path}: {e}"))?;
-            for module in mutants::find(&path, &source, &BTreeSet::new())?.modules {
+            let source =
+                fs::read_to_string(root.join(&path)).map_err(|e| format!("{path}: {e}"))?;
+            for module in mutants::find(&path, &source, &Convertible::default())?.modules {
                 let stem = format!("{below}/{}", module.join("/"));
                 let candidates = [format!("{stem}.rs"), format!("{stem}/mod.rs")];
                 if let Some(file) = candidates.into_iter().find(|c| root.join(c).is_file()) {
@@ -52,9 +53,16 @@ impl Mutants {
             // The texts of constants that became functions are needed in all files.
             if !patterns.is_empty() && !patterns.iter().any(|p| glob::matches(p, &path)) {
                 found.mutants.clear();
-                found.sites.retain(|site| matches!(site.form, Form::Text(_)));
+                found
+                    .sites
+                    .retain(|site| matches!(site.form, Form::Text(_)));
             }
-            files.push(File { path, source, found, ids: Vec::new() });
+            files.push(File {
+                path,
+                source,
+                found,
+                ids: Vec::new(),
+            });
         }
         files.sort_by(|a, b| a.path.cmp(&b.path));
         let mut all = Vec::new();
