@@ -33,6 +33,8 @@ pub struct Test {
 #[derive(Debug)]
 pub struct Suite {
     programs: Vec<(String, PathBuf)>,
+    /// Of the programs' contents.
+    hashes: Vec<u64>,
     /// Those that pass when no mutant is active.
     pub tests: Vec<Test>,
     /// Those that do not.
@@ -69,6 +71,7 @@ pub fn record(
     let mut mark = names;
     let mut suite = Suite {
         programs,
+        hashes: Vec::new(),
         tests: Vec::new(),
         broken: Vec::new(),
         directory,
@@ -81,6 +84,7 @@ pub fn record(
         let content = fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
         let hash = fnv(names, &content);
         mark = fnv(mark, &hash.to_le_bytes());
+        suite.hashes.push(hash);
         let cache = folder.join(format!("{name}.json"));
         let cached = fs::read(&cache)
             .ok()
@@ -248,6 +252,8 @@ pub struct Outcome {
     pub tests: (usize, usize),
     /// Seconds of all its runs.
     pub seconds: f64,
+    /// Programs of which no test is left that reaches it.
+    done: Vec<u64>,
     mark: u64,
 }
 
@@ -279,6 +285,12 @@ impl Results {
                 by: text("by"),
                 tests: (count("reaching"), count("run")),
                 seconds: value["seconds"].as_f64().unwrap_or(0.0),
+                done: value["done"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Value::as_u64)
+                    .collect(),
                 mark: value["mark"].as_u64().unwrap_or(0),
             };
             by_key.insert(text("mutant"), outcome);
@@ -294,6 +306,7 @@ impl Results {
             "reaching": outcome.tests.0,
             "run": outcome.tests.1,
             "seconds": outcome.seconds,
+            "done": outcome.done,
             "mark": outcome.mark,
         });
         self.by_key.insert(key.to_owned(), outcome);
@@ -356,7 +369,8 @@ pub fn run(
                                 continue;
                             }
                         }
-                        let outcome = try_one(suite, mutant, *id, limits.budget, &kills)?;
+                        let done = before.map(|before| before.done).unwrap_or_default();
+                        let outcome = try_one(suite, mutant, *id, limits.budget, &kills, done)?;
                         results
                             .lock()
                             .map_err(|e| e.to_string())?
@@ -380,6 +394,7 @@ fn try_one(
     id: u32,
     budget: f64,
     kills: &Mutex<HashMap<(String, usize), u32>>,
+    done: Vec<u64>,
 ) -> Result<Outcome, String> {
     let mut order = suite.reaching(id);
     let reaching = order.len();
@@ -390,8 +405,11 @@ fn try_one(
     };
     if reaching == 0 {
         outcome.what = "unreached".into();
+        outcome.done.clone_from(&suite.hashes);
         return Ok(outcome);
     }
+    // An unchanged program is not run again.
+    order.retain(|test| !done.contains(&suite.hashes[suite.tests[*test].program]));
     {
         let kills = kills.lock().map_err(|e| e.to_string())?;
         let cost = |test: &usize| {
@@ -406,11 +424,19 @@ fn try_one(
         order = costs.into_iter().map(|(_, test)| test).collect();
     }
     let mut left = order;
-    while let Some(&first) = left.first() {
-        if outcome.seconds > budget {
+    while !left.is_empty() {
+        // A test that takes longer than what is left of the budget is not begun.
+        let fits = |test: &&usize| suite.tests[**test].seconds <= budget - outcome.seconds;
+        let Some(&first) = left.iter().find(fits) else {
             outcome.what = "unfinished".into();
+            let is_left = |program| {
+                left.iter()
+                    .any(|test| suite.tests[*test].program == program)
+            };
+            let finished = (0..suite.programs.len()).filter(|program| !is_left(*program));
+            outcome.done = finished.map(|program| suite.hashes[program]).collect();
             return Ok(outcome);
-        }
+        };
         let program = suite.tests[first].program;
         let mut sum = 0.0;
         let mut together = Vec::new();
@@ -446,5 +472,6 @@ fn try_one(
         return Ok(outcome);
     }
     outcome.what = "missed".into();
+    outcome.done.clone_from(&suite.hashes);
     Ok(outcome)
 }

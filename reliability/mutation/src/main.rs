@@ -315,6 +315,7 @@ fn report(
     ];
     let mut table: BTreeMap<&str, [usize; 9]> = BTreeMap::new();
     let mut missed = Vec::new();
+    let mut constants = Vec::new();
     let mut wrong = Vec::new();
     for (id, mutant) in (0u32..).zip(mutants) {
         if only.is_some_and(|only| !only.contains(&id)) {
@@ -345,6 +346,9 @@ fn report(
             row[0] += 1;
             row[column] += 1;
         }
+        if column == 5 {
+            constants.push(shown(mutant));
+        }
         if column == 6 || column == 7 {
             let tests = outcome.map_or((0, 0), |outcome| outcome.tests);
             missed.push(format!(
@@ -367,6 +371,12 @@ fn report(
         print!("{name:16}");
         row.iter().for_each(|count| print!(" {count:>10}"));
         println!();
+    }
+    let listed = fs::write(out.join("constants.txt"), constants.join("\n") + "\n").is_ok();
+    if !listed {
+        constants
+            .iter()
+            .for_each(|line| println!("constant {line}"));
     }
     let text = missed.join("\n") + "\n";
     if fs::write(out.join("survivors.txt"), &text).is_err() || missed.len() <= 40 {
