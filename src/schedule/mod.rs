@@ -85,6 +85,7 @@ pub trait NoiseSchedule: std::fmt::Debug + Send + Sync {
     /// v_T, the variance of the initial distribution N(0, v_T I) of a run that starts at `level`: 1
     /// unless the schedule says otherwise.
     fn start_variance(&self, level: &NoiseLevel) -> f64 {
+        // Equivalent mutant: replace body with 1.0: the body is that.
         let _ = level;
         1.0
     }
