@@ -158,5 +158,6 @@ impl From<LambdaRange> for SigmaRange {
 /// this sum.
 fn is_flow(schedule: &dyn NoiseSchedule) -> Result<bool, Error> {
     let middle = schedule.level(0.5 * schedule.last_time())?;
+    // Equivalent mutant: replace < with <= (2): no schedule is that near to a flow and none.
     Ok(middle.alpha() < 1.0 && (middle.alpha() + middle.sigma() - 1.0).abs() < 1e-12)
 }
