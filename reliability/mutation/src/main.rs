@@ -32,6 +32,7 @@ struct Options {
     only: Option<PathBuf>,
     out: PathBuf,
     optimisation: String,
+    build: Option<PathBuf>,
     jobs: usize,
     nice: u8,
     budget: f64,
@@ -53,6 +54,7 @@ impl Options {
             only: None,
             out: "target/mutation".into(),
             optimisation: "1".into(),
+            build: None,
             jobs: 2,
             nice: 19,
             budget: 40.0,
@@ -78,6 +80,7 @@ impl Options {
                     .extend(value()?.split(',').map(str::to_owned)),
                 "--only" => options.only = Some(value()?.into()),
                 "--out" => options.out = value()?.into(),
+                "--build" => options.build = Some(value()?.into()),
                 "--opt" => options.optimisation = value()?,
                 "--jobs" => options.jobs = number(value()?)?,
                 "--nice" => options.nice = number(value()?)?,
@@ -201,7 +204,7 @@ fn work(options: &Options) -> Result<bool, String> {
         let source = fs::read_to_string(root.join(file)).map_err(|e| e.to_string())?;
         argued.extend(equivalent::find(file, &source, &mutants.all)?);
     }
-    let tree = Tree::new(&root, &out, &options.optimisation);
+    let tree = Tree::new(&root, &out, &options.optimisation, options.build.clone());
     let unviable = match options.command.as_str() {
         "table" => tree.known_unviable(&mutants),
         "check" | "run" => tree.check(&mutants)?,

@@ -106,6 +106,8 @@ pub struct Tree {
     pub out: PathBuf,
     /// Optimisation of the build, as cargo's profile says it.
     pub optimisation: String,
+    /// A directory of builds that others use too.
+    pub shared: Option<PathBuf>,
 }
 
 fn write(path: &Path, text: &[u8]) -> Result<(), String> {
@@ -120,11 +122,12 @@ fn write(path: &Path, text: &[u8]) -> Result<(), String> {
 
 impl Tree {
     /// A copy of the repository in `root`, below `out`.
-    pub fn new(root: &Path, out: &Path, optimisation: &str) -> Self {
+    pub fn new(root: &Path, out: &Path, optimisation: &str, shared: Option<PathBuf>) -> Self {
         Self {
             root: root.to_owned(),
             out: out.to_owned(),
             optimisation: optimisation.to_owned(),
+            shared,
         }
     }
 
@@ -188,15 +191,21 @@ impl Tree {
                 "json",
             ])
             .current_dir(self.copy())
-            .env("CARGO_TARGET_DIR", self.out.join("build"))
             .env("CARGO_PROFILE_TEST_OPT_LEVEL", &self.optimisation)
             .env("CARGO_PROFILE_TEST_DEBUG", "0")
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
             .env("CARGO_INCREMENTAL", "0")
-            .env("RUSTFLAGS", "--cap-lints allow")
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .stdout(Stdio::piped());
+        // What a lint refuses does not compile where the dependencies are shared: other flags would
+        // build them again.
+        match &self.shared {
+            Some(shared) => cargo.env("CARGO_TARGET_DIR", self.root.join(shared)),
+            None => cargo
+                .env("CARGO_TARGET_DIR", self.out.join("build"))
+                .env("RUSTFLAGS", "--cap-lints allow"),
+        };
         cargo
     }
 
