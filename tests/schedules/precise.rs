@@ -241,6 +241,14 @@ fn the_network_index_between_knots_is_linear_in_lambda_where_both_ends_are_finit
 fn sigma_over_alpha_plus_sigma_leads_back_to_the_knot_that_has_it() -> Outcome {
     for steps in 1..=60 {
         let table = TableSchedule::linear(steps, 1e-4, 0.02)?;
+        // A λ whose ln α² may be rounded past the last knot's.
+        let mut lambda = table.lambda_range().noisy();
+        for _ in 0..4 {
+            lambda = lambda.next_up();
+            let time = table.time_of_lambda(lambda)?;
+            assert!((steps as f64 - time).abs() < 1e-11, "of {steps}: {time}");
+            assert!(time <= steps as f64);
+        }
         for knot in 1..=steps {
             let level = table.level(knot as f64)?;
             let sigma = level.sigma() / (level.alpha() + level.sigma());
@@ -279,5 +287,13 @@ fn a_schedule_starts_at_unit_variance_unless_it_says_otherwise() -> Outcome {
     assert_eq!(vp.start_variance(&vp.level(0.25)?), 1.0);
     let range = LambdaRange::of_rhos(2.0, 0.5)?;
     assert_eq!((range.noisy(), range.clean()), (-2f64.ln(), 2f64.ln()));
+    Ok(())
+}
+
+#[test]
+fn a_level_is_shown_with_its_time_amplitudes_and_lambda() -> Outcome {
+    let level = NoiseLevel::new(0.5, 0.6, 0.8)?;
+    let shown = "time 0.5 (alpha 6.000000e-1, sigma 8.000000e-1, lambda -0.287682)";
+    assert_eq!(level.to_string(), shown);
     Ok(())
 }
