@@ -124,6 +124,34 @@ fn arctangents_have_their_digits_near_pure_noise_and_beside_it() -> Outcome {
 }
 
 #[test]
+fn arctangents_below_a_quarter_turn_are_their_definition() -> Outcome {
+    // ν_k = tan((1 − u) arctan ν_max + u arctan ν_min) of a flow's sigma up to a half.
+    let flow = RectifiedFlow::new();
+    let grid = Grid::kl_optimal(&flow, 5, SigmaRange::flow(0.5, 0.1)?)?;
+    for k in 0..5 {
+        let u = f64::from(k) / 4.0;
+        let expected = ((1.0 - u) * 0.5f64.atan() + u * 0.1f64.atan()).tan();
+        let found = grid.levels()[k as usize].sigma();
+        assert!(
+            (found / expected - 1.0).abs() <= 2.0 * ROUNDING,
+            "{k}: {found}"
+        );
+    }
+    // ρ_k = c tan((1 − k/K) arctan(ρ_max/c)) with ρ_max = c/2.
+    let edm = Edm::new(0.002, 1.5)?;
+    let grid = Grid::arctan(&edm, 4, 3.0)?;
+    for k in 0..4 {
+        let expected = 3.0 * ((1.0 - f64::from(k) / 4.0) * 0.5f64.atan()).tan();
+        let found = grid.levels()[k as usize].rho();
+        assert!(
+            (found / expected - 1.0).abs() <= 2.0 * ROUNDING,
+            "{k}: {found}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
 fn a_ramp_starts_at_the_ranges_own_end_to_the_bit() -> Outcome {
     let edm = Edm::new(0.002, 80.0)?;
     for steps in [2, 3, 8] {
@@ -132,10 +160,11 @@ fn a_ramp_starts_at_the_ranges_own_end_to_the_bit() -> Outcome {
         assert!(grid.end().is_clean());
     }
     // λ does not come back from e^−λ for all.
-    for k in 1..40 {
+    let far = Edm::new(0.002, 1e12)?;
+    for k in 1..=270 {
         let range = LambdaRange::new(-0.1 * f64::from(k), 5.0)?;
-        let grid = Grid::bong_tangent(&edm, 4, range)?;
-        let start = edm.level(edm.time_of_lambda(range.noisy())?)?;
+        let grid = Grid::bong_tangent(&far, 4, range)?;
+        let start = far.level(far.time_of_lambda(range.noisy())?)?;
         assert_eq!(grid.start(), start, "{k}");
     }
     Ok(())
@@ -341,6 +370,30 @@ fn a_network_that_is_not_told_both_indices_is_told_the_levels_own_time() -> Outc
         assert_eq!(grid.start().model_time(), 0.125);
         let plain = Grid::from_indices_linear_in_rho(&schedule.0, &[index])?;
         assert_eq!(plain.start().model_time(), index);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_strength_is_a_share_of_the_steps_rounded_down() -> Outcome {
+    let grid = Grid::trailing(&sd()?, 100)?;
+    for (strength, steps) in [(0.29, 28), (0.5, 50), (1.0, 100), (0.01, 1), (0.999, 99)] {
+        let cut = grid.by_strength(strength)?;
+        assert_eq!(cut.steps(), steps);
+        assert_eq!(cut.start().time(), 10.0 * steps as f64);
+    }
+    for strength in [0.0, 0.0099] {
+        assert!(matches!(
+            grid.by_strength(strength),
+            Err(Error::StepCount {
+                steps: 0,
+                min: 1,
+                max: 100
+            })
+        ));
+    }
+    for strength in [-0.1, 1.1, f64::NAN] {
+        assert_eq!(parameter(grid.by_strength(strength)), Some("strength"));
     }
     Ok(())
 }

@@ -224,7 +224,7 @@ fn work(options: &Options) -> Result<bool, String> {
         chosen.retain(|id| keys.contains(mutants.all[*id as usize].key.as_str()));
     }
     if !options.within.is_empty() {
-        chosen.retain(|id| position(&options.within, &mutants.all[*id as usize].file).is_some());
+        chosen.retain(|id| glob::chosen(&options.within, &mutants.all[*id as usize].file));
     }
     if options.command == "run" {
         let targets = match &options.targets[..] {

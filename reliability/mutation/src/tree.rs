@@ -51,7 +51,7 @@ impl Mutants {
         for (path, source) in sources {
             let mut found = mutants::find(&path, &source, &functions)?;
             // The texts of constants that became functions are needed in all files.
-            if !patterns.is_empty() && !patterns.iter().any(|p| glob::matches(p, &path)) {
+            if !glob::chosen(patterns, &path) {
                 found.mutants.clear();
                 found
                     .sites
