@@ -105,6 +105,7 @@ impl NoiseLevel {
         }
         // ln σ² = ln(1 − e^la): near σ = 1 the logarithm of a number close to 1 must come from
         // log1p.
+        // Equivalent mutant: replace < with <=: at −ln 2 both forms are right to rounding.
         let log_variance = if la < -std::f64::consts::LN_2 {
             libm::log1p(-libm::exp(la))
         } else {

@@ -158,6 +158,7 @@ impl StridedPosterior {
         }
         // α_s(1 − r). Far up, where r > e, from the definition of r: there is no cancellation, and
         // r may overflow.
+        // Equivalent mutant: replace < with <=: at −1 both forms are right to rounding.
         let fresh = if h < -1.0 {
             alpha - self.to.sigma() / self.from.sigma() * self.from.alpha()
         } else {

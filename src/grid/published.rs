@@ -111,6 +111,8 @@ impl Grid {
                 _ => f64::NEG_INFINITY,
             };
             match -log {
+                // Equivalent mutant: replace < with <=: the noisy end is itself.
+                // Equivalent mutant: replace > with >=: no published value lies there.
                 lambda if k == 0 && lambda < noisy && lambda > noisy - 1e-3 => noisy,
                 lambda => lambda,
             }
@@ -145,14 +147,14 @@ impl Grid {
             schedule,
             (0..=steps).map(|k| {
                 let (gone, left) = (k as f64 / steps as f64, (steps - k) as f64 / steps as f64);
-                // 1 − p − c (cos(½πp) − 1 + p), the cosine as the sine of what is left.
+                // 1 − p − c (cos(½πp) − 1 + p), the cosine as the sine of what is left: 1 and 0 at the
+                // ends, exactly.
                 let sine = libm::sin(0.5 * std::f64::consts::PI * left);
-                let time = match k {
-                    0 => 1.0,
-                    k if k == steps => 0.0,
-                    // c = −1 without the difference.
-                    _ if sway == -1.0 => sine,
-                    _ => (1.0 - gone) - sway * (sine - left),
+                // c = −1 without the difference.
+                let time = if sway == -1.0 {
+                    sine
+                } else {
+                    (1.0 - gone) - sway * (sine - left)
                 };
                 last * time
             }),
@@ -188,12 +190,7 @@ impl Grid {
                 let (gone, left) = (k as f64 / steps as f64, (steps - k) as f64 / steps as f64);
                 // cos(½πt) − 1 + t = sin(½π(1 − t)) − (1 − t).
                 let sine = libm::sin(0.5 * std::f64::consts::PI * gone);
-                let time = match k {
-                    0 => 1.0,
-                    k if k == steps => 0.0,
-                    _ => left + sway * (sine - gone),
-                };
-                last * time
+                last * (left + sway * (sine - gone))
             }),
         )
     }

@@ -43,6 +43,8 @@ impl Grid {
         let (noisy_rest, clean_rest) = (libm::atan(1.0 / max), libm::atan(1.0 / min));
         Self::of_ramp(schedule, steps, range, Noisy::MayBePure, |u| {
             let angle = (1.0 - u) * noisy + u * clean;
+            // Equivalent mutant: replace < with ==; replace < with <=: below π/4 both forms are right
+            // to a rounding of the angle.
             if angle < std::f64::consts::FRAC_PI_4 {
                 range.lambda_of(libm::tan(angle))
             } else {
@@ -91,6 +93,7 @@ impl Grid {
             let (gone, left) = (k as f64 / steps as f64, (steps - k) as f64 / steps as f64);
             if k == 0 {
                 own.noisy()
+                // Equivalent mutant: replace < with <=: at π/4 both forms are right to rounding.
             } else if left * all < std::f64::consts::FRAC_PI_4 {
                 -libm::log(libm::tan(left * all)) - log_std
             } else {
@@ -138,6 +141,7 @@ impl Grid {
         require_positive("scale", scale)?;
         let range = range.into();
         Self::of_ramp(schedule, steps, range, Noisy::Finite, |u| {
+            // Equivalent mutant: replace < with <=: at 1/2 both are μ.
             let log = if u < 0.5 {
                 mu - scale * libm::log(2.0 * u)
             } else {
@@ -283,7 +287,10 @@ impl Grid {
             let beyond = place - (joint - 1.0);
             let share = match k {
                 0 => return range.lambdas().noisy(),
+                // Equivalent mutant: replace match guard k == steps with false: the second arc ends
+                // at 0 too.
                 k if k == steps => return f64::INFINITY,
+                // Equivalent mutant: replace < with <=: where the arcs meet both are 1/2.
                 _ if beyond < 0.0 => {
                     let (first, last) = (angle(joint), angle(1.0));
                     0.5 + 0.5 * (angle(joint - place) - last) / (first - last)

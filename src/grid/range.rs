@@ -137,6 +137,8 @@ impl SigmaRange {
     pub(super) fn lambda_of(&self, value: f64) -> f64 {
         match self.measure {
             Measure::Rho => -libm::log(value),
+            // Equivalent mutant: replace match guard value >= 1.0 with false: the formula is −∞ at 1
+            // too, and no share of ν_max ≤ 1 is more.
             Measure::Flow if value >= 1.0 => f64::NEG_INFINITY,
             Measure::Flow => libm::log1p(-value) - libm::log(value),
         }
@@ -158,5 +160,6 @@ impl From<LambdaRange> for SigmaRange {
 /// this sum.
 fn is_flow(schedule: &dyn NoiseSchedule) -> Result<bool, Error> {
     let middle = schedule.level(0.5 * schedule.last_time())?;
+    // Equivalent mutant: replace < with <= (2): no schedule is that near to a flow and none.
     Ok(middle.alpha() < 1.0 && (middle.alpha() + middle.sigma() - 1.0).abs() < 1e-12)
 }

@@ -102,6 +102,7 @@ pub trait Guidance: Debug + Send + Sync {
 
     /// Whether [`combine`](Self::combine) needs sums and inner products at an evaluation.
     fn needs_products(&self, at: &Evaluation) -> bool {
+        // Equivalent mutant: replace body with false: the body is that.
         let _ = at;
         false
     }
@@ -109,6 +110,7 @@ pub trait Guidance: Debug + Send + Sync {
     /// How the run's memory changes before the outputs are combined, for forms that have one: an
     /// array of the state's shape, 0 at the start, which is cloned and stored with the run.
     fn memory(&self, at: &Evaluation) -> Option<Memory> {
+        // Equivalent mutant: replace body with None: the body is that.
         let _ = at;
         None
     }

@@ -132,6 +132,7 @@ impl Guidance for Projected {
             )
         };
         let norm = squared.max(0.0).sqrt();
+        // Equivalent mutant: replace > with >=: at equality the ratio is 1.
         let shrink = if norm > self.radius {
             self.radius / norm
         } else {

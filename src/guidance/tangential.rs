@@ -62,6 +62,7 @@ impl Guidance for Tangential {
         let (bb, ab) = if length == 0.0 {
             // No direction leads: nothing is damped.
             (1.0, 0.0)
+            // Equivalent mutant: replace > with >=: at 0 both are 1/2.
         } else if even > 0.0 {
             (
                 0.5 * odd * odd / (length * (length + even)),

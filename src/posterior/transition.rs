@@ -117,6 +117,7 @@ impl StridedPosterior {
         };
         // α_t − κ(σ_t/σ_s)α_s = α_t(1 − κ/r) is 0 at DDPM's κ = r, however κ was rounded.
         let excess = 1.0 - self.kappa / self.ratio();
+        // Equivalent mutant: replace > with >=: at κ = 0 the excess is 1 or no number.
         let data = if self.kappa > 0.0 && excess.abs() <= 4.0 * f64::EPSILON {
             0.0
         } else {

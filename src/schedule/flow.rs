@@ -136,6 +136,7 @@ impl NoiseSchedule for RectifiedFlow {
         let norm = (1.0 - time) + self.shift * time;
         let (alpha, sigma) = ((1.0 - time) / norm, self.shift * time / norm);
         let excess = (self.shift - 1.0) * time;
+        // Equivalent mutant: replace < with <=: at 1/2 both forms are right to rounding.
         let log_norm = if excess.abs() < 0.5 {
             libm::log1p(excess)
         } else {
@@ -157,6 +158,7 @@ impl NoiseSchedule for RectifiedFlow {
         self.lambda_range().check(lambda)?;
         // t/(1 − t) = ρ/s = e^−(λ + ln s), as a logistic function that overflows nowhere.
         let logit = lambda + libm::log(self.shift);
+        // Equivalent mutant: replace > with >=: at 0 both are 1/2.
         Ok(if logit > 0.0 {
             let e = libm::exp(-logit);
             e / (1.0 + e)

@@ -86,6 +86,7 @@ pub trait NoiseSchedule: std::fmt::Debug + Send + Sync {
     /// unless the schedule says otherwise. Where that is σ², it is +∞ where it overflows, which grids
     /// refuse.
     fn start_variance(&self, level: &NoiseLevel) -> f64 {
+        // Equivalent mutant: replace body with 1.0: the body is that.
         let _ = level;
         1.0
     }

@@ -93,33 +93,21 @@ impl TableSchedule {
             let cos = libm::cos(first);
             // 1 − ᾱ = sin(b − a) sin(b + a)/cos²a: no difference of nearly equal numbers.
             let one_minus = sine * libm::sin((part(knot) + 2.0 * OFFSET) * quarter) / (cos * cos);
+            // Equivalent mutant: replace < with <=: at 1/2 both forms are right to rounding.
             if one_minus < 0.5 {
                 libm::log1p(-one_minus)
             } else {
                 2.0 * (libm::log(libm::sin(part(steps - knot) * quarter)) - libm::log(cos))
             }
         };
-        // The largest fall of ln ᾱ in one interval.
-        let clipped = libm::log1p(-MAX_BETA);
+        // ᾱ falls by less than a factor of 4cos² ≤ 4 in every interval but the last, at whose end
+        // it is 0: that one alone is clipped.
         let mut logs = crate::memory::reserve(&[steps])?;
-        let (mut before, mut log) = (0.0, 0.0);
-        let mut exact = true;
-        for knot in 1..=steps {
-            let after = closed(knot);
-            exact &= after - before >= clipped;
-            log = match exact {
-                true => after,
-                false => log + (after - before).max(clipped),
-            };
-            before = after;
-            logs.push(log);
-        }
-        let betas: Vec<f64> = std::iter::once(0.0)
-            .chain(logs.iter().copied())
-            .zip(&logs)
-            .map(|(before, after)| -libm::expm1(after - before))
-            .listed()?;
-        Self::from_logs(logs, "betas", &betas)
+        logs.extend((1..steps).map(closed));
+        let before = logs.last().copied().unwrap_or(0.0);
+        logs.push(before + libm::log1p(-MAX_BETA));
+        let source = logs.copy()?;
+        Self::from_logs(logs, "log_alpha_squared", &source)
     }
 
     /// β_i = `first` + (`last` − `first`)·s(z_i), s the logistic function and z linear from −6 to 6
@@ -207,6 +195,8 @@ impl TableSchedule {
         let rescaled = logs.iter().enumerate().map(|(knot, &la)| match knot {
             0 => 0.0,
             k if k == steps => f64::NEG_INFINITY,
+            // Equivalent mutant: replace > with >=; replace - with +: where they choose the other
+            // form, which is within ln α₁ of −1, both are right to rounding.
             _ if la - first > -1.0 => {
                 first + 2.0 * libm::log1p(libm::expm1(0.5 * (la - first)) / span)
             }
@@ -416,6 +406,8 @@ impl NoiseSchedule for TableSchedule {
         let la = log_alpha_squared(lambda);
         // The first knot with at least as much noise; rounding may put la just past the last.
         let upper = table
+            // Equivalent mutant: replace > with >=: at a knot's own ln α² the time is the knot's
+            // from either side.
             .partition_point(|&value| value > la)
             .min(table.len() - 1);
         if upper == 0 {

@@ -93,6 +93,7 @@ impl NoiseSchedule for VariancePreserving {
 
 /// ln α² at half log-snr λ under α² + σ² = 1: −ln(1 + e^−2λ), without overflow.
 pub(super) fn log_alpha_squared(lambda: f64) -> f64 {
+    // Equivalent mutant: replace < with <=: at 0 both are −ln 2.
     if lambda < 0.0 {
         2.0 * lambda - libm::log1p(libm::exp(2.0 * lambda))
     } else {

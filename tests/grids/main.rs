@@ -9,6 +9,7 @@ mod linear_in_rho;
 mod lists;
 mod model_times;
 mod parts;
+mod precise;
 mod published;
 mod ramps;
 mod spacings;

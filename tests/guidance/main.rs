@@ -10,5 +10,6 @@ mod limits;
 mod memory;
 mod nesting;
 mod plus_plus;
+mod precise;
 mod refusals;
 mod threshold;

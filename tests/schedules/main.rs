@@ -4,6 +4,7 @@ mod common;
 mod families;
 mod flows;
 mod laws;
+mod precise;
 mod refusals;
 mod rescaled;
 mod values;
