@@ -141,7 +141,7 @@ fn the_largest_eta_that_an_error_states_is_taken_and_a_larger_one_is_not() -> Ou
             level(1.0, 0.5, 1.0 - 2f64.powi(-exponent))?,
         );
         let stated = |kappa: fn(f64) -> Kappa| match StridedPosterior::new(t, s, kappa(1e30)) {
-            Err(Error::EtaOutOfRange { max, eta, .. }) if eta == 1e30 => Ok(max),
+            Err(Error::EtaOutOfRange { max, eta: 1e30, .. }) => Ok(max),
             other => Err(format!("{other:?}")),
         };
         let ratio = s.sigma() / t.sigma();
