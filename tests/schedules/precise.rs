@@ -1,8 +1,8 @@
 //! Logarithms of levels to the last digits, where two forms of one formula meet.
 
-use std::f64::consts::LN_2;
-
 #![allow(clippy::excessive_precision)] // The references as mpmath prints them.
+
+use std::f64::consts::LN_2;
 
 use diffusion_sampler::{
     Error, NoiseLevel,
