@@ -26,6 +26,7 @@
 //! - [`mathematics`]: the formulas and where they come from.
 //! - [`verification`]: every claim with its oracle, the measured value and the threshold.
 //! - [`performance`]: what a step costs.
+//! - [`reliability`]: how the crate was made to fail, with commands and figures.
 //! - [`known_wrong_samplers`]: what others shipped, and the test that finds each.
 #![cfg_attr(
     feature = "proptest",
@@ -134,6 +135,11 @@ pub mod parallel {
 
 pub mod performance {
     #![doc = include_str!("../docs/performance.md")]
+}
+
+pub mod reliability {
+    //! [performance]: super::performance
+    #![doc = include_str!("../docs/reliability.md")]
 }
 
 #[cfg(feature = "proptest")]
