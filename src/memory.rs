@@ -387,6 +387,7 @@ mod tests {
     }
 
     #[cfg(target_pointer_width = "64")]
+    #[cfg_attr(miri, ignore = "a file says what memory is free")]
     #[test]
     fn more_than_can_be_had_is_refused_and_nothing_is_aborted() {
         // Past the size of an index, past the address space, and past every machine's memory.
