@@ -136,6 +136,7 @@ impl Products {
             }
         }
         let spread = self.inner_of(w, w) - sum * sum / n;
+        // Equivalent mutant: replace > with >=: a value at the bound of rounding is either, and 0 is 0.
         if spread > ROUNDING * size {
             spread
         } else {

@@ -156,6 +156,7 @@ fn eta_parts(eta: f64, h: f64, to: &NoiseLevel) -> Result<Option<Parts>, Error> 
         ((1.0 - eta) * (1.0 + eta) + eta * eta * r * r, eta * eta)
     };
     if !to.is_clean() {
+        // Equivalent mutant: replace < with <=: a value at the bound of rounding is either.
         if squared < -ROUNDING * size {
             return Ok(None);
         }
@@ -175,6 +176,7 @@ fn flow_parts(eta: f64, h: f64, from: &NoiseLevel, to: &NoiseLevel) -> Result<Pa
     let sum = to.alpha() + to.sigma();
     let rate = -libm::expm1(-h);
     let q = eta * rate * (to.alpha() / sum);
+    // Equivalent mutant: replace > with >=: a value at the bound of rounding is either.
     if q > 1.0 + ROUNDING && !to.is_clean() {
         let max = 1.0 / (rate * (to.alpha() / sum));
         return Err(eta_out_of_range(from, to, eta, max));

@@ -91,12 +91,13 @@ fn two_edges_compose_to_the_edge_whose_kappa_is_their_product() -> Outcome {
 
 #[test]
 fn the_mean_keeps_its_digits_over_tiny_steps_and_its_value_over_huge_ones() -> Outcome {
-    // Neighbours: α_s(1 − r) = α_s h to first order, of α and σ that differ by 2⁻³⁰ of themselves.
+    // Neighbours, from their logarithms: α_s(1 − r) with r = e^−h, h = 2⁻³⁰ exactly.
     let tiny = 2f64.powi(-30);
-    let (t, s) = (level(2.0, 0.5, 1.0)?, level(1.0, 0.5, 1.0 - tiny)?);
+    let t = NoiseLevel::from_logs(2.0, -1.2, -0.4)?;
+    let s = NoiseLevel::from_logs(1.0, -1.2, -0.4 - tiny)?;
     let q = StridedPosterior::new(t, s, Kappa::Ddim)?;
-    // r = 1 − 2⁻³⁰ exactly; ln of it has a rounding of 1e-16 of 1.
-    assert!(near(q.data_coefficient(), 0.5 * tiny, 1e-6));
+    let expected = s.alpha() * -(-tiny).exp_m1();
+    assert!(near(q.data_coefficient(), expected, 1e-14));
     // Far up: r = 1e350 is no number, α_s − (σ_s/σ_t)α_t = 1e-160 − 1e200·1e-10 is one.
     let (t, s) = (level(1.0, 1e-10, 1e-200)?, level(2.0, 1e-160, 1.0)?);
     let q = StridedPosterior::new(t, s, Kappa::Ddim)?;

@@ -187,6 +187,10 @@ fn work(options: &Options) -> Result<bool, String> {
             .for_each(|mutant| println!("{}", shown(mutant)));
         return Ok(true);
     }
+    if options.command == "compare" {
+        let path = options.only.as_ref().ok_or("compare needs --only FILE")?;
+        return compare(&mutants.all, path);
+    }
     let out = root.join(&options.out);
     fs::create_dir_all(&out).map_err(|e| e.to_string())?;
     let path = out.join("results.jsonl");
@@ -284,6 +288,45 @@ fn work(options: &Options) -> Result<bool, String> {
         only.as_ref(),
         &out,
     ))
+}
+
+/// Compares the list with that of `cargo mutants --list --json`: file, place, kind, replacement.
+fn compare(mutants: &[Mutant], path: &Path) -> Result<bool, String> {
+    let text = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let listed: serde_json::Value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
+    let plain = |text: &str| {
+        text.split_whitespace()
+            .collect::<String>()
+            .replace(",)", ")")
+    };
+    let mut counts: BTreeMap<String, [usize; 2]> = BTreeMap::new();
+    for mutant in mutants {
+        let place = format!("{}:{}:{}", mutant.file, mutant.line, mutant.column);
+        let name = format!("{place} {:?} {}", mutant.genre, plain(&mutant.replacement));
+        counts.entry(name).or_default()[0] += 1;
+    }
+    for other in listed.as_array().into_iter().flatten() {
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let start = &other["span"]["start"];
+        let place = format!(
+            "{}:{}:{}",
+            text(&other["file"]),
+            start["line"],
+            start["column"]
+        );
+        let replacement = plain(&text(&other["replacement"]));
+        let name = format!("{place} {} {replacement}", text(&other["genre"]));
+        counts.entry(name).or_default()[1] += 1;
+    }
+    let different: Vec<_> = counts
+        .iter()
+        .filter(|(_, [own, other])| own != other)
+        .collect();
+    for (name, [own, other]) in &different {
+        println!("{own} here, {other} there: {name}");
+    }
+    println!("{} mutants, {} different", mutants.len(), different.len());
+    Ok(different.is_empty())
 }
 
 fn shuffle(list: &mut [u32], seed: u64) {
