@@ -247,7 +247,7 @@ fn compare<A: Element>(input: &mut Input<'_>, setup: &Setup<A>, noise: Noise) ->
     let resumed = told(setup, run, place, &|run| {
         let sampler: Sampler = again(&setup.sampler, binary);
         assert_eq!(sampler, setup.sampler);
-        let snapshot = run.snapshot();
+        let snapshot = run.snapshot()?;
         let stored: Snapshot<Array2<A>> = again(&snapshot, binary);
         assert_eq!(format!("{stored:?}"), format!("{snapshot:?}"));
         let noise: Noise = again(&noise, binary);

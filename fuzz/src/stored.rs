@@ -269,7 +269,7 @@ fn snapshot_by_hand() -> Result<Snapshot<Array2<f64>>, Error> {
     run.tell(&array![[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])?;
     Ok(Snapshot {
         memory: Some(array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]),
-        ..run.snapshot()
+        ..run.snapshot()?
     })
 }
 
