@@ -93,6 +93,7 @@ pub mod diffusers;
 pub mod editing;
 mod element;
 mod error;
+mod fnv;
 mod fold;
 pub mod forward;
 pub mod grid;

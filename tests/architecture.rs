@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// The modules of each floor, from the ground up.
 const FLOORS: [&[&str]; 6] = [
     &[
-        "element", "error", "kernel", "linalg", "memory", "names", "noise", "real", "simd",
+        "element", "error", "fnv", "kernel", "linalg", "memory", "names", "noise", "real", "simd",
         "special", "stored",
     ],
     &[

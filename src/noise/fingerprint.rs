@@ -1,20 +1,20 @@
 //! What tells one source of noise from another.
 
-/// FNV-1a, 64 bits, over little-endian words.
+use crate::fnv::Fnv;
+
+/// A source's kind, and then what it is made from.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fingerprint(u64);
+pub(super) struct Fingerprint(Fnv);
 
 impl Fingerprint {
     /// That of a kind of source; each kind has a number of its own.
     pub(super) fn of_kind(kind: u64) -> Self {
-        Self(0xCBF2_9CE4_8422_2325).word(kind)
+        Self(Fnv::new()).word(kind)
     }
 
     #[must_use]
     pub(super) fn word(mut self, word: u64) -> Self {
-        for byte in word.to_le_bytes() {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);
-        }
+        self.0.word(word);
         self
     }
 
@@ -24,7 +24,7 @@ impl Fingerprint {
     }
 
     pub(super) fn value(self) -> u64 {
-        self.0
+        self.0.value()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Kept, MAX_SLOTS, MAX_STAGES, Plan, Stage, Step};
 use crate::error::Error;
+use crate::fnv::Fnv;
 use crate::level::NoiseLevel;
 
 /// The conditions of [`Plan::new`].
@@ -167,19 +168,17 @@ impl Place {
     }
 }
 
-/// FNV-1a over 64-bit words.
-struct Hash(u64);
+/// What is hashed of a plan.
+struct Hash(Fnv);
 
 impl Hash {
     fn word(&mut self, word: u64) {
-        for byte in word.to_le_bytes() {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);
-        }
+        self.0.word(word);
     }
 
     fn number(&mut self, value: f64) {
         // Both zeros are one number.
-        self.word((value + 0.0).to_bits());
+        self.0.number(value + 0.0);
     }
 
     fn level(&mut self, level: &NoiseLevel) {
@@ -196,7 +195,7 @@ impl Hash {
 
 /// [`Plan::fingerprint`].
 pub(super) fn fingerprint(plan: &Plan) -> u64 {
-    let mut hash = Hash(0xCBF2_9CE4_8422_2325);
+    let mut hash = Hash(Fnv::new());
     hash.word(plan.slots as u64);
     hash.word(plan.given as u64);
     hash.word(plan.steps.len() as u64);
@@ -231,5 +230,5 @@ pub(super) fn fingerprint(plan: &Plan) -> u64 {
             }
         }
     }
-    hash.0
+    hash.0.value()
 }

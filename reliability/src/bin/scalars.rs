@@ -1609,21 +1609,17 @@ fn settings() -> Result<Settings, String> {
         threads: 2,
         batch: None,
     };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(name) = arguments.next() {
-        let value = arguments.next().ok_or(format!("{name} without a value"))?;
-        let number: u64 = value
-            .parse()
-            .map_err(|_| format!("{name} {value}: no number"))?;
-        match name.as_str() {
+    reliability::arguments(|name, number| {
+        match name {
             "--calls" => settings.calls = number,
             "--grids" => settings.grids = number,
             "--seed" => settings.seed = number,
             "--threads" => settings.threads = (number as usize).clamp(1, 64),
             "--batch" => settings.batch = Some(number),
-            _ => return Err(format!("unknown argument {name}")),
+            _ => return false,
         }
-    }
+        true
+    })?;
     Ok(settings)
 }
 
