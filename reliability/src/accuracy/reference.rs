@@ -145,7 +145,8 @@ impl Errors {
 
     /// How far the state (0) or a slot can be off.
     fn of(&self, row: usize) -> f64 {
-        (self.count * self.squares[row][row].max(0.0)).sqrt()
+        // Squares that underflow are of no more than this.
+        (self.count * self.squares[row][row].max(f64::MIN_POSITIVE)).sqrt()
     }
 
     /// Over a stage: the state becomes `form` of state and slots, and is rounded by `of_state`;
@@ -418,13 +419,20 @@ impl Reference {
             return Parts::default();
         };
         // o = pD + qE, E = (x − αD)/σ.
-        let noise = (x + alpha * exact) / level.sigma();
-        let (p, q) = (target.data.abs(), target.noise.abs());
+        let (p, q, sigma) = (target.data.abs(), target.noise.abs(), level.sigma());
+        let noise = (x + alpha * exact) / sigma;
         let output = p * exact + q * noise;
+        // The oracle takes one of the two from the data and the other from it and x: where σ ≤ α, E
+        // from the score and D = (x − σE)/α.
+        let summed = if sigma <= alpha {
+            (x + sigma * noise) / alpha
+        } else {
+            exact
+        };
         let weight = back.output.abs();
         Parts {
             terms: back.x.abs() * x + weight * output,
-            model: 2.0 * u * weight * output,
+            model: 2.0 * u * weight * (p * summed + q * noise),
             cast: weight * output,
             output,
             weight,
