@@ -146,6 +146,7 @@ pub(super) fn decaying(decay: f64) -> Parts {
 /// γ = ησ_s√(1 − r²); `None` where it would exceed σ_s.
 fn eta_parts(eta: f64, h: f64, to: &NoiseLevel) -> Result<Option<Parts>, Error> {
     require_non_negative("eta", eta)?;
+    // At the largest η rounding may make it more than 1.
     let ratio = eta * (-libm::expm1(-2.0 * h)).sqrt();
     // κ² = 1 − η²(1 − r²) = (1 − η)(1 + η) + η²r². For a large η both terms are, and over a short
     // step they cancel; there γ/σ_s itself is right to rounding.
@@ -166,22 +167,28 @@ fn eta_parts(eta: f64, h: f64, to: &NoiseLevel) -> Result<Option<Parts>, Error> 
     }
     let kappa = squared.max(0.0).sqrt();
     let one_minus_kappa = (ratio * ratio / (1.0 + kappa)).min(1.0);
-    Ok(Some((kappa, one_minus_kappa, ratio)))
+    Ok(Some((kappa, one_minus_kappa, ratio.min(1.0))))
 }
 
 /// κ = (1 − q)/(1 + ηs'(1 − r)), 1 − κ = η(1 − r)/(1 + ηs'(1 − r)) with s' = σ_s/(α_s + σ_s) and
 /// q = η(1 − r)α_s/(α_s + σ_s): ComfyUI's d and ρ_d, with α_s cancelled.
 fn flow_parts(eta: f64, h: f64, from: &NoiseLevel, to: &NoiseLevel) -> Result<Parts, Error> {
     require_non_negative("eta", eta)?;
-    let sum = to.alpha() + to.sigma();
+    // A power of two keeps the sum of the largest numbers, and the shares, as they are.
+    let (alpha, sigma) = if to.alpha().max(to.sigma()) > 0.5 * f64::MAX {
+        (0.25 * to.alpha(), 0.25 * to.sigma())
+    } else {
+        (to.alpha(), to.sigma())
+    };
+    let (data_share, noise_share) = (alpha / (alpha + sigma), sigma / (alpha + sigma));
     let rate = -libm::expm1(-h);
-    let q = eta * rate * (to.alpha() / sum);
+    let q = eta * rate * data_share;
     // Equivalent mutant: replace > with >=: a value at the bound of rounding is either.
     if q > 1.0 + ROUNDING && !to.is_clean() {
-        let max = 1.0 / (rate * (to.alpha() / sum));
+        let max = 1.0 / (rate * data_share);
         return Err(eta_out_of_range(from, to, eta, max));
     }
-    let scale = 1.0 + eta * rate * (to.sigma() / sum);
+    let scale = 1.0 + eta * rate * noise_share;
     let kappa = (1.0 - q).max(0.0) / scale;
     let one_minus_kappa = (eta * rate / scale).min(1.0);
     let ratio = (one_minus_kappa * (1.0 + kappa)).sqrt();

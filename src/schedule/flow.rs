@@ -134,7 +134,14 @@ impl NoiseSchedule for RectifiedFlow {
         // digits, all of them below 1e-16. Without a shift it is 1 exactly: 1 − t is rounded by at
         // most half of what the sum is.
         let norm = (1.0 - time) + self.shift * time;
-        let (alpha, sigma) = ((1.0 - time) / norm, self.shift * time / norm);
+        let shifted = self.shift * time;
+        // A product that underflows has lost digits, which the quotient may need; at the end it is 1.
+        let sigma = if shifted < f64::MIN_POSITIVE && time < 1.0 {
+            self.shift * (time / norm)
+        } else {
+            shifted / norm
+        };
+        let alpha = (1.0 - time) / norm;
         let excess = (self.shift - 1.0) * time;
         // Equivalent mutant: replace < with <=: at 1/2 both forms are right to rounding.
         let log_norm = if excess.abs() < 0.5 {

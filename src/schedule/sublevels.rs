@@ -1,7 +1,7 @@
 //! A continuous schedule seen as a table.
 
 use super::{LambdaRange, NoiseSchedule, check_time};
-use crate::error::Error;
+use crate::error::{Error, require_positive};
 use crate::level::NoiseLevel;
 
 /// A schedule with a table of n of its levels: what the spacings over network indices (leading,
@@ -42,16 +42,20 @@ impl<S: NoiseSchedule> Sublevels<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::StepCount`] unless 1 ≤ `count` ≤ 2²⁴.
+    /// [`Error::StepCount`] unless 1 ≤ `count` ≤ 2²⁴; [`Error::InvalidParameter`] where the noise of
+    /// knot 1 underflows, as knot 0 is the clean one; and the errors of the schedule.
     pub fn of(schedule: S, count: usize) -> Result<Self, Error> {
-        if (1..=MAX_COUNT).contains(&count) {
-            return Ok(Self { schedule, count });
+        if !(1..=MAX_COUNT).contains(&count) {
+            return Err(Error::StepCount {
+                steps: count,
+                min: 1,
+                max: MAX_COUNT,
+            });
         }
-        Err(Error::StepCount {
-            steps: count,
-            min: 1,
-            max: MAX_COUNT,
-        })
+        let table = Self { schedule, count };
+        let sigma = table.knot_level(1.0)?.sigma();
+        require_positive("noise of knot 1", sigma)?;
+        Ok(table)
     }
 
     /// The schedule.

@@ -77,7 +77,13 @@ impl NoiseSchedule for VariancePreserving {
             self.beta_min,
             std::f64::consts::SQRT_2 * slope.sqrt() * integral.sqrt(),
         );
-        Ok((2.0 * integral / (self.beta_min + root)).min(1.0))
+        let sum = self.beta_min + root;
+        let time = if sum.is_finite() {
+            2.0 * integral / sum
+        } else {
+            integral / (0.5 * self.beta_min + 0.5 * root)
+        };
+        Ok(time.min(1.0))
     }
 
     fn lambda_range(&self) -> LambdaRange {

@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use diffusion_sampler::{
     Error, NoiseLevel, Prediction,
     posterior::{Kappa, StridedPosterior},
-    schedule::{Edm, NoiseSchedule, RectifiedFlow, Sublevels, TableSchedule},
+    schedule::{Edm, NoiseSchedule, RectifiedFlow, Sublevels, TableSchedule, VariancePreserving},
     training::LossWeight,
 };
 
@@ -120,4 +120,83 @@ fn a_table_whose_neighbours_have_one_lambda_is_refused() -> Outcome {
         assert!((0.0..=1.0).contains(&index), "{time}: {index}");
     }
     Ok(())
+}
+
+#[test]
+fn gamma_is_at_most_the_noise_of_its_level_at_the_largest_eta() -> Outcome {
+    let from = NoiseLevel::new(1.0, 0.7, f64::MAX)?;
+    for k in 1..200 {
+        // As large as its noise may be, and at every size of h.
+        let to = NoiseLevel::new(0.0, 0.7 * 1.05f64.powi(k), f64::MAX)?;
+        let refused = StridedPosterior::new(from, to, Kappa::Eta(1e9));
+        let Err(Error::EtaOutOfRange { max, .. }) = refused else {
+            return Err(format!("{refused:?}").into());
+        };
+        for eta in [max, max.next_up(), max.next_up().next_up(), max.next_down()] {
+            for kappa in [Kappa::Eta(eta), Kappa::CappedEta(eta)] {
+                let q = StridedPosterior::new(from, to, kappa)?;
+                assert!(q.gamma() <= f64::MAX, "{k} {eta}");
+                assert!(q.gamma() > 0.999_999 * f64::MAX, "{k} {eta}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_ancestral_step_of_flows_knows_its_shares_where_their_sum_overflows() -> Outcome {
+    let from = NoiseLevel::new(1.0, 1.0, 1.4)?;
+    // κ depends on ratios alone, so that a power of two changes nothing but the logarithms' rounding.
+    let scale = 2f64.powi(-900);
+    for (alpha, sigma) in [(1.0, 0.999), (0.75, 0.5), (0.9, 1e-3)] {
+        let (alpha, sigma) = (alpha * f64::MAX, sigma * f64::MAX);
+        let large = NoiseLevel::new(0.0, alpha, sigma)?;
+        let small = NoiseLevel::new(0.0, alpha * scale, sigma * scale)?;
+        for eta in [0.3, 1.0] {
+            let at = |to| StridedPosterior::new(from, to, Kappa::FlowEta(eta));
+            let (large, small) = (at(large)?, at(small)?);
+            assert!((large.kappa() - small.kappa()).abs() < 1e-12, "{eta}");
+            let ratio = large.gamma() / sigma;
+            let sum = large.kappa() * large.kappa() + ratio * ratio;
+            assert!((sum - 1.0).abs() < 1e-15, "{eta}: {sum}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_flow_with_a_subnormal_shift_has_the_digits_of_its_noise() -> Outcome {
+    let shift = 2.670_921_4e-317;
+    let flow = RectifiedFlow::shifted(shift)?;
+    for rest in [1e-3, 1e-7, 2e-10, 1e-15] {
+        let time: f64 = 1.0 - rest;
+        // st/((1 − t) + st), whose sum is 1 − t; the power of two is exact.
+        let large = 2f64.powi(400);
+        let sigma = (shift * large) * time / (1.0 - time) / large;
+        let level = flow.level(time)?;
+        let unit = 4.0 * f64::EPSILON * sigma + 2.0 * f64::from_bits(1);
+        assert!((level.sigma() - sigma).abs() <= unit, "{rest:e}");
+    }
+    assert_eq!(flow.level(1.0)?.sigma(), 1.0);
+    Ok(())
+}
+
+#[test]
+fn the_time_of_a_lambda_is_found_under_the_largest_betas() -> Outcome {
+    let vp = VariancePreserving::new(f64::MAX, f64::MAX)?;
+    for lambda in [-3.0, 0.0, 3.57, 8.0] {
+        // β t = −ln α² = ln(1 + e^−2λ).
+        let time = (-2.0 * lambda as f64).exp().ln_1p() / f64::MAX;
+        assert!((vp.time_of_lambda(lambda)? - time).abs() <= 2.0 * f64::from_bits(1));
+    }
+    Ok(())
+}
+
+#[test]
+fn sub_levels_whose_first_noise_underflows_are_refused() {
+    let flow = RectifiedFlow::shifted(f64::from_bits(1)).and_then(|flow| Sublevels::of(flow, 5));
+    assert!(matches!(
+        flow,
+        Err(Error::InvalidParameter { value: 0.0, .. })
+    ));
 }
