@@ -9,6 +9,7 @@
 #   reliability/checks.sh msrv           the crate and its tests compile with Cargo.toml's rust-version
 #   reliability/checks.sh minimal        and the crate with the oldest dependencies it says it takes,
 #                                        which give the golden hashes too
+#   reliability/checks.sh coverage       the lines of src that the tests reach: 97 % or more
 #   reliability/checks.sh miri [FILTER]  the unit tests in miri, at the portable level
 #   reliability/checks.sh miri-avx2 [FILTER]
 #   reliability/checks.sh asan           the golden hashes with AddressSanitizer: every kernel, at every
@@ -47,6 +48,21 @@ api_write() {
     local found
     found=$(mktemp)
     listed > "$found" && cp "$found" "$listing" && say "written: $listing, $(wc -l < "$listing") lines"
+}
+
+# Documentation tests are not counted.
+coverage() {
+    if ! cargo llvm-cov --version > /dev/null 2>&1; then
+        say "coverage: skipped (cargo install cargo-llvm-cov)"
+        return
+    fi
+    local report=$target/coverage.txt
+    cargo llvm-cov --locked --all-features --tests -p diffusion-sampler \
+        --summary-only --fail-under-lines 97 > "$report"
+    local result=$?
+    # The columns of the last line: regions, functions, lines; of each all, missed and the share.
+    awk '$1 == "TOTAL" { print "== coverage: " $8 - $9 " of " $8 " lines, " $10 }' "$report"
+    return $result
 }
 
 # What reaches a user's build: no development dependencies, on any platform.
@@ -96,11 +112,14 @@ msrv() {
         say "msrv: skipped, no toolchain $version (rustup toolchain install $version)"
         return
     fi
+    # Its name may have the patch version too.
+    version=$(rustup toolchain list | grep -o "^${version//./\\.}[.0-9]*" | head -1)
     CARGO_TARGET_DIR="$target/msrv" cargo "+$version" check --quiet --locked --all-features --all-targets &&
         say "msrv: the crate, its tests, examples and benches compile with Rust $version"
 }
 
-# A copy without development dependencies, which only ever raise the others' versions.
+# A copy without development dependencies, which only ever raise the others' versions. What the oldest
+# serde derives for another's type does not read all its fields.
 minimal() {
     if ! has_toolchain nightly; then
         say "minimal: skipped, no nightly toolchain (it chooses the versions; stable compiles)"
@@ -117,6 +136,7 @@ minimal() {
     printf '\n[workspace]\n\n[dev-dependencies]\n%s\n%s\n\n[[test]]\nname = "golden"\npath = "tests/golden/main.rs"\n' \
         "$tests" "$(grep -E '^(rand|serde|serde_json|half) =' Cargo.toml | sed 's/, optional = true//' | sort -u -t= -k1,1)" >> "$copy/Cargo.toml"
     (
+        export RUSTFLAGS="-A dead_code -A unfulfilled_lint_expectations"
         cd "$copy" &&
             cargo +nightly update --quiet -Z direct-minimal-versions &&
             CARGO_TARGET_DIR="$copy/target" cargo check --quiet --all-features &&
@@ -155,7 +175,7 @@ asan_suite() {
 
 case ${1:-} in
     "") licences && duplicates && api ;;
-    api | licences | duplicates | msrv | minimal | asan) "$1" ;;
+    api | licences | duplicates | msrv | minimal | coverage | asan) "$1" ;;
     api-write) api_write ;;
     asan-suite) asan_suite ;;
     miri) shift && miri "$@" ;;

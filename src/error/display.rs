@@ -731,6 +731,8 @@ mod tests {
     #[test]
     fn messages_are_short_and_exact_whatever_the_values() {
         let text = "x".repeat(TEXT);
+        // The texts are long to print in miri.
+        let numbers = if cfg!(miri) { 1 } else { 8 };
         for number in [
             -f64::MAX,
             -f64::MIN_POSITIVE * (1.0 - f64::EPSILON),
@@ -740,7 +742,10 @@ mod tests {
             f64::NEG_INFINITY,
             f64::NAN,
             -0.0,
-        ] {
+        ]
+        .into_iter()
+        .take(numbers)
+        {
             for error in Error::with(number, &text) {
                 let message = error.to_string();
                 assert!(message.chars().count() <= LONGEST, "{message}");
