@@ -105,7 +105,6 @@ extremes! {
     &'static str: |_, _| "a text that is as long as what a parameter must be, or as the reason why something is not";
     Vec<usize>: |_, _| vec![usize::MAX; 100];
     Vec<&'static str>: |_, _| vec!["Euler's method with Karras' spacing"; 3];
-    crate::prediction::Prediction: |_, _| crate::prediction::Prediction::Velocity;
 }
 
 #[cfg(test)]
