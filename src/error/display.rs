@@ -731,8 +731,8 @@ mod tests {
     #[test]
     fn messages_are_short_and_exact_whatever_the_values() {
         let text = "x".repeat(TEXT);
-        // The texts are long to print in miri.
-        let numbers = if cfg!(miri) { 1 } else { 8 };
+        // Printing is slow in miri.
+        let (numbers, every) = if cfg!(miri) { (1, 9) } else { (8, 1) };
         for number in [
             -f64::MAX,
             -f64::MIN_POSITIVE * (1.0 - f64::EPSILON),
@@ -746,7 +746,7 @@ mod tests {
         .into_iter()
         .take(numbers)
         {
-            for error in Error::with(number, &text) {
+            for error in Error::with(number, &text).into_iter().step_by(every) {
                 let message = error.to_string();
                 assert!(message.chars().count() <= LONGEST, "{message}");
                 let digits = message.split(|c: char| !c.is_ascii_digit());
