@@ -171,12 +171,14 @@ impl NoiseSource<f64> for Batches {
 
 #[test]
 fn pointers_to_a_source_pass_on_what_the_source_says() {
-    let key = NoiseKey::new(0, 0, Stream::Start);
-    let mut z = [0.0; 6];
-    (&mut Batches).fill_batch(key, 3, &mut z).unwrap();
-    assert_eq!(z, [3.0; 6]);
-    Box::new(Batches).fill_batch(key, 2, &mut z).unwrap();
-    assert_eq!(z, [2.0; 6]);
+    fn batch(mut source: impl NoiseSource<f64>, samples: usize) -> [f64; 6] {
+        let mut z = [0.0; 6];
+        let key = NoiseKey::new(0, 0, Stream::Start);
+        source.fill_batch(key, samples, &mut z).unwrap();
+        z
+    }
+    assert_eq!(batch(&mut Batches, 3), [3.0; 6]);
+    assert_eq!(batch(Box::new(Batches), 2), [2.0; 6]);
     let reads = |source: &dyn NoiseSource<f64>| source.reads_intervals();
     assert!(reads(&Batches) && reads(&BrownianPath::new(1)));
     assert!(!reads(&KeyedNoise::new(1)));
