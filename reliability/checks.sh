@@ -8,7 +8,9 @@
 #   reliability/checks.sh duplicates     none of the crate's dependencies is there twice
 #   reliability/checks.sh msrv           the crate and its tests compile with Cargo.toml's rust-version
 #   reliability/checks.sh minimal        and the crate with the oldest dependencies it says it takes,
-#                                        which give the golden hashes too
+#                                        which give the golden hashes too, and with the oldest of those
+#                                        that they say they take
+#   reliability/checks.sh coverage       the lines of src that the tests reach: 97 % or more
 #   reliability/checks.sh miri [FILTER]  the unit tests in miri, at the portable level
 #   reliability/checks.sh miri-avx2 [FILTER]
 #   reliability/checks.sh asan           the golden hashes with AddressSanitizer: every kernel, at every
@@ -47,6 +49,23 @@ api_write() {
     local found
     found=$(mktemp)
     listed > "$found" && cp "$found" "$listing" && say "written: $listing, $(wc -l < "$listing") lines"
+}
+
+# Documentation tests are not counted. Small functions are copied into the tests that call them, where
+# the tool does not see them: the compiler is told not to, by a flag that stable ones keep for nightly.
+coverage() {
+    if ! cargo llvm-cov --version > /dev/null 2>&1; then
+        say "coverage: skipped (cargo install cargo-llvm-cov)"
+        return
+    fi
+    local report=$target/coverage.txt
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zcross-crate-inline-threshold=never" \
+        cargo llvm-cov --locked --all-features --tests -p diffusion-sampler \
+        --summary-only --fail-under-lines 97 > "$report"
+    local result=$?
+    # The columns of the last line: regions, functions, lines; of each all, missed and the share.
+    awk '$1 == "TOTAL" { print "== coverage: " $8 - $9 " of " $8 " lines, " $10 }' "$report"
+    return $result
 }
 
 # What reaches a user's build: no development dependencies, on any platform.
@@ -96,11 +115,14 @@ msrv() {
         say "msrv: skipped, no toolchain $version (rustup toolchain install $version)"
         return
     fi
+    # Its name may have the patch version too.
+    version=$(rustup toolchain list | grep -o "^${version//./\\.}[.0-9]*" | head -1)
     CARGO_TARGET_DIR="$target/msrv" cargo "+$version" check --quiet --locked --all-features --all-targets &&
         say "msrv: the crate, its tests, examples and benches compile with Rust $version"
 }
 
-# A copy without development dependencies, which only ever raise the others' versions.
+# A copy without development dependencies, which only ever raise the others' versions. What the oldest
+# serde derives for another's type does not read all its fields.
 minimal() {
     if ! has_toolchain nightly; then
         say "minimal: skipped, no nightly toolchain (it chooses the versions; stable compiles)"
@@ -113,8 +135,16 @@ minimal() {
     cp -r tests/golden tests/diffusers tests/stored tests/data "$copy/tests"
     awk '/^\[/ { keep = 1 } /^\[workspace\]|^\[dev-dependencies\]|^\[\[/ { keep = 0 } keep' Cargo.toml > "$copy/Cargo.toml"
     tests=$(sed -n '/^\[dev-dependencies\]/,/^$/p' reliability/machines/Cargo.toml | grep -E '^(ciborium|postcard)')
+    printf '\n[workspace]\n' >> "$copy/Cargo.toml"
+    local -x RUSTFLAGS="-A dead_code -A unfulfilled_lint_expectations"
+    (
+        cd "$copy" &&
+            cargo +nightly update --quiet -Z minimal-versions &&
+            CARGO_TARGET_DIR="$copy/target" cargo check --quiet --all-features
+    ) || { rm -rf "$copy" && return 1; }
+    say "minimal: compiles with the oldest of all dependencies"
     # The test itself needs rand, serde and serde_json, which the crate has only as options.
-    printf '\n[workspace]\n\n[dev-dependencies]\n%s\n%s\n\n[[test]]\nname = "golden"\npath = "tests/golden/main.rs"\n' \
+    printf '\n[dev-dependencies]\n%s\n%s\n\n[[test]]\nname = "golden"\npath = "tests/golden/main.rs"\n' \
         "$tests" "$(grep -E '^(rand|serde|serde_json|half) =' Cargo.toml | sed 's/, optional = true//' | sort -u -t= -k1,1)" >> "$copy/Cargo.toml"
     (
         cd "$copy" &&
@@ -132,7 +162,9 @@ miri() {
         say "miri: skipped (rustup +nightly component add miri rust-src)"
         return
     fi
-    cargo +nightly miri test --locked --all-features --lib -- "$@"
+    # Without rayon: crossbeam-epoch, which its threads start with, breaks the rules that miri checks
+    # without flags. The crate's own unsafe code is the same.
+    cargo +nightly miri test --locked --features diffusers,half,proptest,serde --lib -- "$@"
 }
 
 # sanitized ARGUMENT…
@@ -155,7 +187,7 @@ asan_suite() {
 
 case ${1:-} in
     "") licences && duplicates && api ;;
-    api | licences | duplicates | msrv | minimal | asan) "$1" ;;
+    api | licences | duplicates | msrv | minimal | coverage | asan) "$1" ;;
     api-write) api_write ;;
     asan-suite) asan_suite ;;
     miri) shift && miri "$@" ;;

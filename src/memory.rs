@@ -11,11 +11,12 @@
 //! From 4 MiB up, Linux is asked for huge pages before the first touch: a page of 2 MiB needs one
 //! entry of the translation buffer instead of 512. Where they are refused or unknown, nothing is
 //! lost.
-
 //!
 //! Lists whose length comes from the caller are made by the same rules: [`repeated`], [`Listed`],
 //! [`push`]. Where their entries own memory of their own (the steps of a plan), each few hundred of
-//! them are only begun where memory for all of them can be had.
+//! them are only begun where memory for all of them can be had: such a list is filled by [`push`],
+//! never by `Vec::push`. Beside every larger array there is room for what is small: boxed names, lists
+//! of axes, errors.
 
 use ndarray::{Array, ArrayRef, Dimension};
 
@@ -81,7 +82,28 @@ pub(crate) fn reserve<T>(shape: &[usize]) -> Result<Vec<T>, Error> {
         .try_reserve_exact(len)
         .map_err(|_| too_large(shape))?;
     huge_pages(&mut elements);
+    if std::mem::needs_drop::<T>() && len >= FEW {
+        leave(len.min(GROUP) * OWNED, shape)?;
+    } else if bytes >= LARGE {
+        leave(BESIDE, shape)?;
+    }
     Ok(elements)
+}
+
+/// Smaller arrays are as good as none.
+const LARGE: usize = 4 << 10;
+
+/// Room that is left beside a larger array for what is small.
+const BESIDE: usize = 64 << 10;
+
+/// Looks whether so much more can be had, and gives it back.
+fn leave(bytes: usize, shape: &[usize]) -> Result<(), Error> {
+    let mut room = Vec::<u8>::new();
+    room.try_reserve_exact(bytes)
+        .map_err(|_| too_large(shape))?;
+    // An allocation that nothing looks at may be left out of the program.
+    drop(std::hint::black_box(room));
+    Ok(())
 }
 
 /// Memory that cannot be had. Where not even the shape's list can, it is left empty.
@@ -171,8 +193,11 @@ pub(crate) fn extend<T>(
     Ok(())
 }
 
-/// Entries that own memory are made in groups of so many.
+/// Entries that own memory are made in groups of so many at most, in smaller ones at first.
 const GROUP: usize = 512;
+
+/// So few entries that own memory are as good as none.
+const FEW: usize = 16;
 
 /// More than an entry that owns memory owns: a plan's step of four stages has less than 2 KiB.
 const OWNED: usize = 4 << 10;
@@ -186,10 +211,10 @@ fn make_room<T>(list: &mut Vec<T>, more: usize) -> Result<(), Error> {
             return Err(too_large(&[len]));
         }
     }
-    if std::mem::needs_drop::<T>() && list.len() >= GROUP && list.len().is_multiple_of(GROUP) {
-        let room = reserve::<u8>(&[GROUP * OWNED]).map_err(|_| too_large(&[len]))?;
-        // An allocation that nothing looks at may be left out of the program.
-        drop(std::hint::black_box(room));
+    let held = list.len();
+    let begins = held.is_multiple_of(GROUP) || held.is_power_of_two();
+    if std::mem::needs_drop::<T>() && held >= FEW && begins {
+        leave(held.min(GROUP) * OWNED, &[len])?;
     }
     Ok(())
 }
@@ -286,7 +311,9 @@ impl<A: Copy, D: Dimension> Copied for ArrayRef<A, D> {
 /// False if the system says that so many bytes are not to be had.
 #[cfg(target_os = "linux")]
 fn can_be_had(bytes: usize) -> bool {
-    bytes < WORTH_ASKING
+    // Miri has no files.
+    cfg!(miri)
+        || bytes < WORTH_ASKING
         || std::fs::read_to_string("/proc/meminfo")
             .ok()
             .and_then(|text| available(&text))

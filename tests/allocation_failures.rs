@@ -4,6 +4,10 @@
 //! until a run needs no more (from the 64th on with gaps that grow). An allocation that cannot fail would end this process. Smaller ones
 //! are left alone: boxed names and lists of axes.
 //!
+//! Lists whose entries own memory, the steps of a plan, are made of many small allocations. Those are
+//! made with so many bytes in all that one of the larger allocations is just granted, and then every
+//! further one fails, however small.
+//!
 //! With `SURVEY=1` in the environment nothing fails; each larger allocation that is not made by
 //! `try_reserve` is printed with the place that asks for it.
 
@@ -15,7 +19,7 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering::SeqCst};
 
 use diffusion_sampler::{
     Clip, Denoiser, Error, Grid, KeyedNoise, NoiseLevel, Prediction, Query, Sampler,
@@ -69,9 +73,47 @@ static SURVEY: AtomicBool = AtomicBool::new(false);
 /// How many larger allocations are still to succeed.
 static LEFT: AtomicUsize = AtomicUsize::new(0);
 static FIRED: AtomicBool = AtomicBool::new(false);
+/// The bytes that the armed thread has.
+static HELD: AtomicIsize = AtomicIsize::new(0);
+/// The bytes that it may have, where that is what fails.
+static BUDGET: AtomicIsize = AtomicIsize::new(0);
+/// How many larger allocations it has made, and what it had after each.
+static MARKS: AtomicUsize = AtomicUsize::new(0);
+static AFTER: [AtomicIsize; 4096] = [const { AtomicIsize::new(0) }; 4096];
 
-fn fails(size: usize) -> bool {
-    if size < LARGE || !ARMED.try_with(Cell::get).unwrap_or(false) {
+/// Whether an allocation of the armed thread that changes what it has by so much is beyond its budget.
+fn beyond(budget: isize, size: usize, change: isize) -> bool {
+    let held = HELD.load(SeqCst) + change;
+    if held > budget {
+        FIRED.store(true, SeqCst);
+        return true;
+    }
+    HELD.store(held, SeqCst);
+    if size >= LARGE {
+        let mark = MARKS.fetch_add(1, SeqCst);
+        if let Some(after) = AFTER.get(mark) {
+            after.store(held, SeqCst);
+        }
+    }
+    false
+}
+
+fn given_back(size: usize) {
+    if ARMED.try_with(Cell::get).unwrap_or(false) {
+        HELD.fetch_sub(size as isize, SeqCst);
+    }
+}
+
+/// Whether an allocation that changes what there is by so much fails.
+fn fails(size: usize, change: isize) -> bool {
+    if !ARMED.try_with(Cell::get).unwrap_or(false) {
+        return false;
+    }
+    match BUDGET.load(SeqCst) {
+        0 => {}
+        budget => return beyond(budget, size, change),
+    }
+    if size < LARGE {
         return false;
     }
     if SURVEY.load(SeqCst) {
@@ -97,7 +139,7 @@ fn fails(size: usize) -> bool {
 // SAFETY: every call goes to the system's allocator unchanged, or says that there is no memory.
 unsafe impl GlobalAlloc for Failing {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if fails(layout.size()) {
+        if fails(layout.size(), layout.size() as isize) {
             return std::ptr::null_mut();
         }
         // SAFETY: the caller's contract is the system's.
@@ -105,7 +147,7 @@ unsafe impl GlobalAlloc for Failing {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        if fails(layout.size()) {
+        if fails(layout.size(), layout.size() as isize) {
             return std::ptr::null_mut();
         }
         // SAFETY: as above.
@@ -113,7 +155,7 @@ unsafe impl GlobalAlloc for Failing {
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        if fails(size) {
+        if fails(size, size as isize - layout.size() as isize) {
             return std::ptr::null_mut();
         }
         // SAFETY: as above.
@@ -121,6 +163,7 @@ unsafe impl GlobalAlloc for Failing {
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        given_back(layout.size());
         // SAFETY: as above.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -169,6 +212,41 @@ fn survives(name: &str, work: impl Fn() -> Outcome) {
         }
         failing += 1 + failing / 64;
     }
+}
+
+/// Runs `work` with a budget of bytes that just grants each of its larger allocations in turn.
+fn survives_budgets(name: &str, work: impl Fn() -> Result<(), Error>) {
+    let _alone = ONE_AT_A_TIME.lock();
+    let within = |budget: isize| {
+        HELD.store(0, SeqCst);
+        FIRED.store(false, SeqCst);
+        MARKS.store(0, SeqCst);
+        BUDGET.store(budget, SeqCst);
+        arm(true);
+        let outcome = work();
+        arm(false);
+        BUDGET.store(0, SeqCst);
+        outcome
+    };
+    within(isize::MAX).unwrap_or_else(|error| panic!("{name} fails with all the memory: {error}"));
+    let marks = MARKS.load(SeqCst).min(AFTER.len());
+    let mut budgets: Vec<isize> = AFTER[..marks]
+        .iter()
+        .map(|mark| mark.load(SeqCst))
+        .collect();
+    budgets.sort_unstable();
+    budgets.dedup();
+    let mut refused = 0;
+    for budget in budgets {
+        for more in [0, 8, 200] {
+            match within(budget + more) {
+                Ok(()) => {}
+                Err(Error::TooLarge { .. }) if FIRED.load(SeqCst) => refused += 1,
+                Err(error) => panic!("{name} with {budget} bytes: {error}"),
+            }
+        }
+    }
+    assert!(refused > 0, "{name} was never refused");
 }
 
 const KIND: Prediction = Prediction::Velocity;
@@ -283,6 +361,24 @@ fn tables_grids_and_plans() {
         FirstOrder::per_edge(kappas).plan(&Path::new(&table, &grid)?)?;
         Ok(())
     });
+}
+
+/// More steps than are made on one look at the memory.
+#[test]
+fn long_plans_of_every_solver_within_any_budget() {
+    const STEPS: usize = 1100;
+    let schedule = VariancePreserving::default();
+    let grid = Grid::trailing(&schedule, STEPS).unwrap();
+    for entry in catalogue() {
+        survives_budgets(entry.name, || {
+            let plan = entry.solver.plan(&Path::new(&schedule, &grid)?)?;
+            own(|| drop(plan));
+            Ok(())
+        });
+    }
+    let data = Gaussian::isotropic(&[0.5, -0.5], 0.3).unwrap();
+    let sampler = Sampler::new(&schedule, &grid, &FirstOrder::ddpm()).unwrap();
+    survives_budgets("moments", || sampler.moments(&data).map(drop));
 }
 
 #[test]

@@ -134,9 +134,6 @@ fn of_trained_betas(error: Error) -> Error {
             value,
             requirement,
         },
-        Error::EmptyList { .. } => Error::EmptyList {
-            name: "trained_betas",
-        },
         other => other,
     }
 }

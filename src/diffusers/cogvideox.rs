@@ -116,7 +116,7 @@ impl Solver for TwoStepSde {
                 noise: target.sigma() * gain.sqrt(),
                 store: Some(Store::data(slot)),
             };
-            steps.push(Step::simple(from, to, update));
+            crate::memory::push(&mut steps, Step::simple(from, to, update))?;
             before = Some(from);
         }
         Plan::new(steps, 2)

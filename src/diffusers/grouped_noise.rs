@@ -37,7 +37,7 @@ impl GroupedNoise {
         let skipped = self.part.total.saturating_sub(edges);
         let orders = self.orders.get(skipped..).unwrap_or(&[]);
         let mut group: Vec<NoiseLevel> = Vec::new();
-        let mut steps = Vec::with_capacity(edges);
+        let mut steps = crate::memory::reserve(&[edges])?;
         for (index, (from, to)) in path.edges().enumerate() {
             let alone = orders.get(index) == Some(&1);
             group.push(from);
@@ -57,7 +57,7 @@ impl GroupedNoise {
                 }
                 _ => vec![Stage::evaluating(from, update)],
             };
-            steps.push(Step { from, to, stages });
+            crate::memory::push(&mut steps, Step { from, to, stages })?;
         }
         let to = path.grid().end();
         let again = self.part.idle_end && orders.last().is_some_and(|&order| order > 1);

@@ -97,7 +97,7 @@ struct Published {
 impl Solver for Published {
     fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
         let mut rhos = self.before.clone();
-        let mut steps = Vec::with_capacity(path.edges().len());
+        let mut steps = crate::memory::reserve(&[path.edges().len()])?;
         for (place, (from, to)) in path.edges().enumerate() {
             rhos.push(from.rho());
             let order = match to.is_clean() && !self.extrapolated_end {
@@ -119,7 +119,7 @@ impl Solver for Published {
                 ..Update::default()
             };
             let update = update.storing(Store::noise(place % (ORDER - 1)));
-            steps.push(Step::simple(from, to, update));
+            crate::memory::push(&mut steps, Step::simple(from, to, update))?;
         }
         if let Some(stage) = steps.last_mut().and_then(|step| step.stages.last_mut()) {
             stage.update.store = None;

@@ -228,7 +228,7 @@ impl Solver for AsWritten {
             };
             kept.insert(0, slot);
             kept.truncate(3);
-            steps.push(Step { from, to, stages });
+            crate::memory::push(&mut steps, Step { from, to, stages })?;
         }
         Plan::new(steps, SLOTS)
     }

@@ -3,15 +3,18 @@
 use std::fmt;
 
 use super::Error;
-use super::text::{Number, Shortened};
+use super::text::{Number, Shape, Shortened};
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InvalidLevel { time, alpha, sigma } => write!(
-                f,
-                "a noise level needs a finite time, finite alpha >= 0 and sigma >= 0, not both 0: got time {time}, alpha {alpha}, sigma {sigma}"
-            ),
+            Self::InvalidLevel { time, alpha, sigma } => {
+                let [time, alpha, sigma] = [time, alpha, sigma].map(Number::of);
+                write!(
+                    f,
+                    "a noise level needs a finite time, finite alpha >= 0 and sigma >= 0, not both 0: got time {time}, alpha {alpha}, sigma {sigma}"
+                )
+            }
             Self::AxesDiffer { axis } => write!(
                 f,
                 "the Gaussians differ in axis {axis}: they must share their axes, or one must be isotropic"
@@ -20,14 +23,18 @@ impl fmt::Display for Error {
                 name,
                 value,
                 requirement,
-            } => write!(f, "{name} must be {requirement}, got {}", Number(*value)),
+            } => {
+                let value = Number::of(value);
+                write!(f, "{name} must be {requirement}, got {value}")
+            }
             Self::InvalidEntry {
                 name,
                 index,
                 value,
                 requirement,
             } => {
-                let value = Number(*value);
+                let value = Number::of(value);
+
                 write!(f, "{name}[{index}] must be {requirement}, got {value}")
             }
             Self::WrongLength {
@@ -36,30 +43,44 @@ impl fmt::Display for Error {
                 found,
             } => write!(f, "{name} must have length {expected}, got {found}"),
             Self::TimeOutOfRange { time, last } => {
+                let [time, last] = [time, last].map(Number::of);
+
                 write!(f, "time {time} lies outside the schedule's [0, {last}]")
             }
             Self::LambdaOutOfRange {
                 lambda,
                 noisy,
                 clean,
-            } => write!(f, "lambda {lambda} lies outside [{noisy}, {clean}]"),
+            } => {
+                let [lambda, noisy, clean] = [lambda, noisy, clean].map(Number::of);
+                write!(f, "lambda {lambda} lies outside [{noisy}, {clean}]")
+            }
             Self::KnotOutsidePath {
                 lambda,
                 noisy,
                 clean,
-            } => write!(
-                f,
-                "lambda {lambda} lies outside the noise path's [{noisy}, {clean}]"
-            ),
-            Self::KnotsTooClose { from, to, cell } => write!(
-                f,
-                "the knots at lambda {from} and {to} lie too close for the noise path, whose cells have \
+            } => {
+                let [lambda, noisy, clean] = [lambda, noisy, clean].map(Number::of);
+                write!(
+                    f,
+                    "lambda {lambda} lies outside the noise path's [{noisy}, {clean}]"
+                )
+            }
+            Self::KnotsTooClose { from, to, cell } => {
+                let [from, to, cell] = [from, to, cell].map(Number::of);
+                write!(
+                    f,
+                    "the knots at lambda {from} and {to} lie too close for the noise path, whose cells have \
                  length {cell}"
-            ),
-            Self::PathRetraced { from, to } => write!(
-                f,
-                "noise from lambda {from} to {to}: a noise path is followed once, towards less noise"
-            ),
+                )
+            }
+            Self::PathRetraced { from, to } => {
+                let [from, to] = [from, to].map(Number::of);
+                write!(
+                    f,
+                    "noise from lambda {from} to {to}: a noise path is followed once, towards less noise"
+                )
+            }
             Self::StepBeforeJoining {
                 sample,
                 joined,
@@ -68,10 +89,13 @@ impl fmt::Display for Error {
                 f,
                 "sample {sample} joins its batch at step {joined}: it has no noise at step {step}"
             ),
-            Self::UnboundedLambda { noisy, clean } => write!(
-                f,
-                "lambda runs from {noisy} to {clean}: a grid in lambda or rho needs finite ends, give an explicit LambdaRange"
-            ),
+            Self::UnboundedLambda { noisy, clean } => {
+                let [noisy, clean] = [noisy, clean].map(Number::of);
+                write!(
+                    f,
+                    "lambda runs from {noisy} to {clean}: a grid in lambda or rho needs finite ends, give an explicit LambdaRange"
+                )
+            }
             Self::StepCount { steps, min, max } if *max == usize::MAX => {
                 write!(f, "expected at least {min} steps, got {steps}")
             }
@@ -83,10 +107,13 @@ impl fmt::Display for Error {
                 steps,
                 table,
                 knot,
-            } => write!(
-                f,
-                "{spacing} spacing cannot give {steps} steps on a table of {table}: it would need knot {knot}"
-            ),
+            } => {
+                let knot = Number::of(knot);
+                write!(
+                    f,
+                    "{spacing} spacing cannot give {steps} steps on a table of {table}: it would need knot {knot}"
+                )
+            }
             Self::SpacingNeedsTable { spacing } => write!(
                 f,
                 "{spacing} spacing is defined on a table of knots, and this schedule is continuous"
@@ -95,101 +122,139 @@ impl fmt::Display for Error {
                 knot,
                 lambda_before,
                 lambda,
-            } => write!(
-                f,
-                "noise must decrease strictly: knot {knot} has lambda {lambda} after {lambda_before}; list \
+            } => {
+                let [lambda_before, lambda] = [lambda_before, lambda].map(Number::of);
+                write!(
+                    f,
+                    "noise must decrease strictly: knot {knot} has lambda {lambda} after {lambda_before}; list \
                  the knots from noisy to clean"
-            ),
+                )
+            }
             Self::GammaOutOfRange {
                 gamma,
                 sigma_to,
                 from,
                 to,
-            } => write!(
-                f,
-                "gamma must lie in [0, {sigma_to}] on the edge from time {from} to {to}, got {gamma}"
-            ),
-            Self::EtaOutOfRange { eta, max, from, to } => write!(
-                f,
-                "eta must be at most {max} on the edge from time {from} to {to}, got {eta}: a larger eta adds more noise than the level {to} has"
-            ),
+            } => {
+                let [gamma, sigma_to, from, to] = [gamma, sigma_to, from, to].map(Number::of);
+                write!(
+                    f,
+                    "gamma must lie in [0, {sigma_to}] on the edge from time {from} to {to}, got {gamma}"
+                )
+            }
+            Self::EtaOutOfRange { eta, max, from, to } => {
+                let [eta, max, from, to] = [eta, max, from, to].map(Number::of);
+                write!(
+                    f,
+                    "eta must be at most {max} on the edge from time {from} to {to}, got {eta}: a larger eta adds more noise than the level {to} has"
+                )
+            }
             Self::EdgeOverflow {
                 coefficient,
                 value,
                 from,
                 to,
-            } => write!(
-                f,
-                "the coefficient on the {coefficient} of the edge from time {from} to {to} is {value}: alpha or sigma of the two levels differ by more than f64 can hold, rescale the levels"
-            ),
+            } => {
+                let [value, from, to] = [value, from, to].map(Number::of);
+                write!(
+                    f,
+                    "the coefficient on the {coefficient} of the edge from time {from} to {to} is {value}: alpha or sigma of the two levels differ by more than f64 can hold, rescale the levels"
+                )
+            }
             Self::ConversionOverflow {
                 prediction,
                 alpha,
                 sigma,
                 time,
-            } => write!(
-                f,
-                "{prediction} prediction overflows f64 at time {time}, where alpha is {alpha} and sigma is {sigma}: rescale the level"
-            ),
-            Self::CostOverflow { name, value } => write!(
-                f,
-                "the {name} is {value}, more than f64 can hold: take a larger variance or a smaller data error"
-            ),
+            } => {
+                let [alpha, sigma, time] = [alpha, sigma, time].map(Number::of);
+                write!(
+                    f,
+                    "{prediction} prediction overflows f64 at time {time}, where alpha is {alpha} and sigma is {sigma}: rescale the level"
+                )
+            }
+            Self::CostOverflow { name, value } => {
+                let value = Number::of(value);
+                write!(
+                    f,
+                    "the {name} is {value}, more than f64 can hold: take a larger variance or a smaller data error"
+                )
+            }
             Self::EmptyList { name } => write!(f, "{name} must have at least one entry, got none"),
             Self::SectionOutOfRange { start, end, steps } => write!(
                 f,
                 "the section {start}..{end} must not be empty and must lie within the grid's {steps} steps"
             ),
-            Self::EndNotBelow { before, end } => write!(
-                f,
-                "the end at time {end} must have less noise than the knot before it, at time {before}: leave that knot out, or shift the grid up (offset 1 for leading spacing that ends at knot 1)"
-            ),
+            Self::EndNotBelow { before, end } => {
+                let [before, end] = [before, end].map(Number::of);
+                write!(
+                    f,
+                    "the end at time {end} must have less noise than the knot before it, at time {before}: leave that knot out, or shift the grid up (offset 1 for leading spacing that ends at knot 1)"
+                )
+            }
             Self::DegenerateEdge {
                 from,
                 to,
                 requirement,
             } => {
+                let [from, to] = [from, to].map(Number::of);
+
                 write!(f, "the edge from time {from} to {to} must {requirement}")
             }
-            Self::EdgesDoNotMeet { end, start } => write!(
-                f,
-                "the first edge ends at time {end}, the second starts at {start}"
-            ),
+            Self::EdgesDoNotMeet { end, start } => {
+                let [end, start] = [end, start].map(Number::of);
+                write!(
+                    f,
+                    "the first edge ends at time {end}, the second starts at {start}"
+                )
+            }
             Self::PredictionUndefined {
                 prediction,
                 alpha,
                 sigma,
                 time,
-            } if *alpha == 0.0 => write!(
-                f,
-                "{prediction} prediction is undefined at time {time}, where alpha is 0 (sigma is {sigma}): checkpoints of rectified flow or zero terminal SNR predict flow or velocity, check the prediction, or start at a level with alpha > 0"
-            ),
+            } if *alpha == 0.0 => {
+                let [sigma, time] = [sigma, time].map(Number::of);
+                write!(
+                    f,
+                    "{prediction} prediction is undefined at time {time}, where alpha is 0 (sigma is {sigma}): checkpoints of rectified flow or zero terminal SNR predict flow or velocity, check the prediction, or start at a level with alpha > 0"
+                )
+            }
             Self::PredictionUndefined {
                 prediction,
                 alpha,
                 sigma,
                 time,
-            } => write!(
-                f,
-                "{prediction} prediction is undefined at time {time}, where alpha is {alpha} and sigma is {sigma}"
-            ),
+            } => {
+                let [alpha, sigma, time] = [alpha, sigma, time].map(Number::of);
+                write!(
+                    f,
+                    "{prediction} prediction is undefined at time {time}, where alpha is {alpha} and sigma is {sigma}"
+                )
+            }
             Self::PredictionMismatch { expected, found } => write!(
                 f,
                 "the run was started for {expected} prediction, the model declares {found}"
             ),
-            Self::DeterministicLikelihood { from, to } => write!(
-                f,
-                "gamma = 0 on the edge from time {from} to {to}: a deterministic step has no likelihood bound"
-            ),
+            Self::DeterministicLikelihood { from, to } => {
+                let [from, to] = [from, to].map(Number::of);
+                write!(
+                    f,
+                    "gamma = 0 on the edge from time {from} to {to}: a deterministic step has no likelihood bound"
+                )
+            }
             Self::StepNotPosterior {
                 step,
                 from,
                 to,
                 requirement,
-            } => write!(
-                f,
-                "step {step}, from time {from} to {to}, must {requirement}, for a likelihood bound of its plan"
-            ),
+            } => {
+                let [from, to] = [from, to].map(Number::of);
+                write!(
+                    f,
+                    "step {step}, from time {from} to {to}, must {requirement}, for a likelihood bound of its plan"
+                )
+            }
             Self::ClippedMoments => write!(
                 f,
                 "a sampler that clips is not linear, so its moments are not those of a Gaussian: \
@@ -208,47 +273,66 @@ impl fmt::Display for Error {
                 f,
                 "the distribution of a result by quadrature: {what} may be {supported}, got {found}"
             ),
-            Self::NoTiltedDensity { axis, precision } => write!(
-                f,
-                "the tilted density has precision {precision:e} on axis {axis}: it has no integral where \
+            Self::NoTiltedDensity { axis, precision } => {
+                let precision = Number::of(precision);
+                write!(
+                    f,
+                    "the tilted density has precision {precision} on axis {axis}: it has no integral where \
                  that is not positive, and a weaker guidance has one"
-            ),
+                )
+            }
             Self::GivenHistory { given } => write!(
                 f,
                 "the plan starts from {given} given history slots, whose distribution is not known: it \
                  has no moments"
             ),
-            Self::StartsFromData { from, to } => write!(
-                f,
-                "the plan leads from time {from} to more noise at {to}: it starts from data, give \
+            Self::StartsFromData { from, to } => {
+                let [from, to] = [from, to].map(Number::of);
+                write!(
+                    f,
+                    "the plan leads from time {from} to more noise at {to}: it starts from data, give \
                  them to start_from"
-            ),
-            Self::PathWithoutSchedule { lambda } => write!(
-                f,
-                "lambda {lambda} is requested of a path without a schedule: make it by Path::new"
-            ),
-            Self::TimeWithoutSchedule { time } => write!(
-                f,
-                "time {time} is requested of a path without a schedule: make it by Path::new"
-            ),
+                )
+            }
+            Self::PathWithoutSchedule { lambda } => {
+                let lambda = Number::of(lambda);
+                write!(
+                    f,
+                    "lambda {lambda} is requested of a path without a schedule: make it by Path::new"
+                )
+            }
+            Self::TimeWithoutSchedule { time } => {
+                let time = Number::of(time);
+                write!(
+                    f,
+                    "time {time} is requested of a path without a schedule: make it by Path::new"
+                )
+            }
             Self::ScheduleMismatch {
                 time,
                 grid_lambda,
                 schedule_lambda,
-            } if schedule_lambda.is_nan() => write!(
-                f,
-                "the grid has a knot at time {time} (lambda {grid_lambda}), which the schedule does \
+            } if schedule_lambda.is_nan() => {
+                let [time, grid_lambda] = [time, grid_lambda].map(Number::of);
+                write!(
+                    f,
+                    "the grid has a knot at time {time} (lambda {grid_lambda}), which the schedule does \
                  not have: the grid was made from another schedule"
-            ),
+                )
+            }
             Self::ScheduleMismatch {
                 time,
                 grid_lambda,
                 schedule_lambda,
-            } => write!(
-                f,
-                "the grid's lambda at time {time} is {grid_lambda}, the schedule's is \
+            } => {
+                let [time, grid_lambda, schedule_lambda] =
+                    [time, grid_lambda, schedule_lambda].map(Number::of);
+                write!(
+                    f,
+                    "the grid's lambda at time {time} is {grid_lambda}, the schedule's is \
                  {schedule_lambda}: the grid was made from another schedule"
-            ),
+                )
+            }
             Self::DataWithoutEvaluation { step, stage } => write!(
                 f,
                 "stage {stage} of step {step} uses the data or noise estimate without evaluating \
@@ -278,10 +362,13 @@ impl fmt::Display for Error {
             Self::TooManySlots { found, max } => {
                 write!(f, "{found} history slots, at most {max} are possible")
             }
-            Self::CoefficientOverflow { step, value } => write!(
-                f,
-                "a coefficient of step {step} is {value:e}, which overflows the element type"
-            ),
+            Self::CoefficientOverflow { step, value } => {
+                let value = Number::of(value);
+                write!(
+                    f,
+                    "a coefficient of step {step} is {value}, which overflows the element type"
+                )
+            }
             Self::OutputCount { found, max } => {
                 write!(f, "{found} model outputs, expected 1 to {max}")
             }
@@ -318,11 +405,14 @@ impl fmt::Display for Error {
                 f,
                 "stage {stage} is requested of step {step}, which has {stages}"
             ),
-            Self::MemoryMissing { weight } => write!(
-                f,
-                "the combination reads the guidance memory with weight {weight}, and the run has \
+            Self::MemoryMissing { weight } => {
+                let weight = Number::of(weight);
+                write!(
+                    f,
+                    "the combination reads the guidance memory with weight {weight}, and the run has \
                  none: give a form of guidance that keeps one (tell_guided)"
-            ),
+                )
+            }
             Self::ProductsMissing { guidance } => {
                 write!(f, "{guidance} needs the inner products of the outputs")
             }
@@ -331,7 +421,8 @@ impl fmt::Display for Error {
                 expected,
                 found,
             } => {
-                write!(f, "{name} must have shape {expected:?}, got {found:?}")
+                let (expected, found) = (Shape(expected), Shape(found));
+                write!(f, "{name} must have shape {expected}, got {found}")
             }
             Self::NoSampleAxis => write!(
                 f,
@@ -350,10 +441,13 @@ impl fmt::Display for Error {
                 f,
                 "step {step} would take position {position} back from knot {from} to knot {to}: knots never fall"
             ),
-            Self::PositionNeedsData { position, time } => write!(
-                f,
-                "position {position} begins at time {time}, below the noise that a run starts from: give the data"
-            ),
+            Self::PositionNeedsData { position, time } => {
+                let time = Number::of(time);
+                write!(
+                    f,
+                    "position {position} begins at time {time}, below the noise that a run starts from: give the data"
+                )
+            }
             Self::NotPerPosition { name } => write!(
                 f,
                 "{name} looks at whole samples, which has no meaning where their positions have different levels"
@@ -375,9 +469,10 @@ impl fmt::Display for Error {
                 "the run's {name} no longer has its shape or standard layout"
             ),
             Self::TooLarge { shape } => {
+                let shape = Shape(shape);
                 write!(
                     f,
-                    "shape {shape:?} has more elements than an array or the memory can hold"
+                    "shape {shape} has more elements than an array or the memory can hold"
                 )
             }
             Self::TooManyTerms { found, max } => {
@@ -395,33 +490,45 @@ impl fmt::Display for Error {
                 sample,
                 residual,
                 tolerance,
-            } => write!(
-                f,
-                "step {step} was not solved for sample {sample}: a residual of {residual:e} is left, {tolerance:e} was asked for; \
+            } => {
+                let [residual, tolerance] = [residual, tolerance].map(Number::of);
+                write!(
+                    f,
+                    "step {step} was not solved for sample {sample}: a residual of {residual} is left, {tolerance} was asked for; \
                  allow more evaluations, or a larger tolerance"
-            ),
+                )
+            }
             Self::EvaluationLimit {
                 limit,
                 time,
                 lambda,
-            } => write!(
-                f,
-                "{limit} evaluations were not enough: the run had reached time {time} (lambda {lambda}); loosen the tolerances or raise the limit"
-            ),
-            Self::StepUnderflow { time, lambda, step } => write!(
-                f,
-                "an adaptive run asks for a step of {step:e} in lambda at time {time} (lambda {lambda}), which is too short to be taken: loosen the tolerances, or look for noise in the model's answers"
-            ),
+            } => {
+                let [time, lambda] = [time, lambda].map(Number::of);
+                write!(
+                    f,
+                    "{limit} evaluations were not enough: the run had reached time {time} (lambda {lambda}); loosen the tolerances or raise the limit"
+                )
+            }
+            Self::StepUnderflow { time, lambda, step } => {
+                let [time, lambda, step] = [time, lambda, step].map(Number::of);
+                write!(
+                    f,
+                    "an adaptive run asks for a step of {step} in lambda at time {time} (lambda {lambda}), which is too short to be taken: loosen the tolerances, or look for noise in the model's answers"
+                )
+            }
             Self::NonFinite {
                 step,
                 sample,
                 element,
                 array,
                 value,
-            } => write!(
-                f,
-                "{array} is {value} at step {step}, sample {sample}, element {element}"
-            ),
+            } => {
+                let value = Number::of(value);
+                write!(
+                    f,
+                    "{array} is {value} at step {step}, sample {sample}, element {element}"
+                )
+            }
             Self::NonFiniteTensor { step, array } => write!(
                 f,
                 "{array} is not finite at step {step}, says its library; on the host it is"
@@ -441,29 +548,38 @@ impl fmt::Display for Error {
                 sample,
                 element,
                 value,
-            } => write!(
-                f,
-                "the {array} given is {value} at sample {sample}, element {element}"
-            ),
+            } => {
+                let value = Number::of(value);
+                write!(
+                    f,
+                    "the {array} given is {value} at sample {sample}, element {element}"
+                )
+            }
             Self::SnapshotOfAnotherPlan {
                 expected,
                 found,
                 time,
-            } => write!(
-                f,
-                "the snapshot, taken at time {time}, is of plan {found:016x}, not of plan \
+            } => {
+                let time = Number::of(time);
+                write!(
+                    f,
+                    "the snapshot, taken at time {time}, is of plan {found:016x}, not of plan \
                  {expected:016x}: resume it with the schedule, grid and solver it was taken from"
-            ),
+                )
+            }
             Self::SnapshotOfAnother {
                 what,
                 expected,
                 found,
                 time,
-            } => write!(
-                f,
-                "the snapshot, taken at time {time}, is of a run with {what} {found}, not {expected}: \
+            } => {
+                let time = Number::of(time);
+                write!(
+                    f,
+                    "the snapshot, taken at time {time}, is of a run with {what} {found}, not {expected}: \
                  resume it with the {what} it was taken with"
-            ),
+                )
+            }
             Self::StoredFile { expected, found } => write!(
                 f,
                 "the file begins with {:?}, not with {:?}: it is no stored file",
@@ -475,11 +591,14 @@ impl fmt::Display for Error {
                 stage,
                 steps,
                 time,
-            } => write!(
-                f,
-                "stage {stage} of step {step} at time {time} is no position of the snapshot's plan \
+            } => {
+                let time = Number::of(time);
+                write!(
+                    f,
+                    "stage {stage} of step {step} at time {time} is no position of the snapshot's plan \
                  of {steps} steps"
-            ),
+                )
+            }
             Self::StoredVersion { found, known } => write!(
                 f,
                 "the stored form has version {found}: only version {known} is known here"
@@ -508,11 +627,14 @@ impl fmt::Display for Error {
                 log,
                 value,
                 time,
-            } => write!(
-                f,
-                "the stored level at time {time} has {name} {log}, which is not the logarithm of \
+            } => {
+                let [log, value, time] = [log, value, time].map(Number::of);
+                write!(
+                    f,
+                    "the stored level at time {time} has {name} {log}, which is not the logarithm of \
                  {value}"
-            ),
+                )
+            }
             Self::FunctionNotStored { name } => {
                 write!(f, "{name} is a function, which cannot be stored")
             }
@@ -585,10 +707,64 @@ impl fmt::Display for Error {
                 "{name} needs a spacing: end the name with that of one (grid::spacings lists them), give it by \
                  with_spacing, or make the grid yourself"
             ),
-            Self::NotACovariance { index, value } => write!(
-                f,
-                "a covariance must be symmetric and positive semi-definite: off by {value} at index {index}"
-            ),
+            Self::NotACovariance { index, value } => {
+                let value = Number::of(value);
+                write!(
+                    f,
+                    "a covariance must be symmetric and positive semi-definite: off by {value} at index {index}"
+                )
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More than any message takes, whatever was refused.
+    const LONGEST: usize = 800;
+
+    /// Texts that are made by the crate are at most so long: eight numbers, or a shortened text.
+    const TEXT: usize = 220;
+
+    #[test]
+    fn messages_are_short_and_exact_whatever_the_values() {
+        let text = "x".repeat(TEXT);
+        // Printing is slow in miri.
+        let (numbers, every) = if cfg!(miri) { (1, 9) } else { (8, 1) };
+        for number in [
+            -f64::MAX,
+            -f64::MIN_POSITIVE * (1.0 - f64::EPSILON),
+            -1.2345678901234567e-7,
+            123456789012345680.0,
+            5e-324,
+            f64::NEG_INFINITY,
+            f64::NAN,
+            -0.0,
+        ]
+        .into_iter()
+        .take(numbers)
+        {
+            for error in Error::with(number, &text).into_iter().step_by(every) {
+                let message = error.to_string();
+                assert!(message.chars().count() <= LONGEST, "{message}");
+                let digits = message.split(|c: char| !c.is_ascii_digit());
+                let most = digits.map(str::len).max();
+                assert!(most <= Some(20), "{message}");
+                // The variant's numbers are those of its Debug form.
+                let debugged = format!("{error:?}");
+                if debugged.contains(&format!(": {number:?}")) {
+                    let words =
+                        message.split(|c: char| !(c.is_alphanumeric() || "+-.".contains(c)));
+                    let mut read =
+                        words.filter_map(|word| word.trim_end_matches('.').parse::<f64>().ok());
+                    let same = |value: f64| {
+                        value.to_bits() == number.to_bits() || value.is_nan() && number.is_nan()
+                    };
+                    assert!(read.any(same), "{number:e}: {message}");
+                }
+            }
         }
     }
 }

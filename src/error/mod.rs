@@ -8,8 +8,10 @@ mod text;
 pub use run::RunError;
 
 pub(crate) use check::*;
+#[cfg(any(feature = "diffusers", feature = "proptest"))]
+pub(crate) use text::Number;
 #[cfg(feature = "diffusers")]
-pub(crate) use text::{Number, Shortened};
+pub(crate) use text::Shortened;
 
 /// The enum: its variants as they are written in Rust, but with what a value is behind the value.
 macro_rules! errors {
@@ -28,6 +30,16 @@ macro_rules! errors {
                 $(#[$condition])*
                 $variant $({ $(#[doc = $what] $value: $type),+ })?
             ),+
+        }
+
+        #[cfg(test)]
+        impl $name {
+            /// One error of each variant, all of its numbers and texts these.
+            fn with(number: f64, text: &str) -> Vec<Self> {
+                vec![$($name::$variant $({
+                    $($value: <$type as text::Extreme>::extreme(number, text)),+
+                })?),+]
+            }
         }
     };
 }

@@ -402,8 +402,10 @@ mod tests {
     }
 
     fn sums_and_products_are_those_of_the_definition<A: Real>() {
+        let shapes = [(1, 0), (3, 1), (2, 7), (2, 8), (3, 519), (1, 2056)];
+        let shapes = &shapes[..if cfg!(miri) { 4 } else { 6 }];
         for count in (0..=MAX_GRAM).step_by(IN_MIRI) {
-            for (samples, row) in [(1, 0), (3, 1), (2, 7), (2, 8), (3, 519), (1, 2056)] {
+            for &(samples, row) in shapes {
                 let arrays = arrays::<A>(count, samples * row);
                 for (sample, gram) in gram_of(samples, &arrays).iter().enumerate() {
                     assert_eq!(gram.elements, if count == 0 { 0 } else { row });

@@ -49,7 +49,7 @@ pub(super) fn propagate(
         }
         let state = initial.with_axes_of(&mean, &variances)?;
         ranges::require_means(index, state.mean())?;
-        states.push(state);
+        memory::push(&mut states, state)?;
     }
     Ok(states)
 }

@@ -32,7 +32,7 @@ pub(super) fn propagate(
             joint.apply(stage, &Maps::new(data, stage, row.as_ref())?)?;
             joint.forget(&live);
         }
-        states.push(joint.state(index)?);
+        crate::memory::push(&mut states, joint.state(index)?)?;
     }
     Ok(states)
 }

@@ -173,7 +173,7 @@ impl Solver for CfgPlusPlus {
             }
             update.store = later.then(|| Store::noise(NOISE));
             stages.push(Stage::evaluating(from, update));
-            steps.push(Step { from, to, stages });
+            crate::memory::push(&mut steps, Step { from, to, stages })?;
         }
         Plan::of_steps(steps)
     }

@@ -260,7 +260,7 @@ impl Solver for ErSde {
             if read && from.alpha() > 0.0 {
                 update.store = history.push(from).map(Store::data);
             }
-            steps.push(Step::simple(from, to, update));
+            crate::memory::push(&mut steps, Step::simple(from, to, update))?;
         }
         Plan::of_steps(steps)
     }

@@ -194,7 +194,7 @@ impl Rule {
             let warm = cold && size.is_finite() && posterior.gamma() == 0.0;
             cold = cold && size.is_infinite();
             if warm {
-                steps.push(self.single_step(path, from, to)?);
+                crate::memory::push(&mut steps, self.single_step(path, from, to)?)?;
                 for node in self.warm_nodes() {
                     history.push(node * size);
                 }
@@ -215,7 +215,7 @@ impl Rule {
                 update.store = history.push(0.0).map(|slot| self.estimate.store(slot));
             }
             history.advance(size);
-            steps.push(Step::simple(from, to, update));
+            crate::memory::push(&mut steps, Step::simple(from, to, update))?;
         }
         Ok(steps)
     }

@@ -187,7 +187,7 @@ impl GroupedSinglestep {
                 ..update
             };
             group.knots.push(to);
-            steps.push(Step::simple(from, to, update));
+            crate::memory::push(&mut steps, Step::simple(from, to, update))?;
         }
         // An edge of no length that ends a group takes its last knot again, by all its estimates.
         let again = part.idle_end && orders.last().is_some_and(|&order| order > 1);

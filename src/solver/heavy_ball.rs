@@ -226,7 +226,7 @@ impl Solver for HeavyBall {
                 before = self.velocity(&history, !moved);
                 moved = true;
             }
-            steps.push(Step { from, to, stages });
+            crate::memory::push(&mut steps, Step { from, to, stages })?;
         }
         Plan::of_steps(steps)
     }

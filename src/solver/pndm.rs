@@ -134,7 +134,7 @@ impl Solver for Pndm {
                 vec![Stage::evaluating(from, Update { store, ..update })]
             };
             let stages = stages.unwrap_or_else(single);
-            steps.push(Step { from, to, stages });
+            crate::memory::push(&mut steps, Step { from, to, stages })?;
         }
         Plan::of_steps(steps)
     }

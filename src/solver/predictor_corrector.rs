@@ -124,7 +124,7 @@ impl PredictorCorrector<'_> {
             }
             history.advance(size);
             stages.push(Stage::evaluating(from, update));
-            steps.push(Step { from, to, stages });
+            crate::memory::push(&mut steps, Step { from, to, stages })?;
         }
         if let (Some(last), Some(correction)) = (steps.last_mut(), correction) {
             last.stages.push(Stage::evaluating(last.to, correction));

@@ -156,7 +156,7 @@ impl Slopes {
             if keep {
                 update.store = history.push(from).map(|slot| self.axis.store(slot, &from));
             }
-            steps.push(Step::simple(from, to, update));
+            crate::memory::push(&mut steps, Step::simple(from, to, update))?;
         }
         Plan::of_steps(steps)
     }

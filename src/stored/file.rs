@@ -57,8 +57,7 @@ pub fn write_file(path: &Path, contents: &[u8]) -> io::Result<()> {
     beside.push(".new");
     let beside = path.with_file_name(beside);
     let mut file = File::create(&beside)?;
-    let length = contents.len() as u64;
-    for word in [MAGIC, u64::from(KNOWN), length, checksum(contents)] {
+    for word in header(contents) {
         file.write_all(&word.to_le_bytes())?;
     }
     file.write_all(contents)?;
@@ -111,6 +110,12 @@ fn check_frame(bytes: &[u8]) -> Result<(), Error> {
     check("file", checksum(contents), Some(found), true)
 }
 
+/// The words before the contents.
+fn header(contents: &[u8]) -> [u64; HEADER / 8] {
+    let length = contents.len() as u64;
+    [MAGIC, u64::from(KNOWN), length, checksum(contents)]
+}
+
 fn checksum(contents: &[u8]) -> u64 {
     let mut sum = Checksum::new();
     sum.word(u64::from(KNOWN));
@@ -137,13 +142,26 @@ fn sync_folder(_: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    /// The bytes of a file with "seven 7" in it.
+    fn framed() -> Vec<u8> {
+        let words = header(b"seven 7").map(u64::to_le_bytes);
+        [&words.concat()[..], b"seven 7"].concat()
+    }
+
+    #[cfg_attr(miri, ignore = "there are no files")]
     #[test]
-    fn every_truncation_and_every_flipped_bit_of_a_file_is_an_error() {
+    fn a_file_is_written_with_its_frame_and_read_without() {
         let path = std::env::temp_dir().join(format!("frame-{}", std::process::id()));
         write_file(&path, b"seven 7").unwrap();
-        let whole = fs::read(&path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), framed());
         assert_eq!(read_file(&path).unwrap(), b"seven 7");
         fs::remove_file(&path).unwrap();
+        assert!(write_file(Path::new("/"), b"").is_err());
+    }
+
+    #[test]
+    fn every_truncation_and_every_flipped_bit_of_a_file_is_an_error() {
+        let whole = framed();
         assert_eq!(check_frame(&whole), Ok(()));
         for length in 0..whole.len() {
             let torn = check_frame(&whole[..length]);
@@ -166,6 +184,5 @@ mod tests {
             check_frame(&longer),
             Err(Error::WrongLength { .. })
         ));
-        assert!(write_file(Path::new("/"), b"").is_err());
     }
 }

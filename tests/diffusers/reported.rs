@@ -210,6 +210,16 @@ fn an_entry_of_trained_betas_is_named_by_its_place() {
         Error::InvalidEntry { index, value, .. } => assert_eq!((index, value), (2, 1.5)),
         other => panic!("{other}"),
     }
+    let betas: Fields<'_> = &[
+        ("num_train_timesteps", 3.into()),
+        ("trained_betas", vec![0.1, 1.5, 0.2].into()),
+    ];
+    match refused("DDIMScheduler", betas, &Request::steps(2)) {
+        Error::InvalidEntry {
+            name, index, value, ..
+        } => assert_eq!((name, index, value), ("trained_betas", 1, 1.5)),
+        other => panic!("{other}"),
+    }
 }
 
 #[test]

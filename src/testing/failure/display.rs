@@ -3,6 +3,7 @@
 use std::fmt::{Display, Formatter, Result};
 
 use super::Failure;
+use crate::error::Number;
 
 /// What was found, what was expected, and the distance beside what is allowed.
 struct Miss(f64, f64, f64);
@@ -13,7 +14,9 @@ impl Display for Miss {
         let miss = (found - expected).abs();
         write!(
             f,
-            "{found} where it must be {expected}: off by {miss:.2e}, allowed {tolerance:.2e}"
+            "{} where it must be {}: off by {miss:.2e}, allowed {tolerance:.2e}",
+            Number(*found),
+            Number(*expected),
         )
     }
 }
@@ -26,7 +29,10 @@ impl Display for Failure {
                 array,
                 index,
                 value,
-            } => write!(f, "{array}, element {index}, is {value}"),
+            } => {
+                let value = Number::of(value);
+                write!(f, "{array}, element {index}, is {value}")
+            }
             Self::NotWritten { index } => {
                 write!(f, "element {index} of the output was not written")
             }
@@ -40,18 +46,24 @@ impl Display for Failure {
                 index,
                 value,
                 requirement,
-            } => write!(f, "{table}[{index}] = {value} must be {requirement}"),
+            } => {
+                let value = Number::of(value);
+                write!(f, "{table}[{index}] = {value} must be {requirement}")
+            }
             Self::Level {
                 time,
                 quantity,
                 found,
                 expected,
                 tolerance,
-            } => write!(
-                f,
-                "{quantity} at time {time} is {}",
-                Miss(*found, *expected, *tolerance)
-            ),
+            } => {
+                let time = Number::of(time);
+                write!(
+                    f,
+                    "{quantity} at time {time} is {}",
+                    Miss(*found, *expected, *tolerance)
+                )
+            }
             Self::Order {
                 claimed,
                 measured,
@@ -79,6 +91,8 @@ impl Failure {
                 before,
                 value,
             } => {
+                let [before, value] = [before, value].map(Number::of);
+
                 let last = knot.saturating_sub(1);
                 write!(
                     f,
@@ -89,13 +103,19 @@ impl Failure {
                 knot,
                 found,
                 expected,
-            } => write!(f, "the {knot} knot is {found} where it must be {expected}"),
+            } => {
+                let [found, expected] = [found, expected].map(Number::of);
+                write!(f, "the {knot} knot is {found} where it must be {expected}")
+            }
             Self::Edge {
                 step,
                 end,
                 found,
                 expected,
-            } => write!(f, "step {step} must {end} {expected}, not {found}"),
+            } => {
+                let [found, expected] = [found, expected].map(Number::of);
+                write!(f, "step {step} must {end} {expected}, not {found}")
+            }
             Self::Refused { steps, message } => write!(f, "{steps} steps were refused: {message}"),
             Self::NoStepsAccepted { knots } => {
                 write!(f, "0 steps must be refused; {knots} knots were returned")
@@ -117,11 +137,14 @@ impl Failure {
                 index,
                 found,
                 expected,
-            } => write!(
-                f,
-                "not linear, or elements are mixed: element {index} is {found}, where the \
+            } => {
+                let [found, expected] = [found, expected].map(Number::of);
+                write!(
+                    f,
+                    "not linear, or elements are mixed: element {index} is {found}, where the \
                  coefficients found by unit inputs make {expected}"
-            ),
+                )
+            }
             Self::Coefficient {
                 coefficient,
                 from,
@@ -129,11 +152,14 @@ impl Failure {
                 found,
                 expected,
                 tolerance,
-            } => write!(
-                f,
-                "from time {from} to {to}: the {coefficient} is {}",
-                Miss(*found, *expected, *tolerance)
-            ),
+            } => {
+                let [from, to] = [from, to].map(Number::of);
+                write!(
+                    f,
+                    "from time {from} to {to}: the {coefficient} is {}",
+                    Miss(*found, *expected, *tolerance)
+                )
+            }
             Self::Conversion {
                 from,
                 to,
@@ -142,11 +168,14 @@ impl Failure {
                 found,
                 expected,
                 tolerance,
-            } => write!(
-                f,
-                "{from} to {to} at time {time}: element {index} is {}",
-                Miss(*found, *expected, *tolerance)
-            ),
+            } => {
+                let time = Number::of(time);
+                write!(
+                    f,
+                    "{from} to {to} at time {time}: element {index} is {}",
+                    Miss(*found, *expected, *tolerance)
+                )
+            }
             Self::Guidance {
                 law,
                 weight,
@@ -154,11 +183,14 @@ impl Failure {
                 found,
                 expected,
                 tolerance,
-            } => write!(
-                f,
-                "guidance with w = {weight} breaks \"{law}\": element {index} is {}",
-                Miss(*found, *expected, *tolerance)
-            ),
+            } => {
+                let weight = Number::of(weight);
+                write!(
+                    f,
+                    "guidance with w = {weight} breaks \"{law}\": element {index} is {}",
+                    Miss(*found, *expected, *tolerance)
+                )
+            }
             _ => self.fmt_run(f),
         }
     }
@@ -183,11 +215,14 @@ impl Failure {
                 expected,
                 probability,
                 error_rate,
-            } => write!(
-                f,
-                "the {moment} (axes {a} and {b}) of the samples is {found}, exactly {expected}: \
+            } => {
+                let [found, expected] = [found, expected].map(Number::of);
+                write!(
+                    f,
+                    "the {moment} (axes {a} and {b}) of the samples is {found}, exactly {expected}: \
                  a chance of at most {probability:.1e}, below {error_rate:.1e}"
-            ),
+                )
+            }
             Self::OffPoint {
                 sample,
                 axis,
@@ -204,10 +239,13 @@ impl Failure {
                 element,
                 whole,
                 found,
-            } => write!(
-                f,
-                "sample {sample}, element {element}, is {found} in {batch}, {whole} before"
-            ),
+            } => {
+                let [whole, found] = [whole, found].map(Number::of);
+                write!(
+                    f,
+                    "sample {sample}, element {element}, is {found} in {batch}, {whole} before"
+                )
+            }
             Self::SameResult { first, second } => write!(
                 f,
                 "\"{first}\" and \"{second}\" give the same result to the bit"
