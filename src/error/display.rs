@@ -220,7 +220,7 @@ impl fmt::Display for Error {
             ),
             Self::StartsFromData { from, to } => write!(
                 f,
-                "the plan leads from time {from} to more noise at {to}: it starts from data, give \
+                "the plan leads from time {from} to no less noise at {to}: it starts from data, give \
                  them to start_from"
             ),
             Self::PathWithoutSchedule { lambda } => write!(
