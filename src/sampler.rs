@@ -197,8 +197,8 @@ impl Sampler {
     ///
     /// [`Error::NoSampleAxis`] for a 0-dimensional shape, [`Error::TooLarge`],
     /// [`Error::PredictionUndefined`] when the prediction says nothing at a level where the plan
-    /// evaluates the model, [`Error::StartsFromData`] for a plan that leads to more noise (DDIM
-    /// inversion), which starts from data by [`start_from`](Self::start_from); what the noise's
+    /// evaluates the model, [`Error::StartsFromData`] for a plan that does not lead to less
+    /// noise (DDIM inversion), which starts from data by [`start_from`](Self::start_from); what the noise's
     /// [`check`](NoiseSource::check) refuses.
     pub fn start<A, S, N>(
         &self,

@@ -41,7 +41,7 @@ impl GroupedNoise {
         for (index, (from, to)) in path.edges().enumerate() {
             let alone = orders.get(index) == Some(&1);
             group.push(from);
-            if alone || group.len() > 3 || !self.reaches(&group, &to) {
+            if alone || !self.reaches(&group, &to) {
                 group = vec![from];
             }
             let goes_on = orders.get(index + 1).is_some_and(|&order| order > 1);
@@ -52,7 +52,7 @@ impl GroupedNoise {
                     keep_state(),
                     Stage::evaluating(from, update.storing(Store::data(1))),
                 ],
-                nodes if goes_on && nodes < 3 => {
+                nodes if goes_on => {
                     vec![Stage::evaluating(from, update.storing(Store::data(nodes)))]
                 }
                 _ => vec![Stage::evaluating(from, update)],
@@ -61,7 +61,7 @@ impl GroupedNoise {
         }
         let to = path.grid().end();
         let again = self.part.idle_end && orders.last().is_some_and(|&order| order > 1);
-        if again && group.len() < 3 {
+        if again {
             group.push(to);
             let update = self.update(&group, to)?;
             if let Some(last) = steps.last_mut() {

@@ -290,7 +290,7 @@ impl fmt::Display for Error {
                 let [from, to] = [from, to].map(Number::of);
                 write!(
                     f,
-                    "the plan leads from time {from} to more noise at {to}: it starts from data, give \
+                    "the plan leads from time {from} to no less noise at {to}: it starts from data, give \
                  them to start_from"
                 )
             }

@@ -257,7 +257,7 @@ pub enum Error {
     GivenHistory {
         given: usize => "The number of given slots.",
     },
-    /// A plan that leads to more noise starts from data: it has no initial distribution.
+    /// A plan that does not lead to less noise starts from data: it has no initial distribution.
     StartsFromData {
         from: f64 => "The time of the plan's start.",
         to: f64 => "The time of the plan's end.",

@@ -43,8 +43,7 @@ impl Grid {
         let (noisy_rest, clean_rest) = (libm::atan(1.0 / max), libm::atan(1.0 / min));
         Self::of_ramp(schedule, steps, range, Noisy::MayBePure, |u| {
             let angle = (1.0 - u) * noisy + u * clean;
-            // Equivalent mutant: replace < with ==; replace < with <=: below π/4 both forms are right
-            // to a rounding of the angle.
+            // Equivalent mutant: replace < with <=: at π/4 both forms are right to rounding.
             if angle < std::f64::consts::FRAC_PI_4 {
                 range.lambda_of(libm::tan(angle))
             } else {

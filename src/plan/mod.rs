@@ -159,7 +159,7 @@ impl Plan {
         self.steps[self.steps.len() - 1].to
     }
 
-    /// Refuses an initial distribution for a plan that leads to more noise.
+    /// Refuses an initial distribution for a plan that does not lead to less noise.
     pub(crate) fn require_denoising(&self) -> Result<(), Error> {
         let (start, end) = (self.start(), self.end());
         if start.lambda() < end.lambda() {

@@ -30,6 +30,7 @@ impl Place {
             noisy: noisiest_of_a_range(levels),
             clean: levels.last().map_or(f64::NAN, NoiseLevel::lambda),
         };
+        // Equivalent mutant: replace < with <=: a level of the very λ is the nearest, on either side.
         let after = levels.partition_point(|own| own.lambda() < lambda);
         let listed = |index: usize| Some((index, levels.get(index)?.lambda()));
         let before = after.checked_sub(1).and_then(listed);

@@ -68,7 +68,7 @@ pub enum Kappa {
 pub(super) type Parts = (f64, f64, f64);
 
 /// What rounding makes of a κ² or κ of 0, so that the largest η, as an error states it, is accepted.
-const ROUNDING: f64 = 8.0 * f64::EPSILON;
+const ROUNDING: f64 = 32.0 * f64::EPSILON;
 
 /// From where on κ² is formed from γ: below, η² costs no more than two bits.
 const LARGE_ETA: f64 = 2.0;
@@ -150,15 +150,16 @@ fn eta_parts(eta: f64, h: f64, to: &NoiseLevel) -> Result<Option<Parts>, Error> 
     let ratio = eta * (-libm::expm1(-2.0 * h)).sqrt();
     // κ² = 1 − η²(1 − r²) = (1 − η)(1 + η) + η²r². For a large η both terms are, and over a short
     // step they cancel; there γ/σ_s itself is right to rounding.
-    let (squared, size) = if eta > LARGE_ETA {
-        ((1.0 - ratio) * (1.0 + ratio), 1.0)
+    // Equivalent mutant: replace > with >=: at 2 both forms are right to rounding.
+    let squared = if eta > LARGE_ETA {
+        (1.0 - ratio) * (1.0 + ratio)
     } else {
         let r = libm::exp(-h);
-        ((1.0 - eta) * (1.0 + eta) + eta * eta * r * r, eta * eta)
+        (1.0 - eta) * (1.0 + eta) + eta * eta * r * r
     };
     if !to.is_clean() {
         // Equivalent mutant: replace < with <=: a value at the bound of rounding is either.
-        if squared < -ROUNDING * size {
+        if squared < -ROUNDING {
             return Ok(None);
         }
         if squared <= 0.0 {
@@ -175,6 +176,7 @@ fn eta_parts(eta: f64, h: f64, to: &NoiseLevel) -> Result<Option<Parts>, Error> 
 fn flow_parts(eta: f64, h: f64, from: &NoiseLevel, to: &NoiseLevel) -> Result<Parts, Error> {
     require_non_negative("eta", eta)?;
     // A power of two keeps the sum of the largest numbers, and the shares, as they are.
+    // Equivalent mutant: replace > with >=: at the bound both sums are right.
     let (alpha, sigma) = if to.alpha().max(to.sigma()) > 0.5 * f64::MAX {
         (0.25 * to.alpha(), 0.25 * to.sigma())
     } else {

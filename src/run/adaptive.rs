@@ -12,6 +12,7 @@ use crate::denoiser::Denoiser;
 use crate::error::{Error, RunError, require, require_non_negative, require_positive};
 use crate::kernel;
 use crate::level::NoiseLevel;
+use crate::memory;
 use crate::noise::NoiseSource;
 use crate::plan::{Stage, Step, Store, Update};
 use crate::posterior::{Kappa, StridedPosterior};
@@ -257,6 +258,7 @@ impl AdaptiveDpm {
         let (mut from, mut fresh) = (start, true);
         while from.lambda() < floor.lambda() {
             let to = match from.lambda() + controller.step() {
+                // Equivalent mutant: replace < with <=: a step that ends there is either.
                 lambda if lambda < floor.lambda() - REST => path.at_lambda(lambda)?,
                 _ => floor,
             };
@@ -338,25 +340,29 @@ where
         pair: &EmbeddedPair,
         fresh: bool,
     ) -> Result<f64, RunError<M::Error>> {
-        let mut stages = crate::memory::reserve(&[pair.stages.len() + 2])?;
+        let mut stages = Vec::new();
         let mut trial = pair.stages.iter().cloned();
         match trial.next() {
-            Some(first) if fresh => stages.extend([Stage::without_model(keep(START)), first]),
+            Some(first) if fresh => {
+                memory::extend(&mut stages, [Stage::without_model(keep(START)), first])?;
+            }
             Some(first) => {
                 let Update { state, data, .. } = first.update;
-                stages.push(Stage::without_model(Update {
+                let again = Stage::without_model(Update {
                     history: vec![(START, state), (0, data)],
                     ..Update::default()
-                }));
+                });
+                memory::push(&mut stages, again)?;
             }
             None => {}
         }
-        stages.extend(trial);
+        memory::extend(&mut stages, trial)?;
         self.count(pair.stages.len() - usize::from(!fresh), edge)?;
-        stages.push(Stage::without_model(Update {
+        let high = Stage::without_model(Update {
             history: pair.difference.clone(),
             ..keep(HIGH)
-        }));
+        });
+        memory::push(&mut stages, high)?;
         self.take(edge, stages)?;
         let [high, before] = [HIGH, BEFORE].map(|slot| &*self.machine.history()[slot]);
         let arrays = [self.machine.state(), high, before];

@@ -154,6 +154,7 @@ pub(super) fn find_unwritten<A: Real, D: Dimension>(
     let per_sample = (output.len() / output.shape()[0].max(1)).max(1);
     let mut values = output.iter().enumerate();
     let unwritten = values.find(|(place, value)| {
+        // Equivalent mutant: replace % with +: positions repeat with every sample.
         value.is_unwritten() && counts(place / per_sample, place % per_sample)
     });
     match unwritten.map(|(place, _)| place) {

@@ -45,7 +45,7 @@ impl Driver {
 fn is_posterior(kept: f64, noise: f64, sigma: f64) -> bool {
     let (kappa, gamma) = (kept / sigma, noise / sigma);
     let excess = kappa * kappa + gamma * gamma - 1.0;
-    excess.abs() <= 1e-9 * gamma * gamma + 1e-13
+    excess.abs() <= 1e-13
 }
 
 /// √(v/γ²) = exp(½u·ln(β/γ²)), u = (f + 1)/2.

@@ -388,10 +388,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         };
         let rows = wanted * samples;
         match instruction.places(self.x.shape())? {
-            Some(places) => {
-                let moving = instruction.stages.len();
-                positions::mark_unwritten(buffer, rows, (samples, moving), places);
-            }
+            Some(places) => positions::mark_unwritten(buffer, rows, samples, places),
             None => buffers::mark_unwritten(buffer, rows),
         }
         // A plain model gives its one answer: a wrapper hands the query on to what it wraps. A form
@@ -402,11 +399,11 @@ impl<A: Real, D: Dimension> Machine<A, D> {
             query.with_outputs(wanted)
         };
         let mut part = buffer.slice_axis_mut(Axis(0), Slice::from(0..rows));
-        let (len, dim) = (part.len(), part.raw_dim());
+        let dim = part.raw_dim();
         model
             .denoise(&self.x, &query, &mut part)
             .map_err(RunError::Denoiser)?;
-        if part.raw_dim() != dim || part.len() != len {
+        if part.raw_dim() != dim {
             return Err(Error::LayoutChanged {
                 name: "output buffer",
             }

@@ -39,7 +39,7 @@ impl Sampler {
     /// # Errors
     ///
     /// As [`Plan::moments`]; [`Error::ClippedMoments`]; [`Error::StartsFromData`] for a plan that
-    /// leads to more noise (`Plan::moments` takes its initial distribution).
+    /// does not lead to less noise (`Plan::moments` takes its initial distribution).
     pub fn moments(&self, data: &Gaussian) -> Result<Vec<Gaussian>, Error> {
         let initial = self.initial(data)?;
         self.plan.moments(data, &initial)

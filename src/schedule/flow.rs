@@ -136,6 +136,7 @@ impl NoiseSchedule for RectifiedFlow {
         let norm = (1.0 - time) + self.shift * time;
         let shifted = self.shift * time;
         // A product that underflows has lost digits, which the quotient may need; at the end it is 1.
+        // Equivalent mutant: replace < with <= (1): the least normal number has all its digits.
         let sigma = if shifted < f64::MIN_POSITIVE && time < 1.0 {
             self.shift * (time / norm)
         } else {

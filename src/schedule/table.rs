@@ -192,8 +192,8 @@ impl TableSchedule {
         // − α₁)/(α₁ − α_T)), near T, where that sum cancels, ln α' = ln α + ln(1 − α_T/α) − ln(1 −
         // α_T/α₁).
         let span = -libm::expm1(0.5 * (last - first));
-        let rescaled = logs.iter().enumerate().map(|(knot, &la)| match knot {
-            0 => 0.0,
+        let noisy = logs.iter().enumerate().skip(1);
+        let rescaled = noisy.map(|(knot, &la)| match knot {
             k if k == steps => f64::NEG_INFINITY,
             // Equivalent mutant: replace > with >=; replace - with +: where they choose the other
             // form, which is within ln α₁ of −1, both are right to rounding.
@@ -202,7 +202,7 @@ impl TableSchedule {
             }
             _ => la + 2.0 * (libm::log(-libm::expm1(0.5 * (last - la))) - libm::log(span)),
         });
-        Self::from_logs(rescaled.skip(1).listed()?, "log_alpha_squared", &logs[1..])
+        Self::from_logs(rescaled.listed()?, "log_alpha_squared", &logs[1..])
     }
 
     /// The same table with the signal-to-noise ratio ᾱ/(1 − ᾱ) of every knot divided by `scale`: ᾱ'
@@ -312,17 +312,15 @@ impl TableSchedule {
         if logs.is_empty() {
             return Err(Error::EmptyList { name });
         }
-        let mut table = crate::memory::reserve(&[logs.len() + 1])?;
-        table.push(0.0);
-        for (index, log) in logs.into_iter().enumerate() {
-            let lambda = |knot: usize, log| {
-                NoiseLevel::variance_preserving(knot as f64, log).map(|level| level.lambda())
-            };
+        let table = std::iter::once(0.0).chain(logs).listed()?;
+        let lambda = |log| NoiseLevel::variance_preserving(0.0, log).map(|level| level.lambda());
+        for (index, pair) in table.windows(2).enumerate() {
+            let (before, log) = (pair[0], pair[1]);
             // Where α has underflowed to 0 there is no more noise to come; and neighbours in f64 may
             // have one λ.
-            let grows =
-                log < table[index] && lambda(index + 1, log)? < lambda(index, table[index])?;
-            if !grows || libm::exp(0.5 * table[index]) == 0.0 {
+            // Equivalent mutant: replace < with <= (1): equal logarithms have one λ.
+            let grows = log < before && lambda(log)? < lambda(before)?;
+            if !grows || libm::exp(0.5 * before) == 0.0 {
                 return Err(Error::InvalidEntry {
                     name,
                     index,
@@ -330,7 +328,6 @@ impl TableSchedule {
                     requirement: "such that noise grows strictly",
                 });
             }
-            table.push(log);
         }
         Ok(Self {
             log_alpha_squared: table,

@@ -167,7 +167,7 @@ fn plan(levels: &[NoiseLevel], pair: bool) -> Result<Plan, Error> {
     }
     let step = |k: usize| {
         let (from, to) = (levels[k], levels[k + 1]);
-        let bounded = from.alpha() > 0.0 && to.alpha() > 0.0;
+        let bounded = to.alpha() > 0.0;
         let before = k.checked_sub(1).map(|before| levels[before]);
         match before.filter(|before| bounded && before.alpha() > 0.0) {
             Some(before) => Ok(two_step(&before, from, to)),
@@ -180,6 +180,7 @@ fn plan(levels: &[NoiseLevel], pair: bool) -> Result<Plan, Error> {
 
 /// DDIM's step, which keeps the state that it leaves.
 fn first(from: NoiseLevel, to: NoiseLevel) -> Result<Step, Error> {
+    // Equivalent mutant: replace > with >=: no edge of a grid has the length 0.
     let mut step = if from.lambda() > to.lambda() {
         up_edge(from, to)?
     } else {

@@ -127,9 +127,7 @@ impl Solver for CfgPlusPlusSinglestep {
     /// As [`DpmSolverPlusPlusSinglestep`](super::DpmSolverPlusPlusSinglestep)'s.
     fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
         let steps = path.edges().map(|(from, to)| self.step(path, from, to));
-        let steps = steps.all_listed()?;
-        let slots = steps.iter().any(|step| step.stages.len() > 1);
-        Plan::new(steps, if slots { 3 } else { 0 })
+        Plan::of_steps(steps.all_listed()?)
     }
 
     fn order(&self) -> usize {

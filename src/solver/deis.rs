@@ -110,6 +110,7 @@ impl Deis {
             Axis::FlowTime => {
                 let whole = from.sigma() / self.axis.scale(from);
                 let share = self.axis.distance(from, to) / whole;
+                // Equivalent mutant: replace < with <=: at 1/2 both forms are right to rounding.
                 if share < 0.5 {
                     -libm::log1p(-share)
                 } else {
@@ -144,6 +145,7 @@ impl VpTime {
     /// T at ln ρ = `log_rho` − v, minus T at `log_rho`, times β_d: (A' − A)/(√A' + √A).
     fn advance(&self, log_rho: f64, v: f64) -> f64 {
         let log = softplus(2.0 * log_rho);
+        // Equivalent mutant: replace < with <=: at 1 both forms are right to rounding.
         let change = if v.abs() < 1.0 {
             libm::log1p(libm::expm1(-2.0 * v) / (1.0 + libm::exp(-2.0 * log_rho)))
         } else {

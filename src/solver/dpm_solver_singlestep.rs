@@ -94,9 +94,7 @@ fn plan(path: &Path<'_>, kappa: Kappa, order: impl Fn(usize) -> usize) -> Result
         }
         Ok(Step { from, to, stages })
     };
-    let steps: Vec<Step> = path.edges().enumerate().map(step).all_listed()?;
-    let widest = steps.iter().map(|step| step.stages.len()).max();
-    Plan::new(steps, widest.unwrap_or(1) - 1)
+    Plan::of_steps(path.edges().enumerate().map(step).all_listed()?)
 }
 
 /// Start, nodes and end of a step to `down`; `to` is the knot that it is for.

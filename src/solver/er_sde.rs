@@ -76,11 +76,13 @@ fn logarithmic(noisy: f64, h: f64) -> f64 {
         return 0.0;
     }
     let y = 2.0 * std::f64::consts::LN_10 - 1.5 * noisy;
+    // Equivalent mutant: replace < with <=: at −40 both forms are right to rounding.
     if y < -40.0 {
         // L = e^y to rounding.
         return (0.1 - 1.5) * h;
     }
     let log = softplus(y);
+    // Equivalent mutant: replace < with <=: at 1 both forms are right to rounding.
     let change = if h < 1.0 {
         libm::log1p(libm::expm1(-1.5 * h) / (1.0 + libm::exp(-y)))
     } else {

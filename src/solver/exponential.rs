@@ -57,6 +57,7 @@ impl Slope {
     /// makes the sum 1 − e^−z.
     pub(super) fn older(self, z: f64, places: &[f64]) -> Vec<f64> {
         match *places {
+            // Equivalent mutant: delete match arm []: without places the last arm has none either.
             [] => Vec::new(),
             [place] => vec![self.weight(z) / place],
             _ => {

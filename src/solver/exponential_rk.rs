@@ -283,6 +283,7 @@ impl Tableau {
         }
         if let [first, _] = *nodes {
             require(
+                // Equivalent mutant: replace > with >=: a node at the bound is either.
                 (2.0 - 3.0 * first).abs() > 1e-6,
                 "first node",
                 first,
@@ -431,6 +432,7 @@ impl Tableau {
 
 /// zφ₂(−z) = 1 + expm1(−z)/z, which is finite for a z that is not.
 fn z_phi_2(z: f64) -> f64 {
+    // Equivalent mutant: replace > with >=: at 1 both forms are right to rounding.
     if z > 1.0 {
         1.0 + libm::expm1(-z) / z
     } else {

@@ -59,6 +59,7 @@ impl Extrapolation {
         if self.lower_order_final {
             most = most.min(left.saturating_sub(1));
         }
+        // Equivalent mutant: replace > with >=: a step at the bound is either.
         if !size.is_finite() || (self.guarded && size > GUARD_STEP) {
             return Vec::new();
         }
@@ -67,6 +68,7 @@ impl Extrapolation {
         for &(slot, position) in held {
             let place = position / size;
             let gap: f64 = last - place;
+            // Equivalent mutant: replace > with >=: a ratio at the bound is either.
             if used.len() == most || (self.guarded && gap.max(1.0 / gap) > GUARD_RATIO) {
                 break;
             }

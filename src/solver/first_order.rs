@@ -2,7 +2,7 @@
 
 use super::{Entry, Path, Solver};
 use crate::error::{Error, require_length};
-use crate::memory::Listed;
+use crate::memory::{self, Listed};
 use crate::noise::NoiseScales;
 use crate::plan::{Plan, Step, Update};
 use crate::posterior::{
@@ -137,14 +137,15 @@ impl FirstOrder {
         variance: &DiagonalVariance,
     ) -> Result<(Plan, NoiseScales), Error> {
         let dim = variance.dim();
-        let mut factors = crate::memory::reserve(&[dim * path.edges().len()])?;
+        let mut factors = Vec::new();
         let steps = self.posteriors(path)?.into_iter().map(|posterior| {
             let variances = variance.of(&posterior)?;
             let mean = variances.iter().sum::<f64>() / dim.max(1) as f64;
-            factors.extend(variances.iter().map(|v| match mean > 0.0 {
+            let factor = |v: &f64| match mean > 0.0 {
                 true => (v / mean).sqrt(),
                 false => 1.0,
-            }));
+            };
+            memory::extend(&mut factors, variances.iter().map(factor))?;
             Ok(step(&posterior, mean.sqrt()))
         });
         let plan = Plan::new(steps.all_listed()?, 0)?;

@@ -159,9 +159,7 @@ impl Solver for DpmPlusPlusSde {
     /// [`Error::PathWithoutSchedule`] for a node between the knots of a path of bare levels.
     fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
         let steps = path.edges().map(|(from, to)| self.step(path, from, to));
-        let steps = steps.all_listed()?;
-        let slots = steps.iter().any(|step| step.stages.len() > 1);
-        Plan::new(steps, usize::from(slots))
+        Plan::of_steps(steps.all_listed()?)
     }
 
     fn order(&self) -> usize {

@@ -149,11 +149,31 @@ fn a_state_is_known_by_where_it_comes_from() {
         data: 1.0,
         ..Update::default()
     };
+    let kept = |state: f64, data: f64| Kept::Linear { state, data };
     let plain = |update: Update| Stage::without_model(update);
     let stored = |slot: usize| plain(keep.clone().storing(Store::state(slot)));
 
     let given = Plan::with_given(vec![step(0, vec![plain(read(0))])], 1, 1).unwrap();
     assert!(given.reads_earlier_state(0, 0));
+
+    // What is kept of x and D: a multiple of x is a state, all else is an estimate.
+    for (kept, is_state) in [
+        (Kept::State, true),
+        (Kept::Data, false),
+        (Kept::Noise, false),
+        (kept(0.5, 0.0), true),
+        (kept(0.5, -0.5), false),
+        (kept(0.0, 2.0), false),
+        (kept(0.0, 0.0), false),
+    ] {
+        let update = keep.clone().storing(Store { slot: 0, kept });
+        let plan = vec![
+            step(0, vec![Stage::evaluating(levels[0], update)]),
+            step(1, vec![plain(read(0))]),
+        ];
+        let plan = Plan::new(plan, 1).unwrap();
+        assert_eq!(plan.reads_earlier_state(1, 0), is_state, "{kept:?}");
+    }
 
     let made = vec![
         step(0, vec![Stage::evaluating(levels[0], estimate), stored(0)]),

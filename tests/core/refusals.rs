@@ -105,6 +105,21 @@ fn a_step_needs_one_to_as_many_stages_as_noise_has_keys() {
             stages: 1
         }
     ));
+    // By hand a step may have more stages than a plan's: those beyond cannot be taken.
+    let (from, to) = (level(3.0), level(2.0));
+    let stages = vec![stage(); MAX_STAGES + 2];
+    let step = Step { from, to, stages };
+    assert!(Instruction::new(&step, MAX_STAGES - 1, 0).is_ok());
+    let (found, max) = (MAX_STAGES + 1, MAX_STAGES);
+    let error = Instruction::new(&step, MAX_STAGES, 5).map(drop);
+    assert_eq!(
+        error,
+        Err(Error::StageCount {
+            step: 5,
+            found,
+            max
+        })
+    );
 }
 
 #[test]
@@ -117,6 +132,12 @@ fn slots_must_exist_be_written_before_and_be_read_once() {
     let (found, max) = (MAX_SLOTS + 1, MAX_SLOTS);
     assert_eq!(error, Error::TooManySlots { found, max });
     names(&error, &["9", "8"]);
+
+    let most = Plan::new(
+        vec![Step::simple(level(4.0), level(3.0), Update::default())],
+        MAX_SLOTS,
+    );
+    assert_eq!(most.map(|plan| plan.slots()), Ok(MAX_SLOTS));
 
     let (step, stage) = (1, 1);
     let pass = || Stage::without_model(Update::default());
@@ -343,4 +364,6 @@ fn a_machine_refuses_what_has_no_samples_and_too_much_history() {
         found: 2,
     };
     assert_eq!(error, Err(expected));
+    let full = Machine::with_history(x(), vec![x(), x()], 2).unwrap();
+    assert_eq!(full.history(), [x(), x()]);
 }

@@ -2,6 +2,7 @@
 
 use diffusion_sampler::{
     Error, Grid, KeyedNoise, NoiseLevel, Prediction, Sampler,
+    plan::{Kept, Plan, Stage, Step, Store, Update},
     run::Snapshot,
     schedule::TableSchedule,
     solver::{DpmSolverPlusPlus, FirstOrder, Heun, Solver, catalogue},
@@ -91,6 +92,65 @@ fn a_snapshot_of_another_plan_is_refused_with_both_fingerprints() {
             assert!(text.contains(&part), "{text}");
         }
     }
+}
+
+/// Every number of a plan is in its fingerprint, and a zero has no sign.
+#[test]
+fn plans_that_differ_in_one_number_have_different_fingerprints() {
+    let level = |time: f64, sigma: f64| NoiseLevel::new(time, 0.5, sigma).unwrap();
+    let update = Update {
+        state: 0.5,
+        data: 0.25,
+        history: vec![(0, 0.75)],
+        noise: 0.125,
+        store: Some(Store::data(1)),
+    };
+    let (t, s) = (level(2.0, 0.75), level(1.0, 0.5));
+    let one = || Step::simple(t, s, update.clone());
+    let plan = |steps: Vec<Step>, slots, given| Plan::with_given(steps, slots, given).unwrap();
+    let edited = |edit: &dyn Fn(&mut Step)| {
+        let mut step = one();
+        edit(&mut step);
+        plan(vec![step], 2, 2)
+    };
+    let scalars = |edit: &dyn Fn(&mut Update)| edited(&|step| edit(&mut step.stages[0].update));
+    let kept = |state: f64, data: f64| Kept::Linear { state, data };
+    let store = |slot, kept| scalars(&move |u| u.store = Some(Store { slot, kept }));
+    let plans = [
+        plan(vec![one()], 2, 2),
+        plan(vec![one()], 3, 2),
+        plan(vec![one()], 3, 3),
+        plan(vec![one(), Step::simple(s, s, Update::default())], 2, 2),
+        edited(&|step| step.from = level(2.5, 0.75)),
+        edited(&|step| step.from = t.with_model_time(7.0)),
+        edited(&|step| step.from = level(2.0, 0.8)),
+        edited(&|step| step.to = level(1.0, 0.6)),
+        edited(&|step| step.to = NoiseLevel::new(1.0, 0.6, 0.5).unwrap()),
+        edited(&|step| step.stages.push(Stage::without_model(Update::default()))),
+        edited(&|step| step.stages[0].evaluate = Some(level(2.0, 0.7))),
+        scalars(&|u| u.state = 0.25),
+        scalars(&|u| u.data = 0.5),
+        scalars(&|u| u.noise = 0.0),
+        scalars(&|u| u.history = Vec::new()),
+        scalars(&|u| u.history = vec![(1, 0.75)]),
+        scalars(&|u| u.history = vec![(0, 0.5)]),
+        scalars(&|u| u.history = vec![(0, 0.75), (1, 0.75)]),
+        scalars(&|u| u.store = None),
+        store(0, Kept::Data),
+        store(1, Kept::Noise),
+        store(1, Kept::State),
+        store(1, kept(0.5, 0.25)),
+        store(1, kept(0.5, 0.5)),
+        store(1, kept(0.25, 0.25)),
+    ];
+    let fingerprints: Vec<u64> = plans.iter().map(Plan::fingerprint).collect();
+    for (index, own) in fingerprints.iter().enumerate() {
+        let first = fingerprints.iter().position(|other| other == own);
+        assert_eq!(first, Some(index), "{index}");
+    }
+    let signed = |zero: f64| scalars(&move |u| u.state = zero);
+    assert_eq!(signed(0.0).fingerprint(), signed(-0.0).fingerprint());
+    assert!((&plans[3]).into_iter().eq(plans[3].steps()));
 }
 
 #[test]

@@ -229,6 +229,38 @@ fn the_schedule_tells_the_network_what_the_grid_does() {
     );
 }
 
+/// A network that is told other times has the same schedule in all else.
+#[test]
+fn a_network_is_told_other_times_of_the_same_levels() {
+    for class in [FLOW, "DDIMScheduler", "DPMSolverMultistepScheduler"] {
+        let own = read(class, &[], &Request::steps(4));
+        let told = read(class, &[], &Request::steps(4).network_time_to_one());
+        let (own, told) = (own.schedule().expect("own"), told.schedule().expect("told"));
+        assert_eq!(told.last_time(), own.last_time(), "{class}");
+        assert_eq!(told.lambda_range(), own.lambda_range(), "{class}");
+        assert_eq!(told.table_len(), own.table_len(), "{class}");
+        for part in [0.25, 0.7005, 1.0] {
+            let time = part * own.last_time();
+            let (a, b) = (
+                told.level(time).expect("told"),
+                own.level(time).expect("own"),
+            );
+            assert_eq!(a.with_model_time(b.model_time()), b, "{class}");
+            assert_eq!(
+                told.time_of_lambda(b.lambda()),
+                own.time_of_lambda(b.lambda())
+            );
+            assert_eq!(told.start_variance(&a), own.start_variance(&b));
+            if own.table_len().is_some() {
+                assert_eq!(told.knot_time(time), own.knot_time(time), "{class}");
+                let (a, b) = (told.knot_level(time), own.knot_level(time));
+                let (a, b) = (a.expect("told"), b.expect("own"));
+                assert_eq!(a.with_model_time(b.model_time()), b, "{class}");
+            }
+        }
+    }
+}
+
 #[test]
 fn between_the_last_two_indices_of_zero_terminal_snr_alpha_squared_is_linear() {
     let fields: Fields<'_> = &[

@@ -284,3 +284,18 @@ fn sa_solver_has_noise_at_times_from_200_to_800() {
         assert_eq!(step.stages[0].update.noise > 0.0, within, "{time}");
     }
 }
+
+/// With noise as without: a knot within 1/16 of a step of another gives no difference.
+#[test]
+fn a_group_of_single_steps_with_noise_ends_at_a_knot_that_is_too_near() {
+    let fields = [("algorithm_type", "sde-dpmsolver++".into())];
+    let older = |times: &[f64]| {
+        let configured = read(SINGLE, &fields, &Request::of_times(times));
+        let step = &configured.sampler().plan().steps()[1];
+        step.stages[0].update.history.len()
+    };
+    // The state and D at the group's first knot.
+    assert_eq!(older(&[900.0, 600.0, 300.0, 100.0]), 2);
+    assert_eq!(older(&[900.0, 860.0, 300.0, 100.0]), 2);
+    assert_eq!(older(&[900.0, 899.0, 300.0, 100.0]), 0);
+}

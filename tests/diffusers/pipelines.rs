@@ -98,7 +98,8 @@ fn cogview4_shifts_whole_times_over_1000_and_tells_them_unshifted() {
     let config = json!({"_class_name": "FlowMatchEulerDiscreteScheduler", "base_shift": 0.25,
         "max_shift": 0.75, "base_image_seq_len": 256, "use_dynamic_shifting": true,
         "time_shift_type": "linear"});
-    for steps in [1, 2, 7, 50] {
+    // In 30 steps the last sum is below 1 by rounding.
+    for steps in [1, 2, 7, 30, 50] {
         let configured = read(config.clone(), &pipelines::cogview4(steps, 4096));
         // μ = 0.75 √16 + 0.25.
         let mu = 3.25;

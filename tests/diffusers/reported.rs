@@ -1,7 +1,7 @@
 //! What is said beside the sampler: notes, refusals, what was ignored.
 
 use diffusion_sampler::Error;
-use diffusion_sampler::diffusers::{self, Configured, Request, classes};
+use diffusion_sampler::diffusers::{self, Configured, Request, SchedulerConfig, Value, classes};
 use diffusion_sampler::solver::Churn;
 
 use super::multistep_common::{Fields, in_steps, read, refused};
@@ -21,7 +21,7 @@ fn what_a_user_should_know_is_noted_and_only_where_it_is_so() {
     let least = ("final_sigmas_type", "sigma_min".into());
     let karras = ("use_karras_sigmas", true.into());
     let first_order = ("solver_order", 1.into());
-    let cases: [(&str, Fields<'_>, usize, &str); 8] = [
+    let cases: [(&str, Fields<'_>, usize, &str); 9] = [
         ("DDIMScheduler", &[ends_at_index_0], 10, idle),
         (
             "EDMDPMSolverMultistepScheduler",
@@ -31,7 +31,18 @@ fn what_a_user_should_know_is_noted_and_only_where_it_is_so() {
         ),
         (
             "DPMSolverSinglestepScheduler",
-            &[least.clone(), karras, first_order],
+            &[least.clone(), karras.clone(), first_order],
+            6,
+            idle,
+        ),
+        // The edge of no length is a first-order step of its own.
+        (
+            "DPMSolverSinglestepScheduler",
+            &[
+                least.clone(),
+                karras.clone(),
+                ("lower_order_final", true.into()),
+            ],
             6,
             idle,
         ),
@@ -56,12 +67,141 @@ fn what_a_user_should_know_is_noted_and_only_where_it_is_so() {
             "one time more",
         ),
     ];
+    // With noise as without; an edge of no length that ends a group is a call of the network.
+    let sde = ("algorithm_type", "sde-dpmsolver++".into());
+    let lower = ("lower_order_final", true.into());
+    let single: [(Fields<'_>, usize, bool); 6] = [
+        (&[], 6, true),
+        (&[("solver_order", 3.into())], 6, true),
+        (std::slice::from_ref(&lower), 6, false),
+        (std::slice::from_ref(&sde), 6, true),
+        (&[sde.clone(), ("solver_order", 3.into())], 5, true),
+        (&[sde.clone(), lower.clone()], 6, false),
+    ];
+    for (fields, steps, calls) in single {
+        let fields = [&[least.clone(), karras.clone()], fields].concat();
+        let configured = in_steps("DPMSolverSinglestepScheduler", &fields, steps);
+        assert_eq!(!notes(&configured).contains(idle), calls, "{fields:?}");
+        let plan = configured.sampler().plan();
+        let expected = plan.steps().len() + usize::from(calls);
+        assert_eq!(plan.evaluations(), expected, "{fields:?}");
+    }
     for (class, fields, steps, part) in cases {
         let said = notes(&in_steps(class, fields, steps));
         assert!(said.contains(part), "{class} {fields:?}: {said}");
         let plain = notes(&in_steps(class, &[], 20));
         assert!(!plain.contains(part), "{class}: {plain}");
     }
+}
+
+/// What the solvers of files say of their order: one where the library makes its steps wrong.
+#[test]
+fn solvers_of_files_know_their_order() {
+    let least = ("final_sigmas_type", "sigma_min".into());
+    let karras = ("use_karras_sigmas", true.into());
+    let order = |order: usize| ("solver_order", order.into());
+    let sde = ("algorithm_type", "sde-dpmsolver++".into());
+    let ours = |steps| Request::steps(steps);
+    let theirs = |steps| Request::steps(steps).as_published();
+    let churn = Churn::new(1.0).expect("a churn");
+    let clean = ("timestep_spacing", "leading".into());
+    let trailing = ("timestep_spacing", "trailing".into());
+    let cases: [(&str, Fields<'_>, Request, usize); 21] = [
+        (
+            "DDPMScheduler",
+            &[],
+            Request::of_times(&[900.0, 300.0, 7.0]).as_published(),
+            1,
+        ),
+        ("DDPMWuerstchenScheduler", &[], ours(10), 1),
+        (
+            "LMSDiscreteScheduler",
+            &[clean],
+            theirs(10).strength(0.5),
+            2,
+        ),
+        (DPM, &[("euler_at_final", true.into())], ours(20), 2),
+        ("PNDMScheduler", &[], theirs(10), 2),
+        (
+            "PNDMScheduler",
+            &[("prediction_type", "v_prediction".into())],
+            theirs(10),
+            1,
+        ),
+        ("EulerDiscreteScheduler", &[], theirs(5).churn(churn), 1),
+        (
+            UNIPC,
+            &[("disable_corrector", Value::Numbers(vec![0.0]))],
+            ours(10),
+            2,
+        ),
+        (
+            "SASolverScheduler",
+            &[least.clone(), karras.clone()],
+            ours(20),
+            2,
+        ),
+        (
+            "CogVideoXDPMScheduler",
+            std::slice::from_ref(&trailing),
+            theirs(7),
+            1,
+        ),
+        (
+            "DDIMScheduler",
+            std::slice::from_ref(&trailing),
+            theirs(7),
+            1,
+        ),
+        ("DDIMInverseScheduler", &[], theirs(10), 1),
+        (
+            "DEISMultistepScheduler",
+            &[least.clone(), karras.clone()],
+            ours(10),
+            2,
+        ),
+        ("IPNDMScheduler", &[], ours(10), 2),
+        ("IPNDMScheduler", &[], theirs(10), 1),
+        ("KDPM2DiscreteScheduler", &[], ours(10), 2),
+        ("LTXEulerAncestralRFScheduler", &[], ours(10), 1),
+        (super::multistep_common::SINGLE, &[order(1)], ours(9), 1),
+        (super::multistep_common::SINGLE, &[order(2)], ours(9), 2),
+        (super::multistep_common::SINGLE, &[order(3)], ours(9), 2),
+        (
+            super::multistep_common::SINGLE,
+            &[order(2), sde],
+            ours(9),
+            1,
+        ),
+    ];
+    let mut wrong = Vec::new();
+    for (class, fields, request, expected) in cases {
+        let order = read(class, fields, &request).solver().order();
+        if order != expected {
+            wrong.push((class, fields, order, expected));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
+fn a_variance_that_is_no_number_is_refused_by_its_name() {
+    let fields: Fields<'_> = &[("variance_type", "fixed_large_log".into())];
+    let refusal = refused("DDPMScheduler", fields, &Request::steps(10)).to_string();
+    assert!(
+        refusal.contains("logarithm") && refusal.contains("\"fixed_large\""),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn a_configuration_knows_its_class() {
+    let of = |text| SchedulerConfig::from_json(text).unwrap();
+    let named = of(r#"{"_class_name": "DDIMScheduler"}"#);
+    assert_eq!(named.class(), Some("DDIMScheduler"));
+    assert_eq!(of("{}").class(), None);
+    assert_eq!(of(r#"{"_class_name": 3}"#).class(), None);
+    assert_eq!(of("{}").with_class(DPM).class(), Some(DPM));
 }
 
 #[test]

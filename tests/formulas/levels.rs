@@ -217,3 +217,43 @@ fn cosine_keeps_its_digits_at_the_noisy_end() -> Outcome {
     }
     Ok(())
 }
+
+#[test]
+fn a_variance_preserving_level_has_a_time_and_an_alpha_of_at_most_one() -> Outcome {
+    for (time, log) in [
+        (f64::NAN, -1.0),
+        (f64::INFINITY, -1.0),
+        (1.0, 0.1),
+        (1.0, f64::NAN),
+        (1.0, f64::INFINITY),
+    ] {
+        let refused = NoiseLevel::variance_preserving(time, log);
+        assert!(
+            matches!(refused, Err(Error::InvalidLevel { .. })),
+            "{time}, {log}: {refused:?}"
+        );
+    }
+    assert!(NoiseLevel::variance_preserving(-1.0, 0.0)?.is_clean());
+    Ok(())
+}
+
+#[test]
+fn a_range_of_rhos_goes_from_a_larger_to_a_smaller_positive_number() -> Outcome {
+    for (max, min, name) in [
+        (2.0, 0.0, "smallest rho"),
+        (2.0, 2.0, "smallest rho"),
+        (2.0, 3.0, "smallest rho"),
+        (2.0, -1.0, "smallest rho"),
+        (f64::INFINITY, 1.0, "largest rho"),
+        (0.0, 0.0, "largest rho"),
+    ] {
+        match LambdaRange::of_rhos(max, min) {
+            Err(Error::InvalidParameter { name: found, .. }) => assert_eq!(found, name),
+            other => return Err(format!("{max}, {min}: {other:?}").into()),
+        }
+    }
+    let range = LambdaRange::of_rhos(2.0, 0.5)?;
+    near(range.noisy(), -2f64.ln());
+    near(range.clean(), 2f64.ln());
+    Ok(())
+}

@@ -158,3 +158,24 @@ fn a_transition_samples_what_its_posterior_samples() -> Outcome {
     }
     Ok(())
 }
+
+/// Both levels times a power of two: κ stays, also among the least numbers and the largest.
+#[test]
+fn kappa_does_not_depend_on_the_scale_of_the_levels() -> Outcome {
+    let edge = |power: i32| {
+        // In two factors: 2^−1074 is no normal number.
+        let times = |x: f64| x * 2f64.powi(power / 2) * 2f64.powi(power - power / 2);
+        let from = NoiseLevel::new(2.0, times(1.0), times(4.0))?;
+        StridedPosterior::new(
+            from,
+            NoiseLevel::new(1.0, times(3.0), times(1.0))?,
+            Kappa::FlowEta(0.5),
+        )
+    };
+    let expected = edge(0)?.kappa();
+    for power in [-1074, -1000, 1000, 1021] {
+        let found = edge(power)?.kappa();
+        assert!((found - expected).abs() < 1e-12, "2^{power}: {found}");
+    }
+    Ok(())
+}

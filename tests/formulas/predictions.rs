@@ -92,6 +92,47 @@ fn every_kind_converts_to_every_other() -> Outcome {
     Ok(())
 }
 
+/// Targets have the limits of their formulas: ε/σ and F/c_out at σ = 0, ρ at α = 0.
+#[test]
+fn a_target_is_undefined_exactly_where_its_definition_divides_by_zero() -> Outcome {
+    let (clean, pure) = (NoiseLevel::clean(), NoiseLevel::new(3.0, 0.0, 2.0)?);
+    for kind in KINDS {
+        let edm = matches!(
+            kind,
+            Prediction::Edm { .. } | Prediction::EdmVelocity { .. }
+        );
+        for (level, undefined) in [(clean, edm || kind == Prediction::Score), (pure, edm)] {
+            let (alpha, sigma) = (level.alpha(), level.sigma());
+            if level.is_clean() {
+                let no_noise = edm || matches!(kind, Prediction::Data | Prediction::Score);
+                // −2x₀ says nothing of ε either, as a combination that is a multiple of x.
+                let multiple = matches!(kind, Prediction::Linear { noise: 0.0, .. });
+                let converted = kind.conversion(&level);
+                let undefined = matches!(converted, Err(Error::PredictionUndefined { .. }));
+                assert_eq!(undefined, no_noise || multiple, "{kind}: {converted:?}");
+            }
+            let target = kind.target(&level);
+            if undefined {
+                let expected = Error::PredictionUndefined {
+                    prediction: kind.name(),
+                    alpha,
+                    sigma,
+                    time: level.time(),
+                };
+                assert_eq!(target, Err(expected), "{kind}");
+            } else {
+                let target = target?;
+                let found = target.data * 0.6 + target.noise * -1.7;
+                assert!(
+                    (found - output(kind, &level, 0.6, -1.7)).abs() < 1e-15,
+                    "{kind}"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn conversions_are_right_or_refused_where_squares_leave_f64() -> Outcome {
     // α = σ = c: v = c(ε − x₀), D = (x − v)/(2c), E = (x + v)/(2c), whatever c² is.
@@ -210,4 +251,36 @@ fn the_edm_velocity_of_data_of_variance_one_is_that_of_the_variance_preserving_l
         assert!((kind.input_scale(&exploding)? - preserving.alpha()).abs() < 1e-15);
     }
     Ok(())
+}
+
+/// |o − o'|² = w |D − D'|² for any two outputs at one state.
+#[test]
+fn the_weight_of_a_loss_is_that_of_the_data_error() -> Outcome {
+    for (alpha, sigma) in [(0.7, 1.3), (0.9, 0.2), (1.0, 40.0)] {
+        let level = NoiseLevel::new(1.0, alpha, sigma)?;
+        for kind in KINDS {
+            let data = kind.data(&level)?;
+            let weight = kind.data_weight(&level)?;
+            let Prediction::Linear { noise: 0.0, .. } = kind else {
+                let error = data.of(0.3, 1.5) - data.of(0.3, -0.5);
+                assert!((weight * error * error / 4.0 - 1.0).abs() < 1e-12, "{kind}");
+                continue;
+            };
+            // Of −2x₀: 4.
+            assert_eq!(weight, 4.0);
+        }
+        let snr = level.snr();
+        let noise = Prediction::Noise.data_weight(&level)?;
+        assert!((noise / snr - 1.0).abs() < 1e-14);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_prediction_is_shown_with_its_parameters() {
+    let shown = KINDS.map(|kind| kind.to_string());
+    assert_eq!(shown[0], "noise");
+    assert_eq!(shown[5], "EDM (data_std 0.5)");
+    assert_eq!(shown[6], "EDM velocity (data_std 0.6)");
+    assert_eq!(shown[7], "linear (1 x0 + -1 noise)");
 }

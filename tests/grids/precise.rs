@@ -151,6 +151,25 @@ fn arctangents_below_a_quarter_turn_are_their_definition() -> Outcome {
     Ok(())
 }
 
+/// Near the clean end an angle is small, and has all its digits: tan a = a + a³/3 + ….
+#[test]
+fn the_last_small_angles_have_all_their_digits() -> Outcome {
+    let steps = 1usize << 16;
+    let share = 1.0 / steps as f64;
+    let edm = Edm::new(1e-9, 1.0)?;
+    let small = |angle: f64| -(angle + angle.powi(3) / 3.0).ln();
+    let arctan = Grid::arctan(&edm, steps, 1.0)?;
+    let angle = share * 0.25 * PI;
+    let found = arctan.levels()[steps - 1].lambda();
+    assert!((found - small(angle)).abs() < 1e-14, "{found}");
+    // One knot more: the last but one is the clean end of the range.
+    let kl = Grid::kl_optimal(&edm, steps + 1, edm.lambda_range())?;
+    let angle = share * 0.25 * PI + (1.0 - share) * 1e-9;
+    let found = kl.levels()[steps - 1].lambda();
+    assert!((found - small(angle)).abs() < 1e-14, "{found}");
+    Ok(())
+}
+
 #[test]
 fn a_ramp_starts_at_the_ranges_own_end_to_the_bit() -> Outcome {
     let edm = Edm::new(0.002, 80.0)?;

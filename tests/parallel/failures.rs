@@ -189,6 +189,33 @@ fn an_output_that_is_not_finite_is_an_error_with_step_and_sample() {
 }
 
 #[test]
+fn an_element_that_is_not_written_is_named_with_its_sample_and_step() {
+    // Of the last evaluation of sample 2, all but the last element.
+    let mut forgetful = PerRow(from_query_fn::<f64, Ix2, std::convert::Infallible>(
+        Prediction::Noise,
+        1,
+        |_, _, out| {
+            for (row, mut out) in out.axis_iter_mut(Axis(0)).enumerate() {
+                let written = if row == 11 { 3 } else { 4 };
+                out.iter_mut().take(written).for_each(|out| *out = 0.0);
+            }
+            Ok(())
+        },
+    ));
+    let parallel = ddim(6).parallel(4, 0.0).unwrap();
+    assert_eq!((parallel.window(), parallel.tolerance()), (4, 0.0));
+    assert_eq!(ddim(6).parallel(3, 0.25).unwrap().tolerance(), 0.25);
+    let failed = parallel.sample::<f64, _, _>(&mut forgetful, (3, 4), 1);
+    let expected = Error::OutputNotWritten {
+        step: 3,
+        output: 0,
+        sample: 2,
+        element: 3,
+    };
+    assert_eq!(failed.map(drop), Err(RunError::Sampler(expected)));
+}
+
+#[test]
 fn a_guess_too_far_away_is_no_error() {
     // NaN wherever a state is not that of the sequential run: only the front is ever right.
     let sampler = ddim(10);

@@ -1,6 +1,8 @@
 //! What a tolerance saves, and what it costs.
 
-use diffusion_sampler::oracle::Oracle;
+use diffusion_sampler::denoiser::{Guided, Models};
+use diffusion_sampler::guidance::ClassifierFree;
+use diffusion_sampler::oracle::{Gaussian, Oracle};
 use diffusion_sampler::solver::{DpmSolverPlusPlus, FirstOrder, Solver};
 use diffusion_sampler::{Prediction, Sampler};
 use ndarray::Array2;
@@ -50,6 +52,39 @@ fn fewer_sweeps_for_a_larger_tolerance_and_an_error_that_falls_with_it() {
             before = sweeps;
         }
         assert!(before < 30, "{name}: {before}");
+    }
+}
+
+/// Outputs that are carried along to where the state has moved are exact for Gaussian data of the
+/// variance that is told: a tolerance costs nothing then, however large it is.
+#[test]
+fn outputs_are_carried_along_exactly_on_gaussian_data() {
+    let unconditional = Gaussian::isotropic(&[0.5, -1.0, 0.25, 2.0], 0.3).unwrap();
+    let conditional = Gaussian::isotropic(&[-0.5, 0.5, 1.0, -2.0], 0.3).unwrap();
+    let sampler = sampler(&DpmSolverPlusPlus::new(), 12);
+    let mut plain = unconditional.clone().denoiser(Prediction::Noise);
+    let models = Models((
+        conditional.denoiser(Prediction::Noise),
+        unconditional.denoiser(Prediction::Noise),
+    ));
+    let free = ClassifierFree::with_scale(3.0).unwrap();
+    let mut guided = Guided::new(models, free);
+    let shape = (3, 4);
+    let expected: [Array2<f64>; 2] = [
+        sampler.sample(&mut plain, shape, 3).unwrap(),
+        sampler.sample(&mut guided, shape, 3).unwrap(),
+    ];
+    let parallel = sampler.parallel(12, 1e3).unwrap();
+    let parallel = parallel.with_data_variance(0.3).unwrap();
+    let found = [
+        parallel.sample(&mut plain, shape, 3).unwrap(),
+        parallel.sample(&mut guided, shape, 3).unwrap(),
+    ];
+    for ((found, report), expected) in found.into_iter().zip(expected) {
+        assert_eq!(report.sweeps(), 1);
+        assert!(report.residuals().iter().any(|residual| *residual > 0.1));
+        let difference: Array2<f64> = found - expected;
+        assert!(difference.iter().all(|d| d.abs() < 1e-12), "{difference}");
     }
 }
 

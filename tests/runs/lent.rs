@@ -11,6 +11,7 @@ use diffusion_sampler::{
         Products,
     },
     oracle::Gaussian,
+    plan::{Plan, Step, Update},
     posterior::Kappa,
     run::{DdimStep, Machine, Snapshot},
     schedule::{NoiseSchedule, VarianceExploding},
@@ -350,6 +351,13 @@ fn an_inversion_has_no_initial_distribution() {
         KeyedNoise::new(1),
     );
     assert!(from.is_ok());
+    // Nor has a plan that stays where it is.
+    let level = NoiseLevel::new(2.0, 0.6, 0.8).unwrap();
+    let idle = Plan::new(vec![Step::simple(level, level, Update::default())], 0).unwrap();
+    let idle = Sampler::from_plan(idle, 1.0).unwrap();
+    let started = idle.start::<f64, _, _>(SHAPE, Prediction::Noise, KeyedNoise::new(1));
+    let expected = Error::StartsFromData { from: 2.0, to: 2.0 };
+    assert_eq!(started.map(drop), Err(expected));
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use diffusion_sampler::{
     Error,
     schedule::{
-        Edm, NoiseSchedule, RectifiedFlow, TableSchedule, UnitVariance, VarianceExploding,
-        VariancePreserving,
+        Edm, NoiseSchedule, RectifiedFlow, Sublevels, TableSchedule, UnitVariance,
+        VarianceExploding, VariancePreserving,
     },
 };
 
@@ -266,4 +266,89 @@ fn a_schedule_behind_any_pointer_is_that_schedule() {
             schedule.start_variance(&level)
         );
     }
+}
+
+/// Between two knots λ is linear where both ends are finite, and time where one is not.
+#[test]
+fn the_time_of_a_part_of_a_knot_is_linear_in_lambda() -> Outcome {
+    let linear = TableSchedule::linear(10, 0.01, 0.3)?;
+    let zero = linear.zero_terminal_snr()?;
+    for (table, finite) in [(&linear, 10), (&zero, 9)] {
+        let lambda = |knot: usize| Ok::<_, Error>(table.level(knot as f64)?.lambda());
+        for below in 0..10 {
+            for share in [0.0, 0.25, 0.8] {
+                let knot = below as f64 + share;
+                let time = table.knot_time(knot)?;
+                if share == 0.0 || below == 0 || below >= finite {
+                    assert_eq!(time, knot);
+                    continue;
+                }
+                let expected = (1.0 - share) * lambda(below)? + share * lambda(below + 1)?;
+                let found = table.level(time)?.lambda();
+                assert!((found - expected).abs() < 1e-12, "{knot}: {found}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Sub-levels lie uniformly in λ where both ends of it are finite, else in time.
+#[test]
+fn sub_levels_lie_uniformly_between_the_ends_of_their_schedule() -> Outcome {
+    let edm = Edm::new(0.01, 50.0)?;
+    let levels = Sublevels::of(edm, 8)?;
+    assert_eq!((levels.last_time(), levels.table_len()), (50.0, Some(8)));
+    assert_eq!(
+        (levels.knot_time(0.0)?, levels.knot_time(8.0)?),
+        (0.0, 50.0)
+    );
+    assert_eq!(levels.time_of_lambda(0.5)?, edm.time_of_lambda(0.5)?);
+    for knot in [1.0, 2.0, 3.5, 7.0] {
+        // From ρ = 0.01 at knot 1 to 50 at knot 8.
+        let rho = 0.01 * 5000f64.powf((knot - 1.0) / 7.0);
+        let level = levels.knot_level(knot)?;
+        assert!((level.rho() / rho - 1.0).abs() < 1e-12, "{knot}");
+    }
+    // λ of the clean end is infinite.
+    let vp = VariancePreserving::default();
+    let levels = Sublevels::of(vp, 8)?;
+    for knot in [0.0, 1.0, 3.5, 8.0] {
+        assert_eq!(levels.knot_time(knot)?, knot / 8.0 * vp.last_time());
+    }
+    Ok(())
+}
+
+#[test]
+fn shifts_and_tables_of_no_meaning_are_refused() -> Outcome {
+    for mu in [1e3, -1e3, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let refused = RectifiedFlow::shifted_by_mu(mu);
+        assert!(
+            matches!(refused, Err(Error::InvalidParameter { name: "mu", .. })),
+            "{mu}"
+        );
+    }
+    for steps in [0, (1 << 24) + 1] {
+        let expected = Error::StepCount {
+            steps,
+            min: 1,
+            max: 1 << 24,
+        };
+        assert_eq!(TableSchedule::linear(steps, 1e-4, 0.02), Err(expected));
+    }
+    // All of the noise at once, at the last knot alone.
+    assert_eq!(
+        TableSchedule::from_betas(&[0.5, 1.0])?.level(2.0)?.alpha(),
+        0.0
+    );
+    let early = TableSchedule::from_betas(&[1.0, 0.5]);
+    assert!(matches!(
+        early,
+        Err(Error::InvalidEntry {
+            name: "betas",
+            index: 0,
+            value: 1.0,
+            ..
+        })
+    ));
+    Ok(())
 }

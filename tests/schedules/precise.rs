@@ -220,7 +220,17 @@ fn the_first_entry_that_is_none_is_the_one_that_is_shown() {
 fn a_last_alpha_cumprod_equal_to_the_one_before_is_refused() -> Outcome {
     // Powers of two, whose logarithms come back from no other number.
     let table = TableSchedule::from_alphas_cumprod(&[0.5, 0.25])?;
-    assert!(table.with_last_alpha_cumprod(0.5).is_err());
+    let refused = table.with_last_alpha_cumprod(0.5).err();
+    let named = matches!(
+        refused,
+        Some(Error::InvalidEntry {
+            name: "alphas_cumprod",
+            index: 1,
+            value: 0.5,
+            ..
+        })
+    );
+    assert!(named, "{refused:?}");
     assert!(table.with_last_alpha_cumprod(0.5f64.next_down()).is_ok());
     Ok(())
 }
@@ -236,6 +246,12 @@ fn the_network_index_between_knots_is_linear_in_lambda_where_both_ends_are_finit
     // In the first cell λ is infinite at the clean end, in the last at the noisy one.
     assert_eq!(table.level(0.4)?.model_time(), 0.4 - 1.0);
     assert_eq!(table.level(2.25)?.model_time(), 1.25);
+    // And where neither end is at λ = 0.
+    let table = TableSchedule::from_alphas_cumprod(&[0.9, 0.2, 0.0])?;
+    let two = 0.5 * 0.25f64.ln();
+    let level = table.level(1.3)?;
+    let expected = (one - level.lambda()) / (one - two);
+    assert!((level.model_time() - expected).abs() < 1e-14);
     Ok(())
 }
 

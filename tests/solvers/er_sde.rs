@@ -1,7 +1,7 @@
 //! ER-SDE against its published recurrences, its limits, and its sums against integrals.
 
 use diffusion_sampler::{
-    Error, Grid,
+    Error, Grid, NoiseLevel,
     posterior::Kappa,
     schedule::{Edm, NoiseSchedule, RectifiedFlow},
     solver::{ErNoise, ErSde, FirstOrder, Path, Solver},
@@ -199,9 +199,55 @@ fn pure_noise_is_left_with_the_limit_of_kappa() -> Outcome {
     Ok(())
 }
 
+/// With L = ln(1 + e^y), y = ln(100ρ^1.5), ln κ = 0.1h + ln(L_s/L_t): L is e^y where y is far below 0,
+/// and over a short edge ln κ is h times its slope.
+#[test]
+fn the_logarithmic_noise_has_its_digits_at_every_level_and_length() -> Outcome {
+    let solver = ErSde::order(1)?.with_noise(ErNoise::Logarithmic)?;
+    let y = |lambda: f64| 2.0 * std::f64::consts::LN_10 - 1.5 * lambda;
+    let level = |lambda: f64, time: f64| NoiseLevel::from_logs(time, 0.0, -lambda);
+    let slope = |lambda: f64| {
+        let e = y(lambda).exp();
+        0.1 - 1.5 * (e / (1.0 + e)) / e.ln_1p()
+    };
+    let short = |noisy: f64, h: f64| h * slope(noisy + 0.5 * h);
+    let log = |lambda: f64| y(lambda).exp().ln_1p();
+    let long = |noisy: f64, h: f64| 0.1 * h + (log(noisy + h) / log(noisy)).ln();
+    let cases = [
+        (-1.0, 1e-6, None),
+        (2.0, 1e-6, None),
+        (12.0, 1e-6, None),
+        // Far below 0: κ = e^(−1.4h).
+        (31.0, 0.5, Some(-0.7)),
+        (31.0, 2.0, Some(-2.8)),
+        // Where e^y is 0 in f64.
+        (520.0, 0.5, Some(-0.7)),
+        (-6.5, 3.0, Some(long(-6.5, 3.0))),
+        (-6.5, 8.0, Some(long(-6.5, 8.0))),
+        (-20.0, 26.0, Some(long(-20.0, 26.0))),
+    ];
+    for (noisy, h, expected) in cases {
+        let levels = vec![level(noisy, 2.0)?, level(noisy + h, 1.0)?];
+        let h = levels[1].lambda() - levels[0].lambda();
+        let grid = Grid::from_levels(levels, 1.0)?;
+        let plan = solver.plan(&Path::without_schedule(&grid))?;
+        let (from, to) = (grid.levels()[0], grid.levels()[1]);
+        let update = &plan.steps()[0].stages[0].update;
+        let expected = expected.unwrap_or_else(|| short(noisy, h)).min(0.0);
+        let kappa = update.state * from.sigma() / to.sigma();
+        assert!((kappa / expected.exp() - 1.0).abs() < 1e-12, "{noisy}, {h}");
+        let noise = to.sigma() * (-(2.0 * expected).exp_m1()).sqrt();
+        assert!(
+            (update.noise - noise).abs() <= 1e-11 * noise,
+            "{noisy}, {h}: {} {noise}",
+            update.noise
+        );
+    }
+    Ok(())
+}
+
 #[test]
 fn kappa_stays_between_zero_and_one_at_any_level() -> Outcome {
-    use diffusion_sampler::NoiseLevel;
     let mut lambdas: Vec<f64> = (-40..=40).map(|k| f64::from(k) * 8.0).collect();
     lambdas.insert(7, -263.0 + 1e-9);
     lambdas.sort_by(f64::total_cmp);

@@ -6,7 +6,9 @@ use std::error::Error;
 use diffusion_sampler::{
     Grid, NoiseLevel,
     oracle::Gaussian,
-    solver::{Deis, ErNoise, ErSde, GroupedSinglestep, Ipndm, LinearMultistep, Path, Solver},
+    solver::{
+        Deis, DpmSolver, ErNoise, ErSde, GroupedSinglestep, Ipndm, LinearMultistep, Path, Solver,
+    },
 };
 
 use crate::common::Outcome;
@@ -65,6 +67,30 @@ fn published_forms_of_the_third_and_fourth_order_are_not_of_that_order() -> Outc
             (found - expected).abs() < 0.3,
             "{solver:?}, {bent}: {found}"
         );
+    }
+    Ok(())
+}
+
+#[test]
+fn even_and_published_weights_are_of_the_second_order_but_for_the_published_third() -> Outcome {
+    for k in 1..=4 {
+        let solver = Ipndm::order(k)?;
+        assert_eq!(solver.order(), k.min(2));
+        assert_eq!(solver.variable_steps().order(), k);
+        let published = solver.variable_steps_as_published();
+        assert_eq!(published.order(), [1, 2, 3, 2][k - 1]);
+    }
+    Ok(())
+}
+
+/// What a solver says of its own order: noise takes the third away, and does not add to the first two.
+#[test]
+fn noise_in_noise_form_leaves_the_second_order() -> Outcome {
+    for k in 1..=3 {
+        let solver = DpmSolver::multistep(k)?;
+        assert_eq!(solver.order(), k);
+        assert_eq!(solver.with_tau(0.5)?.order(), k.min(2));
+        assert_eq!(solver.as_published().order(), k.min(2));
     }
     Ok(())
 }

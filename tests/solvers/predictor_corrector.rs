@@ -3,7 +3,7 @@
 use diffusion_sampler::{
     Error, Grid, NoiseLevel,
     plan::Step,
-    schedule::{Edm, NoiseSchedule, RectifiedFlow, TableSchedule},
+    schedule::{Edm, NoiseSchedule, RectifiedFlow, TableSchedule, UnitVariance},
     solver::{Basis, Path, SaSolver, Solver, UniPc},
 };
 
@@ -487,6 +487,18 @@ fn fractions_are_those_of_the_libraries_on_every_schedule() -> Outcome {
     let path = Path::new(&edm, &grid)?;
     let expected: Vec<bool> = (0..11).map(|k| (2..=8).contains(&(k + 1))).collect();
     assert_eq!(noisy(ending, &path)?, expected);
+    // The upper end is to rounding that of the fraction, also where ρ is small.
+    let half: Vec<bool> = (0..11).map(|k| (5..=8).contains(&(k + 1))).collect();
+    assert_eq!(noisy(solver.ending_within(0.2, 0.5)?, &path)?, half);
+    // The same levels scaled to unit variance: their α is not 1, and fractions are those of time.
+    let unit = UnitVariance::of(edm);
+    let rhos: Vec<f64> = (0..11).map(|k| 80.0 - 7.9 * f64::from(k)).collect();
+    let even = Grid::from_times(&unit, &rhos)?;
+    let expected: Vec<bool> = rhos[1..]
+        .iter()
+        .map(|rho| (16.0..=64.0).contains(rho))
+        .collect();
+    assert_eq!(noisy(ending, &Path::new(&unit, &even)?)?, expected);
     // Without a schedule there are no fractions.
     let bare = Path::without_schedule(&grid);
     for solver in [ending, starting] {

@@ -91,13 +91,15 @@ fn restart<S: Solver>(inner: S, intervals: &[Interval]) -> Result<Restart<S>, Er
 
 #[test]
 fn restart_is_the_published_run() -> Outcome {
-    let lists: [&[Interval]; 5] = [
+    let lists: [&[Interval]; 6] = [
         &[],
         &[(0.1, 2.0, 1, 9)],
         &[(0.1, 2.0, 3, 1)],
         &[(0.5, 5.0, 2, 4), (0.1, 1.5, 1, 5)],
         // Given in the other order, and up to the start.
         &[(0.06, 0.6, 1, 2), (1.0, 1e3, 2, 3)],
+        // Twice from the same knot.
+        &[(0.1, 2.0, 1, 3), (0.1, 5.0, 1, 2)],
     ];
     for clean in [true, false] {
         for steps in [5, 12] {

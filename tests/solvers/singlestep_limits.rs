@@ -5,8 +5,8 @@ use diffusion_sampler::{
     posterior::Kappa,
     schedule::{Edm, RectifiedFlow, VarianceExploding},
     solver::{
-        CfgPlusPlusSinglestep, DpmPlusPlusSde, DpmSolverPlusPlusSinglestep, ExponentialRungeKutta,
-        Path, Solver,
+        CfgPlusPlusSinglestep, DpmPlusPlusSde, DpmSolverPlusPlusSinglestep, DpmSolverSinglestep,
+        ExponentialRungeKutta, FirstOrder, Path, Solver,
     },
 };
 
@@ -42,6 +42,20 @@ fn a_step_too_short_for_a_node_is_first_order() -> Outcome {
             }
             assert!(ours.iter().all(|x| x.is_finite()), "{gap:e} {solver:?}");
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_step_whose_weights_overflow_is_first_order() -> Outcome {
+    // e^h = 1e360 is beyond f64, as is the weight of a difference in noise form.
+    let edm = Edm::new(1e-220, 1e140)?;
+    let grid = Grid::from_times(&edm, &[1e140, 1e-220])?;
+    let path = Path::new(&edm, &grid)?;
+    let ddim = FirstOrder::ddim().plan(&path)?;
+    for order in [2, 3] {
+        let plan = DpmSolverSinglestep::order(order)?.plan(&path)?;
+        assert_eq!(plan.steps(), ddim.steps(), "{order}");
     }
     Ok(())
 }

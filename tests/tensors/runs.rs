@@ -193,6 +193,8 @@ fn a_clone_goes_on_as_the_run_does() {
     let mut run: TensorRun<_> = run.unwrap();
     run.advance(model).unwrap();
     let mut copy = run.clone();
+    assert_eq!((copy.step(), copy.cursor().step()), (1, 1));
+    assert!(format!("{copy:?}").starts_with("TensorRun { driver:"));
     run.complete(model).unwrap();
     copy.complete(model).unwrap();
     assert_eq!(run.state(), copy.state());
@@ -200,6 +202,24 @@ fn a_clone_goes_on_as_the_run_does() {
         run.state().values(),
         expected::<f64>(&sampler, Prediction::Noise, None).0
     );
+}
+
+#[test]
+fn the_history_of_a_run_has_the_slots_of_its_plan() {
+    for (name, sampler) in samplers() {
+        let slots = sampler.plan().slots();
+        let noise = KeyedNoise::new(11);
+        let mut run = sampler
+            .on(Naive::<f64>::new())
+            .start(&Rows::zeros(&SIZES), Prediction::Noise, noise)
+            .unwrap();
+        run.advance(|x, query| Ok::<_, Infallible>(x.map(|x| answer(0, x, &query.level()))))
+            .unwrap();
+        let history: Vec<Vec<f64>> = run.history().iter().map(Rows::values).collect();
+        assert_eq!(history.len(), slots, "{name}");
+        let (_, parts) = run.into_parts();
+        assert!(parts.iter().map(Rows::values).eq(history), "{name}");
+    }
 }
 
 #[test]

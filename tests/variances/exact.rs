@@ -254,6 +254,12 @@ fn of_two_levels_within_the_tolerance_the_nearer_one_serves() -> Outcome {
     assert_eq!(elements.at(&b)?, [2.0, 1.0]);
     let table = DataErrors::new(1, 0.0, vec![a, b], vec![4.0, 2.0])?;
     assert_eq!((table.at(&a)?, table.at(&b)?), (4.0, 2.0));
+    // Within 5e-9 of the last one a level is that one, beyond it there is none.
+    assert_eq!(table.at(&level(5.0 + 7e-9)?)?, 2.0);
+    assert!(matches!(
+        table.at(&level(5.0 + 1.2e-8)?),
+        Err(Error::LambdaOutOfRange { .. })
+    ));
     Ok(())
 }
 

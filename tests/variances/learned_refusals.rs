@@ -7,7 +7,7 @@ use diffusion_sampler::{
     posterior::{AnalyticVariance, DataErrors, ReverseVariance},
     solver::{FirstOrder, Heun, RePaint, catalogue},
 };
-use ndarray::{Array2, ArrayRef, Axis, Ix2, array};
+use ndarray::{Array2, ArrayRef, Axis, Ix2, Slice, array};
 
 use crate::common::{Outcome, linear};
 use crate::two_heads::{ELEMENTS, Run, sampler, start, two_heads};
@@ -209,5 +209,30 @@ fn steps_upwards_have_no_variance_of_a_networks() -> Outcome {
         return Err(format!("{refused:?}").into());
     };
     assert!(sampler.plan().steps()[step].stages[0].evaluate.is_none());
+    Ok(())
+}
+
+/// The buffer of the call before is used again: what the model forgets is found all the same.
+#[test]
+fn the_last_row_that_a_later_call_forgets_is_found() -> Outcome {
+    let sampler = sampler(&FirstOrder::ddpm(), 4)?;
+    let mut run = start(&sampler, 3, 5)?;
+    let mut calls = 0;
+    let mut forgetful = from_query_fn::<f64, Ix2, Error>(Prediction::Noise, 2, move |_, _, out| {
+        calls += 1;
+        let written = if calls == 1 { 6 } else { 5 };
+        out.slice_axis_mut(Axis(0), Slice::from(0..written))
+            .fill(0.0);
+        Ok(())
+    });
+    run.advance_learned(&mut forgetful)?;
+    let refused = run.advance_learned(&mut forgetful);
+    let expected = Error::OutputNotWritten {
+        step: 1,
+        output: 1,
+        sample: 2,
+        element: 0,
+    };
+    assert!(matches!(refused, Err(RunError::Sampler(error)) if error == expected));
     Ok(())
 }

@@ -52,10 +52,13 @@ fn tables_are_checked() -> Outcome {
         moments(vec![a], &[f64::NAN]),
         Err(Error::InvalidEntry { .. })
     ));
-    assert!(matches!(
-        moments(vec![b, a], &[0.5; 2]),
-        Err(Error::NoiseNotDecreasing { .. })
-    ));
+    for (levels, at) in [(vec![b, a], 1), (vec![a, b, b], 2)] {
+        let list = [0.5; 3];
+        assert!(matches!(
+            moments(levels.clone(), &list[..levels.len()]),
+            Err(Error::NoiseNotDecreasing { knot, .. }) if knot == at
+        ));
+    }
     let pure = NoiseLevel::new(1.0, 0.0, 1.0)?;
     assert!(matches!(
         moments(vec![pure], &[0.5]),
@@ -74,6 +77,11 @@ fn tables_are_checked() -> Outcome {
             "{low}, {high}"
         );
     }
+    // The range that is refused is the one that was given.
+    let (low, high) = (-(2f64.powi(1000)), 2f64.powi(1001));
+    let refused = moments(vec![a], &[0.5])?.bounded(low, high);
+    let value = 3.0 * 2f64.powi(1000);
+    assert!(matches!(refused, Err(Error::InvalidParameter { value: found, .. }) if found == value));
     let elements = |levels, list| ElementErrors::new(2, levels, list);
     assert!(matches!(
         elements(vec![a], vec![1.0]),
@@ -91,6 +99,20 @@ fn tables_are_checked() -> Outcome {
         elements(vec![], vec![]),
         Err(Error::EmptyList { .. })
     ));
+    assert!(matches!(
+        elements(vec![a, NoiseLevel::clean()], vec![1.0; 4]),
+        Err(Error::InvalidEntry {
+            index: 1,
+            value: 0.0,
+            ..
+        })
+    ));
+    let sampled =
+        ElementErrors::with_standard_errors(1, vec![a, b], vec![1.0, 0.5], vec![0.1, 0.2])?;
+    assert_eq!(sampled.levels(), [a, b]);
+    assert_eq!(sampled.errors(), [1.0, 0.5]);
+    assert_eq!(sampled.standard_errors(), [0.1, 0.2]);
+    assert_eq!(sampled.total()?.errors(), [1.0, 0.5]);
     let two = elements(vec![a, b], vec![1.0; 4])?;
     assert!(matches!(
         two.at(&knot(601.0)?),

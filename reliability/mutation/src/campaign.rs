@@ -27,6 +27,8 @@ pub struct Test {
     pub name: String,
     seconds: f64,
     reached: Vec<u64>,
+    /// How many mutants it reaches.
+    breadth: u32,
 }
 
 /// All tests of the build.
@@ -42,6 +44,11 @@ pub struct Suite {
     directory: PathBuf,
     /// Changes when any program does.
     pub mark: u64,
+}
+
+/// The hash of a file's text.
+pub fn hash(text: &str) -> u64 {
+    fnv(FNV, text.as_bytes())
 }
 
 fn fnv(hash: u64, bytes: &[u8]) -> u64 {
@@ -118,11 +125,13 @@ pub fn record(
                 }
             }
             let seconds = test["seconds"].as_f64().unwrap_or(1.0);
+            let breadth = reached.iter().map(|word| word.count_ones()).sum();
             suite.tests.push(Test {
                 program,
                 name: test_name,
                 seconds,
                 reached,
+                breadth,
             });
         }
     }
@@ -260,6 +269,8 @@ pub struct Outcome {
     /// Programs of which no test is left that reaches it.
     done: Vec<u64>,
     mark: u64,
+    /// Of its function's text.
+    context: u64,
 }
 
 /// The results of this and earlier campaigns, by the mutants' names.
@@ -271,8 +282,12 @@ pub struct Results {
 }
 
 impl Results {
-    /// Reads what was found so far.
-    pub fn read(path: PathBuf) -> Self {
+    /// Reads what was found so far of these mutants where their functions have not changed since.
+    pub fn read(path: PathBuf, mutants: &[Mutant]) -> Self {
+        let contexts: HashMap<&str, u64> = mutants
+            .iter()
+            .map(|mutant| (mutant.key.as_str(), mutant.context))
+            .collect();
         let mut by_key = HashMap::new();
         for line in fs::read_to_string(&path).unwrap_or_default().lines() {
             let Ok(value) = serde_json::from_str::<Value>(line) else {
@@ -297,8 +312,12 @@ impl Results {
                     .filter_map(Value::as_u64)
                     .collect(),
                 mark: value["mark"].as_u64().unwrap_or(0),
+                context: value["context"].as_u64().unwrap_or(0),
             };
-            by_key.insert(text("mutant"), outcome);
+            let key = text("mutant");
+            if contexts.get(key.as_str()) == Some(&outcome.context) {
+                by_key.insert(key, outcome);
+            }
         }
         Self { path, by_key }
     }
@@ -313,6 +332,7 @@ impl Results {
             "seconds": outcome.seconds,
             "done": outcome.done,
             "mark": outcome.mark,
+            "context": outcome.context,
         });
         self.by_key.insert(key.to_owned(), outcome);
         let mut file = fs::OpenOptions::new()
@@ -335,7 +355,7 @@ pub struct Limits {
     pub end: Option<Instant>,
 }
 
-/// Runs the tests that reach each of the mutants, quickest first, until one fails.
+/// Runs the tests that reach each of the mutants, the quick and narrow ones first, until one fails.
 pub fn run(
     suite: &Suite,
     mutants: &[Mutant],
@@ -403,6 +423,7 @@ fn try_one(
     let mut outcome = Outcome {
         tests: (reaching, 0),
         mark: suite.mark,
+        context: mutant.context,
         ..Outcome::default()
     };
     if reaching == 0 {
@@ -419,7 +440,11 @@ fn try_one(
                 .get(&(mutant.file.clone(), *test))
                 .copied()
                 .unwrap_or(0);
-            (0.005 + suite.tests[*test].seconds) / f64::from(1 + count)
+            // A test of little else is a test of this.
+            let Test {
+                seconds, breadth, ..
+            } = suite.tests[*test];
+            (0.005 + seconds) * f64::from(100 + breadth) / f64::from(1 + count)
         };
         let mut costs: Vec<(f64, usize)> = order.iter().map(|test| (cost(test), *test)).collect();
         costs.sort_by(|a, b| a.0.total_cmp(&b.0));

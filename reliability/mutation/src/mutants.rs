@@ -9,6 +9,7 @@ use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 use syn::{Attribute, BinOp, Block, Expr, ImplItemFn, ItemFn, Pat, Signature, TraitItemFn, UnOp};
 
+use crate::campaign::hash;
 use crate::values;
 
 /// What kind of change a mutant is; the names of cargo-mutants.
@@ -59,6 +60,8 @@ pub struct Mutant {
     pub change: String,
     /// Its name, which does not depend on lines.
     pub key: String,
+    /// Of the text of its function, or of the file where it is in none: without it a result says nothing.
+    pub context: u64,
     /// Whether a switch cannot stand for it.
     pub fixed: Option<Fixed>,
 }
@@ -109,6 +112,7 @@ pub fn find(file: &str, source: &str, functions: &Convertible) -> Result<Found, 
         space: Vec::new(),
         modules: Vec::new(),
         functions: Vec::new(),
+        contexts: vec![hash(source)],
         tree: None,
         constant: 0,
         seen: HashMap::new(),
@@ -134,6 +138,7 @@ struct Visitor<'s> {
     space: Vec<String>,
     modules: Vec<String>,
     functions: Vec<String>,
+    contexts: Vec<u64>,
     /// The place of the expression that is being read.
     tree: Option<usize>,
     /// How many constants surround what is read.
@@ -270,6 +275,7 @@ impl Visitor<'_> {
             replacement: replacement.to_owned(),
             change,
             key,
+            context: self.contexts.last().copied().unwrap_or_default(),
             fixed,
         });
         self.found.mutants.len() - 1
@@ -312,12 +318,13 @@ impl Visitor<'_> {
         let tree = self.tree.take();
         self.space.push(signature.ident.to_string());
         self.functions.push(self.space.join("::"));
+        let body = text(block);
+        self.contexts.push(hash(&body));
         let constant = usize::from(signature.constness.is_some());
         let outer = std::mem::replace(&mut self.constant, constant);
         let mut heads = Vec::new();
         if let (Some(first), Some(last)) = (block.stmts.first(), block.stmts.last()) {
             let span = bytes(first).start..bytes(last).end;
-            let body = text(block);
             for value in values::of_return(&signature.output) {
                 let same = syn::parse_str::<Block>(&format!("{{ {value} }}"))
                     .is_ok_and(|new| text(&new) == body);
@@ -336,6 +343,7 @@ impl Visitor<'_> {
         }
         inside(self);
         self.constant = outer;
+        self.contexts.pop();
         self.functions.pop();
         self.space.pop();
         self.tree = tree;

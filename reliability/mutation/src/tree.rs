@@ -198,14 +198,15 @@ impl Tree {
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .stdout(Stdio::piped());
-        // What a lint refuses does not compile where the dependencies are shared: other flags would
-        // build them again.
-        match &self.shared {
-            Some(shared) => cargo.env("CARGO_TARGET_DIR", self.root.join(shared)),
-            None => cargo
-                .env("CARGO_TARGET_DIR", self.out.join("build"))
-                .env("RUSTFLAGS", "--cap-lints allow"),
-        };
+        let own = self.out.join("build");
+        let target = self.shared.as_ref().map(|shared| self.root.join(shared));
+        cargo.env("CARGO_TARGET_DIR", target.unwrap_or(own));
+        // This program stands before the compiler of the copy alone: no lint refuses a mutant, the
+        // dependencies are those of everybody, and cargo does not take the copy's library for the
+        // repository's.
+        if let Ok(this) = std::env::current_exe() {
+            cargo.env("RUSTC_WORKSPACE_WRAPPER", this);
+        }
         cargo
     }
 
@@ -405,7 +406,10 @@ fn blame(
         if let Some(site) = around.min_by_key(|site| site.range.len()) {
             let text = message["rendered"].as_str().unwrap_or_default();
             eprintln!("all of a place taken out: {text}");
-            dead.extend(&site.ids);
+            let live = site.ids.iter().filter(|id| !dead.contains(id)).count();
+            // Of an iterator the empty one first stays: it may be the others' fault.
+            let stays = site.opaque && live > 1;
+            dead.extend(site.ids.iter().skip(usize::from(stays)));
             return true;
         }
     }

@@ -186,7 +186,7 @@ impl<A: Real, D: Dimension> Lane<A, D> {
         let mut row = 0;
         while row < rows {
             let residual = self.front.residual(&evaluated.state(row))?;
-            if row > 0 && residual > settings.tolerance {
+            if residual > settings.tolerance {
                 break;
             }
             if let Some(largest) = residuals.get_mut(self.front.evaluation) {
@@ -207,6 +207,8 @@ impl<A: Real, D: Dimension> Lane<A, D> {
         while row < rows {
             let residual = walker.residual(&evaluated.state(row))?;
             let lent = (&mut *noise, last(row).then_some(&mut data));
+            // Equivalent mutant: replace > with >=: a guess carried along no distance is the guess, to
+            // rounding.
             let at = (row, residual > 0.0);
             let told = walker.tell_row(evaluated, at, guidance, settings, lent);
             row += 1;

@@ -28,8 +28,4 @@ impl<A, N: NoiseSource<A>> NoiseSource<A> for RowNoise<N> {
             source.draw(NoiseKey { row, ..key }, first, out);
         }
     }
-
-    fn reads_intervals(&self) -> bool {
-        self.source.reads_intervals()
-    }
 }

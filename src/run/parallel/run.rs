@@ -19,7 +19,7 @@ use crate::memory::Copied;
 use crate::noise::{KeyedNoise, NoiseSource};
 use crate::prediction::Prediction;
 use crate::real::Real;
-use crate::run::buffers::{self, check_start};
+use crate::run::buffers::check_start;
 use crate::run::combiner;
 use crate::run::driver::Driver;
 use crate::run::machine::Machine;
@@ -200,7 +200,6 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> ParallelRun<A, D, N> {
         };
         let wanted = combiner::wanted(guidance, &query, self.prediction)?;
         let mut outputs = self.buffer(wanted)?;
-        buffers::mark_unwritten(&mut outputs, wanted * rows);
         let query = self.window.query().map(|query| match plain {
             true => query.combined(),
             false => query.with_outputs(wanted),
@@ -236,7 +235,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> ParallelRun<A, D, N> {
         Ok(())
     }
 
-    /// The outputs' buffer: `count` for each row of the window.
+    /// The outputs' buffer, all of it unwritten: `count` for each row of the window.
     fn buffer(&mut self, count: usize) -> Result<Array<A, D>, Error> {
         output_count(count)?;
         let mut shape = self.window.x.raw_dim();
@@ -244,10 +243,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> ParallelRun<A, D, N> {
         let len = shape.slice().iter().product();
         let mut values = std::mem::take(&mut self.outputs);
         values.clear();
-        if values.capacity() < len {
-            values = memory::reserve(shape.slice())?;
-        }
-        values.resize(len, A::unwritten());
+        memory::resize(&mut values, len, A::unwritten())?;
         let name = "output buffer";
         Array::from_shape_vec(shape, values).map_err(|_| Error::LayoutChanged { name })
     }

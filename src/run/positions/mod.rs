@@ -57,12 +57,12 @@ pub(super) fn check_combine(
     Ok(())
 }
 
-/// Marks the ends of what moves as unwritten, in each of the first `rows` rows: what a model leaves
-/// out at positions that stay is not looked at.
+/// Marks the ends of neighbouring positions of one step as unwritten, in each of the first `rows` rows:
+/// also of those that stay, which are not looked at.
 pub(super) fn mark_unwritten<A: Real, D: Dimension>(
     buffer: &mut Array<A, D>,
     rows: usize,
-    (samples, moving): (usize, usize),
+    samples: usize,
     places: Places<'_>,
 ) {
     let per_row = buffer.len() / buffer.shape()[0].max(1);
@@ -75,14 +75,12 @@ pub(super) fn mark_unwritten<A: Real, D: Dimension>(
         .enumerate()
     {
         let (sample, mut element) = (index % samples.max(1), 0);
-        while let Some((entry, len)) = places.run(sample, element, row.len() - element) {
+        while let Some((_, len)) = places.run(sample, element, usize::MAX) {
             let Some(part) = row.get_mut(element..element + len) else {
                 break;
             };
-            if entry < moving {
-                part[0] = A::unwritten();
-                part[len - 1] = A::unwritten();
-            }
+            part[0] = A::unwritten();
+            part[len - 1] = A::unwritten();
             element += len;
             if element >= row.len() {
                 break;

@@ -115,7 +115,8 @@ impl<T: Clone> Arrays<T> {
         Ok(())
     }
 
-    /// Takes one stage with these outputs, all of the state's shape.
+    /// Takes one stage with these outputs, all of the state's shape; none where the stage evaluates
+    /// nothing.
     pub(super) fn take<O: TensorOps<Tensor = T>, N: NoiseSource<O::Element>>(
         &mut self,
         ops: &O,
@@ -124,10 +125,6 @@ impl<T: Clone> Arrays<T> {
         (combine, outputs): (Combine<'_>, &[&T]),
         noise: &mut N,
     ) -> Result<(), TensorError<O::Error>> {
-        let outputs = match instruction.levels {
-            [] => &[],
-            _ => outputs,
-        };
         let before = self.memory.as_ref().map(|memory| ops.copy(memory));
         let before = before.transpose().map_err(RunError::Tensor)?;
         let result = match self.estimates(ops, instruction, prediction, (combine, outputs)) {

@@ -156,6 +156,13 @@ fn stable_video_diffusion_is_told_a_quarter_of_ln_sigma() -> Outcome {
         &[between.rho(), between.model_time()],
         &[3.0, 0.25 * 3f64.ln()],
     );
+    near(&[svd.schedule().expect("a schedule").last_time()], &[700.0]);
+    // Beyond a table the network is told its indices, and time is ρ.
+    let fields = json!({"sigma_max": 700.0, "use_karras_sigmas": true});
+    let beyond = configured("EulerDiscrete", fields, &Request::steps(5))?;
+    let schedule = beyond.schedule().expect("a schedule");
+    near(&[schedule.last_time(), beyond.sigmas()[0]], &[700.0; 2]);
+    assert_eq!(schedule.level(100.0)?.model_time(), 999.0);
     let noise = json!({"timestep_type": "continuous"});
     let noise = configured("EulerDiscrete", noise, &Request::steps(3))?;
     near(noise.times(), &[999.0, 499.5, 0.0]);

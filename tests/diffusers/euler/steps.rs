@@ -102,6 +102,26 @@ fn churn_comes_before_the_call_and_in_the_library_after_it() -> Outcome {
     Ok(())
 }
 
+/// The output of a network of x₀ is D, whichever state it is read as that of.
+#[test]
+fn published_churn_of_a_data_network_keeps_its_estimate() -> Outcome {
+    let request = Request::steps(5).churn(Churn::new(1.0)?).as_published();
+    let fields = json!({"prediction_type": "sample"});
+    let configured = configured("EulerDiscrete", fields, &request)?;
+    let (y, data, normal) = (0.7, -0.4, 1.3);
+    for step in configured.sampler().plan().steps() {
+        let (rho, next) = (step.from.rho(), step.to.rho());
+        let hat = rho * 1.2;
+        let churned = y + (hat * hat - rho * rho).sqrt() * normal;
+        let expected = churned + (churned - data) / hat * (next - hat);
+        let update = &step.stages[0].update;
+        let x = step.from.alpha() * y;
+        let found = update.state * x + update.data * data + update.noise * normal;
+        near(&[found / step.to.alpha()], &[expected]);
+    }
+    Ok(())
+}
+
 #[test]
 fn churn_of_a_part_of_the_steps_is_that_of_all_of_them() -> Outcome {
     let fields = || json!({"prediction_type": "sample"});

@@ -211,7 +211,19 @@ fn an_output_is_marked_where_the_positions_of_its_own_sample_move() {
         sample: 1,
         element: 3,
     };
-    assert_eq!(take().unwrap_err(), RunError::Sampler(wanted));
+    assert_eq!(take().unwrap_err(), RunError::Sampler(wanted.clone()));
+    // What never was written and stays is passed over, in every sample.
+    let mut model = PerPosition(from_query_fn::<f64, Ix3, Infallible>(
+        KIND,
+        1,
+        |_, _, out| {
+            out.slice_mut(s![0, 0, ..]).fill(0.1);
+            Ok(())
+        },
+    ));
+    let mut machine = Machine::new(Array3::<f64>::zeros((2, 2, 3)), 0).unwrap();
+    let taken = step.take(&mut machine, &mut model, &mut KeyedNoise::new(0), 0);
+    assert_eq!(taken.unwrap_err(), RunError::Sampler(wanted));
 }
 
 /// A source that has been told what it will be asked for.

@@ -5,7 +5,7 @@ use diffusion_sampler::{
     denoiser::{PerPosition, from_query_fn},
     forward::diffuse,
     noise::{BrownianPath, Interval, PerSample, SampleNoise},
-    posterior::Kappa,
+    posterior::{Kappa, ReverseVariance},
     run::{DdimStep, Machine, PositionSchedule},
     schedule::RectifiedFlow,
 };
@@ -225,10 +225,31 @@ fn noise_that_a_source_does_not_have_is_refused_at_the_start() {
         .resume(x.clone(), 0, KIND, narrow)
         .err();
     assert!(matches!(refused, Some(Error::KnotOutsidePath { .. })));
-    // A deterministic run asks for none.
-    along(stairs(), 1, Kappa::Ddim)
-        .resume(x, 0, KIND, narrow)
-        .unwrap();
+    // A deterministic run asks for none, and one that is given a variance asks as well.
+    let deterministic = along(stairs(), 1, Kappa::Ddim);
+    deterministic.resume(x.clone(), 0, KIND, narrow).unwrap();
+    let noisy = deterministic.with_reverse_variance(ReverseVariance::Explicit(0.1));
+    let refused = noisy.unwrap().resume(x, 0, KIND, narrow).err();
+    assert!(matches!(refused, Some(Error::KnotOutsidePath { .. })));
+}
+
+#[test]
+fn a_run_may_be_resumed_at_its_end_and_not_beyond() {
+    let sampler = along(
+        PositionSchedule::together(&grid(2), 3).unwrap(),
+        1,
+        Kappa::Ddim,
+    );
+    assert_eq!(sampler.axis(), 1);
+    let x = Array3::from_elem((2, 3, 5), 0.5f32);
+    let resume = |step| sampler.resume(x.clone(), step, KIND, keyed());
+    assert_eq!(resume(1).unwrap().step(), 1);
+    let done = resume(2).unwrap();
+    assert!(done.is_finished());
+    assert_eq!(done.into_state(), x);
+    let (steps, min, max) = (3, 0, 2);
+    let beyond = Error::StepCount { steps, min, max };
+    assert_eq!(resume(3).map(drop), Err(beyond));
 }
 
 #[test]

@@ -133,6 +133,10 @@ fn where_nothing_moves_nothing_is_done() {
     let clean = [NoiseLevel::clean(); 3];
     let step = DdimStep::along(1, &clean, &clean, Kappa::Ddpm).unwrap();
     assert!(step.posteriors().is_empty());
+    let moving = DdimStep::along(1, &edges(3).0, &edges(3).1, Kappa::Ddpm).unwrap();
+    let (from, to) = edges(3);
+    let ends = moving.posteriors().iter().map(|q| (q.from(), q.to()));
+    assert!(ends.eq(from.into_iter().zip(to)));
     let x = Array3::from_elem((2, 3, 4), -0.0f32);
     let mut machine = Machine::new(x.clone(), 0).unwrap();
     let output = Array3::from_elem((2, 3, 4), f32::NAN);
