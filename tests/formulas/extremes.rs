@@ -184,9 +184,9 @@ fn a_flow_with_a_subnormal_shift_has_the_digits_of_its_noise() -> Outcome {
 #[test]
 fn the_time_of_a_lambda_is_found_under_the_largest_betas() -> Outcome {
     let vp = VariancePreserving::new(f64::MAX, f64::MAX)?;
-    for lambda in [-3.0, 0.0, 3.57, 8.0] {
+    for lambda in [-3.0f64, 0.0, 3.57, 8.0] {
         // β t = −ln α² = ln(1 + e^−2λ).
-        let time = (-2.0 * lambda as f64).exp().ln_1p() / f64::MAX;
+        let time = (-2.0 * lambda).exp().ln_1p() / f64::MAX;
         assert!((vp.time_of_lambda(lambda)? - time).abs() <= 2.0 * f64::from_bits(1));
     }
     Ok(())
