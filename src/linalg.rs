@@ -225,7 +225,8 @@ mod tests {
 
     #[test]
     fn eigenvectors_are_orthonormal_and_rebuild_the_matrix() {
-        for d in [1, 2, 3, 5, 17, 64] {
+        let sizes = [1, 2, 3, 5, 17, 64];
+        for &d in &sizes[..if cfg!(miri) { 4 } else { 6 }] {
             let a = symmetric(d, d as u64);
             let eigen = symmetric_eigen(a.clone(), d).unwrap();
             let ut = eigen.vectors.unwrap_or_else(|| vec![1.0]);
@@ -244,7 +245,7 @@ mod tests {
 
     #[test]
     fn eigenvalues_of_the_second_difference_matrix_are_known() {
-        let d = 32usize;
+        let d = if cfg!(miri) { 8 } else { 32usize };
         let a: Vec<f64> = (0..d * d)
             .map(|k| match (k / d).abs_diff(k % d) {
                 0 => 2.0,
