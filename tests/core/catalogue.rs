@@ -157,3 +157,26 @@ fn one_step_from_pure_noise_to_the_clean_end_is_the_estimate() {
         ));
     }
 }
+
+/// No solver is left out: the first word of what `Debug` shows of one is its type.
+#[test]
+fn the_catalogue_has_every_kind_of_solver() {
+    let kinds: std::collections::BTreeSet<String> = diffusion_sampler::solver::catalogue()
+        .iter()
+        .map(|entry| {
+            let shown = format!("{:?}", entry.solver);
+            let end = shown.find(|c: char| !c.is_alphanumeric());
+            shown[..end.unwrap_or(shown.len())].to_owned()
+        })
+        .collect();
+    let missing: Vec<&str> = "Belm CfgPlusPlus CfgPlusPlusSinglestep DdimInversion Deis Dpm2 \
+                              DpmPlusPlusSde DpmSolver DpmSolverPlusPlus \
+                              DpmSolverPlusPlusSinglestep DpmSolverSinglestep ErSde Euler \
+                              ExponentialAdams ExponentialRungeKutta FirstOrder \
+                              GradientEstimation GroupedSinglestep HeavyBall Heun HeunPlusPlus \
+                              Ipndm Lcm LinearMultistep Pndm SaSolver Tcd UniPc"
+        .split_whitespace()
+        .filter(|kind| !kinds.contains(*kind))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?} of {kinds:?}");
+}
