@@ -15,8 +15,8 @@
 //! Lists whose length comes from the caller are made by the same rules: [`repeated`], [`Listed`],
 //! [`push`]. Where their entries own memory of their own (the steps of a plan), each few hundred of
 //! them are only begun where memory for all of them can be had: such a list is filled by [`push`],
-//! never by `Vec::push`. Beside every larger array there is room for what is small: boxed names, lists
-//! of axes, errors.
+//! never by `Vec::push`. Beside every array that is reserved from 4 KiB on there is room for what is
+//! small: boxed names, lists of axes, errors.
 
 use ndarray::{Array, ArrayRef, Dimension};
 

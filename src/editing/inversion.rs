@@ -156,7 +156,8 @@ impl ExactInversion {
         let mut state = x.copy()?;
         let mut steps = crate::memory::reserve(&[self.plan.steps().len()])?;
         for (index, step) in self.plan.steps().iter().enumerate().rev() {
-            steps.push(solver.solve(step, index, &mut state, model)?);
+            let solved = solver.solve(step, index, &mut state, model)?;
+            crate::memory::push(&mut steps, solved)?;
         }
         let tolerance = solver.tolerance;
         Ok(Inverted {

@@ -112,12 +112,13 @@ impl DdpmInversion {
         let end = self.options.plan().end();
         // From the end: what every step must reach.
         let mut states: Vec<Array<A, D>> = memory::reserve(&[self.quiet.len() + 1])?;
-        states.push(x.copy()?);
+        memory::push(&mut states, x.copy()?)?;
         let mut solved = memory::reserve(&[self.quiet.len()])?;
         for (index, step) in self.options.plan().steps().iter().enumerate().rev() {
             let state = if step.stages[0].update.noise == 0.0 {
                 let mut state = states[states.len() - 1].copy()?;
-                solved.push(solver.solve(step, index, &mut state, model)?);
+                let of_step = solver.solve(step, index, &mut state, model)?;
+                memory::push(&mut solved, of_step)?;
                 state
             } else {
                 let mut state = memory::zeros(x.raw_dim())?;
@@ -127,7 +128,7 @@ impl DdpmInversion {
                 diffuse(&mut state, &[step.from], noise, index as u32)?;
                 state
             };
-            states.push(state);
+            memory::push(&mut states, state)?;
         }
         states.reverse();
         let (samples, elements) = batch_of(x)?;
@@ -162,7 +163,7 @@ impl DdpmInversion {
             } else {
                 target.assign(mean);
             }
-            recovered.steps.push(normals);
+            memory::push(&mut recovered.steps, normals)?;
         }
         Ok(RecoveredRun {
             noise: recovered,

@@ -81,7 +81,9 @@ impl NoiseSchedule for VariancePreserving {
         let time = if sum.is_finite() {
             2.0 * integral / sum
         } else {
-            integral / (0.5 * self.beta_min + 0.5 * root)
+            // Half of the root, which overflows nowhere, of half of everything.
+            let half = libm::hypot(0.5 * self.beta_min, (0.5 * slope).sqrt() * integral.sqrt());
+            integral / (0.5 * self.beta_min + half)
         };
         Ok(time.min(1.0))
     }

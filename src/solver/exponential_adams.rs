@@ -36,7 +36,7 @@ use crate::posterior::{Kappa, StridedPosterior};
 /// distribution.
 ///
 /// The noise form with noise is for short steps. Every E_j holds the fresh noise of its own state,
-/// which weights of alternating signs add up instead of averaging it: on steps of 0.2 to 0.6 in λ it
+/// which weights of alternating signs add up instead of averaging it: on steps of 0.1 to 0.6 in λ it
 /// is worse than first order, the more so the higher the order. The data form has no such limit.
 ///
 /// ComfyUI takes ln σ for −λ. On a flow, where α is not 1, that is another variable: the same order,

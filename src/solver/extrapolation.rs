@@ -59,7 +59,6 @@ impl Extrapolation {
         if self.lower_order_final {
             most = most.min(left.saturating_sub(1));
         }
-        // Equivalent mutant: replace > with >=: a step at the bound is either.
         if !size.is_finite() || (self.guarded && size > GUARD_STEP) {
             return Vec::new();
         }
@@ -68,7 +67,6 @@ impl Extrapolation {
         for &(slot, position) in held {
             let place = position / size;
             let gap: f64 = last - place;
-            // Equivalent mutant: replace > with >=: a ratio at the bound is either.
             if used.len() == most || (self.guarded && gap.max(1.0 / gap) > GUARD_RATIO) {
                 break;
             }
@@ -195,6 +193,23 @@ mod tests {
         guarded: false,
         lower_order_final: false,
     };
+
+    #[test]
+    fn a_guarded_step_extrapolates_up_to_its_bounds_and_not_beyond() {
+        let guarded = Extrapolation {
+            guarded: true,
+            ..PLAIN
+        };
+        let (step, ratio) = (super::GUARD_STEP, super::GUARD_RATIO);
+        assert_eq!(guarded.older(step, &[(0, -step)], 9), [(0, -1.0)]);
+        assert!(guarded.older(step.next_up(), &[(0, -step)], 9).is_empty());
+        for place in [-ratio, -1.0 / ratio] {
+            assert_eq!(guarded.older(1.0, &[(0, place)], 9), [(0, place)]);
+        }
+        for place in [(-ratio).next_down(), -0.49] {
+            assert!(guarded.older(1.0, &[(0, place)], 9).is_empty(), "{place}");
+        }
+    }
 
     #[test]
     fn estimates_that_are_too_near_are_passed_over() {

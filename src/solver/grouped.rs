@@ -158,8 +158,10 @@ impl GroupedSinglestep {
     pub(crate) fn plan_part(&self, path: &Path<'_>, part: Part) -> Result<Plan, Error> {
         let rule = Rule::of(self.noise, self.form);
         let edges = path.grid().steps() + usize::from(part.idle_end);
-        let mut orders = self.orders(part.total, path.grid().end().is_clean())?;
-        orders.drain(..part.total.saturating_sub(edges));
+        // A path longer than the list is grouped by its own length.
+        let total = part.total.max(edges);
+        let mut orders = self.orders(total, path.grid().end().is_clean())?;
+        orders.drain(..total - edges);
         let mut group = Group::at(path.grid().start());
         let mut steps = crate::memory::reserve(&[orders.len()])?;
         for (index, (from, to)) in path.edges().enumerate() {

@@ -2,7 +2,7 @@
 
 use diffusion_sampler::Error;
 use diffusion_sampler::diffusers::{self, Configured, Request, SchedulerConfig, Value, classes};
-use diffusion_sampler::solver::Churn;
+use diffusion_sampler::solver::{Churn, Path};
 
 use super::multistep_common::{Fields, in_steps, read, refused};
 
@@ -389,4 +389,22 @@ fn the_librarys_own_entries_and_a_byte_order_mark_are_no_fields() {
         .map(|it| it.name.as_str())
         .collect();
     assert_eq!(ignored, ["own"]);
+}
+
+#[test]
+fn a_longer_path_than_the_files_is_grouped_as_a_longer_file_would() -> Result<(), Error> {
+    for algorithm in ["dpmsolver++", "sde-dpmsolver++"] {
+        for order in [1, 2, 3] {
+            let fields = [
+                ("algorithm_type", algorithm.into()),
+                ("solver_order", order.into()),
+            ];
+            let of = |steps| in_steps("DPMSolverSinglestepScheduler", &fields, steps);
+            let (short, long) = (of(7), of(22));
+            let path = Path::without_schedule(long.grid());
+            let plans = [short.solver().plan(&path)?, long.solver().plan(&path)?];
+            assert_eq!(plans[0], plans[1], "{algorithm} {order}");
+        }
+    }
+    Ok(())
 }

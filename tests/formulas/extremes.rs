@@ -183,6 +183,15 @@ fn a_flow_with_a_subnormal_shift_has_the_digits_of_its_noise() -> Outcome {
 
 #[test]
 fn the_time_of_a_lambda_is_found_under_the_largest_betas() -> Outcome {
+    // ½ β t² = −2λ where e^2λ is nothing.
+    for (least, most) in [(0.1, f64::MAX), (1.0, 1e308), (1e250, f64::MAX)] {
+        let vp = VariancePreserving::new(least, most)?;
+        for share in [0.01, 0.1, 0.24] {
+            let time = vp.time_of_lambda(-share * most)?;
+            let exact = 2.0 * f64::sqrt(share);
+            assert!((time - exact).abs() < 1e-15, "{least} {most:e} {share}");
+        }
+    }
     let vp = VariancePreserving::new(f64::MAX, f64::MAX)?;
     for lambda in [-3.0f64, 0.0, 3.57, 8.0] {
         // β t = −ln α² = ln(1 + e^−2λ).

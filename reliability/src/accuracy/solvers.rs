@@ -81,6 +81,13 @@ pub struct Listed {
 }
 
 impl Listed {
+    /// Whether the documentation says that, with noise, it is for short steps.
+    pub fn is_noise_form(&self) -> bool {
+        let debug = format!("{:?}", self.solver);
+        let kinds = ["DpmSolver ", "ExponentialAdams ", "SaSolver "];
+        kinds.iter().any(|kind| debug.starts_with(kind)) && self.weighs_noise
+    }
+
     /// Whether this refusal is documented.
     pub fn may_refuse(&self, error: &Error) -> bool {
         Refusal::of(error).is_some_and(|refusal| self.refuses.contains(&refusal))

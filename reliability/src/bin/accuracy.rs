@@ -42,6 +42,10 @@ const NOTHING: f64 = 1e-37;
 /// order's error.
 const WORSE: f64 = 4.0;
 
+/// The same where a noise form with noise loses to first order without the knot already: no error of
+/// another kind.
+const MUCH_WORSE: f64 = 100.0;
+
 /// What a knot beside another may make of the model's errors, by the order of the solver: the sum of
 /// |w| of the Adams rule on nodes a sixteenth of a step apart, over that of first order, which is 1.
 /// For orders 1 to 4: 1, 1 + 2·8, and so on; see `nearest_weights`.
@@ -844,14 +848,19 @@ fn beside_another(number: u64, listed: &Listed, random: &mut Random, tally: &mut
     // A noise form with noise weighs estimates that each hold fresh noise, and more the longer the
     // step: where it loses to first order without the knot, its error is that noise, and another
     // choice of knots another sum of it. Its documentation says so.
-    let diverges = stochastic && listed.weighs_noise && !(plain <= base);
+    let diverges = stochastic && listed.is_noise_form() && plain > base;
     let allowed = plain.max(base) + 1e-11;
-    if diverges {
-        tally.count("noise forms with noise over steps on which they lose to first order");
+    let (what, worse) = if diverges {
+        (
+            "knot beside another, noise forms that lose to first order",
+            MUCH_WORSE,
+        )
     } else {
-        tally.ratio("knot beside another, result", dense / allowed, describe);
-    }
-    if !(diverges || dense <= WORSE * allowed) {
+        ("knot beside another, result", WORSE)
+    };
+    tally.count(what);
+    tally.ratio(what, dense / allowed, describe);
+    if !(dense <= worse * allowed) {
         tally.findings.push(format!(
             "case {number}: knot beside another, result: {}",
             describe()

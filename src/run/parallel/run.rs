@@ -128,7 +128,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> ParallelRun<A, D, N> {
                 machine: Machine::new(row, slots)?,
                 evaluation: 0,
             };
-            run.lanes.push(Lane { front, rows: 0 });
+            memory::push(&mut run.lanes, Lane { front, rows: 0 })?;
         }
         run.open()?;
         Ok(run)
@@ -243,7 +243,11 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> ParallelRun<A, D, N> {
         let len = shape.slice().iter().product();
         let mut values = std::mem::take(&mut self.outputs);
         values.clear();
-        memory::resize(&mut values, len, A::unwritten())?;
+        // Equivalent mutant: replace < with <=: a buffer of the very length serves, or another like it.
+        if values.capacity() < len {
+            values = memory::reserve(shape.slice())?;
+        }
+        values.resize(len, A::unwritten());
         let name = "output buffer";
         Array::from_shape_vec(shape, values).map_err(|_| Error::LayoutChanged { name })
     }

@@ -36,7 +36,7 @@ where
     /// [`Error::RunFinished`]; [`Error::StageCount`] for a plan whose step has several stages: a
     /// network's variance is that of one jump; [`Error::DeterministicLikelihood`] on an edge with γ
     /// = 0, of which there is no logarithm; [`Error::DegenerateEdge`] where a step without a history
-    /// has another v_p than γ². The run is then what it was.
+    /// has another v_p than γ², to 1e-9 of it. The run is then what it was.
     pub fn interpolate<O: ModelElement<A>>(&mut self, f: &ArrayRef<O, D>) -> Result<(), Error> {
         self.settle()?;
         require_shape(NAME, self.state().shape(), f.shape())?;
