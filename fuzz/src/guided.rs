@@ -573,6 +573,7 @@ fn check<A: Real>(input: &mut Input<'_>) -> Result<(), Error> {
         return outcome;
     }
     let eps = A::epsilon().widen();
+    let least = A::min_positive_value().widen() * eps;
     for sample in 0..shape.0 {
         let row = |array: &Array2<A>| -> Vec<f64> {
             array.row(sample).iter().map(|x| x.widen()).collect()
@@ -581,10 +582,14 @@ fn check<A: Real>(input: &mut Input<'_>) -> Result<(), Error> {
         let Some(expected) = ddim(&naive, prediction, &[t, s], &row(&x), &o) else {
             continue;
         };
-        for (found, (value, size, error)) in row(&state).iter().zip(expected) {
+        for (i, (found, (value, size, error))) in row(&state).iter().zip(expected).enumerate() {
             // Every term of the sum is rounded some twenty times: as a coefficient (α, σ, the
             // prediction's, the weight's, all in f64, then cast), as a product and in the sum.
-            let bound = 2.0 * error + 24.0 * eps * size + 1e-300;
+            let rounded = 2.0 * error + 24.0 * eps * size;
+            // And what underflows: a coefficient of 1e-262 in f32.
+            let outputs = o[..wanted].iter().map(|output| output[i].abs());
+            let operands = 1.0 + x[[sample, i]].widen().abs() + outputs.sum::<f64>();
+            let bound = rounded + 24.0 * least * operands;
             // The formula's own terms overflow: a prediction with coefficients of 1e-309.
             if bound == f64::INFINITY {
                 continue;
