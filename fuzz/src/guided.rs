@@ -251,7 +251,8 @@ fn weights(
     let e = sum_error(n);
     let product = |a: &[f64], b: &[f64], sizes: (&[f64], &[f64])| Weight {
         value: dot(a, b),
-        error: e * dot(sizes.0, sizes.1),
+        // A product that underflows has no digits.
+        error: e * dot(sizes.0, sizes.1) + n as f64 * f64::MIN_POSITIVE,
     };
     Some(match naive {
         Naive::Weights(weights) => weights.iter().map(|&w| exact(w)).collect(),
@@ -300,13 +301,13 @@ fn weights(
             let (mut shrink, mut loss) = (1.0, 0.0);
             if radius.is_finite() {
                 let norm = squared.value.sqrt();
-                if squared.value < 1e6 * squared.error {
+                if squared.value <= 1e6 * squared.error {
                     return None;
                 }
                 loss = squared.error / squared.value;
                 shrink = if norm > *radius { radius / norm } else { 1.0 };
             }
-            if conditional.value < 1e6 * conditional.error {
+            if conditional.value <= 1e6 * conditional.error {
                 return None;
             }
             let parallel = shrink * along.value / conditional.value;
