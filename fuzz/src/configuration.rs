@@ -298,8 +298,9 @@ fn check(configured: &Configured) {
     assert!(sampler.start_variance().is_finite() && sampler.start_variance() >= 0.0);
     assert!(configured.init_noise_sigma() > 0.0);
     let sigmas = configured.sigmas();
+    // Levels whose λ differ by rounding may have one σ.
     assert!(
-        sigmas.windows(2).all(|pair| pair[0] > pair[1]),
+        sigmas.windows(2).all(|pair| pair[0] >= pair[1]),
         "{sigmas:?}"
     );
     let shown = configured.to_string();

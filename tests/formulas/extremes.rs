@@ -191,6 +191,19 @@ fn the_time_of_a_lambda_is_found_under_the_largest_betas() -> Outcome {
             let exact = 2.0 * f64::sqrt(share);
             assert!((time - exact).abs() < 1e-15, "{least} {most:e} {share}");
         }
+        // Beyond the end α is 0 from the end on.
+        assert_eq!(vp.time_of_lambda(-0.4 * most)?, 1.0);
+    }
+    // ½ s t² + b t = −2λ, in units of the largest number.
+    for (least, most) in [(0.5, 1.0), (0.9, 1.0), (0.3, 0.97)] {
+        let vp = VariancePreserving::new(least * f64::MAX, most * f64::MAX)?;
+        for share in [0.1, 0.2, 0.3] {
+            let slope: f64 = most - least;
+            let root = (least * least + 4.0 * slope * share).sqrt();
+            let exact = (root - least) / slope;
+            let time = vp.time_of_lambda(-share * f64::MAX)?;
+            assert!((time - exact).abs() < 1e-14, "{least} {most} {share}");
+        }
     }
     let vp = VariancePreserving::new(f64::MAX, f64::MAX)?;
     for lambda in [-3.0f64, 0.0, 3.57, 8.0] {
