@@ -159,10 +159,8 @@ impl Grouped {
 impl Solver for Grouped {
     fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
         if self.tau > 0.0 {
-            let clean = path.grid().end().is_clean();
-            let edges = path.grid().steps() + usize::from(self.part.idle_end);
             let noise = GroupedNoise {
-                orders: self.orders.orders(self.part.total.max(edges), clean)?,
+                orders: self.orders.orders_along(path, self.part)?,
                 exact: self.slope == SecondOrderForm::Exact,
                 tau: self.tau,
                 part: self.part,

@@ -21,7 +21,7 @@ const MIN_RATIO: f64 = 1.0 / 16.0;
 /// within. The first edge keeps x (slot 0), and each keeps its D.
 #[derive(Clone, Debug)]
 pub(super) struct GroupedNoise {
-    /// The orders of the whole list.
+    /// The orders of the path's edges.
     pub(super) orders: Vec<usize>,
     /// Whether the weights are exact integrals.
     pub(super) exact: bool,
@@ -33,18 +33,15 @@ pub(super) struct GroupedNoise {
 
 impl GroupedNoise {
     pub(super) fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
-        let edges = path.grid().steps() + usize::from(self.part.idle_end);
-        let skipped = self.part.total.saturating_sub(edges);
-        let orders = self.orders.get(skipped..).unwrap_or(&[]);
         let mut group: Vec<NoiseLevel> = Vec::new();
-        let mut steps = crate::memory::reserve(&[edges])?;
+        let mut steps = crate::memory::reserve(&[self.orders.len()])?;
         for (index, (from, to)) in path.edges().enumerate() {
-            let alone = orders.get(index) == Some(&1);
+            let alone = self.orders.get(index) == Some(&1);
             group.push(from);
             if alone || !self.reaches(&group, &to) {
                 group = vec![from];
             }
-            let goes_on = orders.get(index + 1).is_some_and(|&order| order > 1);
+            let goes_on = self.orders.get(index + 1).is_some_and(|&order| order > 1);
             let update = self.update(&group, to)?;
             let stages = match group.len() {
                 // The state at the group's first knot is kept before anything else.
@@ -60,7 +57,7 @@ impl GroupedNoise {
             crate::memory::push(&mut steps, Step { from, to, stages })?;
         }
         let to = path.grid().end();
-        let again = self.part.idle_end && orders.last().is_some_and(|&order| order > 1);
+        let again = self.part.idle_end && self.orders.last().is_some_and(|&order| order > 1);
         if again {
             group.push(to);
             let update = self.update(&group, to)?;

@@ -103,7 +103,7 @@ impl GroupedSinglestep {
     }
 
     /// The orders of K edges.
-    pub(crate) fn orders(&self, steps: usize, clean: bool) -> Result<Vec<usize>, Error> {
+    fn orders(&self, steps: usize, clean: bool) -> Result<Vec<usize>, Error> {
         let lower = self.lower_order_final || clean || !steps.is_multiple_of(self.order);
         let mut orders: Vec<usize> = (0..steps).map(|index| index % self.order + 1).listed()?;
         // A last group that is complete ends one order lower, and the last edge is its own.
@@ -112,6 +112,16 @@ impl GroupedSinglestep {
         {
             *last = 1;
         }
+        Ok(orders)
+    }
+
+    /// The orders of a path's edges, which are the last of the part's list; a path longer than the
+    /// list is grouped by its own length.
+    pub(crate) fn orders_along(&self, path: &Path<'_>, part: Part) -> Result<Vec<usize>, Error> {
+        let edges = path.grid().steps() + usize::from(part.idle_end);
+        let total = part.total.max(edges);
+        let mut orders = self.orders(total, path.grid().end().is_clean())?;
+        orders.drain(..total - edges);
         Ok(orders)
     }
 }
@@ -157,11 +167,7 @@ impl GroupedSinglestep {
     /// The plan of a part of a list.
     pub(crate) fn plan_part(&self, path: &Path<'_>, part: Part) -> Result<Plan, Error> {
         let rule = Rule::of(self.noise, self.form);
-        let edges = path.grid().steps() + usize::from(part.idle_end);
-        // A path longer than the list is grouped by its own length.
-        let total = part.total.max(edges);
-        let mut orders = self.orders(total, path.grid().end().is_clean())?;
-        orders.drain(..total - edges);
+        let orders = self.orders_along(path, part)?;
         let mut group = Group::at(path.grid().start());
         let mut steps = crate::memory::reserve(&[orders.len()])?;
         for (index, (from, to)) in path.edges().enumerate() {
