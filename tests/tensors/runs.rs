@@ -5,11 +5,11 @@ use std::convert::Infallible;
 use diffusion_sampler::{
     Clip, KeyedNoise, NoiseLevel, Prediction, Query, Real, Sampler,
     guidance::{ClassifierFree, Combination},
-    noise::BrownianPath,
+    noise::{BrownianPath, NoiseSource},
     run::TensorRun,
     schedule::VariancePreserving,
     solver::{DdimInversion, DpmSolverPlusPlus, Heun},
-    tensor::{ArrayOps, Flat, FlatOps},
+    tensor::{ArrayOps, Flat, FlatOps, TensorOps},
 };
 use ndarray::{Array3, Ix3};
 
@@ -219,6 +219,37 @@ fn the_history_of_a_run_has_the_slots_of_its_plan() {
         assert_eq!(history.len(), slots, "{name}");
         let (_, parts) = run.into_parts();
         assert!(parts.iter().map(Rows::values).eq(history), "{name}");
+    }
+}
+
+/// Zeros of the other sign give a state of the other sign where the weight on the state is 0.
+#[test]
+fn history_starts_with_positive_zeros_where_the_state_is_negative_too() {
+    fn slots<O: TensorOps>(ops: O, x: O::Tensor) -> Vec<O::Tensor>
+    where
+        O::Error: std::fmt::Debug,
+        KeyedNoise: NoiseSource<O::Element>,
+    {
+        let sampler = sampler(&VariancePreserving::default(), 4, &DpmSolverPlusPlus::new());
+        let count = sampler.plan().slots();
+        let noise = KeyedNoise::new(11);
+        let run = sampler
+            .on(ops)
+            .start_with(x, Vec::new(), Prediction::Data, noise);
+        let slots = run.unwrap().into_parts().1;
+        assert!(count > 0 && slots.len() == count);
+        slots
+    }
+    let x = vec![-1.0_f64; SIZES.iter().product()];
+    let by_kernel = slots(FlatOps::new(), Flat::new(x.clone(), &SIZES).unwrap());
+    let by_terms = slots(Naive::new(), Rows::new(&x, &SIZES));
+    let of_rows = by_terms.iter().flat_map(Rows::values);
+    for value in by_kernel
+        .into_iter()
+        .flat_map(Flat::into_vec)
+        .chain(of_rows)
+    {
+        assert_eq!(value.to_bits(), 0);
     }
 }
 

@@ -413,8 +413,9 @@ impl Stage<'_> {
     }
 }
 
+/// 0·a − 0·a, which is +0 where a < 0 too.
 fn zeros<O: TensorOps>(ops: &O, like: &O::Tensor) -> Result<O::Tensor, TensorError<O::Error>> {
-    combined(ops, &[(Scale::Same(0.0), like)])
+    combined(ops, &[(Scale::Same(0.0), like), (Scale::Same(-0.0), like)])
 }
 
 fn samples<O: TensorOps>(ops: &O, tensor: &O::Tensor) -> usize {
