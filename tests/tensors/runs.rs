@@ -224,9 +224,10 @@ fn the_history_of_a_run_has_the_slots_of_its_plan() {
 
 /// Zeros of the other sign give a state of the other sign where the weight on the state is 0.
 #[test]
-fn history_starts_with_positive_zeros_where_the_state_is_negative_too() {
-    fn slots<O: TensorOps>(ops: O, x: O::Tensor) -> Vec<O::Tensor>
+fn a_run_starts_with_the_zeros_of_a_trajectory() {
+    fn zeros<O: TensorOps>(ops: &O, x: &O::Tensor) -> Vec<O::Tensor>
     where
+        O: Clone,
         O::Error: std::fmt::Debug,
         KeyedNoise: NoiseSource<O::Element>,
     {
@@ -234,15 +235,19 @@ fn history_starts_with_positive_zeros_where_the_state_is_negative_too() {
         let count = sampler.plan().slots();
         let noise = KeyedNoise::new(11);
         let run = sampler
-            .on(ops)
-            .start_with(x, Vec::new(), Prediction::Data, noise);
-        let slots = run.unwrap().into_parts().1;
-        assert!(count > 0 && slots.len() == count);
-        slots
+            .on(ops.clone())
+            .start_from(x.clone(), Prediction::Data, noise.clone());
+        let mut zeros = run.unwrap().into_parts().1;
+        assert!(count > 0 && zeros.len() == count);
+        // Normals of both signs, times 0.
+        let sampler = sampler.with_start_variance(0.0).unwrap();
+        let run = sampler.on(ops.clone()).start(x, Prediction::Data, noise);
+        zeros.push(run.unwrap().into_state());
+        zeros
     }
     let x = vec![-1.0_f64; SIZES.iter().product()];
-    let by_kernel = slots(FlatOps::new(), Flat::new(x.clone(), &SIZES).unwrap());
-    let by_terms = slots(Naive::new(), Rows::new(&x, &SIZES));
+    let by_kernel = zeros(&FlatOps::new(), &Flat::new(x.clone(), &SIZES).unwrap());
+    let by_terms = zeros(&Naive::new(), &Rows::new(&x, &SIZES));
     let of_rows = by_terms.iter().flat_map(Rows::values);
     for value in by_kernel
         .into_iter()

@@ -414,8 +414,21 @@ impl Stage<'_> {
 }
 
 /// 0·a − 0·a, which is +0 where a < 0 too.
+const ZERO: [f64; 2] = [0.0, -0.0];
+
 fn zeros<O: TensorOps>(ops: &O, like: &O::Tensor) -> Result<O::Tensor, TensorError<O::Error>> {
-    combined(ops, &[(Scale::Same(0.0), like), (Scale::Same(-0.0), like)])
+    combined(ops, &ZERO.map(|scale| (Scale::Same(scale), like)))
+}
+
+/// 0 + c·a, as the kernel adds it: a product that is −0 gives +0.
+pub(super) fn scaled<O: TensorOps>(
+    ops: &O,
+    scale: f64,
+    tensor: &O::Tensor,
+) -> Result<O::Tensor, TensorError<O::Error>> {
+    let [first, second] = ZERO;
+    let scales = [first, second, scale];
+    combined(ops, &scales.map(|scale| (Scale::Same(scale), tensor)))
 }
 
 fn samples<O: TensorOps>(ops: &O, tensor: &O::Tensor) -> usize {

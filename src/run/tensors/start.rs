@@ -1,7 +1,6 @@
 //! From a sampler to runs on tensors.
 
 use super::arrays::{self, Arrays};
-use super::functional::combined;
 use super::{TensorError, TensorRun};
 use crate::denoiser::Query;
 use crate::error::{Error, RunError, require_length, require_shape};
@@ -10,7 +9,7 @@ use crate::prediction::Prediction;
 use crate::run::Snapshot;
 use crate::run::driver::Driver;
 use crate::sampler::Sampler;
-use crate::tensor::{Flat, Scale, TensorOps};
+use crate::tensor::{Flat, TensorOps};
 
 /// A sampler for the tensors of one library; made by [`Sampler::on`].
 #[derive(Clone, Debug)]
@@ -80,8 +79,8 @@ impl<O: TensorOps> TensorSampler<O> {
         noise.check(&Demand::batch(samples, elements, 0..1, Stream::Start))?;
         let normals =
             arrays::normals(&self.ops, like, &mut noise, (0, Stream::Start), (&[], None))?;
-        let deviation = Scale::Same(self.sampler.start_variance().sqrt());
-        let x = combined(&self.ops, &[(deviation, &normals)])?;
+        let deviation = self.sampler.start_variance().sqrt();
+        let x = arrays::scaled(&self.ops, deviation, &normals)?;
         self.start_from(x, prediction, noise)
     }
 
