@@ -346,6 +346,8 @@ fn runs_say_where_they_are() -> Result<(), Box<dyn std::error::Error>> {
     let positions =
         PositionSampler::new(together, 1, Kappa::Ddim)?.with_clip(Clip::new(-0.5, 0.5)?);
     assert_eq!(positions.axis(), 1);
+    let second = PositionSampler::new(PositionSchedule::together(&grid, 2)?, 2, Kappa::Ddim)?;
+    assert_eq!(second.axis(), 2);
     let mut model = PerPosition(Telling {
         outputs: None,
         rows: true,

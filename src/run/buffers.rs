@@ -135,12 +135,11 @@ pub(super) fn unwritten<A: Real, D: Dimension>(shape: D) -> Result<Array<A, D>, 
 /// Marks the first and the last element of each of the first `rows` rows as unwritten: a row that
 /// the model forgets is then found, at a cost that does not depend on the row's length.
 pub(super) fn mark_unwritten<A: Real, D: Dimension>(buffer: &mut Array<A, D>, rows: usize) {
-    let per_row = buffer.len() / buffer.shape()[0].max(1);
-    if let (Some(values), true) = (buffer.as_slice_mut(), per_row > 0) {
-        for row in values.chunks_exact_mut(per_row).take(rows) {
-            row[0] = A::unwritten();
-            row[per_row - 1] = A::unwritten();
-        }
+    let per_row = (buffer.len() / buffer.shape()[0].max(1)).max(1);
+    let values = buffer.as_slice_mut().unwrap_or_default();
+    for row in values.chunks_exact_mut(per_row).take(rows) {
+        row[0] = A::unwritten();
+        row[per_row - 1] = A::unwritten();
     }
 }
 

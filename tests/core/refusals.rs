@@ -6,7 +6,7 @@ use diffusion_sampler::{
     run::{Instruction, Machine},
     solver::{FirstOrder, Path},
 };
-use ndarray::{Array2, arr0};
+use ndarray::{Array1, Array2, arr0};
 
 fn level(time: f64) -> NoiseLevel {
     NoiseLevel::new(time, 1.0, time).unwrap()
@@ -138,6 +138,10 @@ fn slots_must_exist_be_written_before_and_be_read_once() {
         MAX_SLOTS,
     );
     assert_eq!(most.map(|plan| plan.slots()), Ok(MAX_SLOTS));
+    let machine = |slots| Machine::with_history(Array1::<f64>::zeros(1), vec![], slots);
+    assert_eq!(machine(MAX_SLOTS).map(|_| ()), Ok(()));
+    let too_many = Error::TooManySlots { found, max };
+    assert_eq!(machine(MAX_SLOTS + 1).map(|_| ()), Err(too_many));
 
     let (step, stage) = (1, 1);
     let pass = || Stage::without_model(Update::default());

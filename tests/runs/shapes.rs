@@ -3,7 +3,9 @@
 
 use std::ops::ControlFlow;
 
-use diffusion_sampler::{Denoiser, KeyedNoise, Prediction, from_fn, solver::FirstOrder};
+use diffusion_sampler::{
+    Denoiser, Error, KeyedNoise, Prediction, RunError, from_fn, solver::FirstOrder,
+};
 use ndarray::{
     Array, Array1, Array2, Array3, Array4, Array6, ArrayD, Axis, Dimension, Ix2, IxDyn,
     ShapeBuilder,
@@ -120,6 +122,8 @@ fn an_empty_batch_runs_without_calling_the_model() {
                 ControlFlow::Continue(())
             });
             assert_eq!((steps, flow), (4, Ok(ControlFlow::Continue(()))), "{name}");
+            let finished = RunError::Sampler(Error::RunFinished { steps });
+            assert_eq!(run.advance(&mut never), Err(finished), "{name}");
             let mut told = sampler
                 .start::<f64, _, _>(shape, KIND, KeyedNoise::new(1))
                 .unwrap();

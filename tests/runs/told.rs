@@ -72,6 +72,52 @@ fn outputs_in_one_array_are_those_of_the_list() {
     }
 }
 
+/// The buffers of a run fit the outputs of each step, however many the step before had.
+#[test]
+fn steps_with_and_without_guidance_take_turns() {
+    let model = |share: f64| {
+        diffusion_sampler::from_fn::<f64, Ix2>(KIND, move |x, level, out| {
+            out.zip_mut_with(x, |out, &x| *out = share * Smooth::at(x, level));
+        })
+    };
+    let mut alone = model(1.0);
+    let mut both = Guided::new(Models((model(1.0), model(0.3))), forms().remove(1));
+    for sampler in clipped(&sampler(&FirstOrder::ddim(), 6)) {
+        let [mut advanced, mut told, mut other] = [(); 3].map(|()| start(&sampler));
+        for step in 0..6 {
+            let level = told.level();
+            let [first, second] = outputs(told.state(), &level);
+            let columns =
+                [&first, &second].map(|output| output.t().as_standard_layout().to_owned());
+            let columns = columns.each_ref().map(|output| output.t());
+            if step % 2 == 0 {
+                advanced.advance(&mut alone).unwrap();
+                told.tell(&first).unwrap();
+                other.tell(&columns[0]).unwrap();
+            } else {
+                let free = &forms()[1];
+                advanced.advance(&mut both).unwrap();
+                told.tell_guided(free, &[&*first, &*second]).unwrap();
+                let list = columns.each_ref().map(|output| &**output);
+                other.tell_guided(free, &list).unwrap();
+            }
+            let expected = bits(told.state());
+            assert_eq!(
+                bits(advanced.state()),
+                expected,
+                "{step}, {:?}",
+                sampler.clip()
+            );
+            assert_eq!(
+                bits(other.state()),
+                expected,
+                "{step}, {:?}",
+                sampler.clip()
+            );
+        }
+    }
+}
+
 #[test]
 fn stacked_outputs_of_another_shape_are_refused_and_change_nothing() {
     let mut run = start(&sampler(&FirstOrder::ddim(), 5));

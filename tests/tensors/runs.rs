@@ -8,10 +8,10 @@ use diffusion_sampler::{
     noise::{BrownianPath, NoiseSource},
     run::TensorRun,
     schedule::VariancePreserving,
-    solver::{DdimInversion, DpmSolverPlusPlus, Heun},
+    solver::{DdimInversion, DpmSolverPlusPlus, FirstOrder, Heun},
     tensor::{ArrayOps, Flat, FlatOps, TensorOps},
 };
-use ndarray::{Array3, Ix3};
+use ndarray::{Array2, Array3, Ix2, Ix3};
 
 use crate::common::{
     PREDICTIONS, SHAPE, SIZES, answer, clips, difference, expected, flat, sampler, samplers,
@@ -79,6 +79,29 @@ fn every_kind_of_tensor_gives_the_bits_of_a_trajectory_in_f64() {
 #[test]
 fn every_kind_of_tensor_gives_the_bits_of_a_trajectory_in_f32() {
     every_kind_of_tensor_gives_the_bits_of_a_trajectory::<f32>();
+}
+
+#[test]
+fn the_noise_of_a_long_sample_is_that_of_a_trajectory() {
+    // Noise is filled in pieces of 1,024.
+    let shape = [1, 2500];
+    let sampler = sampler(&VariancePreserving::default(), 2, &FirstOrder::ddpm());
+    let model = |x: &Rows<f64>, query: &Query<'_>| {
+        Ok::<_, Infallible>(x.map(|x| answer(0, x, &level(query))))
+    };
+    let samples = sampler.on(Naive::new());
+    let samples = samples.sample(&Rows::zeros(&shape), Prediction::Data, 11, model);
+    let mut model = diffusion_sampler::from_fn::<f64, Ix2>(Prediction::Data, |x, level, out| {
+        out.zip_mut_with(x, |out, &x| *out = answer(0, x, level));
+    });
+    let expected: Array2<f64> = sampler.sample(&mut model, (1, 2500), 11).unwrap();
+    let found = samples.unwrap().values();
+    assert!(
+        found
+            .iter()
+            .zip(&expected)
+            .all(|(a, b)| a.to_bits() == b.to_bits())
+    );
 }
 
 #[test]

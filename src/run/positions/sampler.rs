@@ -223,12 +223,11 @@ impl PositionSampler {
     {
         self.check_shape(x.shape())?;
         let steps = self.schedule.steps();
-        if step > steps || steps > u32::MAX as usize {
-            let (min, max) = (0, steps.min(u32::MAX as usize));
+        if step > steps {
             return Err(Error::StepCount {
                 steps: step,
-                min,
-                max,
+                min: 0,
+                max: steps,
             });
         }
         self.check_model::<A>(prediction)?;

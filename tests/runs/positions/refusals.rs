@@ -4,6 +4,7 @@ use diffusion_sampler::{
     Error, KeyedNoise, Levels, NoiseLevel, Prediction, Query, RunError,
     denoiser::{PerPosition, from_query_fn},
     forward::diffuse,
+    guidance::Combination,
     noise::{BrownianPath, Interval, PerSample, SampleNoise},
     posterior::{Kappa, ReverseVariance},
     run::{DdimStep, Machine, PositionSchedule},
@@ -92,6 +93,35 @@ fn a_step_that_leaves_the_clean_level_is_refused_and_one_that_stays_there_is_not
     let up = DdimStep::along(1, &[noisy, clean], &[clean, noisy], Kappa::Ddim);
     assert!(matches!(up, Err(Error::DegenerateEdge { .. })));
     DdimStep::along(1, &[noisy, clean], &[clean, clean], Kappa::Ddim).unwrap();
+}
+
+#[test]
+fn a_schedule_of_too_many_entries_is_refused_with_the_most_steps() {
+    // 2^28 entries, a row before each step and one for the end.
+    let positions = 1 << 26;
+    let refused = PositionSchedule::staircase(&grid(3), positions, 1).err();
+    let (steps, min, max) = (3 + (positions - 1), 1, 3);
+    assert_eq!(refused, Some(Error::StepCount { steps, min, max }));
+}
+
+#[test]
+fn positions_share_one_combination_of_their_outputs() {
+    let (from, to) = ([level(0.2, 0.9), level(0.5, 0.5)], [level(0.3, 0.8); 2]);
+    let x = Array2::from_elem((2, 2), 0.5f64);
+    let step = DdimStep::along(1, &from, &to, Kappa::Ddim).unwrap();
+    let [single, two] = [1, 2].map(|count| vec![Combination::single(); count]);
+    let mut machine = Machine::new(x.clone(), 0).unwrap();
+    let mut tell = |combinations: &[Combination]| {
+        step.tell_combined(&mut machine, KIND, combinations, &[&*x], &mut keyed(), 0)
+    };
+    let (name, expected, found) = ("combinations", 1, 2);
+    let wrong = Error::WrongLength {
+        name,
+        expected,
+        found,
+    };
+    assert_eq!(tell(&two), Err(wrong));
+    assert_eq!(tell(&single), Ok(()));
 }
 
 #[test]
