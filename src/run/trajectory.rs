@@ -480,8 +480,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
     fn settle(&mut self) -> Result<(), Error> {
         while self.driver.settles() {
             let (instruction, noise) = (self.driver.instruction()?, &mut self.noise);
-            let folded = self.driver.folded();
-            match folded.filter(|_| !self.machine.state().is_empty()) {
+            match self.driver.folded() {
                 Some(form) => {
                     let (forms, outputs) = (Forms::Same(form), Outputs::<A, D>::Told(&[]));
                     self.machine
