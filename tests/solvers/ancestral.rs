@@ -214,6 +214,19 @@ fn flow_eta_keeps_its_digits_on_steps_of_any_size() -> Outcome {
             }
         }
     }
+    // α and σ times a power of two: the same shares, down to the least numbers and up to the largest.
+    let of = |unit: f64| {
+        let from = NoiseLevel::new(1.0, 1.0, 9.0)?;
+        let to = NoiseLevel::new(0.5, 3.0 * unit, unit)?;
+        StridedPosterior::new(from, to, Kappa::FlowEta(0.7))
+    };
+    let (one, least, most) = (of(1.0)?, of(f64::from_bits(1))?, of(2.0f64.powi(1022))?);
+    for other in [least, most] {
+        assert!(
+            (other.kappa() / one.kappa() - 1.0).abs() < 1e-12,
+            "{other:?}"
+        );
+    }
     // An η that would go below σ = 0 is named with the largest that does not.
     let (t, s) = (
         NoiseLevel::new(0.9, 0.1, 0.9)?,

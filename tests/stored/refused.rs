@@ -150,6 +150,18 @@ fn levels_that_are_none_are_refused_with_their_values() {
         &[("/log_alpha", json!(near))],
         contradicts("log_alpha", near, 0.6),
     );
+    // The bound is relative to the logarithm's size: 1e-10 of it, where that is more than 1.
+    let small = NoiseLevel::new(1.5, 1.0, 1e-200).unwrap();
+    let with = |share: f64| small.log_sigma() * (1.0 + share);
+    let near = edited(&small, &[("/log_sigma", json!(with(0.9e-10)))]);
+    let kept: NoiseLevel = of_json(&near.to_string()).unwrap();
+    assert_eq!(kept.log_sigma(), with(0.9e-10));
+    let far = with(1.1e-10);
+    refused(
+        &small,
+        &[("/log_sigma", json!(far))],
+        contradicts("log_sigma", far, 1e-200),
+    );
 }
 
 #[test]
