@@ -176,7 +176,8 @@ fn eta_parts(eta: f64, h: f64, to: &NoiseLevel) -> Result<Option<Parts>, Error> 
 fn flow_parts(eta: f64, h: f64, from: &NoiseLevel, to: &NoiseLevel) -> Result<Parts, Error> {
     require_non_negative("eta", eta)?;
     // A power of two keeps the sum of the largest numbers, and the shares, as they are.
-    // Equivalent mutant: replace > with >=: at the bound both sums are right.
+    // Equivalent mutant: replace > with >=; replace * with /: the quarters of smaller numbers have the
+    // same shares to rounding, down to where they are subnormal.
     let (alpha, sigma) = if to.alpha().max(to.sigma()) > 0.5 * f64::MAX {
         (0.25 * to.alpha(), 0.25 * to.sigma())
     } else {

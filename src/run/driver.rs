@@ -202,12 +202,15 @@ impl Driver {
     /// them.
     #[inline]
     pub(super) fn folded(&self) -> Option<&Form> {
+        // Equivalent mutant: replace body with None: scalars that are not there are folded anew, to the
+        // same bits.
         self.forms.get(self.cursor.stages_before())
     }
 
     /// Whether the clip's bounds depend on the arrays.
     #[inline]
     pub(super) fn clips_dynamically(&self) -> bool {
+        // Equivalent mutant: replace body with true: the scalars are folded anew, to the same bits.
         self.clip.is_some_and(|clip| clip.fixed().is_none())
     }
 

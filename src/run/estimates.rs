@@ -59,6 +59,8 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         crate::guidance::output_count(told.len())?;
         shape[0] = told.len().saturating_mul(samples);
         let buffer = match &mut self.outputs {
+            // Equivalent mutant: replace match guard buffer.shape() == shape.slice() with false: a new
+            // buffer each time is slower and holds the same.
             Some(buffer) if buffer.shape() == shape.slice() => buffer,
             stale => stale.insert(buffers::unwritten(shape)?),
         };
@@ -259,6 +261,7 @@ fn reads_elements(
     prediction: Prediction,
     combine: Combine<'_>,
 ) -> bool {
+    // Equivalent mutant: replace body with true: a copy that is not needed has the same bits.
     let (Combine::By(guidance), Some(query)) = (combine, instruction.query()) else {
         return false;
     };
