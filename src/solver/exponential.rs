@@ -72,6 +72,7 @@ impl Slope {
 /// added afterwards. With the constant rate τ it is (1 + τ²)h.
 pub(super) fn down_size(posterior: &StridedPosterior) -> f64 {
     let (kappa, sigma) = (posterior.kappa(), posterior.to().sigma());
+    // Equivalent mutant: replace < with <=: at 1/2 both forms are right to rounding.
     let log_kappa = if kappa < 0.5 || sigma == 0.0 {
         libm::log(kappa)
     } else {
@@ -97,12 +98,7 @@ pub(super) fn update(
         Estimate::Noise => state * posterior.from().sigma(),
     };
     let history: Vec<(usize, f64)> = older.iter().map(|&(slot, w)| (slot, scale * w)).collect();
-    let plain = Update {
-        state,
-        data,
-        noise: posterior.gamma(),
-        ..Update::default()
-    };
+    let plain = Update::from(posterior.transition());
     let (state, data) = match estimate {
         Estimate::Data => (state, data - history.iter().map(|term| term.1).sum::<f64>()),
         Estimate::Noise => {

@@ -1,12 +1,12 @@
 //! Exponential Runge–Kutta methods on D, with and without noise: SEEDS, exponential Heun, RES.
 
+use super::weights::moment;
 use super::{Entry, Path, SecondOrderForm, Solver};
 use crate::error::{Error, require, require_length, require_non_negative};
 use crate::level::NoiseLevel;
 use crate::memory::Listed;
 use crate::plan::{Plan, Stage, Step, Store, Update};
 use crate::posterior::{Kappa, StridedPosterior};
-use crate::special::phi;
 
 /// Explicit exponential Runge–Kutta methods with two or three stages, on the equation of constant
 /// noise rate τ: SEEDS, exponential Heun and RES.
@@ -307,14 +307,14 @@ impl Tableau {
             (2, 2) if self.form == SecondOrderForm::Midpoint => {
                 [-libm::expm1(-z) / (2.0 * first), 0.0]
             }
-            (2, 2) => [z_phi_2(z) / first, 0.0],
+            (2, 2) => [moment(1, z) / first, 0.0],
             (3, 2) => {
                 // z(γc₁ φ₂(−c₁z) + (c₂²/c₁) φ₂(−c₂z)).
-                let near = self.gamma() * z_phi_2(first * z);
-                [near + second / first * z_phi_2(second * z), 0.0]
+                let near = self.gamma() * moment(1, first * z);
+                [near + second / first * moment(1, second * z), 0.0]
             }
             (3, 3) => {
-                let common = z_phi_2(z) / (3.0 * (second - first));
+                let common = moment(1, z) / (3.0 * (second - first));
                 let (at_first, at_second) = (3.0 * second - 2.0, 2.0 - 3.0 * first);
                 [common * at_first / first, common * at_second / second]
             }
@@ -427,16 +427,6 @@ impl Tableau {
         let data = whole.data_coefficient();
         rows.push(row(self.stages, to, state, data, noise));
         Ok(Some(rows))
-    }
-}
-
-/// zφ₂(−z) = 1 + expm1(−z)/z, which is finite for a z that is not.
-fn z_phi_2(z: f64) -> f64 {
-    // Equivalent mutant: replace > with >=: at 1 both forms are right to rounding.
-    if z > 1.0 {
-        1.0 + libm::expm1(-z) / z
-    } else {
-        z * phi(2, -z)
     }
 }
 

@@ -73,14 +73,14 @@ impl Rule {
         let mut all = std::iter::once(rest).chain(weights).take(nodes + 1);
         let history: Vec<(usize, f64)> = all.by_ref().take(nodes).enumerate().listed()?;
         let data = all.next().unwrap_or(0.0);
-        let finite = history.iter().all(|(_, weight)| weight.is_finite()) && data.is_finite();
         let update = Update {
             state,
             data,
             history,
             ..Update::default()
         };
-        Ok(finite.then_some((update, after)))
+        // What overflows is in the rest of the sum too.
+        Ok(rest.is_finite().then_some((update, after)))
     }
 
     /// The gains at `to`, given those at the last node.

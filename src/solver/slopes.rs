@@ -128,7 +128,7 @@ impl Slopes {
             .enumerate()
             .map(|(index, (from, _))| {
                 let read = last_reader.is_some_and(|last| index < last);
-                self.depth > 0 && read && self.axis.has_slope(&from)
+                read && self.axis.has_slope(&from)
             })
             .listed()
     }
@@ -180,6 +180,7 @@ pub(super) fn on_nodes_apart(
     let (mut nodes, mut places) = (vec![0.0], vec![0]);
     let mut newest = 0.0;
     for (place, &node) in past.iter().enumerate() {
+        // Equivalent mutant: replace > with >=: at FARTHEST a node's weight is nothing, too.
         if newest - node >= apart && node > -FARTHEST {
             newest = node;
             nodes.push(node);

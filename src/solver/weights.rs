@@ -29,8 +29,10 @@ pub(super) fn moment(k: usize, z: f64) -> f64 {
         // φ₁ in its own form, which is right for every z.
         0 => -libm::expm1(-z),
         // z φ₂(−z) = 1 + expm1(−z)/z, which is finite for a z that is not.
+        // Equivalent mutant: replace > with >=: at 1 both forms are right to rounding.
         1 if z > 1.0 => 1.0 + libm::expm1(-z) / z,
         // Beyond this z all moments are 1 to rounding.
+        // Equivalent mutant: replace > with >=: at 1e17 both are 1 to rounding.
         _ if z > 1e17 => 1.0,
         _ => z * factorial * phi(k + 1, -z),
     }
