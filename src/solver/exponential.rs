@@ -289,3 +289,49 @@ impl Rule {
         Ok(Step { from, to, stages })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Estimate, down_size, update};
+    use crate::error::Error;
+    use crate::level::NoiseLevel;
+    use crate::plan::Update;
+    use crate::posterior::{Kappa, StridedPosterior};
+
+    /// An edge of this size in λ.
+    fn edge(h: f64, kappa: Kappa) -> Result<StridedPosterior, Error> {
+        let from = NoiseLevel::from_logs(2.0, 0.0, h)?;
+        StridedPosterior::new(from, NoiseLevel::from_logs(1.0, 0.0, 0.0)?, kappa)
+    }
+
+    #[test]
+    fn a_step_with_a_constant_rate_goes_down_by_its_multiple() -> Result<(), Error> {
+        for h in [1e-12, 1e-6, 0.1, 0.7, 3.0, 40.0] {
+            for tau in [0.0, 0.5, 1.0, 2.0] {
+                let expected = (1.0 + tau * tau) * h;
+                let found = down_size(&edge(h, Kappa::Tau(tau))?);
+                let error = (found / expected - 1.0).abs();
+                assert!(error < 1e-14, "{h}, {tau}: {error:e}");
+            }
+        }
+        let from = NoiseLevel::from_logs(2.0, 0.0, 0.0)?;
+        for kappa in [Kappa::Ddim, Kappa::Tau(1.0)] {
+            let last = StridedPosterior::new(from, NoiseLevel::clean(), kappa)?;
+            assert_eq!(down_size(&last), f64::INFINITY);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_weight_that_overflows_leaves_the_first_order_step() -> Result<(), Error> {
+        for estimate in [Estimate::Data, Estimate::Noise] {
+            for kappa in [Kappa::Ddim, Kappa::Tau(0.5)] {
+                let edge = edge(0.5, kappa)?;
+                let first = Update::from(edge.transition());
+                assert_eq!(update(estimate, &edge, &[(0, f64::INFINITY)]), first);
+                assert_ne!(update(estimate, &edge, &[(0, -0.1)]), first);
+            }
+        }
+        Ok(())
+    }
+}

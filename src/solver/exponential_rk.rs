@@ -461,3 +461,39 @@ pub(super) fn entries() -> Vec<Entry> {
         entry("RES-3s", Tableau::RES_3S, 0.0, res),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::node_level;
+    use crate::error::Error;
+    use crate::grid::Grid;
+    use crate::level::NoiseLevel;
+    use crate::posterior::{Kappa, StridedPosterior};
+    use crate::solver::Path;
+
+    #[test]
+    fn a_node_within_rounding_of_the_end_is_the_end() -> Result<(), Error> {
+        // A path without a schedule has no other level.
+        for h in [1.0, 1e-6, 1e-10] {
+            let (from, to) = (
+                NoiseLevel::from_logs(2.0, 0.0, h)?,
+                NoiseLevel::from_logs(1.0, 0.0, 0.0)?,
+            );
+            let grid = Grid::from_levels(vec![from, to], 1.0)?;
+            let path = Path::without_schedule(&grid);
+            let step = StridedPosterior::new(from, to, Kappa::Ddim)?;
+            for rounding in [-5e-15, 0.0, 5e-15, -5e-10 * h, 5e-10 * h] {
+                let found = node_level(&path, &step, h + rounding);
+                assert_eq!(found, Ok(Some(to)), "{h} and {rounding:e}");
+            }
+            for offset in [0.5 * h, 0.99 * h, 1.01 * h] {
+                let refused = node_level(&path, &step, offset);
+                assert!(
+                    matches!(refused, Err(Error::PathWithoutSchedule { .. })),
+                    "{h}, {offset}"
+                );
+            }
+        }
+        Ok(())
+    }
+}

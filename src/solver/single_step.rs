@@ -176,3 +176,33 @@ impl Pair {
         Ok(Some(Self { stages, difference }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Rule, SecondOrderForm, stages};
+    use crate::error::Error;
+    use crate::level::NoiseLevel;
+
+    #[test]
+    fn every_stage_but_the_last_keeps_its_estimate() -> Result<(), Error> {
+        for noise in [false, true] {
+            for form in [SecondOrderForm::Midpoint, SecondOrderForm::Exact] {
+                for edges in 1..=3 {
+                    let level = |k: usize| NoiseLevel::from_logs(k as f64, 0.0, 0.5 * k as f64);
+                    let levels = (0..=edges)
+                        .rev()
+                        .map(level)
+                        .collect::<Result<Vec<_>, _>>()?;
+                    let kept: Vec<_> = stages(Rule::of(noise, form), &levels)?
+                        .iter()
+                        .map(|stage| stage.update.store.map(|store| store.slot))
+                        .collect();
+                    let mut expected: Vec<_> = (0..edges).map(Some).collect();
+                    expected[edges - 1] = None;
+                    assert_eq!(kept, expected);
+                }
+            }
+        }
+        Ok(())
+    }
+}

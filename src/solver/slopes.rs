@@ -213,3 +213,27 @@ pub(super) fn even_adams(count: usize, c: f64) -> Weights {
     }
     weights
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Axis;
+    use crate::error::Error;
+    use crate::level::NoiseLevel;
+
+    #[test]
+    fn distances_are_differences_on_the_axis() -> Result<(), Error> {
+        // Of a flow, τ = σ.
+        for (from, to) in [(1.0, 0.5), (0.75, 0.25), (0.5, 0.0), (0.25, 0.75)] {
+            let level = |time: f64| NoiseLevel::new(time, 1.0 - time, time);
+            let (t, s) = (level(from)?, level(to)?);
+            let found = Axis::FlowTime.distance(&t, &s);
+            assert!((found - (from - to)).abs() < 1e-15, "{from} {to}: {found}");
+            if t.alpha() > 0.0 {
+                let found = Axis::Rho.distance(&t, &s);
+                let expected = from / (1.0 - from) - to / (1.0 - to);
+                assert!((found - expected).abs() < 1e-14, "{from} {to}: {found}");
+            }
+        }
+        Ok(())
+    }
+}
