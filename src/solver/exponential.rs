@@ -323,6 +323,31 @@ mod tests {
     }
 
     #[test]
+    fn older_estimates_that_are_the_newest_change_nothing() -> Result<(), Error> {
+        for kappa in [Kappa::Ddim, Kappa::Tau(0.5)] {
+            let edge = edge(0.5, kappa)?;
+            let first = Update::from(edge.transition());
+            let (weight, near) = (-0.3, |a: f64, b: f64| (a - b).abs() < 1e-15);
+            let data = update(Estimate::Data, &edge, &[(0, weight)]);
+            assert_eq!(data.history, [(0, edge.to().alpha() * weight)]);
+            assert!(
+                near(data.state, first.state) && near(data.data + data.history[0].1, first.data)
+            );
+            // E = (x − αD)/σ, with the factor κσ_s.
+            let noise = update(Estimate::Noise, &edge, &[(0, weight)]);
+            let taken = noise.history[0].1;
+            assert!(near(taken, edge.kappa() * edge.to().sigma() * weight));
+            let (alpha, sigma) = (edge.from().alpha(), edge.from().sigma());
+            assert!(near(noise.state + taken / sigma, first.state));
+            assert!(near(noise.data - taken * alpha / sigma, first.data));
+            for update in [data, noise] {
+                assert_eq!((update.noise, update.store), (first.noise, None));
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
     fn a_weight_that_overflows_leaves_the_first_order_step() -> Result<(), Error> {
         for estimate in [Estimate::Data, Estimate::Noise] {
             for kappa in [Kappa::Ddim, Kappa::Tau(0.5)] {

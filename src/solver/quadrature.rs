@@ -46,7 +46,7 @@ mod tests {
         }
     }
     #[test]
-    fn panels_are_at_most_half_long_and_no_more_than_that_takes() {
+    fn an_integral_takes_as_few_panels_of_at_most_a_half_as_it_can() {
         for (end, panels) in [
             (1e-9, 1),
             (0.5, 1),

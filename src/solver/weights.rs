@@ -110,7 +110,7 @@ mod tests {
         }
     }
     #[test]
-    fn long_steps_moments_are_rounded_once() {
+    fn moments_of_a_long_step_are_rounded_once() {
         // e^−z is nothing beside 1: the moments are 1 and (z − 1)/z.
         for z in (40..200).map(f64::from) {
             assert_eq!(moment(0, z), 1.0, "{z}");
