@@ -147,7 +147,7 @@ impl Solver for CfgPlusPlus {
                 .filter(|place| place.is_finite())
                 .map(|place| (0, place));
             let size = sizes.get(index).copied().unwrap_or(f64::INFINITY);
-            let older = policy.older(size, held.as_slice(), sizes.len() - index.min(sizes.len()));
+            let older = policy.older(size, held.as_slice(), sizes.len() - index);
             older.first().map(|node| node.1)
         };
         let mut steps = crate::memory::reserve(&[sizes.len()])?;

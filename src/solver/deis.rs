@@ -180,3 +180,45 @@ pub(super) fn entries() -> Vec<Entry> {
     let entry = |(order, name)| Some(Entry::new(name, Deis::tab(order).ok()?, source));
     named.into_iter().filter_map(entry).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Deis, VpTime};
+    use crate::error::Error;
+    use crate::level::NoiseLevel;
+
+    #[test]
+    fn the_variance_preserving_time_is_that_of_its_ends() {
+        let time = VpTime::new();
+        // From ρ = 80 and time 1 to ρ = 0.002 and time 0.001.
+        let whole = time.advance(80f64.ln(), 40_000f64.ln()) / time.beta_d;
+        assert!((whole + 0.999).abs() < 1e-12, "{whole}");
+    }
+
+    #[test]
+    fn a_short_step_in_time_is_as_its_derivative_says() {
+        let time = VpTime::new();
+        for log_rho in [-3.0f64, 0.0, 2.0] {
+            let squared = (2.0 * log_rho).exp();
+            // L = ln(1 + ρ²) has the slope 2ρ²/(1 + ρ²) in ln ρ, and β_d T the slope β_d/√ in it.
+            let root = (time.beta_min_squared + 2.0 * time.beta_d * squared.ln_1p()).sqrt();
+            let slope = time.beta_d / root * 2.0 * squared / (1.0 + squared);
+            for v in [1e-13, -1e-13, 1e-15] {
+                let error = (time.advance(log_rho, v) / (-v * slope) - 1.0).abs();
+                assert!(error < 1e-11, "{log_rho}, {v}: {error:e}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_short_step_in_flow_time_keeps_its_digits() -> Result<(), Error> {
+        let deis = Deis::tab(2)?.in_flow_time();
+        // ln τ = −ln(1 + e^λ), which around λ = 0 changes by h/2 + h²/8.
+        let h = 2f64.powi(-39);
+        let from = NoiseLevel::from_logs(2.0, -1.0, -1.0)?;
+        let to = NoiseLevel::from_logs(1.0, -1.0, -1.0 - h)?;
+        let error = (deis.log_step(&from, &to) / (0.5 * h + 0.125 * h * h) - 1.0).abs();
+        assert!(error < 1e-14, "{error:e}");
+        Ok(())
+    }
+}

@@ -103,14 +103,14 @@ impl Dpm2 {
         let middle = path.near(lambda, to)?;
         let weight = self.coordinate.excess(&from, &middle) * self.coordinate.scale(&down);
         let last = straight(middle, down)?;
-        if !(weight + last.data).is_finite() {
-            return Ok(vec![Stage::evaluating(from, straight(from, down)?)]);
-        }
         let last = Update {
             data: last.data + weight,
             history: vec![(0, -weight)],
             ..last
         };
+        if !last.is_finite() {
+            return Ok(vec![Stage::evaluating(from, straight(from, down)?)]);
+        }
         Ok(vec![
             Stage::evaluating(from, straight(from, middle)?.storing(Store::data(0))),
             Stage::evaluating(middle, last),

@@ -72,6 +72,7 @@ impl Slope {
 /// added afterwards. With the constant rate τ it is (1 + τ²)h.
 pub(super) fn down_size(posterior: &StridedPosterior) -> f64 {
     let (kappa, sigma) = (posterior.kappa(), posterior.to().sigma());
+    // Equivalent mutant: replace < with <=: at 1/2 both forms are right to rounding.
     let log_kappa = if kappa < 0.5 || sigma == 0.0 {
         libm::log(kappa)
     } else {
@@ -97,12 +98,7 @@ pub(super) fn update(
         Estimate::Noise => state * posterior.from().sigma(),
     };
     let history: Vec<(usize, f64)> = older.iter().map(|&(slot, w)| (slot, scale * w)).collect();
-    let plain = Update {
-        state,
-        data,
-        noise: posterior.gamma(),
-        ..Update::default()
-    };
+    let plain = Update::from(posterior.transition());
     let (state, data) = match estimate {
         Estimate::Data => (state, data - history.iter().map(|term| term.1).sum::<f64>()),
         Estimate::Noise => {
@@ -291,5 +287,76 @@ impl Rule {
             ]
         };
         Ok(Step { from, to, stages })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Estimate, down_size, update};
+    use crate::error::Error;
+    use crate::level::NoiseLevel;
+    use crate::plan::Update;
+    use crate::posterior::{Kappa, StridedPosterior};
+
+    /// An edge of this size in λ.
+    fn edge(h: f64, kappa: Kappa) -> Result<StridedPosterior, Error> {
+        let from = NoiseLevel::from_logs(2.0, 0.0, h)?;
+        StridedPosterior::new(from, NoiseLevel::from_logs(1.0, 0.0, 0.0)?, kappa)
+    }
+
+    #[test]
+    fn a_step_with_a_constant_rate_goes_down_by_its_multiple() -> Result<(), Error> {
+        for h in [1e-12, 1e-6, 0.1, 0.7, 3.0, 40.0] {
+            for tau in [0.0, 0.5, 1.0, 2.0] {
+                let expected = (1.0 + tau * tau) * h;
+                let found = down_size(&edge(h, Kappa::Tau(tau))?);
+                let error = (found / expected - 1.0).abs();
+                assert!(error < 1e-14, "{h}, {tau}: {error:e}");
+            }
+        }
+        let from = NoiseLevel::from_logs(2.0, 0.0, 0.0)?;
+        for kappa in [Kappa::Ddim, Kappa::Tau(1.0)] {
+            let last = StridedPosterior::new(from, NoiseLevel::clean(), kappa)?;
+            assert_eq!(down_size(&last), f64::INFINITY);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn older_estimates_that_are_the_newest_change_nothing() -> Result<(), Error> {
+        for kappa in [Kappa::Ddim, Kappa::Tau(0.5)] {
+            let edge = edge(0.5, kappa)?;
+            let first = Update::from(edge.transition());
+            let (weight, near) = (-0.3, |a: f64, b: f64| (a - b).abs() < 1e-15);
+            let data = update(Estimate::Data, &edge, &[(0, weight)]);
+            assert_eq!(data.history, [(0, edge.to().alpha() * weight)]);
+            assert!(
+                near(data.state, first.state) && near(data.data + data.history[0].1, first.data)
+            );
+            // E = (x − αD)/σ, with the factor κσ_s.
+            let noise = update(Estimate::Noise, &edge, &[(0, weight)]);
+            let taken = noise.history[0].1;
+            assert!(near(taken, edge.kappa() * edge.to().sigma() * weight));
+            let (alpha, sigma) = (edge.from().alpha(), edge.from().sigma());
+            assert!(near(noise.state + taken / sigma, first.state));
+            assert!(near(noise.data - taken * alpha / sigma, first.data));
+            for update in [data, noise] {
+                assert_eq!((update.noise, update.store), (first.noise, None));
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_weight_that_overflows_leaves_the_first_order_step() -> Result<(), Error> {
+        for estimate in [Estimate::Data, Estimate::Noise] {
+            for kappa in [Kappa::Ddim, Kappa::Tau(0.5)] {
+                let edge = edge(0.5, kappa)?;
+                let first = Update::from(edge.transition());
+                assert_eq!(update(estimate, &edge, &[(0, f64::INFINITY)]), first);
+                assert_ne!(update(estimate, &edge, &[(0, -0.1)]), first);
+            }
+        }
+        Ok(())
     }
 }

@@ -1,12 +1,12 @@
 //! Exponential Runge–Kutta methods on D, with and without noise: SEEDS, exponential Heun, RES.
 
+use super::weights::moment;
 use super::{Entry, Path, SecondOrderForm, Solver};
 use crate::error::{Error, require, require_length, require_non_negative};
 use crate::level::NoiseLevel;
 use crate::memory::Listed;
 use crate::plan::{Plan, Stage, Step, Store, Update};
 use crate::posterior::{Kappa, StridedPosterior};
-use crate::special::phi;
 
 /// Explicit exponential Runge–Kutta methods with two or three stages, on the equation of constant
 /// noise rate τ: SEEDS, exponential Heun and RES.
@@ -307,14 +307,14 @@ impl Tableau {
             (2, 2) if self.form == SecondOrderForm::Midpoint => {
                 [-libm::expm1(-z) / (2.0 * first), 0.0]
             }
-            (2, 2) => [z_phi_2(z) / first, 0.0],
+            (2, 2) => [moment(1, z) / first, 0.0],
             (3, 2) => {
                 // z(γc₁ φ₂(−c₁z) + (c₂²/c₁) φ₂(−c₂z)).
-                let near = self.gamma() * z_phi_2(first * z);
-                [near + second / first * z_phi_2(second * z), 0.0]
+                let near = self.gamma() * moment(1, first * z);
+                [near + second / first * moment(1, second * z), 0.0]
             }
             (3, 3) => {
-                let common = z_phi_2(z) / (3.0 * (second - first));
+                let common = moment(1, z) / (3.0 * (second - first));
                 let (at_first, at_second) = (3.0 * second - 2.0, 2.0 - 3.0 * first);
                 [common * at_first / first, common * at_second / second]
             }
@@ -430,16 +430,6 @@ impl Tableau {
     }
 }
 
-/// zφ₂(−z) = 1 + expm1(−z)/z, which is finite for a z that is not.
-fn z_phi_2(z: f64) -> f64 {
-    // Equivalent mutant: replace > with >=: at 1 both forms are right to rounding.
-    if z > 1.0 {
-        1.0 + libm::expm1(-z) / z
-    } else {
-        z * phi(2, -z)
-    }
-}
-
 /// The level `offset` in λ behind the start of a step; `None` where the schedule does not resolve
 /// it. The step's end is no new level.
 pub(super) fn node_level(
@@ -470,4 +460,40 @@ pub(super) fn entries() -> Vec<Entry> {
         entry("RES-2s", Tableau::RES_2S, 0.0, res),
         entry("RES-3s", Tableau::RES_3S, 0.0, res),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::node_level;
+    use crate::error::Error;
+    use crate::grid::Grid;
+    use crate::level::NoiseLevel;
+    use crate::posterior::{Kappa, StridedPosterior};
+    use crate::solver::Path;
+
+    #[test]
+    fn a_node_within_rounding_of_the_end_is_the_end() -> Result<(), Error> {
+        // A path without a schedule has no other level.
+        for h in [1.0, 1e-6, 1e-10] {
+            let (from, to) = (
+                NoiseLevel::from_logs(2.0, 0.0, h)?,
+                NoiseLevel::from_logs(1.0, 0.0, 0.0)?,
+            );
+            let grid = Grid::from_levels(vec![from, to], 1.0)?;
+            let path = Path::without_schedule(&grid);
+            let step = StridedPosterior::new(from, to, Kappa::Ddim)?;
+            for rounding in [-5e-15, 0.0, 5e-15, -5e-10 * h, 5e-10 * h] {
+                let found = node_level(&path, &step, h + rounding);
+                assert_eq!(found, Ok(Some(to)), "{h} and {rounding:e}");
+            }
+            for offset in [0.5 * h, 0.99 * h, 1.01 * h] {
+                let refused = node_level(&path, &step, offset);
+                assert!(
+                    matches!(refused, Err(Error::PathWithoutSchedule { .. })),
+                    "{h}, {offset}"
+                );
+            }
+        }
+        Ok(())
+    }
 }

@@ -104,11 +104,10 @@ impl GroupedSinglestep {
 
     /// The orders of K edges.
     fn orders(&self, steps: usize, clean: bool) -> Result<Vec<usize>, Error> {
-        let lower = self.lower_order_final || clean || !steps.is_multiple_of(self.order);
         let mut orders: Vec<usize> = (0..steps).map(|index| index % self.order + 1).listed()?;
         // A last group that is complete ends one order lower, and the last edge is its own.
         if let Some(last) = orders.last_mut()
-            && ((lower && *last == self.order) || clean)
+            && (clean || (self.lower_order_final && *last == self.order))
         {
             *last = 1;
         }

@@ -143,6 +143,7 @@ fn published(nodes: &[f64]) -> Weights {
         ];
     }
     let third = (0.5 * (1.0 - h / (3.0 * (h + h1)))
+        // Equivalent mutant: replace * with / (2): h is 1.
         + (1.0 - h / (2.0 * (h + h1))) * h / (6.0 * (h + h1 + h2)))
         * (h * (h + h1) * (h + h1 + h2))
         / (h1 * (h1 + h2) * (h1 + h2 + h3));

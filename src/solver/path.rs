@@ -188,3 +188,35 @@ impl<'a> Path<'a> {
         Ok(schedule.lambda_range().noisy())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Path;
+    use crate::error::Error;
+    use crate::grid::Grid;
+    use crate::level::NoiseLevel;
+
+    #[test]
+    fn a_knot_serves_where_lambda_is_its_own_to_rounding() -> Result<(), Error> {
+        // A path without a schedule has no other level. One unit in the last place is 2e-16 of λ.
+        let knots = [-50.0, 0.01, 50.0].map(|lambda| NoiseLevel::from_logs(-lambda, 0.0, -lambda));
+        let knots: Vec<NoiseLevel> = knots.into_iter().collect::<Result<_, _>>()?;
+        let grid = Grid::from_levels(knots.clone(), 1.0)?;
+        let path = Path::without_schedule(&grid);
+        for knot in knots {
+            let size = knot.lambda().abs().max(1.0);
+            for near in [-2e-14, 0.0, 2e-14] {
+                let lambda = knot.lambda() + near * size;
+                assert_eq!(path.near(lambda, knot), Ok(knot), "{lambda}");
+            }
+            for far in [-1e-12, 1e-12] {
+                let lambda = knot.lambda() + far * size;
+                assert_eq!(
+                    path.near(lambda, knot),
+                    Err(Error::PathWithoutSchedule { lambda })
+                );
+            }
+        }
+        Ok(())
+    }
+}

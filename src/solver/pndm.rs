@@ -176,7 +176,8 @@ fn change_of_slope(at: &NoiseLevel, weight: f64, slopes: Vec<(usize, f64)>) -> U
 const E2: usize = SLOPES.depth;
 const E3: usize = E2 + 1;
 
-/// The four stages of a pseudo Runge–Kutta step, e₁ kept in `slot`; `None` where ρ_t/ρ_s overflows.
+/// The four stages of a pseudo Runge–Kutta step, e₁ kept in `slot`; `None` where a scalar overflows,
+/// as with ρ_t/ρ_s.
 ///
 /// The step's start is not kept: every stage takes back the slope that led to its state. With m the
 /// level at the mean time, g = 1 − ρ_t/ρ_m and G = 1 − ρ_t/ρ_s:
@@ -207,7 +208,6 @@ fn runge_kutta(
         store: Some(Store::noise(E3)),
         ..Update::default()
     };
-    let finite = whole.is_finite() && third.state.is_finite() && third.data.is_finite();
     let predictor = Axis::Rho.update(&from, &middle, 1.0, [])?;
     let last = vec![(slot, 1.0), (E2, 2.0), (E3, -4.0)];
     let stages = vec![
@@ -219,6 +219,7 @@ fn runge_kutta(
         Stage::evaluating(middle, third),
         Stage::evaluating(to, change_of_slope(&to, whole / 6.0, last)),
     ];
+    let finite = stages.iter().all(|stage| stage.update.is_finite());
     Ok(finite.then_some(stages))
 }
 

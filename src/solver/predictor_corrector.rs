@@ -254,3 +254,39 @@ fn add(terms: &mut Vec<(usize, f64)>, more: &[(usize, f64)], scale: f64) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::extrapolation::Bounds;
+    use super::{Corrector, Estimate, Lowering, PredictorCorrector, Slope};
+
+    #[test]
+    fn a_correction_at_the_end_counts_as_one_more_step() {
+        let rule = PredictorCorrector {
+            estimate: Estimate::Data,
+            slope: Slope::Exact,
+            predictor: Bounds::default().policy(4, Slope::Exact, false),
+            corrector: Corrector::Nodes(4),
+            evaluates_twice: false,
+            without: &[],
+            lowering: Lowering::Steps,
+            corrects_end: false,
+        };
+        let longer = PredictorCorrector {
+            corrects_end: true,
+            ..rule
+        };
+        for steps in 1..6 {
+            for index in 0..steps {
+                // No more estimates than steps are left; the corrector has one more.
+                let left = steps - index;
+                assert_eq!(
+                    rule.orders(index, steps, false),
+                    (left.min(4), (left + 1).min(4))
+                );
+                let one_more = rule.orders(index, steps + 1, false);
+                assert_eq!(longer.orders(index, steps, false), one_more);
+            }
+        }
+    }
+}

@@ -45,4 +45,22 @@ mod tests {
             }
         }
     }
+    #[test]
+    fn an_integral_takes_as_few_panels_of_at_most_a_half_as_it_can() {
+        for (end, panels) in [
+            (1e-9, 1),
+            (0.5, 1),
+            (0.51, 2),
+            (3.0, 6),
+            (3.1, 7),
+            (40.0, 80),
+        ] {
+            let calls = std::cell::Cell::new(0);
+            integral(end, |_| {
+                calls.set(calls.get() + 1);
+                1.0
+            });
+            assert_eq!(calls.get(), 8 * panels, "up to {end}");
+        }
+    }
 }

@@ -95,15 +95,13 @@ impl<S: Solver> Solver for RePaint<S> {
         };
         // From `from` knots above the end down to each place, and up again from there.
         let mut from = total;
-        if self.resamplings > 1 {
-            let places = (0..total.saturating_sub(self.jump_length)).step_by(self.jump_length);
-            for place in places.rev() {
-                let top = place + self.jump_length;
-                for _ in 1..self.resamplings {
-                    parts.down(&down(from, place)?)?;
-                    parts.up(level(place), level(top))?;
-                    from = top;
-                }
+        let places = (0..total.saturating_sub(self.jump_length)).step_by(self.jump_length);
+        for place in places.rev() {
+            let top = place + self.jump_length;
+            for _ in 1..self.resamplings {
+                parts.down(&down(from, place)?)?;
+                parts.up(level(place), level(top))?;
+                from = top;
             }
         }
         parts.down(&down(from, 0)?)?;

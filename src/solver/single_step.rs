@@ -73,14 +73,14 @@ impl Rule {
         let mut all = std::iter::once(rest).chain(weights).take(nodes + 1);
         let history: Vec<(usize, f64)> = all.by_ref().take(nodes).enumerate().listed()?;
         let data = all.next().unwrap_or(0.0);
-        let finite = history.iter().all(|(_, weight)| weight.is_finite()) && data.is_finite();
         let update = Update {
             state,
             data,
             history,
             ..Update::default()
         };
-        Ok(finite.then_some((update, after)))
+        // What overflows is in the rest of the sum too.
+        Ok(rest.is_finite().then_some((update, after)))
     }
 
     /// The gains at `to`, given those at the last node.
@@ -174,5 +174,35 @@ impl Pair {
         let mut difference: Vec<_> = nodes.map(|(node, weight)| (node + 1, weight)).listed()?;
         difference.push((0, -weights.iter().sum::<f64>()));
         Ok(Some(Self { stages, difference }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Rule, SecondOrderForm, stages};
+    use crate::error::Error;
+    use crate::level::NoiseLevel;
+
+    #[test]
+    fn every_stage_but_the_last_keeps_its_estimate() -> Result<(), Error> {
+        for noise in [false, true] {
+            for form in [SecondOrderForm::Midpoint, SecondOrderForm::Exact] {
+                for edges in 1..=3 {
+                    let level = |k: usize| NoiseLevel::from_logs(k as f64, 0.0, 0.5 * k as f64);
+                    let levels = (0..=edges)
+                        .rev()
+                        .map(level)
+                        .collect::<Result<Vec<_>, _>>()?;
+                    let kept: Vec<_> = stages(Rule::of(noise, form), &levels)?
+                        .iter()
+                        .map(|stage| stage.update.store.map(|store| store.slot))
+                        .collect();
+                    let mut expected: Vec<_> = (0..edges).map(Some).collect();
+                    expected[edges - 1] = None;
+                    assert_eq!(kept, expected);
+                }
+            }
+        }
+        Ok(())
     }
 }

@@ -128,7 +128,7 @@ impl Slopes {
             .enumerate()
             .map(|(index, (from, _))| {
                 let read = last_reader.is_some_and(|last| index < last);
-                self.depth > 0 && read && self.axis.has_slope(&from)
+                read && self.axis.has_slope(&from)
             })
             .listed()
     }
@@ -180,6 +180,7 @@ pub(super) fn on_nodes_apart(
     let (mut nodes, mut places) = (vec![0.0], vec![0]);
     let mut newest = 0.0;
     for (place, &node) in past.iter().enumerate() {
+        // Equivalent mutant: replace > with >=: at FARTHEST a node's weight is nothing, too.
         if newest - node >= apart && node > -FARTHEST {
             newest = node;
             nodes.push(node);
@@ -211,4 +212,28 @@ pub(super) fn even_adams(count: usize, c: f64) -> Weights {
         before = gamma;
     }
     weights
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Axis;
+    use crate::error::Error;
+    use crate::level::NoiseLevel;
+
+    #[test]
+    fn distances_are_differences_on_the_axis() -> Result<(), Error> {
+        // Of a flow, τ = σ.
+        for (from, to) in [(1.0, 0.5), (0.75, 0.25), (0.5, 0.0), (0.25, 0.75)] {
+            let level = |time: f64| NoiseLevel::new(time, 1.0 - time, time);
+            let (t, s) = (level(from)?, level(to)?);
+            let found = Axis::FlowTime.distance(&t, &s);
+            assert!((found - (from - to)).abs() < 1e-15, "{from} {to}: {found}");
+            if t.alpha() > 0.0 {
+                let found = Axis::Rho.distance(&t, &s);
+                let expected = from / (1.0 - from) - to / (1.0 - to);
+                assert!((found - expected).abs() < 1e-14, "{from} {to}: {found}");
+            }
+        }
+        Ok(())
+    }
 }

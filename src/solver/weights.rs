@@ -29,8 +29,10 @@ pub(super) fn moment(k: usize, z: f64) -> f64 {
         // φ₁ in its own form, which is right for every z.
         0 => -libm::expm1(-z),
         // z φ₂(−z) = 1 + expm1(−z)/z, which is finite for a z that is not.
+        // Equivalent mutant: replace > with >=: at 1 both forms are right to rounding.
         1 if z > 1.0 => 1.0 + libm::expm1(-z) / z,
         // Beyond this z all moments are 1 to rounding.
+        // Equivalent mutant: replace > with >=: at 1e17 both are 1 to rounding.
         _ if z > 1e17 => 1.0,
         _ => z * factorial * phi(k + 1, -z),
     }
@@ -66,7 +68,7 @@ pub(super) fn solve(nodes: &[f64], mut w: [f64; MAX_NODES]) -> [f64; MAX_NODES] 
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_NODES, exponential, polynomial};
+    use super::{MAX_NODES, exponential, moment, polynomial};
 
     /// l_j at u.
     fn basis(nodes: &[f64], j: usize, u: f64) -> f64 {
@@ -105,6 +107,20 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+    #[test]
+    fn moments_of_a_long_step_are_rounded_once() {
+        // e^−z is nothing beside 1: the moments are 1 and (z − 1)/z.
+        for z in (40..200).map(f64::from) {
+            assert_eq!(moment(0, z), 1.0, "{z}");
+            // (z − 1)/z lies in [1/2, 1), whose numbers are 2⁻⁵³ apart; 1/z is rounded, too.
+            let error = moment(1, z).mul_add(z, 1.0 - z) / z;
+            assert!(error.abs() < 0.52 * 0.5f64.powi(53), "{z}: {error:e}");
+        }
+        for k in 0..MAX_NODES {
+            assert_eq!(moment(k, f64::INFINITY), 1.0, "{k}");
+            assert_eq!(moment(k, f64::MAX), 1.0, "{k}");
         }
     }
 }

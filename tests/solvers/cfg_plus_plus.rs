@@ -3,12 +3,14 @@
 use std::error::Error as StdError;
 
 use diffusion_sampler::{
-    KeyedNoise, NoiseLevel, Prediction, Sampler,
+    Grid, KeyedNoise, NoiseLevel, Prediction, Sampler,
     denoiser::{Guided, Models},
     from_fn,
     guidance::PlusPlus,
+    plan::Plan,
     posterior::Kappa,
-    solver::{CfgPlusPlus, DpmSolverPlusPlus, ExponentialAdams, Path, Solver},
+    schedule::VariancePreserving,
+    solver::{CfgPlusPlus, DpmSolverPlusPlus, ExponentialAdams, FirstOrder, Path, Solver},
 };
 use ndarray::{Ix2, array};
 
@@ -145,4 +147,23 @@ fn with_one_estimate_they_are_the_plain_solvers() -> Outcome {
         }
         Ok(())
     })
+}
+
+#[test]
+fn a_lower_order_at_the_end_is_that_of_the_last_step_alone() -> Outcome {
+    let vp = VariancePreserving::default();
+    let grid = Grid::from_lambdas(&vp, &[-1.0, -0.5, 0.0, 0.5, 1.0])?;
+    let path = Path::without_schedule(&grid);
+    for solver in [CfgPlusPlus::multistep(), CfgPlusPlus::res()] {
+        let (plain, lower) = (solver.plan(&path)?, solver.lower_order_final().plan(&path)?);
+        let last = |plan: &Plan, step: usize| plan.steps()[step].stages.last().cloned();
+        for step in [0, 1, 2] {
+            let read = |plan| last(plan, step).map(|stage| stage.update.history);
+            assert_eq!(read(&lower), read(&plain));
+        }
+        let ddim = FirstOrder::ddim().plan(&path)?;
+        assert_ne!(last(&plain, 3), last(&ddim, 3));
+        assert_eq!(last(&lower, 3), last(&ddim, 3));
+    }
+    Ok(())
 }

@@ -6,7 +6,9 @@ use diffusion_sampler::{
     Error, Grid, NoiseLevel,
     posterior::Kappa,
     schedule::RectifiedFlow,
-    solver::{DpmSolver, DpmSolverPlusPlus, ExponentialAdams, Path, SecondOrderForm, Solver},
+    solver::{
+        DpmSolver, DpmSolverPlusPlus, ExponentialAdams, FirstOrder, Path, SecondOrderForm, Solver,
+    },
 };
 
 use crate::common::{Outcome, assert_close, denoise, normal, paths, states};
@@ -442,5 +444,7 @@ fn a_long_step_whose_weights_overflow_is_first_order() -> Outcome {
         assert!(stage.update.state.is_finite() && stage.update.data.is_finite());
     }
     assert!(plan.steps()[1].stages[0].update.history.is_empty());
+    let ddim = FirstOrder::ddim().plan(&Path::without_schedule(&grid))?;
+    assert_eq!(plan.steps()[1], ddim.steps()[1]);
     Ok(())
 }

@@ -168,6 +168,7 @@ fn pure_noise_enters_no_group_and_bad_orders_are_errors() -> Outcome {
         let reads: Vec<usize> = plan.stages().map(|s| s.update.history.len()).collect();
         assert_eq!(reads[..2], [0, 0], "{reads:?}");
         assert_eq!(reads[5], 0);
+        assert_eq!(plan.slots(), order - 1);
     }
     for bad in [0, 4] {
         assert!(GroupedSinglestep::order(bad).is_err());

@@ -2,7 +2,7 @@
 
 use diffusion_sampler::{
     Clip, Error, Grid, KeyedNoise, Prediction, Sampler, from_fn,
-    schedule::RectifiedFlow,
+    schedule::{RectifiedFlow, VariancePreserving},
     solver::{HeavyBall, Ipndm, Path, Solver},
 };
 use ndarray::{Ix2, array};
@@ -179,6 +179,22 @@ fn options_out_of_range_are_refused() -> Outcome {
             HeavyBall::order(2)?.with_beta(beta),
             Err(Error::InvalidParameter { name: "beta", .. })
         ));
+    }
+    Ok(())
+}
+
+#[test]
+fn there_are_slots_for_what_is_read_and_no_more() -> Outcome {
+    let vp = VariancePreserving::default();
+    let lambdas: Vec<f64> = (0..12).map(|k| -1.0 + 0.2 * f64::from(k)).collect();
+    let grid = Grid::from_lambdas(&vp, &lambdas)?;
+    for order in 1..=4 {
+        // The state, the last E, and the velocities before: one at least, which the next one is made of.
+        let generalised = solver(order, 0.8, true)?.plan(&Path::without_schedule(&grid))?;
+        assert_eq!(generalised.slots(), 2 + [1, 1, 2, 3][order - 1]);
+        // The state, the last velocity, and one E more than the method weighs; at order 1 as above.
+        let plain = solver(order, 0.8, false)?.plan(&Path::without_schedule(&grid))?;
+        assert_eq!(plain.slots(), 2 + [1, 2, 3, 4][order - 1]);
     }
     Ok(())
 }

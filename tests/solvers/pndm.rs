@@ -2,8 +2,8 @@
 
 use diffusion_sampler::{
     Error, Grid, NoiseLevel,
-    schedule::{NoiseSchedule, RectifiedFlow, TableSchedule},
-    solver::{Heun, Ipndm, Path, Pndm, Solver},
+    schedule::{NoiseSchedule, RectifiedFlow, TableSchedule, VariancePreserving},
+    solver::{FirstOrder, Heun, Ipndm, Path, Pndm, Solver},
 };
 
 use crate::common::{Outcome, assert_close, denoise, paths, states};
@@ -143,5 +143,25 @@ fn runge_kutta_steps_need_a_schedule_and_alpha_above_zero() -> Outcome {
     assert_eq!(stages(Pndm::new())?, [1, 4, 4, 4, 1, 1]);
     assert_eq!(stages(Pndm::plms())?, [1, 2, 1, 1, 1, 1]);
     assert_eq!(flow.level(1.0)?.alpha(), 0.0);
+    Ok(())
+}
+
+#[test]
+fn a_step_whose_weights_overflow_is_of_first_order() -> Outcome {
+    // e^h with h = 750 does not fit.
+    let vp = VariancePreserving::new(0.1, 4e3)?;
+    let grid = Grid::from_lambdas(&vp, &[-560.0, 190.0, 191.0, 192.0])?;
+    let path = Path::new(&vp, &grid)?;
+    let ddim = FirstOrder::ddim().plan(&path)?;
+    let first = &ddim.steps()[0].stages[0].update;
+    for solver in [Pndm::new(), Pndm::plms()] {
+        let plan = solver.plan(&path)?;
+        let [stage] = &plan.steps()[0].stages[..] else {
+            return Err("more than one stage".into());
+        };
+        let update = &stage.update;
+        assert_eq!((update.state, update.data), (first.state, first.data));
+        assert!(update.history.is_empty());
+    }
     Ok(())
 }

@@ -3,7 +3,9 @@
 use diffusion_sampler::{
     Error, Grid, NoiseLevel,
     plan::Step,
-    schedule::{Edm, NoiseSchedule, RectifiedFlow, TableSchedule, UnitVariance},
+    schedule::{
+        Edm, NoiseSchedule, RectifiedFlow, TableSchedule, UnitVariance, VariancePreserving,
+    },
     solver::{Basis, Path, SaSolver, Solver, UniPc},
 };
 
@@ -521,5 +523,30 @@ fn a_lower_order_at_the_end_is_in_the_order() -> Outcome {
     );
     assert_eq!(SaSolver::new(3, 3, 0.0)?.order(), 3);
     assert_eq!(SaSolver::new(3, 3, 0.0)?.lower_order_final().order(), 2);
+    Ok(())
+}
+
+#[test]
+fn a_corrector_of_two_nodes_takes_back_all_earlier_estimates() -> Outcome {
+    let vp = VariancePreserving::default();
+    let grid = Grid::from_lambdas(&vp, &[-1.0, -0.5, 0.0, 0.5, 1.0])?;
+    for predictor in [2, 3] {
+        let solver = SaSolver::new(predictor, 2, 0.0)?.evaluating_twice();
+        let plan = solver.plan(&Path::without_schedule(&grid))?;
+        for pair in plan.steps()[1..].windows(2) {
+            let (predicted, corrected) = (pair[0].stages.last(), pair[1].stages.first());
+            let (predicted, corrected) = (predicted.unwrap(), corrected.unwrap());
+            assert_eq!(corrected.evaluate, Some(pair[1].from));
+            assert!(!predicted.update.history.is_empty());
+            for (slot, weight) in &predicted.update.history {
+                let mut terms = corrected.update.history.iter();
+                let back = terms.find(|term| term.0 == *slot).map(|term| term.1);
+                assert_eq!(back, Some(-weight), "order {predictor}");
+            }
+            // The step's own estimate and those that the prediction read.
+            let read = corrected.update.history.len();
+            assert_eq!(read, 1 + predicted.update.history.len());
+        }
+    }
     Ok(())
 }

@@ -4,8 +4,8 @@ use diffusion_sampler::{
     Error, Grid,
     oracle::Gaussian,
     posterior::Kappa,
-    schedule::{RectifiedFlow, TableSchedule},
-    solver::{DpmSolverPlusPlus, FirstOrder, Heun, Path, RePaint, Solver},
+    schedule::{RectifiedFlow, TableSchedule, VariancePreserving},
+    solver::{DpmSolverPlusPlus, ExponentialRungeKutta, FirstOrder, Heun, Path, RePaint, Solver},
 };
 
 use crate::common::{Outcome, paths};
@@ -154,6 +154,20 @@ fn what_cannot_be_is_refused() -> Outcome {
         endless.plan(&Path::new(&flow, &grid)?),
         Err(Error::StepCount { .. })
     ));
+    // With two steps and a jump between them a resampling is two steps. Of 2²⁴ steps, what is refused
+    // is the inner solver's first one; of two more, their number.
+    let bare = Grid::from_lambdas(&VariancePreserving::default(), &[-1.0, 0.0, 1.0])?;
+    let bare = Path::without_schedule(&bare);
+    let inner = ExponentialRungeKutta::res(2)?;
+    let most = RePaint::new(inner, 1, 1 << 23)?.plan(&bare);
+    assert!(matches!(most, Err(Error::PathWithoutSchedule { .. })));
+    let too_many = Error::StepCount {
+        steps: (1 << 24) + 2,
+        min: 1,
+        max: 1 << 24,
+    };
+    let more = RePaint::new(inner, 1, (1 << 23) + 1)?.plan(&bare);
+    assert_eq!(more, Err(too_many));
     // A jump that no grid has room for is none.
     let path = Path::new(&flow, &grid)?;
     let wide = RePaint::new(FirstOrder::ddim(), usize::MAX, usize::MAX)?;

@@ -9,8 +9,8 @@ use diffusion_sampler::{
     posterior::Kappa,
     schedule::{Edm, LambdaRange, NoiseSchedule, TableSchedule, VariancePreserving},
     solver::{
-        DdimInversion, DpmSolverPlusPlus, FirstOrder, Heun, Path, SecondOrderForm, Solver,
-        catalogue,
+        DdimInversion, DpmSolver, DpmSolverPlusPlus, FirstOrder, Heun, Path, SecondOrderForm,
+        Solver, catalogue,
     },
 };
 use ndarray::{Array2, Ix2, array};
@@ -498,4 +498,73 @@ fn every_solver_takes_a_grid_that_reaches_noise_beyond_all_floating_point_data()
         let plan = entry.solver.plan(&path).unwrap();
         assert_eq!(plan.steps().len(), 4, "{}", entry.name);
     }
+}
+
+#[test]
+fn nothing_is_kept_that_no_later_stage_reads() -> Outcome {
+    let vp = VariancePreserving::default();
+    for clean in [false, true] {
+        let grid = Grid::uniform_lambda(&vp, 9, LambdaRange::new(-2.0, 2.0)?)?;
+        let levels = &grid.levels()[..if clean { 10 } else { 9 }];
+        let grid = Grid::from_levels(levels.to_vec(), grid.start_variance())?;
+        // BELM's last pair of states is what its inverse starts with; a path may end within a group.
+        let excepted = |name: &str| name.starts_with("BELM") || name.starts_with("grouped");
+        for entry in catalogue() {
+            if excepted(entry.name) {
+                continue;
+            }
+            let plan = entry.solver.plan(&Path::new(&vp, &grid)?)?;
+            let stages: Vec<&Stage> = plan.stages().collect();
+            for (k, stage) in stages.iter().enumerate() {
+                let Some(store) = stage.update.store else {
+                    continue;
+                };
+                // Up to the next stage that stores in the same slot, which reads before it does.
+                let mut read = false;
+                for later in &stages[k + 1..] {
+                    read |= later.update.history.iter().any(|term| term.0 == store.slot);
+                    let stored = later.update.store.map(|store| store.slot);
+                    if stored == Some(store.slot) {
+                        break;
+                    }
+                }
+                assert!(read, "{}, stage {k} of {}", entry.name, stages.len());
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn multistep_solvers_of_order_three_in_the_catalogue_are_of_order_three() -> Outcome {
+    let grid = Grid::karras(
+        &VariancePreserving::default(),
+        8,
+        LambdaRange::new(-2.0, 2.0)?,
+        7.0,
+    )?;
+    let path = Path::without_schedule(&grid);
+    let (data, noise) = (DpmSolverPlusPlus::multistep(3)?, DpmSolver::multistep(3)?);
+    let cases: [(&str, &dyn Solver); 6] = [
+        ("DPM-Solver multistep 3", &noise),
+        (
+            "DPM-Solver multistep 3, as published",
+            &noise.as_published(),
+        ),
+        ("DPM-Solver++(3M)", &data),
+        ("DPM-Solver++(3M), as published", &data.as_published()),
+        ("SDE-DPM-Solver++(3M)", &data.with_tau(1.0)?),
+        (
+            "SDE-DPM-Solver++(3M), as published",
+            &data.with_tau(1.0)?.as_published(),
+        ),
+    ];
+    let entries = catalogue();
+    for (name, solver) in cases {
+        let mut named = entries.iter().filter(|entry| entry.name == name);
+        let plan = named.next().ok_or(name)?.solver.plan(&path)?;
+        assert_eq!(plan, solver.plan(&path)?, "{name}");
+        assert_eq!(plan.slots(), 2, "{name}");
+    }
+    Ok(())
 }
