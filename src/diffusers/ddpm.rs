@@ -133,7 +133,10 @@ fn ancestral(
         true => {
             // The variance of the posterior at the clean end is 0, and β is 1 − ᾱ_t.
             let variance = match variance {
-                ReverseVariance::FixedLarge => table.level(last + 1.0)?.sigma().powi(2),
+                ReverseVariance::FixedLarge => {
+                    let sigma = table.level(last + 1.0)?.sigma();
+                    sigma * sigma
+                }
                 _ => LEAST_VARIANCE,
             };
             Arc::new(LastNoise {

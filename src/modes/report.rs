@@ -123,7 +123,8 @@ impl ModeReport {
     /// Takes the change since a coarser report for the error.
     pub(super) fn compare(&mut self, before: &Self) {
         let d = self.mean.len();
-        let power = (0..d).map(|i| self.true_covariance[[i, i]] + self.true_mean[i].powi(2));
+        let power =
+            (0..d).map(|i| self.true_covariance[[i, i]] + self.true_mean[i] * self.true_mean[i]);
         let scale = (power.sum::<f64>() / d as f64).sqrt();
         let unit = if scale > 0.0 { scale } else { 1.0 };
         let largest = |a: &mut dyn Iterator<Item = f64>, b: &mut dyn Iterator<Item = f64>| {

@@ -185,10 +185,10 @@ mod tests {
 
     /// 2¹⁶ points of each octave below `top`, and the last 2¹² numbers of precision `epsilon` below
     /// it; few of them in miri, which is slow.
-    fn octaves(top: f64, count: i32, epsilon: f64) -> impl Iterator<Item = f64> {
+    fn octaves(top: f64, count: usize, epsilon: f64) -> impl Iterator<Item = f64> {
         let stride = if cfg!(miri) { 1 << 12 } else { 1 };
         let points = move |e| {
-            let point = move |i| (0.5 + f64::from(i) / 131072.0) * 0.5f64.powi(e);
+            let point = move |i| (0.5 + f64::from(i) / 131072.0) * num_traits::pow(0.5, e);
             (1..=1 << 16).step_by(stride).map(point)
         };
         let last = (0..1 << 12).step_by(stride);
@@ -202,17 +202,17 @@ mod tests {
     #[test]
     fn the_f32_polynomials_are_as_exact_as_documented() {
         let ln = worst(
-            octaves(2f64.powi(31), 31, f32::EPSILON.into()),
+            octaves(num_traits::pow(2.0, 31), 31, f32::EPSILON.into()),
             |x| f64::from(minus_two_ln_f32(x as f32)),
-            |x| -2.0 * libm::log(f64::from(x as f32) / 2f64.powi(31)),
+            |x| -2.0 * libm::log(f64::from(x as f32) / num_traits::pow(2.0, 31)),
         );
         let sin = worst(
             octaves(1.0, 31, f32::EPSILON.into()),
             |x| f64::from(sin_quarter_f32(x as f32)),
             |x| libm::sin(FRAC_PI_2 * f64::from(x as f32)),
         );
-        assert!(ln < 2f64.powi(-22), "{ln:e}");
-        assert!(sin < 2f64.powi(-22), "{sin:e}");
+        assert!(ln < num_traits::pow(0.5, 22), "{ln:e}");
+        assert!(sin < num_traits::pow(0.5, 22), "{sin:e}");
     }
 
     #[test]
@@ -223,8 +223,8 @@ mod tests {
         let sin = worst(octaves(1.0, 53, f64::EPSILON), sin_quarter_f64, |x| {
             libm::sin(FRAC_PI_2 * x)
         });
-        assert!(ln < 2f64.powi(-50), "{ln:e}");
-        assert!(sin < 2f64.powi(-50), "{sin:e}");
+        assert!(ln < num_traits::pow(0.5, 50), "{ln:e}");
+        assert!(sin < num_traits::pow(0.5, 50), "{sin:e}");
     }
 
     /// Words that reach both ends of each uniform, and a spread between.
@@ -240,8 +240,8 @@ mod tests {
         for (u, v) in words().flat_map(|u| words().map(move |v| (u, v))) {
             // f64: the angle is ±(2k + 1) 2⁻⁵³ quarter turns, the lowest bit the cosine's sign.
             let (radius, angle) = (
-                ((u >> 12) as f64 + 0.5) / 2f64.powi(52),
-                ((v << 1 >> 12) as f64 + 0.5) / 2f64.powi(52),
+                ((u >> 12) as f64 + 0.5) / num_traits::pow(2.0, 52),
+                ((v << 1 >> 12) as f64 + 0.5) / num_traits::pow(2.0, 52),
             );
             let r = (-2.0 * libm::log(radius)).sqrt();
             let signs = [
@@ -261,9 +261,9 @@ mod tests {
 
             // f32: the upper halves of the same words; the uniform is rounded to 24 bits.
             let (u, v) = ((u >> 32) as u32, (v >> 32) as u32 | (v & 1) as u32);
-            let uniform = f64::from(((u >> 1) | 1) as f32) / 2f64.powi(31);
+            let uniform = f64::from(((u >> 1) | 1) as f32) / num_traits::pow(2.0, 31);
             let r = (-2.0 * libm::log(uniform)).sqrt();
-            let angle = f64::from((v as i32 >> 1) | 1) / 2f64.powi(30);
+            let angle = f64::from((v as i32 >> 1) | 1) / num_traits::pow(2.0, 30);
             let sign = [1.0, -1.0][(v & 1) as usize];
             let expected = [
                 sign * r * libm::sin(FRAC_PI_2 * (1.0 - angle.abs())),

@@ -500,6 +500,8 @@ impl<A: Real, D: Dimension> Machine<A, D> {
             Forms::Same(_) | Forms::PerSample(_) => None,
         };
         let intervals: &[Interval] = match instruction.stages {
+            // Equivalent mutant: replace match guard along.is_some() with false: positions read
+            // intervals of their own.
             _ if along.is_some() => &[],
             [_] => {
                 single = instruction.intervals().next();

@@ -199,10 +199,10 @@ impl ErSde {
             let left = h - v;
             -libm::expm1(self.noise.log_kappa(start + v, end, left) - left)
         };
-        let moment = |power: i32| {
+        let moment = |power: u8| {
             let integrand = |v: f64| {
                 let u = -libm::expm1(-v) / whole;
-                u.powi(power - 1) * rest(v) * libm::exp(-v)
+                num_traits::pow(u, usize::from(power - 1)) * rest(v) * libm::exp(-v)
             };
             f64::from(power) * integral(h, integrand) / whole
         };

@@ -45,6 +45,7 @@ mod tests {
             }
         }
     }
+
     #[test]
     fn an_integral_takes_as_few_panels_of_at_most_a_half_as_it_can() {
         for (end, panels) in [

@@ -53,8 +53,8 @@ mod tests {
     /// 2⁻²⁴ is half of 1's last place: a sum in f64 loses what lies beyond the tie.
     #[test]
     fn ties_of_the_second_rounding_go_where_the_exact_value_lies() {
-        let tiny = 2f32.powi(-40);
-        let (tie, above) = (2f32.powi(-24), 1.0 + f32::EPSILON);
+        let tiny = num_traits::pow(0.5f32, 40);
+        let (tie, above) = (num_traits::pow(0.5f32, 24), 1.0 + f32::EPSILON);
         assert_eq!(fused(tie, 1.0 + f32::EPSILON, 1.0), above);
         assert_eq!(fused(tie, 1.0, 1.0), 1.0);
         // (1 + ε)(1 + ε)·2⁻²⁴ + 1: ε² is beyond f64's last place.
