@@ -1,11 +1,11 @@
 //! One `advance`, one step: also where a plan has updates without a model.
 
-use std::ops::ControlFlow;
+use std::{cell::RefCell, ops::ControlFlow, rc::Rc};
 
 use diffusion_sampler::{
     KeyedNoise, NoiseLevel, Prediction, Sampler,
     forward::fill_normal,
-    noise::Stream,
+    noise::{NoiseKey, NoiseSource, Stream},
     plan::{Plan, Stage, Step, Store, Update},
 };
 use ndarray::Array2;
@@ -59,6 +59,49 @@ fn plan() -> Plan {
         0,
     )
     .unwrap()
+}
+
+/// Writes down where on a path the noise of a step is.
+#[derive(Clone, Debug, Default)]
+struct Recorder(Rc<RefCell<Vec<(u32, Stream, u8)>>>);
+
+impl NoiseSource<f64> for Recorder {
+    fn fill(&mut self, key: NoiseKey, _: u64, out: &mut [f64]) {
+        out.fill(0.0);
+        self.0.borrow_mut().push((key.step, key.stream, key.path));
+    }
+}
+
+/// Two noises of a step share a path where a model is evaluated further down between them.
+#[test]
+fn noises_of_a_step_are_asked_for_on_one_path_or_on_their_own() {
+    let churn = || Stage {
+        evaluate: None,
+        update: Update {
+            state: 1.0,
+            noise: 0.3,
+            ..Update::default()
+        },
+    };
+    let towards = |time| Stage::evaluating(level(time), Update::default());
+    let step = |from, to, stages| Step {
+        from: level(from),
+        to: level(to),
+        stages,
+    };
+    let steps = vec![
+        step(9.0, 6.0, vec![towards(9.0), churn(), churn()]),
+        step(6.0, 3.0, vec![churn(), towards(4.0), churn()]),
+    ];
+    let sampler = Sampler::from_plan(Plan::new(steps, 0).unwrap(), 1.0).unwrap();
+    let wanted = [(0, 1, 1), (0, 2, 2), (1, 0, 0), (1, 2, 0)];
+    let wanted = wanted.map(|(step, stage, path)| (step, Stream::Step(stage), path));
+    let start = Array2::zeros((1, 2));
+    let recorder = Recorder::default();
+    let run = sampler.start_from(start, Prediction::Data, recorder.clone());
+    let mut run = run.unwrap();
+    run.complete(&mut Smooth(Prediction::Data)).unwrap();
+    assert_eq!(*recorder.0.borrow(), wanted);
 }
 
 #[test]

@@ -105,6 +105,24 @@ fn told_and_completed_runs_are_the_same() -> Outcome {
 }
 
 #[test]
+fn a_run_is_restarted_after_a_step_of_a_network_without_a_variance() -> Outcome {
+    let sampler = sampler(&FirstOrder::ddpm(), 6)?;
+    let (mut expected, mut run) = (start(&sampler, 3, 2)?, start(&sampler, 3, 2)?);
+    expected.complete_learned(&mut two_heads())?;
+    // Onto the clean end there is no noise; the buffer has room for one output then.
+    let mut one =
+        diffusion_sampler::from_fn::<f64, Ix2>(Prediction::Noise, |_, _, out| out.fill(0.0));
+    for _ in 0..5 {
+        run.advance_learned(&mut two_heads())?;
+    }
+    run.advance(&mut one)?;
+    run.restart(LearnedNoise::new(KeyedNoise::new(2)))?;
+    run.complete_learned(&mut two_heads())?;
+    assert_eq!(run.state(), expected.state());
+    Ok(())
+}
+
+#[test]
 fn constant_outputs_are_fixed_small_and_fixed_large() -> Outcome {
     use diffusion_sampler::posterior::ReverseVariance;
     for (f, policy) in [

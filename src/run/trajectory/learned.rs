@@ -109,6 +109,8 @@ where
         let mut shape = self.machine.x.raw_dim();
         shape[0] = samples.saturating_mul(2);
         let mut outputs = match self.machine.outputs.take() {
+            // Equivalent mutant: replace match guard outputs.raw_dim() == shape with false: a new
+            // buffer each time is slower and holds the same.
             Some(outputs) if outputs.raw_dim() == shape => outputs,
             _ => buffers::unwritten(shape.clone())?,
         };

@@ -103,6 +103,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> Trajectory<A, D, N> {
             .filter(|_| !driver.clips_dynamically() && self.machine.memory().is_none())
             .filter(|_| self.data.is_none());
         let outputs = &[output];
+        // Equivalent mutant: replace || with &&: the other way gives the same bits.
         let ready = ready.filter(|_| O::same(outputs).is_some() || output.is_standard_layout());
         match ready {
             Some(form) => {

@@ -268,6 +268,39 @@ fn a_query_has_no_level_beyond_the_last_position_of_a_sample() {
     assert_eq!(query.level_at(2, 0), None);
 }
 
+/// In the first sample both positions take one step, in the second each its own: there the ends of
+/// each have to be written.
+#[test]
+fn an_output_is_marked_at_the_ends_of_the_steps_of_its_own_sample() {
+    let (far, near, end) = (level(0.1, 0.9), level(0.5, 0.5), level(0.9, 0.1));
+    let (from, to) = ([far, far, far, near], [near, near, near, end]);
+    let step = DdimStep::along(1, &from, &to, Kappa::Ddim).unwrap();
+    let mut machine = Machine::new(Array3::<f64>::zeros((2, 2, 3)), 0).unwrap();
+    let mut calls = 0;
+    let mut model = PerPosition(from_query_fn::<f64, Ix3, Infallible>(
+        KIND,
+        1,
+        move |_, _, out| {
+            calls += 1;
+            for (index, out) in out.indexed_iter_mut() {
+                if calls == 1 || index != (1, 0, 2) {
+                    *out = 0.1;
+                }
+            }
+            Ok(())
+        },
+    ));
+    let mut take = || step.take(&mut machine, &mut model, &mut KeyedNoise::new(0), 0);
+    take().unwrap();
+    let wanted = Error::OutputNotWritten {
+        step: 0,
+        output: 0,
+        sample: 1,
+        element: 2,
+    };
+    assert_eq!(take().unwrap_err(), RunError::Sampler(wanted));
+}
+
 #[test]
 fn noising_scales_data_where_a_level_has_no_noise() {
     let levels = [level(0.5, 0.0), level(1.0, 0.0), level(0.6, 0.8)];
