@@ -148,3 +148,31 @@ fn integrals(nodes: &[f64], end: f64) -> Vec<f64> {
     let integral = |own| half * (basis(own, middle - offset) + basis(own, middle + offset));
     (0..nodes.len()).map(integral).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::close;
+    use crate::error::Error;
+    use crate::level::NoiseLevel;
+
+    /// A step weighs the slopes of four knots: of those five with its end, none may be nearer than a
+    /// 16th of it to the next.
+    #[test]
+    fn knots_are_close_where_one_step_weighs_both() -> Result<(), Error> {
+        for (rhos, expected) in [
+            (&[50.0, 49.0, 45.0, 29.0, 12.0][..], true),
+            (&[50.0, 49.0, 45.0, 29.0, 13.0], false),
+            (&[54.0, 53.0, 49.0, 45.0, 29.0, 12.0], false),
+            (&[3.0, 2.0], false),
+            (&[20.0, 19.0, 2.0], true),
+            (&[20.0, 19.0, 3.0], false),
+        ] {
+            let levels = rhos.iter().map(|&rho| NoiseLevel::new(rho, 1.0, rho));
+            let levels = levels.collect::<Result<Vec<_>, Error>>()?;
+            assert_eq!(close(&levels, true), expected, "{rhos:?}");
+            // Of the last step nothing is weighed where it returns D.
+            assert!(!close(&levels, false), "{rhos:?}");
+        }
+        Ok(())
+    }
+}
