@@ -79,6 +79,7 @@ fn alpha_bar(time: f64, scaler: f64, offset: f64) -> Result<NoiseLevel, Error> {
     }
     // Equivalent mutant: replace > with >=: at 1 both are the time itself, to rounding.
     let scaled = if scaler > 1.0 {
+        // Equivalent mutant: replace - with + (1): the cosine's square is even about 1.
         1.0 - libm::pow(1.0 - time, scaler)
     } else {
         libm::pow(time, scaler)
