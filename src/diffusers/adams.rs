@@ -115,3 +115,54 @@ pub(super) fn weights(count: usize) -> &'static [f64] {
         _ => &[55.0 / 24.0, -59.0 / 24.0, 37.0 / 24.0, -9.0 / 24.0],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Base, Call, Weighted};
+    use crate::error::Error;
+    use crate::level::NoiseLevel;
+    use crate::plan::Update;
+
+    /// a·x + b·D + Σ w·H.
+    fn of(update: &Update, x: f64, data: f64, slots: &[f64]) -> f64 {
+        let history = update.history.iter().map(|&(slot, w)| w * slots[slot]);
+        update.state * x + update.data * data + history.sum::<f64>()
+    }
+
+    /// A call that goes nowhere from the base of another is the state before that.
+    #[test]
+    fn the_base_after_a_call_is_the_state_before_it() -> Result<(), Error> {
+        let level = |la: f64| NoiseLevel::variance_preserving(1.0, la);
+        let (from, to) = (level(-1.3)?, level(-0.4)?);
+        let (x, data, past) = (0.7, -0.4, 1.9);
+        for weighted in [Weighted::Noise, Weighted::Velocity] {
+            let current = Base::current();
+            let first = Call {
+                weighted,
+                evaluate: from,
+                from,
+                to,
+                base: &current,
+                weight: 1.5,
+                past: &[(0, -0.5)],
+                slot: Some(1),
+            };
+            let stage = first.stage();
+            let after = of(&stage.update, x, data, &[past, f64::NAN]);
+            let (of_x, of_data) = first.output();
+            let slots = [past, of_x * x + of_data * data];
+            let base = first.base_after()?;
+            let still = Call {
+                to: from,
+                base: &base,
+                weight: 0.0,
+                past: &[],
+                slot: None,
+                ..first
+            };
+            let before = of(&still.stage().update, after, 0.0, &slots);
+            assert!((before - x).abs() < 1e-14, "{weighted:?}: {before}");
+        }
+        Ok(())
+    }
+}

@@ -163,8 +163,8 @@ fn cosine(u: f64) -> f64 {
 /// √(snr/(1 + snr)) with ln snr the quantile of a Laplace distribution of scale ½, as diffusers has
 /// it.
 fn laplace(u: f64) -> f64 {
-    let side = if u > 0.5 { 1.0 } else { -1.0 };
-    let log = 0.5 * side * libm::log(1.0 - 2.0 * (0.5 - u).abs() + 1e-6);
+    let scale = if u > 0.5 { 0.5 } else { -0.5 };
+    let log = scale * libm::log(1.0 - 2.0 * (0.5 - u).abs() + 1e-6);
     let snr = libm::exp(log);
     (snr / (1.0 + snr)).sqrt()
 }
@@ -190,9 +190,11 @@ mod single {
         }
     }
 
+    /// The product is a number of its own, before the sum.
     pub(super) fn sigmoid(first: f64, last: f64, count: usize) -> Vec<f64> {
         let (span, first) = (round(last - first), round(first));
-        let value = |z: f64| round(round(1.0 / (1.0 + libm::exp(-z))) * span + first);
+        let logistic = |z: f64| round(1.0 / (1.0 + libm::exp(-z)));
+        let value = |z: f64| round(round(logistic(z) * span) + first);
         linspace(-6.0, 6.0, count).into_iter().map(value).collect()
     }
 

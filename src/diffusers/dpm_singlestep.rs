@@ -162,7 +162,6 @@ impl Solver for Grouped {
             let noise = GroupedNoise {
                 orders: self.orders.orders_along(path, self.part)?,
                 exact: self.slope == SecondOrderForm::Exact,
-                tau: self.tau,
                 part: self.part,
                 sign: self.sign,
             };

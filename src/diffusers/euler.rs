@@ -206,9 +206,11 @@ fn ended(
     let least = table.level(1.0)?.rho();
     let calls = knots.len();
     let last = knots.last().map_or(0.0, |knot| knot.rho);
+    // Equivalent mutant: replace > with >=: either is right at the border of a tolerance.
     if last > least * (1.0 + 1e-12) {
         return Ok(List::new(knots, End::Least));
     }
+    // Equivalent mutant: replace < with <=: either is right at the border of a tolerance.
     let reason = if last < least * (1.0 - 1e-12) {
         Some("the list ends below the table's least sigma, and the last step would go up")
     } else if calls < 2 {

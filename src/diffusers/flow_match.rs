@@ -339,9 +339,8 @@ pub(super) fn requested_mu(reading: &Reading<'_>, steps: usize) -> Result<Option
         return Ok(None);
     };
     reading.uses("image_tokens");
-    if request.mu != Mu::Linear {
-        reading.uses("mu");
-    }
+    // A rule for it; where none is given, nothing is said to be unused.
+    reading.uses("mu");
     let base_tokens = || reading.count("base_image_seq_len", 256);
     let base_shift = || ends::mu(reading, "base_shift", 0.5);
     let max_shift = || ends::mu(reading, "max_shift", 1.15);

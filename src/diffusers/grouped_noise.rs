@@ -14,10 +14,10 @@ const MIN_RATIO: f64 = 1.0 / 16.0;
 /// with fresh noise.
 ///
 /// ```text
-/// x_s = (σ_s/σ_t) e^(−τ²h) x + α_s ((1 − e^−z) D + w₁ D' + w₂ D'') + σ_s √(1 − e^(−2τ²h)) ζ
+/// x_s = (σ_s/σ_t) e^(−h) x + α_s ((1 − e^−z) D + w₁ D' + w₂ D'') + σ_s √(1 − e^(−2h)) ζ
 /// ```
 ///
-/// x and D at the group's first knot, h from there, z = (1 + τ²)h, D' and D'' from D at the knots
+/// x and D at the group's first knot, h from there, z = 2h (τ = 1), D' and D'' from D at the knots
 /// within. The first edge keeps x (slot 0), and each keeps its D.
 #[derive(Clone, Debug)]
 pub(super) struct GroupedNoise {
@@ -25,7 +25,6 @@ pub(super) struct GroupedNoise {
     pub(super) orders: Vec<usize>,
     /// Whether the weights are exact integrals.
     pub(super) exact: bool,
-    pub(super) tau: f64,
     pub(super) part: GroupedPart,
     /// Whether the second difference has the library's sign.
     pub(super) sign: bool,
@@ -89,13 +88,13 @@ impl GroupedNoise {
         let (Some(&first), Some(&at)) = (knots.first(), knots.last()) else {
             return Ok(Update::default());
         };
-        let posterior = StridedPosterior::new(first, to, Kappa::Tau(self.tau))?;
+        let posterior = StridedPosterior::new(first, to, Kappa::Tau(1.0))?;
         let whole = Update::from(posterior.transition());
         if knots.len() == 1 {
             return Ok(whole);
         }
         let (h, alpha) = (to.lambda() - first.lambda(), to.alpha());
-        let z = (1.0 + self.tau * self.tau) * h;
+        let z = 2.0 * h;
         let place = |knot: &NoiseLevel| (knot.lambda() - first.lambda()) / h;
         let linear = z * phi(2, -z);
         // Of D at the knots after the first.

@@ -50,12 +50,12 @@ fn looks_like_a_path(text: &str) -> bool {
 fn column_of(text: &str, line: usize, column: usize) -> usize {
     let line = text.split('\n').nth(line.saturating_sub(1));
     let mut column = column;
-    // Two quotes are put around each number that is not finite.
-    for (at, name) in line.map(not_finite).into_iter().flatten() {
+    // Two quotes are put around each number that is not finite, and nothing is wrong between them.
+    for (at, _) in line.map(not_finite).into_iter().flatten() {
         if column <= at + 1 {
             break;
         }
-        column -= 1 + usize::from(column > at + name.len() + 1);
+        column -= 2;
     }
     column
 }
@@ -177,6 +177,25 @@ mod tests {
         }
         // A name is a string.
         assert!(fields("{NaN : 1}").is_err());
+    }
+
+    #[test]
+    fn a_number_that_is_not_finite_at_the_wrong_place_is_where_it_begins_or_ends() {
+        for (text, expected) in [
+            (r#"{"a": 1 NaN}"#, 9),
+            (r#"{"a" -Infinity}"#, 6),
+            (r#"{"a": NaN Infinity}"#, 11),
+            // All of it was read: its last letter.
+            ("NaN", 3),
+            ("-Infinity", 9),
+        ] {
+            match fields(text) {
+                Err(Error::ConfigurationSyntax { column, .. }) => {
+                    assert_eq!(column, expected, "{text}");
+                }
+                other => panic!("{text}: {other:?}"),
+            }
+        }
     }
 
     #[test]

@@ -162,10 +162,10 @@ fn nearly_zero(table: &TableSchedule) -> Result<NoiseLevel, Error> {
     NoiseLevel::variance_preserving(table.time_of_lambda(lambda)?, la)
 }
 
-/// The level of a time, which is an index of the table.
+/// The level of a whole-number time, which is an index of the table.
 fn knot(table: &TableSchedule, time: f64) -> Result<NoiseLevel, Error> {
     let last = table.last_time() - 1.0;
-    if time.fract() == 0.0 && (0.0..=last).contains(&time) {
+    if (0.0..=last).contains(&time) {
         return table.knot_level(time + 1.0);
     }
     Err(Error::TimeOutOfRange { time, last })
@@ -213,7 +213,8 @@ fn reach(reading: &Reading<'_>, table: &TableSchedule) -> Result<usize, Error> {
     let least = reading.number("lambda_min_clipped", f64::NEG_INFINITY)?;
     let length = table.table_len().unwrap_or(1);
     let mut reach = length;
-    while reach > 0 && table.level(reach as f64)?.lambda() < least {
+    // It ends at the clean level, where λ is infinite.
+    while table.level(reach as f64)?.lambda() < least {
         reach -= 1;
     }
     match reach {

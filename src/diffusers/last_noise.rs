@@ -1,17 +1,17 @@
-//! A solver whose last step adds another noise.
+//! First-order steps, the last with another noise.
 
 use crate::error::Error;
 use crate::plan::Plan;
-use crate::solver::{Path, Solver};
+use crate::solver::{FirstOrder, Path, Solver};
 
-/// A solver whose last step adds noise of this standard deviation in place of its own.
+/// First-order steps whose last adds noise of this standard deviation in place of its own.
 #[derive(Clone, Debug)]
-pub(super) struct LastNoise<S> {
-    pub(super) inner: S,
+pub(super) struct LastNoise {
+    pub(super) inner: FirstOrder,
     pub(super) deviation: f64,
 }
 
-impl<S: Solver> Solver for LastNoise<S> {
+impl Solver for LastNoise {
     fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
         let plan = self.inner.plan(path)?;
         let mut steps = plan.steps().to_vec();
@@ -23,6 +23,6 @@ impl<S: Solver> Solver for LastNoise<S> {
     }
 
     fn order(&self) -> usize {
-        self.inner.order()
+        1
     }
 }

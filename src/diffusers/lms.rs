@@ -49,37 +49,25 @@ fn solver(reading: &Reading<'_>, grid: &Grid) -> Result<Arc<dyn Solver>, Error> 
     let all = grid.levels();
     let first = grid.steps() - reading.kept_by_strength(grid.steps());
     let before = first > 0 && reading.defect(Defect::SlopesBeforeTheStart);
-    // Onto the clean end too: that is nearer to the data than the estimate alone. A step on its own
-    // has nothing to extrapolate from.
-    let extrapolated_end = first + 1 < grid.steps() || before;
-    let free = close(all.get(first..).unwrap_or(all), extrapolated_end)
-        && reading.defect(Defect::ExtrapolatesFreely);
+    let free = close(all.get(first..).unwrap_or(all)) && reading.defect(Defect::ExtrapolatesFreely);
     if free || before {
         return Ok(Arc::new(Published {
             before: match before {
                 true => all.iter().take(first).map(NoiseLevel::rho).collect(),
                 false => Vec::new(),
             },
-            extrapolated_end,
         }));
     }
-    let solver = LinearMultistep::order(ORDER)?;
-    Ok(Arc::new(match extrapolated_end {
-        true => solver.extrapolated_end(),
-        false => solver,
-    }))
+    // Onto the clean end too: that is nearer to the data than the estimate alone.
+    Ok(Arc::new(LinearMultistep::order(ORDER)?.extrapolated_end()))
 }
 
 /// Whether two knots that one step weighs lie nearer to one another than a 16th of it.
-fn close(levels: &[NoiseLevel], extrapolated_end: bool) -> bool {
+fn close(levels: &[NoiseLevel]) -> bool {
     let rhos: Vec<f64> = levels.iter().map(NoiseLevel::rho).collect();
-    let extrapolated = match extrapolated_end {
-        true => rhos.as_slice(),
-        false => rhos.split_last().map_or(&[][..], |(_, rest)| rest),
-    };
-    (2..=extrapolated.len()).any(|end| {
+    (2..=rhos.len()).any(|end| {
         let from = end.saturating_sub(ORDER + 1);
-        let spans = extrapolated.get(from..end).unwrap_or_default().windows(2);
+        let spans = rhos.get(from..end).unwrap_or_default().windows(2);
         let spans: Vec<f64> = spans.map(|pair| pair[0] - pair[1]).collect();
         let step = spans.last().copied().unwrap_or(0.0);
         spans.iter().any(|span| 16.0 * span < step)
@@ -91,7 +79,6 @@ fn close(levels: &[NoiseLevel], extrapolated_end: bool) -> bool {
 #[derive(Clone, Debug)]
 struct Published {
     before: Vec<f64>,
-    extrapolated_end: bool,
 }
 
 impl Solver for Published {
@@ -100,10 +87,7 @@ impl Solver for Published {
         let mut steps = crate::memory::reserve(&[path.edges().len()])?;
         for (place, (from, to)) in path.edges().enumerate() {
             rhos.push(from.rho());
-            let order = match to.is_clean() && !self.extrapolated_end {
-                true => 1,
-                false => rhos.len().min(ORDER),
-            };
+            let order = rhos.len().min(ORDER);
             let past: Vec<f64> = rhos.iter().rev().take(order).copied().collect();
             let weights = integrals(&past, to.rho());
             let first = weights.first().copied().unwrap_or(0.0) / from.sigma();
@@ -147,4 +131,30 @@ fn integrals(nodes: &[f64], end: f64) -> Vec<f64> {
     };
     let integral = |own| half * (basis(own, middle - offset) + basis(own, middle + offset));
     (0..nodes.len()).map(integral).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::close;
+    use crate::error::Error;
+    use crate::level::NoiseLevel;
+
+    /// A step weighs the slopes of four knots: of those five with its end, none may be nearer than a
+    /// 16th of it to the next.
+    #[test]
+    fn knots_are_close_where_one_step_weighs_both() -> Result<(), Error> {
+        for (rhos, expected) in [
+            (&[50.0, 49.0, 45.0, 29.0, 12.0][..], true),
+            (&[50.0, 49.0, 45.0, 29.0, 13.0], false),
+            (&[54.0, 53.0, 49.0, 45.0, 29.0, 12.0], false),
+            (&[3.0, 2.0], false),
+            (&[20.0, 19.0, 2.0], true),
+            (&[20.0, 19.0, 3.0], false),
+        ] {
+            let levels = rhos.iter().map(|&rho| NoiseLevel::new(rho, 1.0, rho));
+            let levels = levels.collect::<Result<Vec<_>, Error>>()?;
+            assert_eq!(close(&levels), expected, "{rhos:?}");
+        }
+        Ok(())
+    }
 }

@@ -167,7 +167,8 @@ impl AsWritten {
     fn runge_kutta(&self, first: NoiseLevel, next: f64, slot: usize) -> Result<Vec<Stage>, Error> {
         let half = (self.stride / 2.0).floor();
         let index = first.time() - 1.0;
-        let (m, n) = (SLOTS - 2, SLOTS - 1);
+        // The slots after those of whole steps.
+        let (m, n) = (4, 5);
         let current = Base::current();
         let middle = self.at(index - half)?;
         let one = Call {

@@ -37,6 +37,7 @@ pub(super) fn euler(
     let most = libm::exp(-schedule.lambda_range().noisy());
     if grid.edges().any(|(from, _)| {
         let rho = from.rho();
+        // Equivalent mutant: replace > with >=: either is right at the border of a tolerance.
         rho.is_finite() && rho * (1.0 + churned(rho)) > most * (1.0 + 1e-12)
     }) {
         reading.note("churn goes up to the noisy end of the schedule and not beyond");
@@ -66,7 +67,8 @@ impl PublishedChurn {
                     let ratio = data_std / libm::hypot(rho, data_std);
                     ratio * ratio
                 };
-                let out = |rho: f64| rho * data_std / libm::hypot(rho, data_std);
+                // Over data_std, which the quotient does not have.
+                let out = |rho: f64| rho / libm::hypot(rho, data_std);
                 let kept = out(churned) / out(rho);
                 (skip(churned) - kept * skip(rho), kept, skip(churned))
             }

@@ -186,6 +186,7 @@ impl Scale {
 /// ⌊t⌋, of an index that is whole to rounding the whole number.
 pub(super) fn truncated(index: f64) -> f64 {
     let nearest = index.round();
+    // Equivalent mutant: replace < with <=: either is right at the border of a tolerance.
     match (index - nearest).abs() < 1e-6 {
         true => nearest,
         false => index.floor(),

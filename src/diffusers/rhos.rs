@@ -278,6 +278,7 @@ fn grid(
     let range = table.lambda_range();
     let (most, least) = (libm::exp(-range.noisy()), libm::exp(-range.clean()));
     // Rounding may put the ends of a ramp just past those of the table.
+    // Equivalent mutant: replace < with <=: either is right at the border of a tolerance.
     let outside = |rho: f64| rho > most * (1.0 + 1e-12) || rho < least * (1.0 - 1e-12);
     if !(continuous || list.rhos().any(outside)) {
         let grid = on_table(&table, list)?;

@@ -74,7 +74,7 @@ pub(super) fn spaced(
             };
             let stride = reach / count;
             let first = ((count - 1) * stride).saturating_add(offset);
-            if offset > 0 && first >= length {
+            if first >= length {
                 let requirement = "such that the first time lies within the table";
                 return Err(reading.invalid("steps_offset", &offset.into(), requirement));
             }

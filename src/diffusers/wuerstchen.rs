@@ -77,12 +77,12 @@ fn alpha_bar(time: f64, scaler: f64, offset: f64) -> Result<NoiseLevel, Error> {
     if !(0.0..=1.0).contains(&time) {
         return Err(Error::TimeOutOfRange { time, last: 1.0 });
     }
+    // Equivalent mutant: replace > with >=: at 1 both are the time itself, to rounding.
     let scaled = if scaler > 1.0 {
+        // Equivalent mutant: replace - with + (1): the cosine's square is even about 1.
         1.0 - libm::pow(1.0 - time, scaler)
-    } else if scaler < 1.0 {
-        libm::pow(time, scaler)
     } else {
-        time
+        libm::pow(time, scaler)
     };
     let cosine = |t: f64| libm::cos((t + offset) / (1.0 + offset) * std::f64::consts::FRAC_PI_2);
     let ratio = cosine(scaled) / cosine(0.0);

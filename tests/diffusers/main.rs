@@ -5,6 +5,7 @@
 mod common;
 mod compare;
 mod defaults;
+mod edges;
 mod euler;
 mod golden;
 mod hostile;
@@ -20,6 +21,8 @@ mod multistep_orders;
 mod multistep_refusals;
 mod page;
 mod pipelines;
+mod plans;
 mod report;
 mod reported;
 mod sampled;
+mod tables;
