@@ -270,7 +270,8 @@ mod tests {
 
     #[test]
     fn nuclear_norm_of_a_symmetric_matrix_is_the_sum_of_absolute_eigenvalues() {
-        for d in [1, 2, 7, 20] {
+        let sizes = [1, 2, 7, 20];
+        for &d in &sizes[..if cfg!(miri) { 3 } else { 4 }] {
             let a = symmetric(d, 100 + d as u64);
             let expected: f64 = symmetric_eigen(a.clone(), d)
                 .unwrap()
