@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use diffusion_sampler::{
-    Clip, Error, Grid, KeyedNoise, ModelElement, Prediction, Sampler, Trajectory,
+    Clip, Error, Grid, KeyedNoise, ModelElement, NoiseLevel, Prediction, Sampler, Trajectory,
     forward::fill_normal,
     guidance::{
         ClassifierFree, Combination, Guidance, Projected, Rescaled, Tangential, WeightedSum,
@@ -16,8 +16,9 @@ use diffusion_sampler::{
     },
     kernel::{SimdLevel, force_simd_level, narrow, simd_level, widen},
     noise::Stream,
+    plan::{Stage, Step, Update},
     posterior::Kappa,
-    run::{DdimStep, Machine},
+    run::{DdimStep, Instruction, Machine},
     schedule::{NoiseSchedule, TableSchedule},
     solver::{FirstOrder, Solver, catalogue},
 };
@@ -546,6 +547,39 @@ fn empty_states_take_their_steps_and_finished_runs_say_so() {
     }
     let after = run.tell(&Array2::<bf16>::default((0, 4)));
     assert_eq!(after, Err(Error::RunFinished { steps: 5 }));
+}
+
+/// The same after an update that needs no model, whatever it is told, under every clip.
+#[test]
+fn an_update_without_a_model_reads_no_halves() {
+    let level = |time| NoiseLevel::new(time, 1.0, time).unwrap();
+    let update = Update {
+        state: 0.5,
+        ..Update::default()
+    };
+    let step = Step {
+        from: level(2.0),
+        to: level(1.0),
+        stages: vec![Stage {
+            evaluate: None,
+            update,
+        }],
+    };
+    let x = Array2::from_elem((2, 3), 4.0f32);
+    let output = x.mapv(f16::from_f32);
+    let fixed = Clip::new(-1.0, 1.0).unwrap();
+    for clip in [None, Some(fixed), Some(Clip::dynamic(0.9, 2.0).unwrap())] {
+        let instruction = Instruction::new(&step, 0, 0).unwrap().with_clip(clip);
+        let mut machine = Machine::new(x.clone(), 0).unwrap();
+        let noise = &mut KeyedNoise::new(0);
+        machine.tell(&instruction, KIND, &output, noise).unwrap();
+        assert_eq!(machine.state(), &Array2::from_elem((2, 3), 2.0));
+        let single = [Combination::single()];
+        machine
+            .tell_combined(&instruction, KIND, &single, &[&*output], noise)
+            .unwrap();
+        assert_eq!(machine.state(), &Array2::from_elem((2, 3), 1.0));
+    }
 }
 
 #[cfg(feature = "rayon")]

@@ -175,11 +175,11 @@ mod single {
         f64::from(value as f32)
     }
 
-    /// torch's: the step rounded, then one product and sum from the nearer end.
+    /// torch's: the difference and the step rounded, then one product and sum from the nearer end.
     pub(super) fn linspace(first: f64, last: f64, count: usize) -> Vec<f64> {
         let (first, last) = (round(first), round(last));
         let intervals = count.saturating_sub(1);
-        let step = round((last - first) / intervals.max(1) as f64);
+        let step = round(round(last - first) / intervals.max(1) as f64);
         let value = |i: usize| match i < count / 2 {
             true => round(first + step * i as f64),
             false => round(last - step * (intervals - i) as f64),
@@ -190,10 +190,10 @@ mod single {
         }
     }
 
-    /// The product is a number of its own, before the sum.
+    /// Each operation is rounded: the exponential, 1 + it, the reciprocal, the product, the sum.
     pub(super) fn sigmoid(first: f64, last: f64, count: usize) -> Vec<f64> {
         let (span, first) = (round(last - first), round(first));
-        let logistic = |z: f64| round(1.0 / (1.0 + libm::exp(-z)));
+        let logistic = |z: f64| round(1.0 / round(1.0 + round(libm::exp(-z))));
         let value = |z: f64| round(round(logistic(z) * span) + first);
         linspace(-6.0, 6.0, count).into_iter().map(value).collect()
     }

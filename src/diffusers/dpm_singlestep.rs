@@ -61,7 +61,8 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
     multistep::learned_variance(reading)?;
     let knots = knots::knots(reading, TRAITS)?;
     let grid = knots.grid()?;
-    if form.tau > 0.0 {
+    let stochastic = form.tau > 0.0;
+    if stochastic {
         reading.note(
             "each step of a group starts at the group's first state with fresh noise, independent \
              of that under which the group's estimates were made",
@@ -72,7 +73,7 @@ fn read(reading: &Reading<'_>) -> Result<Recipe, Error> {
         orders: orders(reading, order, knots.steps(), clean)?,
         slope: multistep::slope(reading)?,
         noise: form.noise,
-        tau: form.tau,
+        stochastic,
         part: GroupedPart {
             total: knots.steps(),
             idle_end: knots.idle,
@@ -118,7 +119,8 @@ struct Grouped {
     orders: GroupedSinglestep,
     slope: SecondOrderForm,
     noise: bool,
-    tau: f64,
+    /// With noise of τ = 1.
+    stochastic: bool,
     part: GroupedPart,
     /// Whether the second difference has the library's sign, where there is noise.
     sign: bool,
@@ -158,7 +160,7 @@ impl Grouped {
 
 impl Solver for Grouped {
     fn plan(&self, path: &Path<'_>) -> Result<Plan, Error> {
-        if self.tau > 0.0 {
+        if self.stochastic {
             let noise = GroupedNoise {
                 orders: self.orders.orders_along(path, self.part)?,
                 exact: self.slope == SecondOrderForm::Exact,
@@ -175,7 +177,7 @@ impl Solver for Grouped {
     }
 
     fn order(&self) -> usize {
-        match self.tau > 0.0 {
+        match self.stochastic {
             true => 1,
             false => self.orders.order().min(2),
         }

@@ -339,7 +339,7 @@ pub(super) fn requested_mu(reading: &Reading<'_>, steps: usize) -> Result<Option
         return Ok(None);
     };
     reading.uses("image_tokens");
-    // A rule for it; where none is given, nothing is said to be unused.
+    // A request without a rule lists no `mu`: nothing is then reported as unused.
     reading.uses("mu");
     let base_tokens = || reading.count("base_image_seq_len", 256);
     let base_shift = || ends::mu(reading, "base_shift", 0.5);

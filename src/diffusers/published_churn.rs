@@ -67,7 +67,7 @@ impl PublishedChurn {
                     let ratio = data_std / libm::hypot(rho, data_std);
                     ratio * ratio
                 };
-                // Over data_std, which the quotient does not have.
+                // c_out over σ_data, which cancels in the quotient.
                 let out = |rho: f64| rho / libm::hypot(rho, data_std);
                 let kept = out(churned) / out(rho);
                 (skip(churned) - kept * skip(rho), kept, skip(churned))

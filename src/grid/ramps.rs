@@ -285,6 +285,7 @@ impl Grid {
             // Where the second arc begins: the first one's last value.
             let beyond = place - (joint - 1.0);
             let share = match k {
+                0 => return range.lambdas().noisy(),
                 // Equivalent mutant: replace match guard k == steps with false: the second arc ends
                 // at 0 too.
                 k if k == steps => return f64::INFINITY,

@@ -177,7 +177,7 @@ fn flow_parts(eta: f64, h: f64, from: &NoiseLevel, to: &NoiseLevel) -> Result<Pa
     require_non_negative("eta", eta)?;
     // A power of two keeps the sum of the largest numbers, and the shares, as they are.
     // Equivalent mutant: replace > with >=; replace * with /: the quarters of smaller numbers have the
-    // same shares to rounding, down to where they are subnormal.
+    // same shares; of those near the subnormal ones to a few last places, which λ does not have.
     let (alpha, sigma) = if to.alpha().max(to.sigma()) > 0.5 * f64::MAX {
         (0.25 * to.alpha(), 0.25 * to.sigma())
     } else {

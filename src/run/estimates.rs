@@ -36,6 +36,8 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         let dynamic = instruction.clip.is_some_and(|clip| clip.fixed().is_none());
         let standard = told.iter().all(|output| output.is_standard_layout());
         let copied = match O::same(told) {
+            // A stage without a model, whatever type it was told.
+            _ if told.is_empty() => false,
             Some(_) => {
                 let guided = matches!(combine, Combine::By(guidance) if !is_unguided(guidance));
                 (dynamic || guided || observed) && !standard

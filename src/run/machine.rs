@@ -501,7 +501,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
         };
         let intervals: &[Interval] = match instruction.stages {
             // Equivalent mutant: replace match guard along.is_some() with false: positions read
-            // intervals of their own.
+            // intervals of their own, where the source reads any.
             _ if along.is_some() => &[],
             [_] => {
                 single = instruction.intervals().next();

@@ -449,16 +449,12 @@ fn bong_tangent_is_two_arcs() -> Outcome {
             assert!((level.rho() - 10.0 * share).abs() < 1e-12);
         }
     }
-    // The noisy end is the schedule's own, not a rounding of it.
-    let tables = [
-        TableSchedule::scaled_linear(TABLE, 0.00085, 0.012)?,
-        TableSchedule::linear(TABLE, 1e-4, 0.02)?,
-        TableSchedule::scaled_linear(TABLE, 0.001, 0.013)?,
-        TableSchedule::linear(TABLE, 2e-4, 0.01)?,
-    ];
-    for table in tables {
-        let grid = Grid::bong_tangent(&table, 5, table.lambda_range())?;
-        assert_eq!(grid.levels()[0], table.level(table.last_time())?);
+    // The noisy end is the range's own, not a rounding of it.
+    let edm = Edm::default();
+    for noisy in [-0.1, -0.3, -0.7, -1.1, -2.3] {
+        let range = LambdaRange::new(noisy, 3.0)?;
+        let grid = Grid::bong_tangent(&edm, 5, range)?;
+        assert_eq!(grid.levels()[0], edm.level(edm.time_of_lambda(noisy)?)?);
     }
     for steps in [0, 1] {
         let refused = Grid::bong_tangent(&Edm::default(), steps, SigmaRange::rhos(2.0, 1.0)?);

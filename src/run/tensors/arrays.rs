@@ -420,7 +420,8 @@ fn zeros<O: TensorOps>(ops: &O, like: &O::Tensor) -> Result<O::Tensor, TensorErr
     combined(ops, &ZERO.map(|scale| (Scale::Same(scale), like)))
 }
 
-/// 0 + c·a, as the kernel adds it: a product that is −0 gives +0.
+/// 0 + c·a, as the kernel adds it: a product that is −0 gives +0. Once a run, so that the two products
+/// more do not matter.
 pub(super) fn scaled<O: TensorOps>(
     ops: &O,
     scale: f64,
