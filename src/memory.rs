@@ -449,14 +449,11 @@ mod tests {
         // Entries that own memory are made in groups.
         let owners = (0..3 * GROUP).map(|n| vec![n; 3]).listed().unwrap();
         assert!(owners.iter().enumerate().all(|(n, own)| *own == [n; 3]));
-        let refused = Error::TooLarge {
-            shape: vec![usize::MAX / 16],
-        };
-        assert_eq!(repeated(0.0f64, usize::MAX / 16), Err(refused.clone()));
-        assert_eq!(
-            resize(&mut vec![0.0f64; 0], usize::MAX / 16, 0.0),
-            Err(refused)
-        );
+        // What an address can be, but not what a machine has; miri stops where it is asked for that.
+        let many = usize::MAX / if cfg!(miri) { 8 } else { 16 };
+        let refused = Error::TooLarge { shape: vec![many] };
+        assert_eq!(repeated(0.0f64, many), Err(refused.clone()));
+        assert_eq!(resize(&mut vec![0.0f64; 0], many, 0.0), Err(refused));
     }
 
     #[test]
