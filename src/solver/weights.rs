@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn weights_are_integrals_of_the_lagrange_basis() {
         let all = [0.0, -0.7, -2.1, -2.6, 1.0];
-        for n in 1..=MAX_NODES {
+        for n in 1..=if cfg!(miri) { 2 } else { MAX_NODES } {
             for nodes in [&all[..n], &all[MAX_NODES - n..]] {
                 let weights = polynomial(nodes);
                 for (j, weight) in weights.iter().enumerate().take(n) {
