@@ -59,6 +59,7 @@ coverage() {
         return
     fi
     local report=$target/coverage.txt
+    mkdir -p "$target"
     RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zcross-crate-inline-threshold=never" \
         cargo llvm-cov --locked --all-features --tests -p diffusion-sampler \
         --summary-only --fail-under-lines 97 > "$report"
