@@ -144,7 +144,8 @@ fn one_bad_half_anywhere_is_found() {
             super::plain(0.5, &[0.5, 1.0, 0.25]),
         ] {
             let inputs = form.x.inputs.iter().filter(|c| **c != 0.0).count();
-            for len in [1, 31, 32, 33, 600, 1025] {
+            let lengths = [1, 31, 32, 33, 600, 1025];
+            for &len in &lengths[..if cfg!(miri) { 4 } else { 6 }] {
                 for place in [0, len / 2, len - 1] {
                     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                         let good = vec![O::narrowed(1.0); len];
