@@ -40,6 +40,7 @@ impl<A: Real, D: Dimension> Machine<A, D> {
             _ if told.is_empty() => false,
             Some(_) => {
                 let guided = matches!(combine, Combine::By(guidance) if !is_unguided(guidance));
+                // Equivalent mutant: replace && with ||: a copy that is not needed has the same bits.
                 (dynamic || guided || observed) && !standard
             }
             None => {

@@ -450,11 +450,11 @@ fn bong_tangent_is_two_arcs() -> Outcome {
         }
     }
     // The noisy end is the range's own, not a rounding of it.
-    let edm = Edm::default();
-    for noisy in [-0.1, -0.3, -0.7, -1.1, -2.3] {
-        let range = LambdaRange::new(noisy, 3.0)?;
-        let grid = Grid::bong_tangent(&edm, 5, range)?;
-        assert_eq!(grid.levels()[0], edm.level(edm.time_of_lambda(noisy)?)?);
+    let table = TableSchedule::scaled_linear(TABLE, 0.00085, 0.012)?;
+    for hundredths in 1..100 {
+        let noisy = -0.01 * f64::from(hundredths);
+        let grid = Grid::bong_tangent(&table, 5, LambdaRange::new(noisy, 3.0)?)?;
+        assert_eq!(grid.levels()[0], table.level(table.time_of_lambda(noisy)?)?);
     }
     for steps in [0, 1] {
         let refused = Grid::bong_tangent(&Edm::default(), steps, SigmaRange::rhos(2.0, 1.0)?);

@@ -243,11 +243,7 @@ impl<A: Real, D: Dimension, N: NoiseSource<A>> ParallelRun<A, D, N> {
         let len = shape.slice().iter().product();
         let mut values = std::mem::take(&mut self.outputs);
         values.clear();
-        // Equivalent mutant: replace < with <=: a buffer of the very length serves, or another like it.
-        if values.capacity() < len {
-            values = memory::reserve(shape.slice())?;
-        }
-        values.resize(len, A::unwritten());
+        memory::resize(&mut values, len, A::unwritten())?;
         let name = "output buffer";
         Array::from_shape_vec(shape, values).map_err(|_| Error::LayoutChanged { name })
     }
