@@ -248,9 +248,9 @@ fn the_history_of_a_run_has_the_slots_of_its_plan() {
 /// Zeros of the other sign give a state of the other sign where the weight on the state is 0.
 #[test]
 fn a_run_starts_with_the_zeros_of_a_trajectory() {
-    fn zeros<O: TensorOps>(ops: &O, x: &O::Tensor) -> Vec<O::Tensor>
+    fn zeros<O>(ops: &O, x: &O::Tensor) -> Vec<O::Tensor>
     where
-        O: Clone,
+        O: TensorOps + Clone,
         O::Error: std::fmt::Debug,
         KeyedNoise: NoiseSource<O::Element>,
     {
@@ -259,7 +259,7 @@ fn a_run_starts_with_the_zeros_of_a_trajectory() {
         let noise = KeyedNoise::new(11);
         let run = sampler
             .on(ops.clone())
-            .start_from(x.clone(), Prediction::Data, noise.clone());
+            .start_from(x.clone(), Prediction::Data, noise);
         let mut zeros = run.unwrap().into_parts().1;
         assert!(count > 0 && zeros.len() == count);
         // Normals of both signs, times 0.
